@@ -1,0 +1,139 @@
+"""One tree of exceptions; each says what happened, with the value, and what to do about it.
+
+LlmOptimizeError
+├── UsageError (ValueError)          a wrong argument; the command line answers it with exit code 2
+│   ├── UnknownName                  a word that is none of the known ones, with the nearest
+│   ├── FunctionUnusable             f cannot be imported or cannot be sent to a sandbox
+│   └── MissingExtra (ImportError)   an optional package is not installed
+├── InvalidScore (ValueError)        f returned something that is no finite score
+├── ModelError (RuntimeError)        a chat model did not answer
+│   ├── MissingKey                   no API key was given
+│   ├── ModelUnavailable             it failed for good after the allowed attempts, or its deadline passed
+│   ├── ModelRefused                 the endpoint said no for good (400, 401, 403, 404, exhausted quota)
+│   └── ScriptExhausted              a scripted model ran out of replies
+├── StoreError (RuntimeError)        runs cannot be written or read
+│   ├── NotAStore                    the file or URL is no database of ours
+│   ├── NewerStore                   it was written by a newer version
+│   └── RunNotFound (LookupError)    no run of that name, with the nearest
+└── SandboxError (RuntimeError)      code in a sandbox did not end well
+    ├── SandboxUnavailable           this level cannot work on this machine
+    ├── ScriptFailed                 a script ended with an error
+    └── ScriptTimeout (subprocess.TimeoutExpired)   a script did not end within its deadline
+"""
+
+from __future__ import annotations
+
+import difflib
+import subprocess
+from collections.abc import Iterable
+
+
+class LlmOptimizeError(Exception):
+    """Base of everything that this library raises on purpose."""
+
+
+class UsageError(LlmOptimizeError, ValueError):
+    """An argument is wrong; the message names it, its value and what would be right."""
+
+
+class UnknownName(UsageError):
+    """A word is none of the known ones."""
+
+    def __init__(self, what: str, given: str, known: Iterable[str]) -> None:
+        """Say which `what` was `given`, and the nearest of the `known` ones."""
+        self.given = given
+        self.known = tuple(sorted(known))
+        super().__init__(f"unknown {what} {given!r}: {suggestion(given, self.known)}")
+
+
+class FunctionUnusable(UsageError):
+    """The scoring function cannot be imported, or cannot be sent to a sandbox."""
+
+
+class MissingExtra(UsageError, ImportError):
+    """An optional package is not installed; the message holds the install line."""
+
+
+class InvalidScore(LlmOptimizeError, ValueError):
+    """A scoring function returned something that is no finite score."""
+
+
+class ModelError(LlmOptimizeError, RuntimeError):
+    """A chat model did not answer."""
+
+
+class MissingKey(ModelError):
+    """No API key was given."""
+
+
+class ModelUnavailable(ModelError):
+    """The model failed after all allowed attempts, or its total deadline passed."""
+
+
+class ModelRefused(ModelError):
+    """The endpoint said no, and asking again would not help."""
+
+
+class ScriptExhausted(ModelError):
+    """A scripted model has no reply left."""
+
+
+class StoreError(LlmOptimizeError, RuntimeError):
+    """Runs cannot be written or read."""
+
+
+class NotAStore(StoreError):
+    """The file or URL is no database of this library."""
+
+
+class NewerStore(StoreError):
+    """The database was written by a newer version of this library."""
+
+
+class RunNotFound(StoreError, LookupError):
+    """The store has no run of that name."""
+
+    def __init__(self, name: str, known: Iterable[str], store: str) -> None:
+        """Say which name is missing from which store, and the nearest names."""
+        self.name = name
+        super().__init__(f"no run named {name!r} in {store}: {suggestion(name, tuple(known))}")
+
+
+class SandboxError(LlmOptimizeError, RuntimeError):
+    """Code in a sandbox did not end well."""
+
+
+class SandboxUnavailable(SandboxError):
+    """This sandbox level cannot work on this machine; the message names what is missing."""
+
+
+class ScriptFailed(SandboxError):
+    """A script ended with an error; the message holds the end of its output."""
+
+
+class ScriptTimeout(SandboxError, subprocess.TimeoutExpired):
+    """A script did not end within its deadline and was killed with all that it had started."""
+
+    def __init__(self, cmd: str, timeout: float, output: str = "") -> None:
+        """Take what ran, its deadline in seconds and what it had printed."""
+        subprocess.TimeoutExpired.__init__(self, cmd, timeout, output)
+
+    def __str__(self) -> str:
+        return f"{self.cmd} was killed at its deadline of {self.timeout:g} s: give it more time or make it faster"
+
+
+def suggestion(given: str, known: Iterable[str]) -> str:
+    """Return the nearest of the known words as a question, or all of them as a list.
+
+    >>> suggestion("islnds", ["best", "chat", "islands"])
+    "did you mean 'islands'?"
+    >>> suggestion("zzz", ["best", "chat"])
+    'known are best, chat'
+    >>> suggestion("zzz", [])
+    'there are none yet'
+    """
+    words = list(known)
+    near = difflib.get_close_matches(given, words, n=3, cutoff=0.6)
+    if near:
+        return "did you mean " + " or ".join(map(repr, near)) + "?"
+    return "known are " + ", ".join(words[:20]) if words else "there are none yet"
