@@ -1,0 +1,27 @@
+"""What to build on next, one strategy a file: each is told of every finished trial, and asked for a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from ..errors import UnknownName
+from ..records import Search
+from .best import Best
+from .chat import Chat
+
+__all__ = ["Best", "Chat", "as_search"]
+
+_BY_NAME: dict[str, Callable[[], Search]] = {"best": Best, "chat": Chat}
+
+
+def as_search(search: str | Search) -> Search:
+    """Return the strategy of this name, or the one given. Raises UnknownName with the nearest known word.
+
+    >>> type(as_search("chat")).__name__
+    'Chat'
+    """
+    if not isinstance(search, str):
+        return search
+    if search not in _BY_NAME:
+        raise UnknownName("search", search, _BY_NAME)
+    return _BY_NAME[search]()

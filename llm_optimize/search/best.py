@@ -1,0 +1,58 @@
+"""Build on the best so far; now and then on another of the best; remember what failed."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections import deque
+from collections.abc import Sequence
+from random import Random
+
+from ..records import Plan, Trial, rank
+
+_KEPT = 50  # best trials to choose from
+_SHOWN = 4  # others to show
+_FAILURES = 8  # failures to remember
+_CHAMPION_SHARE = 0.75  # of the plans
+
+
+class Best:
+    """Mostly the champion, else a rank-weighted pick among the best, beside a few others."""
+
+    def __init__(self) -> None:
+        self._best: list[Trial] = []  # lowest rank first
+        self._unscored: deque[Trial] = deque(maxlen=_FAILURES)
+
+    def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
+        """Return a plan; a parent that others in flight already build on is less likely."""
+        if not self._best:
+            return self._repair()
+        parent = self._parent(rng, pending)
+        others = [trial for trial in reversed(self._best) if trial is not parent][:_SHOWN]
+        return Plan(parent, context=tuple(sorted(others, key=_number)), failures=tuple(self._unscored))
+
+    def tell(self, trial: Trial) -> None:
+        """Learn from a finished trial; duplicates teach nothing new."""
+        if trial.scored and not self._known(trial):
+            insort(self._best, trial, key=rank)
+            del self._best[:-_KEPT]
+        elif not trial.scored and trial.x is not None:
+            self._unscored.append(trial)
+
+    def _known(self, trial: Trial) -> bool:
+        return any(other.x == trial.x for other in self._best)
+
+    def _repair(self) -> Plan:
+        """With nothing but failures so far, build on the newest, and remember the others."""
+        *earlier, newest = self._unscored or [None]
+        return Plan(newest, failures=tuple(trial for trial in earlier if trial))
+
+    def _parent(self, rng: Random, pending: Sequence[int]) -> Trial:
+        free = [trial for trial in self._best if trial.number not in pending] or self._best
+        if free[-1] is self._best[-1] and rng.random() < _CHAMPION_SHARE:
+            return free[-1]
+        weights = [1.0 / place for place in range(len(free), 0, -1)]  # the best: 1, the next: 1/2, ...
+        return rng.choices(free, weights)[0]
+
+
+def _number(trial: Trial) -> int:
+    return trial.number
