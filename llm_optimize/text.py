@@ -1,0 +1,186 @@
+"""Fences, clipping, numbers and differences: pure functions on text."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from .records import X
+
+_OPEN = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What was read from a reply: a candidate, or a sentence that says why there is none."""
+
+    x: str | None
+    problem: str = ""
+
+
+def read_x(reply: str, finish_reason: str = "stop") -> Reading:
+    """Read the candidate: the last fenced block of a whole reply.
+
+    >>> read_x("Better:\\n```c++\\nint x;\\n```").x
+    'int x;'
+    >>> read_x("I give up.").problem
+    'the reply holds no fenced block'
+    """
+    if finish_reason == "length":
+        return Reading(None, "the reply was cut off at the token limit")
+    if finish_reason in ("content_filter", "refusal"):
+        return Reading(None, f"the reply was withheld ({finish_reason})")
+    if not reply.strip():
+        return Reading(None, "the reply is empty")
+    blocks, unclosed = _blocks(reply)
+    if unclosed:
+        return Reading(None, "the last fenced block of the reply is not closed")
+    return Reading(blocks[-1]) if blocks else Reading(None, "the reply holds no fenced block")
+
+
+def last_fenced(reply: str) -> str | None:
+    """Return the last closed fenced block: the model explains first and answers last. None when there is none."""
+    blocks, _ = _blocks(reply)
+    return blocks[-1] if blocks else None
+
+
+def _blocks(reply: str) -> tuple[list[str], bool]:
+    """Return the contents of the closed fenced blocks, and whether one is left open, as CommonMark reads fences."""
+    blocks: list[str] = []
+    opening, lines = "", list[str]()
+    for line in reply.removeprefix("\ufeff").split("\n"):
+        if not opening:
+            opening, lines = (line if _fence_of(line) else ""), []
+        elif _closes(line.removesuffix("\r"), _fence_of(opening)):
+            block = "\n".join(lines)
+            blocks.append(block.removesuffix("\r") if opening.endswith("\r") else block)  # the CR of a CRLF
+            opening = ""
+        else:
+            lines.append(line)
+    return blocks, bool(opening)
+
+
+def _fence_of(line: str) -> str:
+    """Return the bar that opens a block in this line, or nothing."""
+    match = _OPEN.match(line.removesuffix("\r"))
+    return match[1] if match and not (match[1][0] == "`" and "`" in match[2]) else ""
+
+
+def _closes(line: str, fence: str) -> bool:
+    stripped = line.strip(" \t")
+    indent = len(line) - len(line.lstrip(" "))
+    return indent <= 3 and len(stripped) >= len(fence) and set(stripped) == {fence[0]}
+
+
+def fence(x: str, tag: str = "") -> str:
+    """Return x as a fenced block, with more backticks than x holds; `last_fenced` reads it back to the letter.
+
+    >>> print(fence("a ``` b"))
+    ````
+    a ``` b
+    ````
+    """
+    longest = max(map(len, re.findall(r"`+", x)), default=0)
+    bar = "`" * max(3, longest + 1)
+    return f"{bar}{tag}\n{x}\n{bar}"
+
+
+def last_json_object(reply: str) -> dict[str, object] | None:
+    """Return the last complete JSON object of a reply, fenced or bare; None when there is none.
+
+    >>> last_json_object('first {"a": 1}, then {"a": {"b": 2}} as said')
+    {'a': {'b': 2}}
+    """
+    decoder, found, at = json.JSONDecoder(), None, reply.find("{")
+    while at >= 0:
+        try:
+            value, end = decoder.raw_decode(reply, at)
+        except (ValueError, RecursionError):
+            end = at + 1
+        else:
+            found = value
+        at = reply.find("{", end)
+    return found
+
+
+def clip(text: str, max_chars: int) -> str:
+    """Keep the head and the tail of a long text, and say how much is left out; never longer than `max_chars`.
+
+    >>> clip("a" * 50 + "b" * 50, 40)
+    'aaaaaaa\\n[... 86 characters ...]\\nbbbbbbb'
+    """
+    if len(text) <= max_chars:
+        return text
+    for _ in range(3):  # the length of the note depends on what it says
+        kept = max(0, max_chars - len(_left_out(len(text))))
+        note = _left_out(len(text) - kept // 2 * 2)
+    head = kept // 2
+    return (text[:head] + note + text[len(text) - head :])[:max_chars]
+
+
+def _left_out(chars: int) -> str:
+    return f"\n[... {chars} characters ...]\n"
+
+
+def visible(text: str) -> str:
+    r"""Return text whose control characters can be seen and do nothing; lines and tabs stay.
+
+    >>> visible("red \x1b[31m")
+    'red \\x1b[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape", "surrogatepass").decode()
+
+
+def one_line(text: str, max_chars: int = 120) -> str:
+    """Return text in one line, its white space folded, cut at the end.
+
+    >>> one_line("a\\n  b", 10)
+    'a b'
+    """
+    folded = " ".join(visible(text).split())
+    return folded if len(folded) <= max_chars else folded[: max(0, max_chars - 1)] + "…"
+
+
+def show_number(value: float, others: Iterable[float] = ()) -> str:
+    """Write a number with digits enough to tell it from the others, at least four.
+
+    >>> show_number(0.96111111), show_number(0.96111111, [0.96111119])
+    ('0.9611', '0.9611111')
+    """
+    different = [other for other in others if other != value]
+    for digits in range(4, 17):
+        shown = f"{value:.{digits}g}"
+        if all(f"{other:.{digits}g}" != shown for other in different):
+            return shown
+    return repr(value)
+
+
+def key_of(x: X) -> str:
+    """Return what two equal candidates share: their text without trailing white space, or their sorted JSON."""
+    if isinstance(x, str):
+        return "\n".join(line.rstrip() for line in x.strip("\n").splitlines())
+    return json.dumps(x, sort_keys=True, default=repr)
+
+
+def show_x(x: X) -> str:
+    """Return x as text: itself, the JSON of parameters, or named texts one after the other."""
+    if isinstance(x, str):
+        return x
+    if x and all(isinstance(part, str) and "\n" in part for part in x.values()):
+        return "\n".join(f"=== {name}\n{part}" for name, part in x.items())
+    return json.dumps(x, indent=1, default=repr)
+
+
+def unified_diff(old: str, new: str, old_name: str = "parent", new_name: str = "child") -> str:
+    """Return the difference of two texts, as `diff -u` shows it; empty when they are equal."""
+    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), old_name, new_name, lineterm="")
+    return "\n".join(lines)
