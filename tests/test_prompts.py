@@ -96,7 +96,7 @@ def test_a_long_conversation_is_folded_and_keeps_its_champion():
     assert trials[3].x in said
     assert trials[-1].x in said
     assert trials[10].x not in said
-    assert "- <10>" in said  # in a line
+    assert "- <50>" in said  # in a line, the newest of those folded
 
 
 def test_without_a_parent_the_first_x_is_asked_for():
