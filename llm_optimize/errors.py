@@ -111,6 +111,13 @@ class ScriptFailed(SandboxError):
     """A script ended with an error; the message holds the end of its output."""
 
 
+class VariableMissing(SandboxError, KeyError):
+    """A script ended well but never set a variable that was asked for."""
+
+    def __str__(self) -> str:
+        return str(self.args[0]) if self.args else ""
+
+
 class ScriptTimeout(SandboxError, subprocess.TimeoutExpired):
     """A script did not end within its deadline and was killed with all that it had started."""
 

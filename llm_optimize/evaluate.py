@@ -45,7 +45,7 @@ class Evaluator:
         self._func = func
         self._on_this_loop = sandbox == "inline" and inspect.iscoroutinefunction(func)
         self._timeout_secs = timeout_secs
-        self._sandbox: Sandbox = open_sandbox(sandbox, func, limits=limits, workers=workers)
+        self._sandbox: Sandbox = open_sandbox(sandbox, func, limits)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="scoring")
         self._slots = asyncio.Semaphore(workers)
 

@@ -12,12 +12,12 @@ from dataclasses import replace
 from typing import Any, TypedDict, Unpack
 
 from .. import prompts
+from ..blocking import blocking
 from ..errors import ModelError
 from ..evaluate import Evaluator
 from ..records import Budget, Limits, Proposer, Result, Search, Status, Task, Watcher, X
 from ..space import Space
 from ..store import DEFAULT_URL, Run, Store
-from ._blocking import blocking
 from ._loop import Loop
 from ._names import new_name
 from ._optimizer import Optimizer
@@ -207,5 +207,10 @@ def _evaluator(func: Func, settings: Settings) -> Evaluator:
 
 
 def _changed(settings: Settings, changes: Changes) -> Settings:
-    own = {name: changes[name] for name in ("max_steps", "budget", "workers", "timeout_secs") if name in changes}
-    return replace(settings, **own)
+    return replace(
+        settings,
+        max_steps=changes.get("max_steps", settings.max_steps),
+        budget=changes.get("budget", settings.budget),
+        workers=changes.get("workers", settings.workers),
+        timeout_secs=changes.get("timeout_secs", settings.timeout_secs),
+    )

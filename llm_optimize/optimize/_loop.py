@@ -70,7 +70,7 @@ class Loop:
         self._left = deque(run.pending())
         self._next = max([*self._trials, *(pending.number for pending in self._left)], default=-1) + 1
         self._answered_before = {pending.number for pending in self._left}
-        self._calls = self.usage.calls
+        self._calls = sum(call.reply is not None for call in run.calls()) if self._trials else 0
 
     def start(self) -> None:
         """Tell the watchers that the run begins or goes on."""
@@ -140,6 +140,8 @@ class Loop:
 
         Raises ModelError when the model did not answer; the trial then waits in the store for a resume.
         """
+        if step.proposal is not None:
+            self.usage += step.proposal.usage
         proposal = step.proposal or await self._proposal(step)
         parent = step.plan.parent.number if step.plan.parent else None
         trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=proposal.usage)

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from typing import Any, TypedDict, Unpack
 
 from .. import prompts
+from ..blocking import wait_for
 from ..errors import UsageError
 from ..evaluate import judge
 from ..records import Budget, Proposer, Result, Search, Status, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
 from ..store import DEFAULT_URL, Store
-from ._blocking import wait_for
 from ._loop import Loop
 from ._names import new_name
 from ._parts import choose, refuse_unknown, seed_or_new

@@ -49,7 +49,7 @@ def choose(
     if writer == "mutation" and not settings.x0 and parameters is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
     speaker = None if writer == "mutation" else as_model(model)
-    if isinstance(speaker, Chat):
+    if isinstance(speaker, Chat) and writer == "model":
         speaker.check()
     named = replace(
         settings,

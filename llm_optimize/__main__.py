@@ -1,0 +1,6 @@
+"""`python -m llm_optimize` is the command `llm-optimize`."""
+
+from .cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Models that are no endpoint: a callable, a program, several models in turn."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from ..errors import ModelRefused, ModelUnavailable, UsageError
+from ..records import Message, Reply, Usage
+from ..text import one_line
+from ._chat import Chat, get_default_llm
+
+_CHARS_PER_TOKEN = 4
+
+
+@runtime_checkable
+class Model(Protocol):
+    """What answers messages."""
+
+    name: str
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        """Return one answer. Raises a ModelError when there is none."""
+
+    async def aclose(self) -> None:
+        """Give back what is held on the running event loop."""
+
+
+def as_model(model: Any) -> Model:
+    """Return a model for whatever names or is one: None, a name, a Model, a callable, or a list of these.
+
+    Raises UsageError for anything else.
+    """
+    if model is None:
+        return get_default_llm()
+    if isinstance(model, str):
+        return Chat(model)
+    if isinstance(model, list | tuple):
+        return Ensemble(model)
+    if isinstance(model, Model):
+        return model
+    if callable(model):
+        return Function(model)
+    raise UsageError(f"model is {model!r}: give a name, an llm.Chat, or a callable from messages to text")
+
+
+class Function:
+    """Any callable from messages to text, sync or async."""
+
+    def __init__(self, function: Callable[[Sequence[Message]], Any]) -> None:
+        """Take the callable; it is called in a thread unless it is async."""
+        self.name = getattr(function, "__name__", type(function).__name__)
+        self._function = function
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        """Return what the callable says; its tokens are estimated. Raises what it raises."""
+        begun = time.monotonic()
+        asynchronous = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
+            getattr(self._function, "__call__", None)  # noqa: B004, an object with an async __call__
+        )
+        if asynchronous:
+            text = await self._function(messages)
+        else:
+            text = await asyncio.to_thread(self._function, messages)
+        if not isinstance(text, str):
+            raise UsageError(f"the model {self.name} returned {text!r}: return the reply as text")
+        return Reply(text, _estimated(messages, text), self.name, time.monotonic() - begun)
+
+    async def aclose(self) -> None:
+        """Do nothing: a callable holds nothing of ours."""
+
+
+class Command:
+    """Any program that reads a prompt on its standard input and writes its answer, such as a local model's runner."""
+
+    def __init__(self, command: Sequence[str], *, deadline_secs: float = 300.0) -> None:
+        """Take the program with its arguments, and how long one answer may take, in seconds."""
+        if not command:
+            raise UsageError("the command is empty: give a program and its arguments")
+        self.name = os.path.basename(command[0])
+        self._command = list(command)
+        self._deadline_secs = deadline_secs
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        """Return what the program prints.
+
+        Raises ModelRefused when it is missing or fails, ModelUnavailable at the deadline; it is killed then.
+        """
+        begun = time.monotonic()
+        prompt = "\n\n".join(message["content"] for message in messages)
+        pipe = asyncio.subprocess.PIPE
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *self._command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+            )
+        except OSError as error:
+            raise ModelRefused(f"the program {self._command[0]!r} cannot be started: {error}") from error
+        try:
+            async with asyncio.timeout(self._deadline_secs):
+                out, err = await process.communicate(prompt.encode())
+        except TimeoutError:
+            raise ModelUnavailable(f"{self.name} did not answer within {self._deadline_secs:g} s") from None
+        finally:
+            await _end(process)
+        if process.returncode != 0:
+            said = one_line(err.decode("utf-8", "replace")[-500:], 200)
+            raise ModelRefused(f"{self.name} ended with exit code {process.returncode}: {said}")
+        text = out.decode("utf-8", "replace")
+        return Reply(text, _estimated(messages, text), self.name, time.monotonic() - begun)
+
+    async def aclose(self) -> None:
+        """Do nothing: each answer has a process of its own."""
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """Kill a program with its process group, and wait for it."""
+    if process.returncode is not None:
+        return
+    with contextlib.suppress(ProcessLookupError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:
+            process.kill()
+    await process.wait()
+
+
+class Ensemble:
+    """Several models; each call goes to one of them, by weight."""
+
+    def __init__(self, models: Sequence[Any], *, seed: int = 0) -> None:
+        """Take models, or (model, weight) pairs. Raises UsageError when there is none or a weight is not positive."""
+        pairs = [(one[0], one[1]) if _is_pair(one) else (one, 1.0) for one in models]
+        if not pairs or any(weight <= 0 for _, weight in pairs):
+            raise UsageError(f"an ensemble needs models with weights above 0, not {models!r}")
+        self._models = [as_model(model) for model, _ in pairs]
+        self._weights = [float(weight) for _, weight in pairs]
+        self._rng = random.Random(seed)
+        self.name = "+".join(model.name for model in self._models)
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        """Return the answer of one of the models. Raises what it raises."""
+        (model,) = self._rng.choices(self._models, self._weights)
+        return await model.reply(messages)
+
+    async def aclose(self) -> None:
+        """Close all of the models."""
+        for model in self._models:
+            await model.aclose()
+
+
+def _is_pair(one: Any) -> bool:
+    return isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], int | float)
+
+
+def _estimated(messages: Sequence[Message], text: str) -> Usage:
+    prompt = sum(len(message["content"]) for message in messages)
+    return Usage(1, prompt // _CHARS_PER_TOKEN, len(text) // _CHARS_PER_TOKEN)

@@ -1,0 +1,154 @@
+"""A keeper (Linux): a process that runs no foreign code, watches over one child at a time, and leaves none of its kin.
+
+It is a subreaper: what the child leaves behind, however it hid, becomes the keeper's own child and is swept.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import select
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ._wire import send_frame
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+_SWEEP_SECS = 2.0  # then whoever is above takes over
+_SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "kill"
+
+
+def become_subreaper() -> None:
+    """Make orphans among this process's descendants its own children."""
+    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "this kernel does not let us adopt orphans (PR_SET_CHILD_SUBREAPER)")
+
+
+def fork(body: Callable[[], None]) -> int:
+    """Fork a child that runs `body` and never returns; return its process id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        body()
+    finally:
+        os._exit(70)  # a body ends by itself; one that does not is a crash
+
+
+def watch(child: int, link: socket.socket, timeout_secs: float) -> None:
+    """Wait until the child ends or the word comes to end it; kill all its kin; report; take the word if it came not.
+
+    The word is one byte, sent exactly once for each child, so that none is left in the link for the next.
+
+    Raises EOFError, after the killing, when the other end is gone.
+    """
+    ended = _wait(child, link, timeout_secs + _SECOND_LINE_SECS)
+    told = ended == "link"
+    gone = told and not _word(link)
+    facts = _bury(child)
+    facts["left"] = sweep()
+    if gone:
+        raise EOFError("the optimizer is gone")
+    send_frame(link, json.dumps(facts).encode())
+    if not told and not _word(link):
+        raise EOFError("the optimizer is gone")
+
+
+def _wait(child: int, link: socket.socket, timeout_secs: float) -> str:
+    pidfd = os.pidfd_open(child)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(link, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(timeout_secs * 1000)}
+        return "link" if link.fileno() in ready else "child" if pidfd in ready else "time"
+    finally:
+        os.close(pidfd)
+
+
+def _word(link: socket.socket) -> bool:
+    """Wait for the word; return whether it came, and not the end of the other side."""
+    try:
+        return link.recv(1) != b""
+    except OSError:
+        return False
+
+
+def _bury(child: int) -> dict[str, Any]:
+    """Kill a child with its process group, reap it, and return how it ended and what it used."""
+    for target in (-child, child):
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(target, signal.SIGKILL)
+    deadline = time.monotonic() + _SWEEP_SECS
+    while True:
+        pid, status, used = os.wait4(child, os.WNOHANG)
+        if pid or time.monotonic() > deadline:
+            break
+        time.sleep(0.0005)
+    return {
+        "exit": os.waitstatus_to_exitcode(status) if pid else None,
+        "cpu_secs": used.ru_utime + used.ru_stime,
+        "peak_memory_mb": used.ru_maxrss / 1024,  # ru_maxrss is in KiB on Linux
+    }
+
+
+def sweep() -> int:
+    """Kill all descendants of this process again and again until there is none; return how many resist."""
+    deadline = time.monotonic() + _SWEEP_SECS
+    while True:
+        reap()
+        kin = descendants(os.getpid())
+        if not kin or time.monotonic() > deadline:
+            return len(kin)
+        for pid in kin:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.0005)
+
+
+def reap() -> list[int]:
+    """Reap the children of this process that have ended; return their ids."""
+    ended: list[int] = []
+    with suppress(ChildProcessError):
+        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+            ended.append(pid)
+    return ended
+
+
+def descendants(pid: int) -> list[int]:
+    """Return the ids of all processes below `pid`, parents first."""
+    found: list[int] = []
+    for child in children(pid):
+        found += [child, *descendants(child)]
+    return found
+
+
+def children(pid: int) -> list[int]:
+    """Return the ids of the children of a process, of all its threads; none when it is gone."""
+    found: list[int] = []
+    with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
+        for task in os.listdir(f"/proc/{pid}/task"):
+            with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{task}/children") as file:
+                found += map(int, file.read().split())
+    return found
+
+
+def remove_scratch(path: str) -> None:
+    """Remove a scratch directory whatever is in it; links are removed, never followed."""
+
+    def open_up(_function: Any, failed: str, _info: Any) -> None:
+        with suppress(OSError):
+            os.chmod(os.path.dirname(failed), 0o700)
+            if os.path.isdir(failed) and not os.path.islink(failed):
+                os.chmod(failed, 0o700)
+                shutil.rmtree(failed, ignore_errors=True)
+            else:
+                os.unlink(failed)
+
+    shutil.rmtree(path, onerror=open_up)

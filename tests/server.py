@@ -1,0 +1,120 @@
+"""A server on loopback that speaks the OpenAI API with scripted replies: real HTTP, real status codes, real faults."""
+
+import json
+import socket
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+KEY = "sk-test-key"
+
+
+@dataclass
+class Raw:
+    """An answer byte by byte: status, headers, body; `drip_secs` between its bytes, `drop` the connection after it."""
+
+    status: int = 200
+    body: bytes | str | dict = b""
+    headers: dict = field(default_factory=dict)
+    drip_secs: float = 0.0
+    drop: bool = False
+    hold: threading.Event | None = None  # answer only when it is set
+
+
+def completion(text, *, finish_reason="stop", usage=True, **message):
+    """Return a chat completion as the API writes it."""
+    answer = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 1,
+        "model": "scripted",
+        "choices": [
+            {
+                "index": 0,
+                "finish_reason": finish_reason,
+                "message": {"role": "assistant", "content": text, **message},
+            }
+        ],
+    }
+    if usage:
+        answer["usage"] = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+    return answer
+
+
+def error(status, message, code=None, **headers):
+    """Return an error as the API writes it."""
+    return Raw(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
+
+
+class Server:
+    """Answers with the given replies in turn, the last one for ever where `for_ever` is set."""
+
+    def __init__(self):
+        self.requests = []
+        self.answer = lambda request: error(400, "the scripted server has no reply left")
+        self._closing = threading.Event()
+        self._lock = threading.Lock()
+
+    def replies(self, *replies, for_ever=False):
+        """Answer with these in turn: texts, dicts, or Raw."""
+        left = list(replies)
+
+        def answer(request):
+            if not left:
+                return error(400, "the scripted server has no reply left")
+            return left[0] if for_ever and len(left) == 1 else left.pop(0)
+
+        self.answer = answer
+
+    def start(self):
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+                request = json.loads(body)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with outer._lock:
+                    outer.requests.append({"path": self.path, "headers": headers, **request})
+                    reply = outer.answer(request)
+                outer._send(self, reply)
+
+            def log_message(self, *_):
+                """Say nothing."""
+
+        self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._httpd.daemon_threads = True
+        self._thread = threading.Thread(target=self._httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread.start()
+        self.url = f"http://127.0.0.1:{self._httpd.server_port}/v1"
+
+    def stop(self):
+        self._closing.set()
+        self._httpd.shutdown()
+        self._httpd.server_close()
+        self._thread.join()
+
+    def _send(self, handler, reply):
+        raw = reply if isinstance(reply, Raw) else Raw(body=completion(reply) if isinstance(reply, str) else reply)
+        if raw.hold is not None:
+            raw.hold.wait(60)
+        body = json.dumps(raw.body) if isinstance(raw.body, dict) else raw.body
+        data = body.encode() if isinstance(body, str) else body
+        try:
+            handler.send_response(raw.status)
+            headers = {"Content-Type": "application/json", "Content-Length": str(len(data) + raw.drop), **raw.headers}
+            for name, value in headers.items():
+                handler.send_header(name.replace("_", "-"), value)
+            handler.end_headers()
+            for start in range(0, len(data), 1 if raw.drip_secs else len(data)):
+                handler.wfile.write(data[start : start + (1 if raw.drip_secs else len(data))])
+                handler.wfile.flush()
+                if raw.drip_secs and self._closing.wait(raw.drip_secs):
+                    break
+            if raw.drop:
+                handler.connection.shutdown(socket.SHUT_RDWR)
+                handler.close_connection = True
+        except OSError:
+            handler.close_connection = True  # the client has gone: that is what some tests are about
