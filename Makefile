@@ -5,7 +5,7 @@ PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3 python
 PY := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint check clean
+.PHONY: help demo test lint check clean anew
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -33,10 +33,13 @@ check: lint
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
-.venv/.automl .venv/.test: .venv/.%: setup.cfg pyproject.toml $(PY)
+# A .venv whose Python was removed or replaced is made, and filled, anew.
+.venv/.automl .venv/.test: .venv/.%: setup.cfg pyproject.toml $(PY) $(if $(wildcard $(PY)),,anew)
 	@echo "Installing llm_optimize[$*] into .venv (about a minute)"
 	@$(PIP_INSTALL) --editable ".[$*]"
 	@touch $@
+
+anew:
 
 $(PY):
 	@for python in $(PYTHON); do \

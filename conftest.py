@@ -1,9 +1,10 @@
-"""What doctests need: a store that goes with the test."""
+"""Examples in docstrings run in an empty folder, so that their stores go with them."""
 
 import pytest
 
 
-@pytest.fixture
-def store(tmp_path):
-    """Return the URL of a fresh store."""
-    return f"sqlite:///{tmp_path / 'runs.db'}"
+@pytest.fixture(autouse=True)
+def empty_folder(request, tmp_path, monkeypatch):
+    """Go to an empty folder where the test is a docstring's."""
+    if isinstance(request.node, pytest.DoctestItem):
+        monkeypatch.chdir(tmp_path)

@@ -1,6 +1,5 @@
-"""`python -m llm_optimize` is the command `llm-optimize`."""
+"""python -m llm_optimize"""
 
 from .cli import main
 
-if __name__ == "__main__":
-    main()
+main()

@@ -35,11 +35,11 @@ class Options(TypedDict, total=False):
 class Optimizer:
     """Ask and tell, for people who own the loop: `ask` returns a trial with an x, `tell` takes its score.
 
-    >>> opt = Optimizer("Raise f.", "A better x?", x0="1", model="mutation", store=getfixture("store"), seed=1)
+    >>> opt = Optimizer("Raise f.", "A better x?", x0="1", model="mutation", seed=1)
     >>> for _ in range(3):
     ...     trial = opt.ask()
-    ...     opt.tell(trial, float(trial.x))
-    >>> opt.result.best.number > 0
+    ...     trial = opt.tell(trial, float(trial.x))
+    >>> opt.result.best_score > 1
     True
     >>> opt.close()
     """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import math
+import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from random import Random
@@ -92,8 +93,10 @@ def _takes_plain_data(cls: Any) -> bool:
     """Whether it takes an array of numbers for X and one column for y."""
     multi_output = cls.__name__.startswith("MultiTask") or cls.__name__ in ("PLSCanonical", "CCA", "IsotonicRegression")
     try:
-        tags = cls().__sklearn_tags__()
-    except (TypeError, ValueError, AttributeError, ImportError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", FutureWarning)  # of a class that is going to be removed
+            tags = cls().__sklearn_tags__()
+    except (TypeError, ValueError, AttributeError, ImportError, FutureWarning):
         return False
     return tags.input_tags.two_d_array and not multi_output
 

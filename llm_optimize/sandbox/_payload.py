@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dis
+import importlib
 import inspect
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from ..errors import FunctionUnusable
@@ -13,14 +16,14 @@ _LOOKS_AROUND = {"globals", "locals", "vars", "eval", "exec", "exec_unsafe"}
 
 
 def pack(func: Callable[..., Any]) -> bytes:
-    """Return a pickle of f and of the surroundings that it may look for by name.
+    """Return a pickle of f, of the surroundings that it may look for by name, and of the modules that it imports.
 
     Raises FunctionUnusable when it cannot be pickled, with the two ways out.
     """
     import cloudpickle
 
     try:
-        return bytes(cloudpickle.dumps((func, _surroundings(func))))
+        return bytes(cloudpickle.dumps((func, _surroundings(func), _imports(func))))
     except Exception as error:  # pickling runs the user's own __reduce__ and __getstate__
         name = getattr(func, "__qualname__", repr(func))
         raise FunctionUnusable(
@@ -30,14 +33,38 @@ def pack(func: Callable[..., Any]) -> bytes:
 
 
 def unpack(payload: bytes) -> Callable[..., Any]:
-    """Return f as it was packed, with its surroundings. Only for what this program itself packed."""
+    """Return f as it was packed, with its surroundings and its imports. Only for what this program itself packed."""
     import pickle
 
-    func, surroundings = pickle.loads(payload)  # noqa: S301, from parent to child
+    func, surroundings, imports = pickle.loads(payload)  # noqa: S301, from parent to child
     namespace = getattr(inspect.unwrap(func), "__globals__", {})
     for name, value in surroundings.items():
         namespace.setdefault(name, pickle.loads(value))  # noqa: S301
+    for module in imports:
+        with suppress(Exception):  # f itself will say so when it imports it and cannot
+            importlib.import_module(module)
     return func  # type: ignore[no-any-return]
+
+
+def _imports(func: Callable[..., Any]) -> list[str]:
+    """Return the modules that f imports when it is called, so that a warm process has them before."""
+    codes = [mate.__code__ for mate in _functions(func)]
+    return sorted({name for code in codes for name in _imported(code)})
+
+
+def _functions(func: Callable[..., Any]) -> list[types.FunctionType]:
+    """Return f, or the methods of its class, and the functions beside it."""
+    inner = inspect.unwrap(func)
+    own = [inner] if isinstance(inner, types.FunctionType) else list(vars(type(func)).values())
+    found = [one for one in own if isinstance(one, types.FunctionType)]
+    mates = [value for one in found[:1] for value in one.__globals__.values() if isinstance(value, types.FunctionType)]
+    return found + [mate for mate in mates if mate.__globals__ is found[0].__globals__ and mate not in found]
+
+
+def _imported(code: types.CodeType) -> set[str]:
+    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    own = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"}
+    return {name for name in own if name}.union(*map(_imported, inner))
 
 
 def _surroundings(func: Callable[..., Any]) -> dict[str, bytes]:
@@ -63,8 +90,7 @@ def _surroundings(func: Callable[..., Any]) -> dict[str, bytes]:
 
 
 def _looks_around(func: types.FunctionType) -> bool:
-    mates = [func, *(value for value in func.__globals__.values() if isinstance(value, types.FunctionType))]
-    return any(_LOOKS_AROUND & _names(mate.__code__) for mate in mates if mate.__globals__ is func.__globals__)
+    return any(_LOOKS_AROUND & _names(mate.__code__) for mate in _functions(func))
 
 
 def _names(code: types.CodeType) -> set[str]:

@@ -23,54 +23,73 @@ class Tables:
 
         self.metadata = sa.MetaData()
         self.version = sa.Table("llm_optimize", self.metadata, sa.Column("version", sa.Integer, nullable=False))
-        self.run = sa.Table(
-            "run",
-            self.metadata,
-            sa.Column("id", sa.Integer, primary_key=True),
-            sa.Column("name", sa.String(200), nullable=False, unique=True),
-            sa.Column("created_at", sa.Float, nullable=False),
-            sa.Column("settings", sa.Text, nullable=False),
-            sa.Column("stop_reason", sa.Text),
-        )
-        self.trial = sa.Table(
-            "trial",
-            self.metadata,
-            sa.Column("run_id", sa.ForeignKey("run.id"), primary_key=True),
-            sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-            sa.Column("status", sa.String(20), nullable=False),
-            sa.Column("parent", sa.Integer),
-            sa.Column("plan", sa.Text, nullable=False),
-            sa.Column("source", sa.Text),
-            sa.Column("x", sa.Text),
-            sa.Column("score", sa.Float),
-            sa.Column("feedback", sa.Text),
-            sa.Column("metrics", sa.Text),
-            sa.Column("instances", sa.Text),
-            sa.Column("output", sa.Text),
-            sa.Column("seconds", sa.Float),
-            sa.Column("usage", sa.Text),
-            sa.Column("finished", sa.Integer),  # 1, 2, ... in the order of finishing
-            sa.Column("created_at", sa.Float, nullable=False),
-            sa.Column("finished_at", sa.Float),
-        )
-        self.call = sa.Table(
-            "call",
-            self.metadata,
-            sa.Column("id", sa.Integer, primary_key=True),
-            sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
-            sa.Column("trial", sa.Integer, nullable=False),
-            sa.Column("call_index", sa.Integer, nullable=False),
-            sa.Column("model", sa.Text, nullable=False),
-            sa.Column("messages", sa.LargeBinary, nullable=False),  # JSON, zlib
-            sa.Column("reply", sa.Text),  # JSON of records.Reply
-            sa.Column("error", sa.Text),
-            sa.Column("sent_at", sa.Float, nullable=False),
-            sa.Column("received_at", sa.Float),
-            sa.Index("call_by_trial", "run_id", "trial"),
-        )
+        self.run = _run_table(self.metadata)
+        self.trial = _trial_table(self.metadata)
+        self.call = _call_table(self.metadata)
+
+
+def _run_table(metadata: sa.MetaData) -> sa.Table:
+    import sqlalchemy as sa
+
+    return sa.Table(
+        "run",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("name", sa.String(200), nullable=False, unique=True),
+        sa.Column("created_at", sa.Float, nullable=False),  # this and the other times: seconds since the epoch
+        sa.Column("settings", sa.Text, nullable=False),  # JSON
+        sa.Column("stop_reason", sa.Text),
+    )
+
+
+def _trial_table(metadata: sa.MetaData) -> sa.Table:
+    import sqlalchemy as sa
+
+    return sa.Table(
+        "trial",
+        metadata,
+        sa.Column("run_id", sa.ForeignKey("run.id"), primary_key=True),
+        sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+        sa.Column("status", sa.String(20), nullable=False),
+        sa.Column("parent", sa.Integer),
+        sa.Column("plan", sa.Text, nullable=False),  # JSON, and so are x, metrics, instances and usage
+        sa.Column("source", sa.Text),
+        sa.Column("x", sa.Text),
+        sa.Column("score", sa.Float),
+        sa.Column("feedback", sa.Text),
+        sa.Column("metrics", sa.Text),
+        sa.Column("instances", sa.Text),
+        sa.Column("output", sa.Text),
+        sa.Column("seconds", sa.Float),
+        sa.Column("usage", sa.Text),
+        sa.Column("finished", sa.Integer),  # 1, 2, ... in the order of finishing
+        sa.Column("created_at", sa.Float, nullable=False),
+        sa.Column("finished_at", sa.Float),
+    )
+
+
+def _call_table(metadata: sa.MetaData) -> sa.Table:
+    import sqlalchemy as sa
+
+    return sa.Table(
+        "call",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
+        sa.Column("trial", sa.Integer, nullable=False),
+        sa.Column("call_index", sa.Integer, nullable=False),
+        sa.Column("model", sa.Text, nullable=False),
+        sa.Column("messages", sa.LargeBinary, nullable=False),  # JSON, zlib
+        sa.Column("reply", sa.Text),  # JSON of records.Reply
+        sa.Column("error", sa.Text),
+        sa.Column("sent_at", sa.Float, nullable=False),
+        sa.Column("received_at", sa.Float),
+        sa.Index("call_by_trial", "run_id", "trial"),
+    )
 
 
 def connect(url: str, *, create: bool) -> sa.Engine:
+    """Return the way into the database at `url`. Raises UsageError or NotAStore where there can be none."""
     import sqlalchemy as sa
 
     try:
@@ -113,6 +132,7 @@ def use_write_ahead_log(engine: sa.Engine) -> None:
 
 
 def as_store_error(url: str, error: sa.exc.DBAPIError) -> StoreError:
+    """Return what an error of the database means to a user."""
     reason = str(error.orig)
     if "not a database" in reason or "malformed" in reason:
         return NotAStore(f"{url} is no database ({reason}): choose another store, or restore this file from a copy")

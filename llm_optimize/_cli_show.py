@@ -1,0 +1,95 @@
+"""Runs and trials as text for a terminal, or as JSON for programs; nothing in them can move a cursor."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, is_dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from .prompts import describe_failure
+from .records import Status, Trial, rank
+from .text import one_line, show_number, show_x, unified_diff, visible
+
+if TYPE_CHECKING:
+    from .store import Call, RunInfo
+
+
+def as_json(value: Any) -> str:
+    """Return records as JSON; NaN, which JSON does not have, becomes null."""
+    return json.dumps(_plain(value), indent=2)
+
+
+def _plain(value: Any) -> Any:
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def runs_table(runs: Sequence[RunInfo]) -> str:
+    """Return one line a run."""
+    if not runs:
+        return "no runs yet"
+    rows = [["name", "trials", "best", "begun", "state", "task"]]
+    for run in runs:
+        begun = datetime.fromtimestamp(run.created_at).strftime("%Y-%m-%d %H:%M")
+        best = "" if run.best_score is None else show_number(run.best_score)
+        task = one_line(run.settings["task"]["description"], 50)
+        rows.append([run.name, str(run.trials), best, begun, one_line(run.stop_reason or "not ended", 30), task])
+    return _aligned(rows, right={1, 2})
+
+
+def trials_table(trials: Sequence[Trial]) -> str:
+    """Return one line a trial, the best one marked."""
+    if not trials:
+        return "no finished trials yet"
+    scores = [trial.score for trial in trials if trial.score is not None]
+    champion = max(trials, key=rank)
+    rows = [["trial", "", "score", "parent", "source", "seconds", "feedback"]]
+    for trial in trials:
+        score = show_number(trial.score, scores) if trial.score is not None else trial.status.value
+        said = one_line(trial.feedback, 70) if trial.status is Status.COMPLETE else describe_failure(trial)
+        parent = "" if trial.parent is None else str(trial.parent)
+        mark = "*" if trial is champion and trial.scored else ""
+        source = one_line(trial.source, 30)
+        rows.append([str(trial.number), mark, score, parent, source, f"{trial.seconds:.2f}", one_line(said, 70)])
+    return _aligned(rows, right={0, 2, 3, 5})
+
+
+def _aligned(rows: Sequence[Sequence[str]], right: set[int]) -> str:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    lines = (
+        "  ".join(
+            cell.rjust(width) if column in right else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        for row in rows
+    )
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def trial_page(trial: Trial, parent: Trial | None, calls: Sequence[Call]) -> str:
+    """Return all that is known of one trial."""
+    score = "no score" if trial.score is None else f"score {show_number(trial.score)}"
+    built_on = "" if trial.parent is None else f", built on trial {trial.parent}"
+    head = f"trial {trial.number}: {trial.status.value}, {score}, by {trial.source}{built_on}, {trial.seconds:.2f} s"
+    parts = [(head, ""), ("x", "(none)" if trial.x is None else show_x(trial.x))]
+    if parent is not None and parent.x is not None and trial.x is not None:
+        names = f"trial {parent.number}", f"trial {trial.number}"
+        parts.append(("difference to its parent", unified_diff(show_x(parent.x), show_x(trial.x), *names)))
+    parts += [("feedback", trial.feedback), ("output", trial.output)]
+    for call in calls:
+        prompt = "\n".join(f"[{message['role']}]\n{message['content']}" for message in call.messages)
+        answer = call.reply.text if call.reply else call.error or "(no answer arrived)"
+        parts += [(f"prompt {call.index + 1} to {call.model}", prompt), (f"reply {call.index + 1}", answer)]
+    return "\n\n".join(_section(title, body) for title, body in parts if body or title == head)
+
+
+def _section(title: str, body: str) -> str:
+    return visible(f"== {title}\n{body}" if body else title)
