@@ -34,7 +34,7 @@ clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A .venv whose Python was removed or replaced is made, and filled, anew.
-.venv/.automl .venv/.test: .venv/.%: setup.cfg pyproject.toml $(PY) $(if $(wildcard $(PY)),,anew)
+.venv/.automl .venv/.test: .venv/.%: setup.cfg pyproject.toml $(PY) $(shell test -x $(PY) || echo anew)
 	@echo "Installing llm_optimize[$*] into .venv (about a minute)"
 	@$(PIP_INSTALL) --editable ".[$*]"
 	@touch $@

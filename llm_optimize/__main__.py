@@ -1,5 +1,6 @@
-"""python -m llm_optimize"""
+"""`python -m llm_optimize` is the command `llm-optimize`."""
 
 from .cli import main
 
-main()
+if __name__ == "__main__":  # a process that f spawns imports this module again
+    main()

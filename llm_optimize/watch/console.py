@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from rich.live import Live
 
 _REFRESH_HZ = 8
-_MIN_TRIALS = 3  # shown on the smallest screen
-_OTHER_LINES = 13  # of the view besides the trials
+_LOW_SCREEN = 16  # lines, below which the task has one of them
+_OTHER_LINES = 9  # of the view besides the trials and the second line of the task
 _BAR_CHARS = 12
 _MAX_X_LINES = 24
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -68,6 +69,15 @@ class Console:
             self._live.stop()
             self._live = None
 
+    def svg(self, title: str, *, width: int = 100, height: int = 30) -> str:
+        """Return the view as it is now, as a picture (SVG)."""
+        from rich.console import Console as RichConsole
+        from rich.console import ConsoleDimensions
+
+        console = RichConsole(file=io.StringIO(), record=True, width=width, force_terminal=True, highlight=False)
+        console.print(view(self._state, ConsoleDimensions(width, height)))
+        return console.export_svg(title=title)
+
     def _write_line(self, event: Event) -> None:
         for line in plain_lines(self._state, event):
             self._file.write(line + "\n")
@@ -90,21 +100,6 @@ def _rich_console(file: TextIO) -> RichConsole:
     from rich.console import Console as RichConsole
 
     return RichConsole(file=file, highlight=False, soft_wrap=False)
-
-
-def svg(events: Iterable[Event], title: str, *, width: int = 100, height: int = 30) -> str:
-    """Return the last view of these events as a picture (SVG)."""
-    from io import StringIO
-
-    from rich.console import Console as RichConsole
-    from rich.console import ConsoleDimensions
-
-    state = State(clock=lambda: 0.0)
-    for event in events:
-        state.update(event)
-    console = RichConsole(file=StringIO(), record=True, width=width, force_terminal=True, highlight=False)
-    console.print(view(state, ConsoleDimensions(width, height)))
-    return console.export_svg(title=title)
 
 
 # Plain lines.
@@ -154,14 +149,15 @@ def view(state: State, size: Any) -> RenderableType:
     from rich.text import Text
 
     width = min(size.width, 120)
+    task_lines = 1 if size.height < _LOW_SCREEN else 2
     title = Text(f" {state.name} ", style="bold cyan")
     parts: list[RenderableType] = [
         Rule(title, align="left", style="cyan"),
-        Text(one_line(state.description, 2 * width - 4), style="dim"),
+        Text(one_line(state.description, task_lines * (width - 2)), style="dim"),
         _headline(state, width),
-        _table(state, max(_MIN_TRIALS, size.height - _OTHER_LINES), width),
+        _table(state, max(1, size.height - _OTHER_LINES - task_lines + 1), width),
         _in_flight(state, width),
-        _spending(state),
+        _spending(state, low=size.height < _LOW_SCREEN),
     ]
     return Group(*parts)
 
@@ -173,7 +169,7 @@ def _headline(state: State, width: int) -> RenderableType:
     if best is None:
         return Text("no score yet", style="dim")
     ago = _duration(state.seconds - (state.champion_at - state.begun_at))
-    line = Text("best ", style="bold")
+    line = Text("best ", style="bold", no_wrap=True, overflow="ellipsis")
     line.append(_score(best), style="bold green")
     line.append(f"  trial {best.number} by {one_line(best.source, 30)}, {ago} ago  ", style="dim")
     line.append(sparkline(state.best_scores, max(8, width - line.cell_len - 2)), style="green")
@@ -236,10 +232,10 @@ def _in_flight(state: State, width: int) -> RenderableType:
     return Text(one_line(f"in flight: {waiting or 'nothing'}", width), style="dim")
 
 
-def _spending(state: State) -> RenderableType:
+def _spending(state: State, *, low: bool) -> RenderableType:
     from rich.text import Text
 
-    line = Text()
+    line = Text(no_wrap=low, overflow="ellipsis")
     for name, amount, cap in state.spent():
         shown = _duration(amount) if name == "seconds" else f"{amount:,.0f}"
         line.append(f"{name if name != 'seconds' else 'time'} ", style="dim")

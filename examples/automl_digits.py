@@ -1,0 +1,73 @@
+"""AutoML by rewriting a script: which scikit-learn program reads handwritten digits best?
+
+x is the text of a script that fits `clf` on X_train and y_train. f runs it in a child process, which gets the training
+images and nothing else, and returns the fitted classifier. The labels that it is judged by stay with f.
+
+    python examples/automl_digits.py --model gpt-5-mini
+    python examples/automl_digits.py --model mutation      # random changes, no key needed
+"""
+
+import argparse
+import sys
+from collections import Counter
+
+from sklearn.datasets import load_digits
+from sklearn.model_selection import train_test_split
+
+from llm_optimize import eval_utils, optimize
+from llm_optimize.errors import LlmOptimizeError
+
+X0 = """\
+from sklearn.svm import SVC
+
+clf = SVC()
+clf.fit(X_train, y_train)
+"""
+
+X, y = load_digits(return_X_y=True)
+X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=350, stratify=y, random_state=2)
+X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=0)
+
+
+def fitted(script: str):  # type: ignore[no-untyped-def]  # any classifier
+    """Return the classifier that a script fits, in a child that has ten seconds."""
+    data = {"X_train": X_train, "y_train": y_train}
+    return eval_utils.exec_with_timeout_unsafe(script, data, ["clf"], timeout_secs=10)["clf"]
+
+
+def f(script: str) -> tuple[float, str]:
+    """Return the accuracy on validation images, and which digits are taken for which."""
+    said = fitted(script).predict(X_valid)
+    wrong = Counter(f"{true} taken for {digit}" for true, digit in zip(y_valid, said, strict=True) if true != digit)
+    often = ", ".join(f"{pair} ({count} times)" for pair, count in wrong.most_common(5))
+    return float((said == y_valid).mean()), f"most frequent mistakes: {often or 'none'}"
+
+
+def main() -> None:
+    """Optimize, then measure the first and the best script on images by which nothing was chosen."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help='a model\'s name, or "mutation" for random changes without a model')
+    parser.add_argument("--steps", type=int, default=20)
+    parser.add_argument("--seed", type=int)
+    arguments = parser.parse_args()
+    result = optimize.run(
+        "Write a Python script that fits a scikit-learn classifier clf on X_train, y_train: 350 images of digits.",
+        "Which script reaches a higher accuracy on images that it has not seen?",
+        f,
+        x0=X0,
+        max_steps=arguments.steps,
+        model=arguments.model,
+        timeout_secs=30,
+        seed=arguments.seed,
+    )
+    best = str(result.best_x)
+    before, after = (float(fitted(script).score(X_test, y_test)) for script in (X0, best))
+    print(f"\n{best}\ntest accuracy {before:.4f} -> {after:.4f} on {len(y_test)} images")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except LlmOptimizeError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

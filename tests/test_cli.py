@@ -1,0 +1,227 @@
+"""The command line, as real processes: exit codes, sentences, Ctrl-C, pipes."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+TASK = """\
+import time
+
+def f(x):
+    if x == "slow":
+        open("slow-began", "w").close()
+        time.sleep(60)
+    return float(x), f"f is {x}"
+
+def dash(x):
+    return x.count("-")
+
+not_callable = 5
+"""
+
+
+def block(x):
+    return f"better:\n```\n{x}\n```"
+
+
+@pytest.fixture
+def folder(tmp_path, server):
+    (tmp_path / "task.py").write_text(TASK)
+    return tmp_path
+
+
+@pytest.fixture
+def command(folder, server):
+    """Return a function that runs llm-optimize in the folder, and checks its exit code."""
+
+    def command(*arguments, code=0, key="sk-test"):
+        done = subprocess.run(
+            [sys.executable, "-m", "llm_optimize", *map(str, arguments)],
+            cwd=folder,
+            env=environment(server, key),
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    return command
+
+
+def environment(server, key="sk-test"):
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return {**env, "OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url} if key else env
+
+
+RUN = ("run", "--task", "Raise f.", "--func", "task.py:f", "--x0", "1")
+
+
+def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):
+    server.replies(block(3), block("oops"), block(2))
+    out = command(*RUN, "--name", "amber", "--steps", 3)
+    assert "best 3 in trial 1" in out
+    assert re.search(r"amber +4 +3 .*max_steps +Raise f\.", command("list"))
+    table = command("show", "amber").splitlines()
+    assert len(table) == 5
+    assert re.search(r"1 +\* +3 +0 +model:gpt-5-mini", table[2])
+    assert "ValueError: could not convert string to float: 'oops'" in table[3]
+    page = command("show", "amber", 1)
+    for words in ("== difference to its parent", "-1\n+3", "[system]", "Raise f.", "== reply 1\nbetter:"):
+        assert words in page
+    assert command("best", "amber") == "3\n"
+
+
+def test_json_is_json(command, server):
+    server.replies(block(3), block("oops"))
+    facts = json.loads(command(*RUN, "--name", "amber", "--steps", 2, "--json"))
+    assert (facts["name"], facts["best_score"], facts["best_x"], facts["trials"]) == ("amber", 3.0, "3", 3)
+    assert json.loads(command("list", "--json"))[0]["best_score"] == 3.0
+    assert [trial["score"] for trial in json.loads(command("show", "amber", "--json"))] == [1.0, 3.0, None]
+    assert json.loads(command("show", "amber", 1, "--json"))["calls"][0]["reply"]["text"] == block(3)
+    assert json.loads(command("best", "amber", "--json"))["x"] == "3"
+    assert json.loads(command("resume", "amber", "--json"))["best_score"] == 3.0
+
+
+def test_x0_and_task_come_from_files_and_the_best_comes_out_to_the_byte(command, folder, server):
+    (folder / "x0.txt").write_bytes(b"a-b\r\nc\n\n")
+    (folder / "task.txt").write_text("Many dashes.")
+    server.replies(block("none"))
+    command("run", "--task", "@task.txt", "--x0-file", "x0.txt", "--func", "task:dash", "--steps", 1, "--name", "a")
+    assert server.requests[0]["messages"][0]["content"].count("Many dashes.") == 1
+    env = environment(server)
+    best = subprocess.run([sys.executable, "-m", "llm_optimize", "best", "a"], cwd=folder, env=env, capture_output=True)
+    assert best.stdout == b"a-b\r\nc\n\n"
+
+
+def test_a_finished_run_is_extended_from_where_its_f_is_known(command, server):
+    server.replies(block(3), block(5))
+    command(*RUN, "--name", "amber", "--steps", 1)
+    assert "best 5 in trial 2" in command("resume", "amber", "--steps", 2)
+
+
+WRONG = [
+    (("--func", "task.py:g"), "task.py has no function 'g'"),
+    (("--func", "nowhere.py:f"), "the file nowhere.py of --func does not exist"),
+    (("--func", "task.py"), "names no function"),
+    (("--func", "task.py:not_callable"), "is a int, no function"),
+    (("--func", "no_such_module:f"), "No module named 'no_such_module'"),
+    (("--func", "broken.py:f"), r"broken.py cannot be imported: ZeroDivisionError.*line 2"),
+    (("--x0-file", "missing.txt"), "the file missing.txt cannot be read"),
+    (("--workers", "0"), "workers is 0"),
+    (("--steps", "-1"), "max_steps is -1"),
+    (("--timeout", "0"), "timeout_secs is 0"),
+    (("--search", "bets"), "unknown search 'bets': did you mean 'best'"),
+    (("--sandbox", "proces"), "unknown sandbox 'proces': did you mean 'process'"),
+    (("--store", "task.py"), "is no database"),
+    (("--store", "no/where/runs.db"), "does not exist"),
+    (("--steps", "many"), "Invalid value for '--steps'"),
+    (("--no-such-option",), "No such option"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "words"), WRONG)
+def test_wrong_usage_is_one_sentence_and_exit_code_2(command, folder, arguments, words):
+    (folder / "broken.py").write_text("x = 1\nx / 0\n")
+    said = command(*RUN, *arguments, code=2)
+    assert re.search(words, said)
+    assert len(said.strip().splitlines()) == 1
+    assert "Traceback" not in said
+
+
+def test_a_run_that_does_not_exist_names_the_nearest(command, server):
+    server.replies()
+    command(*RUN, "--name", "amber-birch", "--steps", 0)
+    for verb in ("show", "best", "resume"):
+        assert "did you mean 'amber-birch'" in command(verb, "amber-brich", code=2)
+    assert "no finished trial 7" in command("show", "amber-birch", 7, code=2)
+
+
+def test_without_a_store_nothing_is_made(command, folder):
+    assert "there is no store" in command("list", code=2)
+    assert not (folder / "runs.db").exists()
+
+
+def test_no_key_is_one_sentence(command):
+    said = command(*RUN, code=2, key=None)
+    assert "export OPENAI_API_KEY=" in said
+    assert "mutation" in said
+
+
+def test_without_a_model_no_key_is_needed(command):
+    assert "0 model calls" in command(*RUN, "--model", "mutation", "--steps", 4, "--seed", 1, key=None)
+
+
+def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(command, server):
+    from server import error
+
+    server.replies(block(3), error(401, "bad key"))
+    said = command(*RUN, "--name", "amber", code=1)
+    assert "look at OPENAI_API_KEY" in said
+    assert command("best", "amber") == "3\n"
+    assert "sk-test" not in said
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as SIGINT")
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command, folder, server):
+    server.replies(block("slow"), block(7))
+    arguments = [sys.executable, "-m", "llm_optimize", *RUN, "--name", "amber", "--steps", "2"]
+    run = subprocess.Popen(
+        arguments,
+        cwd=folder,
+        env=environment(server),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 30
+    while not (folder / "slow-began").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    os.killpg(run.pid, signal.SIGINT)
+    begun = time.monotonic()
+    _, said = run.communicate(timeout=30)
+    assert time.monotonic() - begun < 10
+    assert run.returncode == 130
+    assert "go on with: llm-optimize resume amber" in said
+    assert "Traceback" not in said
+
+    (folder / "task.py").write_text(TASK.replace("60", "0").replace("float(x)", 'float(x.replace("slow", "4"))'))
+    out = command("resume", "amber")
+    assert "best 7 in trial 2" in out
+    assert len(server.requests) == 2  # the reply that had arrived is not asked for again
+
+
+def test_a_closed_pipe_is_no_error(command, folder, server):
+    server.replies()
+    command(*RUN, "--steps", 0, "--name", "amber")
+    line = f"{sys.executable} -m llm_optimize show amber 0 | head -c 1"
+    done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment(server), capture_output=True, text=True)
+    assert "Traceback" not in done.stderr
+
+
+def test_what_candidates_wrote_cannot_move_the_cursor(command, server):
+    server.replies(block("\x1b[2J3"))
+    command(*RUN, "--steps", 1, "--name", "amber")
+    for out in (command("show", "amber"), command("show", "amber", 1), command("list")):
+        assert "\x1b" not in out
+
+
+def test_help_and_version_are_quick():
+    def seconds(*arguments):
+        begun = time.monotonic()
+        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+        return time.monotonic() - begun
+
+    bare = min(seconds("-c", "pass") for _ in range(3))
+    shown = min(seconds("-m", "llm_optimize", "--help") for _ in range(3))
+    assert shown < bare + 0.6  # 0.3 s in all on a quiet machine
