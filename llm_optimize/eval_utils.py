@@ -119,18 +119,20 @@ def exec_temp_script_unsafe(script: str, timeout: float) -> str:
     >>> exec_temp_script_unsafe("print(6 * 7)", 20)
     '42\\n'
     """
-    with tempfile.TemporaryDirectory(prefix="llm_optimize-", ignore_cleanup_errors=True) as folder:
-        file = Path(folder) / "script.py"
-        file.write_text(script, encoding="utf-8")
-        outcome = run_once(_run_file, str(file), timeout, _LIMITS)
+    outcome = run_once(_run_as_file, script, timeout, _LIMITS)
     ended_well = outcome.exit_code == 0 or outcome.status is OutcomeStatus.OK
     if not ended_well:
         raise _error("the script", outcome, timeout)
     return outcome.output
 
 
-def _run_file(file: str) -> None:
-    """Become a Python that runs the file; where a process cannot become another, run it here."""
+def _run_as_file(script: str) -> None:
+    """Become a Python that runs the script as a file of the scratch directory, which goes with whatever it did there.
+
+    Where a process cannot become another, run it here.
+    """
+    file = os.path.join(tempfile.gettempdir(), "script.py")
+    Path(file).write_text(script, encoding="utf-8")
     if os.name == "posix":
         os.execv(sys.executable, [sys.executable, file])
     import runpy

@@ -102,7 +102,7 @@ class Limits:
     """What one scoring may use; a breach ends it, and is reported as what it was."""
 
     memory_mb: int = 4096  # address space of each process
-    cpu_secs: float | None = None  # CPU time of each process; None: twice the deadline
+    cpu_secs: float | None = None  # CPU time of each process; None: twice the deadline on all cores
     processes: int = 256  # processes and threads of this user (no limit for root)
     open_files: int = 512
     file_mb: int = 256  # the largest file

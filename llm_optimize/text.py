@@ -12,6 +12,8 @@ from .records import X
 
 _OPEN = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$")
 
+_MAX_BRACES = 2_000  # that begin no object, before a reply is taken for hostile
+
 
 @dataclass(frozen=True)
 class Reading:
@@ -94,12 +96,12 @@ def last_json_object(reply: str) -> dict[str, object] | None:
     >>> last_json_object('first {"a": 1}, then {"a": {"b": 2}} as said')
     {'a': {'b': 2}}
     """
-    decoder, found, at = json.JSONDecoder(), None, reply.find("{")
-    while at >= 0:
+    decoder, found, at, failures = json.JSONDecoder(), None, reply.find("{"), 0
+    while at >= 0 and failures < _MAX_BRACES:
         try:
             value, end = decoder.raw_decode(reply, at)
         except (ValueError, RecursionError):
-            end = at + 1
+            end, failures = at + 1, failures + 1
         else:
             found = value
         at = reply.find("{", end)

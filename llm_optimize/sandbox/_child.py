@@ -3,36 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
+import importlib
 import json
+import math
 import os
 import random
 import sys
 import tempfile
 import traceback
+import types
 from collections.abc import Callable
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TextIO
 
 from ..records import Limits, Score
-from ._wire import write_answer
+from ._wire import write_answer, write_endless
 
 _MAX_DEPTH = 100  # of lists and dicts in an answer
 _TRACEBACK_LINES = 12
 _MAX_MESSAGE_CHARS = 2_000
+_MAX_CPU_SECS = 10**9  # about what a limit of the system can hold
+_NO_MEMORY = b'{"memory": true, "message": "MemoryError", "traceback": "MemoryError"}'
 _OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes) -> NoReturn:
-    """Call f, write the answer, and end this process at once, whatever threads and exit hooks there are."""
+def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes, max_bytes: int) -> NoReturn:
+    """Call f, write the answer, and end this process at once, whatever threads and exit hooks there are.
+
+    Of an answer that is longer than `max_bytes` for sure, only that is written: its JSON might take all the memory.
+    """
     try:
         try:
             value = func(x)
-            value = asyncio.run(value) if inspect.iscoroutine(value) else value
-            answer = json.dumps({"value": to_plain(value)}).encode()
+            value = asyncio.run(value) if type(value) is types.CoroutineType else value
+            plain = to_plain(value)
+            answer = json.dumps({"value": plain}).encode() if _length(plain) <= max_bytes else None
         except BaseException as error:  # SystemExit and KeyboardInterrupt, too: a candidate may raise anything
-            answer = json.dumps(_describe(error)).encode()
+            answer = _as_answer(error)
         _flush()
-        write_answer(result_fd, nonce, answer)
+        if answer is None:
+            write_endless(result_fd)
+        else:
+            write_answer(result_fd, nonce, answer)
     finally:
         os._exit(0)
 
@@ -43,6 +54,15 @@ def _flush() -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             continue  # closed or replaced by the candidate: nothing to flush
+
+
+def _as_answer(error: BaseException) -> bytes:
+    """Return an exception as an answer; where no memory is left for that, only that there is none."""
+    try:
+        return json.dumps(_describe(error)).encode()
+    except MemoryError:
+        error.__traceback__ = None  # it holds the frames, and with them what fills the memory
+        return _NO_MEMORY
 
 
 def _describe(error: BaseException) -> dict[str, Any]:
@@ -56,7 +76,8 @@ def _describe(error: BaseException) -> dict[str, Any]:
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OWN_FILES)]
     lines = "".join(traceback.format_list(frames)).splitlines()[-_TRACEBACK_LINES:]
     head = ["Traceback (most recent call last):"] if lines else []
-    return {"error": kind, "message": message, "traceback": "\n".join([*head, *lines, message])}
+    told = "\n".join([*head, *lines, message])
+    return {"memory": isinstance(error, MemoryError), "message": message, "traceback": told}
 
 
 def to_plain(value: Any, depth: int = 0) -> Any:
@@ -83,6 +104,15 @@ def to_plain(value: Any, depth: int = 0) -> Any:
     return _plain_number(value)
 
 
+def _length(plain: Any) -> int:
+    """Return how many bytes plain data takes as JSON at least."""
+    if isinstance(plain, str):
+        return len(plain)
+    if isinstance(plain, dict):
+        return sum(len(name) + _length(part) for name, part in plain.items())
+    return 1 + sum(map(_length, plain)) if isinstance(plain, list) else 1
+
+
 def _plain_number(value: Any) -> Any:
     """Return a numpy scalar or 0-d array as a number. Raises TypeError for everything else."""
     numpy = sys.modules.get("numpy")
@@ -96,18 +126,32 @@ def _plain_number(value: Any) -> Any:
     raise TypeError(f"f returned a value of type {name}: return a number, or (number, text), or a dict of plain data")
 
 
-def settle(scratch: str, limits: Limits, seed: int, nproc: int | None) -> None:
-    """Make this process the candidate's: its scratch directory, its dice, its limits. `nproc` of the user, if known."""
+def settle(scratch: str, limits: Limits, cpu_secs: int, seed: int, nproc: int | None) -> None:
+    """Make this process the candidate's: its streams, its scratch directory, its dice, its limits.
+
+    `nproc` is how many processes its user has now, where that is known and counts.
+    """
+    sys.stdout, sys.stderr = _lines_to(1), _lines_to(2)
     os.environ["TMPDIR"] = os.environ["TEMP"] = os.environ["TMP"] = scratch
     tempfile.tempdir = None
     random.seed(seed)
-    numpy_random = sys.modules.get("numpy.random")
-    if numpy_random is not None:
-        numpy_random.seed(seed % 2**32)
-    _limit(limits, nproc)
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random").seed(seed % 2**32)  # numpy loads it only when it is used
+    _limit(limits, cpu_secs, nproc)
 
 
-def _limit(limits: Limits, nproc: int | None) -> None:
+def _lines_to(fd: int) -> TextIO:
+    """Return a stream that writes each line at once: a process that is killed cannot flush what it printed."""
+    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+
+
+def cpu_limit(limits: Limits, timeout_secs: float) -> int:
+    """Return the CPU seconds of each process: the limit, or what all cores together can use in twice the deadline."""
+    wanted = limits.cpu_secs if limits.cpu_secs is not None else 2 * timeout_secs * (os.cpu_count() or 1)
+    return math.ceil(min(wanted, _MAX_CPU_SECS))
+
+
+def _limit(limits: Limits, cpu_secs: int, nproc: int | None) -> None:
     try:
         import resource
     except ImportError:  # Windows
@@ -117,16 +161,16 @@ def _limit(limits: Limits, nproc: int | None) -> None:
         resource.RLIMIT_NOFILE: limits.open_files,
         resource.RLIMIT_FSIZE: limits.file_mb * 2**20,
         resource.RLIMIT_AS: limits.memory_mb * 2**20,
+        resource.RLIMIT_CPU: cpu_secs,
     }
-    if limits.cpu_secs is not None:
-        wanted[resource.RLIMIT_CPU] = max(1, round(limits.cpu_secs))
     if nproc is not None:
         wanted[resource.RLIMIT_NPROC] = nproc + limits.processes
     for name, value in wanted.items():
         _, hard = resource.getrlimit(name)
-        bound = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        top = value + (name == resource.RLIMIT_CPU)  # a second between SIGXCPU, which says why, and SIGKILL
+        soft, top = (value, top) if hard == resource.RLIM_INFINITY else (min(value, hard), min(top, hard))
         try:
-            resource.setrlimit(name, (bound, bound))
+            resource.setrlimit(name, (soft, top))
         except (ValueError, OSError):
             if sys.platform == "linux":  # macOS knows limits that it does not take
                 raise

@@ -13,20 +13,25 @@ _ALLOWED = """
 """
 _ALLOWED_BEGINNINGS = ("LC_", "OMP_", "MKL_", "OPENBLAS_", "NUMEXPR_")
 
-_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def clean_environment(more: tuple[str, ...] = ()) -> dict[str, str]:
-    """Return the allowed variables of this process, those named in `more`, and what a warm process needs."""
+    """Return the variables of this process that are allowed or named in `more`, and two that make runs repeatable."""
     allowed = _ALLOWED.split()
     kept = {
         name: value
         for name, value in os.environ.items()
         if name in allowed or name.startswith(_ALLOWED_BEGINNINGS) or name in more
     }
-    return {**dict.fromkeys(_ONE_THREAD, "1"), **kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
+    return {**kept, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONHASHSEED": "0"}
 
 
-def one_thread_names() -> list[str]:
-    """Return the names that `clean_environment` sets on its own to keep numeric libraries on one thread at import."""
-    return [name for name in _ONE_THREAD if name not in os.environ]
+def one_thread() -> dict[str, str]:
+    """Return the variables that keep numeric libraries on one thread while they are imported."""
+    return dict.fromkeys(_THREADS, "1")
+
+
+def threads_as_here() -> dict[str, str | None]:
+    """Return what those variables are in this process; None where they are not set."""
+    return {name: os.environ.get(name) for name in _THREADS}

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import queue
 import threading
 import time
 import traceback
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from ._outcome import Outcome, OutcomeStatus
+from ._outcome import Outcome, OutcomeStatus, killed
 
 _TRACEBACK_FRAMES = -6
 
@@ -26,30 +28,26 @@ class InlineSandbox:
     def __init__(self, func: Callable[..., Any]) -> None:
         """Take f."""
         self._func = func
-        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._waiting: set[queue.SimpleQueue[Outcome]] = set()
+        self._closed = False
 
     def run(self, x: Any, timeout_secs: float, seed: int = 0) -> Outcome:
         """Return what becomes of f(x); `seed` is left aside, the dice of this process are the caller's."""
         begun = time.monotonic()
-        found: list[Outcome] = []
-        ended = threading.Event()
-
-        def work() -> None:
-            found.append(self._call(x))
-            ended.set()
-
-        threading.Thread(target=work, name="inline scoring", daemon=True).start()
-        if not ended.wait(timeout_secs):
-            message = f"given up at its deadline of {timeout_secs:g} s"
-            return Outcome(OutcomeStatus.TIMEOUT, message=message, seconds=time.monotonic() - begun)
-        outcome = found[0]
-        return Outcome(
-            outcome.status,
-            outcome.value,
-            message=outcome.message,
-            traceback=outcome.traceback,
-            seconds=time.monotonic() - begun,
-        )
+        first: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        with self._lock:
+            if self._closed:
+                return killed()
+            self._waiting.add(first)
+        threading.Thread(target=lambda: first.put(self._call(x)), name="inline scoring", daemon=True).start()
+        try:
+            outcome = first.get(timeout=timeout_secs)
+        except queue.Empty:
+            outcome = Outcome(OutcomeStatus.TIMEOUT, message=f"given up at its deadline of {timeout_secs:g} s")
+        with self._lock:
+            self._waiting.discard(first)
+        return replace(outcome, seconds=time.monotonic() - begun)
 
     def _call(self, x: Any) -> Outcome:
         try:
@@ -60,4 +58,8 @@ class InlineSandbox:
             return Outcome(OutcomeStatus.RAISED, message=f"{type(error).__name__}: {error}", traceback=lines)
 
     def close(self) -> None:
-        """Do nothing: a thread cannot be ended from outside."""
+        """Stop waiting for what is in flight; its threads go on, they cannot be ended from outside."""
+        with self._lock:
+            self._closed = True
+            for first in self._waiting:
+                first.put(killed())

@@ -9,7 +9,6 @@ import ctypes
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import time
@@ -21,6 +20,7 @@ from ._wire import send_frame
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _SWEEP_SECS = 2.0  # then whoever is above takes over
+_ROUNDS = 10  # of killing before the last blow; what is left goes to the subreaper above
 _SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "kill"
 
 
@@ -139,16 +139,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def remove_scratch(path: str) -> None:
-    """Remove a scratch directory whatever is in it; links are removed, never followed."""
-
-    def open_up(_function: Any, failed: str, _info: Any) -> None:
-        with suppress(OSError):
-            os.chmod(os.path.dirname(failed), 0o700)
-            if os.path.isdir(failed) and not os.path.islink(failed):
-                os.chmod(failed, 0o700)
-                shutil.rmtree(failed, ignore_errors=True)
-            else:
-                os.unlink(failed)
-
-    shutil.rmtree(path, onerror=open_up)
+def kill_with_kin(pid: int) -> None:
+    """Kill a process that does not answer any more, and all below it first: as long as it lives, they can be found."""
+    for _ in range(_ROUNDS):
+        for kin in descendants(pid):
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(kin, signal.SIGKILL)
+        time.sleep(0.0005)
+    with suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, signal.SIGKILL)

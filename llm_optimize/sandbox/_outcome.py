@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
@@ -34,6 +35,29 @@ class Outcome:
     traceback: str = ""  # its last lines, for `raised`
     signal: int | None = None  # that ended it, for `crashed`
     exit_code: int | None = None  # with which it ended before f returned, for `crashed`
+
+
+def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outcome:
+    """Return the outcome of a process that ended before f returned; a negative code is the signal that ended it.
+
+    >>> crashed(-11, 60).message, crashed(3, 60).message
+    ('crashed with SIGSEGV', 'ended with exit code 3 before f returned')
+    >>> crashed(-9, 60, cpu_secs=61.2).message
+    'CPU limit of 60 s reached (cpu_secs)'
+    """
+    if exit_code >= 0:
+        message = f"ended with exit code {exit_code} before f returned"
+        return Outcome(OutcomeStatus.CRASHED, message=message, exit_code=exit_code)
+    known = {number.value: number.name for number in signal.Signals}
+    name = known.get(-exit_code, f"signal {-exit_code}")
+    if name == "SIGXCPU" or (name == "SIGKILL" and cpu_secs >= cpu_limit_secs):
+        return Outcome(OutcomeStatus.KILLED, message=f"CPU limit of {cpu_limit_secs} s reached (cpu_secs)")
+    return Outcome(OutcomeStatus.CRASHED, message=f"crashed with {name}", signal=-exit_code)
+
+
+def killed() -> Outcome:
+    """Return the outcome of a call whose sandbox was closed."""
+    return Outcome(OutcomeStatus.KILLED, message="the sandbox was closed")
 
 
 class Sandbox(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import importlib
 import inspect
+import sys
 import types
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,9 +48,24 @@ def unpack(payload: bytes) -> Callable[..., Any]:
 
 
 def _imports(func: Callable[..., Any]) -> list[str]:
-    """Return the modules that f imports when it is called, so that a warm process has them before."""
-    codes = [mate.__code__ for mate in _functions(func)]
-    return sorted({name for code in codes for name in _imported(code)})
+    """Return the modules that f imports when it is called, or its script before, for a warm process to have them."""
+    functions = _functions(func)
+    inside = {name for mate in functions for name in _imported(mate.__code__)}
+    return sorted(inside | (_modules_beside(functions[0]) if functions else set()))
+
+
+def _modules_beside(func: types.FunctionType) -> set[str]:
+    """Return the modules of what the main script imported: a fresh process does not run the script."""
+    if func.__module__ != "__main__":
+        return set()
+    values = [value for name, value in func.__globals__.items() if not name.startswith("__")]
+    names = {value.__name__ if isinstance(value, types.ModuleType) else _module_of(value) for value in values}
+    return {name for name in names if name in sys.modules and name != "__main__"}
+
+
+def _module_of(value: Any) -> str:
+    """Return where a function or class comes from; nothing for other values, whose attributes may be code."""
+    return str(value.__module__) if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type) else ""
 
 
 def _functions(func: Callable[..., Any]) -> list[types.FunctionType]:
@@ -62,9 +78,15 @@ def _functions(func: Callable[..., Any]) -> list[types.FunctionType]:
 
 
 def _imported(code: types.CodeType) -> set[str]:
+    """Return what `import` and `from ... import` name in some code; not what is relative, its package is another's."""
     inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    own = {step.argval for step in dis.get_instructions(code) if step.opname == "IMPORT_NAME"}
-    return {name for name in own if name}.union(*map(_imported, inner))
+    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    absolute = {  # the number of dots is pushed two steps before
+        step.argval
+        for dots, step in zip(steps, steps[2:], strict=False)
+        if step.opname == "IMPORT_NAME" and dots.argval == 0
+    }
+    return absolute.union(*map(_imported, inner))
 
 
 def _surroundings(func: Callable[..., Any]) -> dict[str, bytes]:

@@ -7,6 +7,7 @@ memory is limited only where the system has such limits.
 from __future__ import annotations
 
 import json
+import math
 import os
 import secrets
 import signal
@@ -23,10 +24,11 @@ from typing import Any
 
 from ..errors import FunctionUnusable
 from ..records import Limits
-from ._child import call, settle
+from ._child import call, cpu_limit, settle
 from ._environment import clean_environment
-from ._outcome import Outcome, OutcomeStatus
+from ._outcome import Outcome, OutcomeStatus, crashed, killed
 from ._payload import pack, unpack
+from ._scratch import remove_scratch
 from ._wire import NONCE_BYTES, Answer, Output
 
 _BOOT = (
@@ -44,87 +46,96 @@ class PortableSandbox:
     level = "process"
 
     def __init__(self, func: Callable[..., Any], limits: Limits) -> None:
-        """Pack f. Raises FunctionUnusable when it cannot be packed."""
+        """Pack f and load it once. Raises FunctionUnusable when it cannot be packed, or loaded in a fresh process."""
         self._payload = pack(func)
         self._limits = limits
         self._closed = threading.Event()
+        loaded = self._in_fresh_process({"load_only": True}, math.inf)
+        if loaded.exit_code != 0:
+            raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{loaded.output or loaded.message}")
 
     def run(self, x: Any, timeout_secs: float, seed: int = 0) -> Outcome:
-        """Return what becomes of f(x); the deadline counts from the start of the fresh process."""
-        with tempfile.TemporaryDirectory(prefix="llm_optimize-", ignore_cleanup_errors=True) as folder:
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            self._write_request(Path(folder), x, seed, nonce)
-            begun = time.monotonic()
-            process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, _ROOT, folder],
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                env=clean_environment(self._limits.env),
-                start_new_session=True,
-            )
-            output = Output()
-            verdict = self._watch(process, output, begun + timeout_secs)
-            return self._outcome(verdict, process, Path(folder), nonce, output, time.monotonic() - begun)
+        """Return what becomes of f(x)."""
+        if self._closed.is_set():
+            return killed()
+        return self._in_fresh_process({"load_only": False, "x": x, "seed": seed}, timeout_secs)
 
-    def _write_request(self, folder: Path, x: Any, seed: int, nonce: bytes) -> None:
+    def _in_fresh_process(self, request: dict[str, Any], timeout_secs: float) -> Outcome:
+        folder = Path(tempfile.mkdtemp(prefix="llm_optimize-"))
+        cpu_secs = cpu_limit(self._limits, timeout_secs)
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        try:
+            self._write_request(folder, {**request, "cpu_secs": cpu_secs, "nonce": nonce.hex()})
+            with open(folder / "answer", "xb+") as file:  # now: later a candidate may put a pipe in its place
+                watch = _Watch(folder, self._limits, timeout_secs, self._closed)
+                exit_code, verdict = watch.wait()
+                answer = Answer(nonce, self._limits)
+                answer.feed(file.read(self._limits.result_mb * 2**20 + NONCE_BYTES + 8))
+        finally:
+            remove_scratch(str(folder))
+        outcome = verdict or (crashed(exit_code, cpu_secs) if answer.empty else answer.outcome())
+        return replace(outcome, output=watch.output.text(), seconds=watch.seconds)
+
+    def _write_request(self, folder: Path, request: dict[str, Any]) -> None:
         (folder / "f").write_bytes(self._payload)
         (folder / "scratch").mkdir()
-        request = {"x": x, "seed": seed, "nonce": nonce.hex(), "sys_path": sys.path, "limits": asdict(self._limits)}
-        (folder / "request").write_text(json.dumps(request), encoding="utf-8")
-
-    def _watch(self, process: subprocess.Popen[bytes], output: Output, deadline: float) -> Outcome | None:
-        """Wait for the end of the process, or make an end; return our own verdict, if there is one."""
-        if process.stdout is None:
-            raise ValueError("the output of the process is not piped")
-        reader = threading.Thread(target=_read_all, args=(process.stdout, output), daemon=True)
-        reader.start()
-        verdict = None
-        while process.poll() is None and verdict is None:
-            verdict = self._verdict(output, deadline)
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_POLL_SECS)
-        _kill_tree(process)
-        process.wait()
-        reader.join(timeout=1.0)
-        return verdict
-
-    def _verdict(self, output: Output, deadline: float) -> Outcome | None:
-        if self._closed.is_set():
-            return Outcome(OutcomeStatus.KILLED, message="the sandbox was closed")
-        if time.monotonic() > deadline:
-            return Outcome(OutcomeStatus.TIMEOUT, message="stopped at its deadline")
-        if output.total > self._limits.output_mb * 2**20:
-            message = f"output limit of {self._limits.output_mb} MB reached (output_mb)"
-            return Outcome(OutcomeStatus.OUTPUT, message=message)
-        return None
-
-    def _outcome(
-        self,
-        verdict: Outcome | None,
-        process: subprocess.Popen[bytes],
-        folder: Path,
-        nonce: bytes,
-        output: Output,
-        seconds: float,
-    ) -> Outcome:
-        if process.returncode == _CANNOT_LOAD:
-            raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{output.text()}")
-        answer = Answer(nonce, self._limits.result_mb * 2**20)
-        with suppress(FileNotFoundError), open(folder / "answer", "rb") as file:
-            answer.feed(file.read(self._limits.result_mb * 2**20 + NONCE_BYTES + 8))
-        outcome = verdict or (_crash(process.returncode) if answer.empty else answer.outcome())
-        return replace(outcome, output=output.text(), seconds=seconds)
+        surroundings = {
+            "sys_path": [entry or os.getcwd() for entry in sys.path],
+            "limits": {**asdict(self._limits), "env": ()},
+        }
+        (folder / "request").write_text(json.dumps({**surroundings, **request}), encoding="utf-8")
 
     def close(self) -> None:
         """End everything in flight."""
         self._closed.set()
 
 
-def _crash(code: int) -> Outcome:
-    if code < 0:
-        return Outcome(OutcomeStatus.CRASHED, message=f"crashed with {signal.Signals(-code).name}", signal=-code)
-    return Outcome(OutcomeStatus.CRASHED, message=f"ended with exit code {code} before f returned")
+class _Watch:
+    """A fresh process, and what it prints, until it and its children are dead."""
+
+    def __init__(self, folder: Path, limits: Limits, timeout_secs: float, closed: threading.Event) -> None:
+        self.output = Output()
+        self.seconds = 0.0  # since f was called
+        self._ready = folder / "ready"
+        self._limits = limits
+        self._timeout_secs = timeout_secs
+        self._closed = closed
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", "-c", _BOOT, _ROOT, str(folder)],  # -P: no module from the working directory
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=clean_environment(limits.env),
+            start_new_session=True,
+        )
+
+    def wait(self) -> tuple[int, Outcome | None]:
+        """Return the exit code, and our own verdict where we made an end."""
+        reader = threading.Thread(target=_read_all, args=(self._process.stdout, self.output), daemon=True)
+        reader.start()
+        begun, verdict = None, None
+        while self._process.poll() is None and verdict is None:
+            if begun is None and self._ready.exists():
+                begun = time.monotonic()
+            self.seconds = time.monotonic() - begun if begun else 0.0
+            verdict = self._verdict()
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(_POLL_SECS)
+        self.seconds = time.monotonic() - begun if begun else _POLL_SECS
+        _kill_tree(self._process)
+        exit_code = self._process.wait()
+        reader.join(timeout=1.0)
+        return exit_code, verdict
+
+    def _verdict(self) -> Outcome | None:
+        if self._closed.is_set():
+            return killed()
+        if self.seconds >= self._timeout_secs:
+            return Outcome(OutcomeStatus.TIMEOUT, message=f"stopped at its deadline of {self._timeout_secs:g} s")
+        if self.output.total > self._limits.output_mb * 2**20:
+            message = f"output limit of {self._limits.output_mb} MB reached (output_mb)"
+            return Outcome(OutcomeStatus.OUTPUT, message=message)
+        return None
 
 
 def _read_all(stream: Any, output: Output) -> None:
@@ -164,7 +175,10 @@ def main(folder: str) -> None:
     except BaseException as error:  # the import of the user's module may do anything
         sys.stdout.write(f"{type(error).__name__}: {error}")
         sys.exit(_CANNOT_LOAD)
-    result = os.open(Path(folder) / "answer", os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o600)
-    limits = Limits(**{**request["limits"], "env": ()})
-    settle(str(Path(folder) / "scratch"), limits, request["seed"], None)
-    call(func, request["x"], result, bytes.fromhex(request["nonce"]))
+    if request["load_only"]:
+        return
+    result = os.open(Path(folder) / "answer", os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    limits = Limits(**request["limits"])
+    settle(str(Path(folder) / "scratch"), limits, request["cpu_secs"], request["seed"], None)
+    (Path(folder) / "ready").touch()
+    call(func, request["x"], result, bytes.fromhex(request["nonce"]), limits.result_mb * 2**20)

@@ -7,10 +7,10 @@ import logging
 import os
 import secrets
 import select
-import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
@@ -21,10 +21,12 @@ from typing import Any
 
 from ..errors import FunctionUnusable, SandboxUnavailable
 from ..records import Limits
-from ._environment import clean_environment, one_thread_names
-from ._keeper import become_subreaper, fork
-from ._outcome import Outcome, OutcomeStatus
+from ._child import cpu_limit
+from ._environment import clean_environment, one_thread, threads_as_here
+from ._keeper import become_subreaper, children, fork, kill_with_kin
+from ._outcome import Outcome, OutcomeStatus, crashed, killed
 from ._payload import pack
+from ._scratch import remove_scratch
 from ._wire import NONCE_BYTES, Answer, Output, receive_frame, send_frame
 from ._zygote import keep_scoring
 
@@ -33,7 +35,8 @@ _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox.
 _ROOT = str(Path(__file__).resolve().parents[2])
 _REPORT_SECS = 2.5  # for a keeper to kill all and say so; then it is replaced
 _CHUNK_BYTES = 1 << 16
-_STARTS = 3  # of a zygote for one call
+_HELLO_SECS = 10.0  # for a keeper to be forked, on a busy machine
+_STARTS = 3  # of a keeper for one call
 _DRAIN_BYTES = 1 << 20  # of what is left in a pipe of 64 KiB when everybody is dead
 
 
@@ -58,23 +61,21 @@ class ProcessSandbox:
     def run(self, x: Any, timeout_secs: float, seed: int = 0) -> Outcome:
         """Return what becomes of f(x)."""
         body = json.dumps(x).encode()
-        for start in range(_STARTS):
-            try:
-                keeper = self._take()
-            except OSError as error:
-                _log.warning("the warm process of the sandbox is started again (%d): %s", start + 1, error)
-                self._restart()
-                continue
+        for _ in range(_STARTS):
+            keeper = self._take()
             if keeper is None:
-                break
+                return killed()
             try:
-                outcome = _Call(keeper, self._limits, timeout_secs).run(body, seed)
+                if keeper.greet():
+                    outcome = _Call(keeper, self._limits, timeout_secs).run(body, seed)
+                    return killed() if self._closed and outcome.status is OutcomeStatus.KILLED else outcome
             finally:
                 self._give_back(keeper)
-            return replace(outcome, status=OutcomeStatus.KILLED) if self._closed and not outcome.message else outcome
-        return Outcome(OutcomeStatus.KILLED, message="the sandbox was closed")
+            self._restart(keeper.zygote)
+        return Outcome(OutcomeStatus.KILLED, message="the warm process of the sandbox does not start: see the log")
 
     def _take(self) -> _Keeper | None:
+        """Return a keeper that waits for work, or a new one, or None when all is closed."""
         with self._lock:
             if self._closed:
                 return None
@@ -84,7 +85,7 @@ class ProcessSandbox:
                     break
                 keeper.discard()
             else:
-                keeper = _Keeper(self._zygote.open_link())
+                keeper = _Keeper(self._zygote.open_link(), self._zygote)
             self._busy.add(keeper)
             return keeper
 
@@ -96,10 +97,12 @@ class ProcessSandbox:
                 return
         keeper.discard()
 
-    def _restart(self) -> None:
+    def _restart(self, zygote: _Zygote | None) -> None:
+        """Put another in the place of a warm process that forks no keepers any more, if nobody else did."""
         with self._lock:
-            if not self._closed and not self._zygote.alive():
-                self._zygote.close()
+            if not self._closed and zygote is self._zygote and not zygote.works():
+                _log.warning("the warm process of the sandbox has ended or hangs: it is started again")
+                zygote.close()
                 self._zygote = self._start()
 
     def close(self) -> None:
@@ -121,6 +124,8 @@ def run_forked(func: Callable[[Any], Any], x: Any, timeout_secs: float, limits: 
 
     Nothing is pickled and nothing imported anew; the child sees all that this process has.
     """
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()  # or the child would print what waits here once more
     ours, theirs = socket.socketpair()
 
     def keep() -> None:
@@ -131,10 +136,16 @@ def run_forked(func: Callable[[Any], Any], x: Any, timeout_secs: float, limits: 
 
     pid = fork(keep)
     theirs.close()
-    with ours:
-        outcome = _Call(_Keeper(ours), limits, timeout_secs).run(json.dumps(x).encode(), seed=0)
-    os.waitpid(pid, 0)
-    return outcome
+    keeper = _Keeper(ours, None)
+    try:
+        if not keeper.greet():
+            return Outcome(OutcomeStatus.KILLED, message="the process that watches over it was killed")
+        return _Call(keeper, limits, timeout_secs).run(json.dumps(x).encode(), seed=0)
+    finally:
+        keeper.discard()
+        if not keeper.usable:
+            kill_with_kin(pid)
+        os.waitpid(pid, 0)
 
 
 def may_fork() -> bool:
@@ -146,14 +157,15 @@ class _Zygote:
     """The warm process."""
 
     def __init__(self, payload: bytes, limits: Limits) -> None:
+        self._scratch = tempfile.mkdtemp(prefix="llm_optimize-")
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _BOOT, _ROOT],
+                [sys.executable, "-P", "-c", _BOOT, _ROOT],  # -P: no module from the working directory
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=clean_environment(limits.env),
+                env={**clean_environment(limits.env), **one_thread()},
                 start_new_session=True,
             )
         try:
@@ -163,9 +175,14 @@ class _Zygote:
             raise
 
     def _greet(self, payload: bytes, limits: Limits) -> None:
-        own = {"sys_path": [entry or os.getcwd() for entry in sys.path], "limits": asdict(limits)}
+        settings = {
+            "sys_path": [entry or os.getcwd() for entry in sys.path],
+            "limits": asdict(limits),
+            "threads": threads_as_here(),
+            "scratch": self._scratch,
+        }
         try:
-            send_frame(self._control, json.dumps({**own, "one_thread": one_thread_names()}).encode())
+            send_frame(self._control, json.dumps(settings).encode())
             send_frame(self._control, payload)
             answer = json.loads(receive_frame(self._control)[0])
         except (EOFError, OSError) as error:
@@ -177,19 +194,23 @@ class _Zygote:
             raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{answer['error']}")
 
     def open_link(self) -> socket.socket:
-        """Return the link to a new keeper. Raises OSError when this process is gone."""
+        """Return the link to a new keeper; nobody speaks on it when this process is gone."""
         ours, theirs = socket.socketpair()
-        try:
-            with theirs:
-                send_frame(self._control, b"", (theirs.fileno(),))
-        except OSError:
-            ours.close()
-            raise
+        with theirs, suppress(OSError):
+            send_frame(self._control, b"", (theirs.fileno(),))
         return ours
 
-    def alive(self) -> bool:
-        """Whether the process runs."""
-        return self._process.poll() is None
+    def works(self) -> bool:
+        """Whether the process runs and forks a keeper when it is asked."""
+        probe = _Keeper(self.open_link(), self)
+        try:
+            return probe.greet()
+        finally:
+            probe.discard()
+
+    def owns(self, pid: int) -> bool:
+        """Whether this is a child of the process, and not another that has the number now."""
+        return pid in children(self._process.pid)
 
     def close(self) -> None:
         """Hang up; it kills its keepers and ends, or is killed."""
@@ -197,16 +218,37 @@ class _Zygote:
         try:
             self._process.wait(_REPORT_SECS)
         except subprocess.TimeoutExpired:
-            self._process.kill()
+            kill_with_kin(self._process.pid)
             self._process.wait()
+        remove_scratch(self._scratch)
 
 
 class _Keeper:
     """The optimizer's end of the link to a keeper."""
 
-    def __init__(self, link: socket.socket) -> None:
+    def __init__(self, link: socket.socket, zygote: _Zygote | None) -> None:
         self.link = link
+        self.zygote = zygote
         self.usable = True
+        self._pid: int | None = None
+
+    def greet(self) -> bool:
+        """Wait for the first word of a new keeper, its process id; return whether it came."""
+        if self._pid is None:
+            self.link.settimeout(_HELLO_SECS)
+            try:
+                self._pid = int(receive_frame(self.link)[0])
+            except (EOFError, OSError):
+                self.usable = False
+                return False
+            self.link.settimeout(_REPORT_SECS)
+        return True
+
+    def kill(self) -> None:
+        """Kill a keeper that does not answer (a candidate may have stopped it); its warm process sweeps behind it."""
+        self.usable = False
+        if self._pid is not None and self.zygote is not None and self.zygote.owns(self._pid):
+            kill_with_kin(self._pid)
 
     def alive(self) -> bool:
         """Whether the keeper has neither ended nor spoken out of turn."""
@@ -221,7 +263,6 @@ class _Keeper:
 
     def discard(self) -> None:
         """Let go of the keeper; without the link it ends by itself."""
-        self.usable = False
         self.link.close()
 
 
@@ -233,7 +274,7 @@ class _Call:
         self._limits = limits
         self._timeout_secs = timeout_secs
         self._nonce = secrets.token_bytes(NONCE_BYTES)
-        self._answer = Answer(self._nonce, limits.result_mb * 2**20)
+        self._answer = Answer(self._nonce, limits)
         self._output = Output()
         self._verdict: Outcome | None = None  # of ours, before the child's
         self._facts: dict[str, Any] | None = None
@@ -251,7 +292,7 @@ class _Call:
             ended = self._listen(result, output, begun)
         except (OSError, EOFError):
             ended = time.monotonic()
-            self._keeper.usable = False
+            self._keeper.kill()
         finally:
             os.close(result)
             os.close(output)
@@ -264,10 +305,11 @@ class _Call:
     def _listen(self, result: int, output: int, begun: float) -> float:
         """Read until the keeper reports; return when the child was told to end, or ended."""
         link = self._keeper.link
+        for fd in (result, output):
+            os.set_blocking(fd, False)
         deadline, told = begun + self._timeout_secs, 0.0
         poll = select.poll()
         for fd in (result, output, link.fileno()):
-            os.set_blocking(fd, fd == link.fileno())
             poll.register(fd, select.POLLIN)
         while True:
             wait_secs = max(0.0, deadline - time.monotonic())
@@ -327,21 +369,10 @@ class _Call:
             seconds=seconds,
             cpu_secs=facts.get("cpu_secs", 0.0),
             peak_memory_mb=facts.get("peak_memory_mb", 0.0),
-            message=self._explain(outcome),
         )
-
-    def _explain(self, outcome: Outcome) -> str:
-        if outcome.status is OutcomeStatus.MEMORY:
-            return f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
-        return outcome.message
 
     def _crash(self, facts: dict[str, Any]) -> Outcome:
         code = facts.get("exit")
         if code is None:
             return Outcome(OutcomeStatus.KILLED, message="the process that watched over it was killed")
-        if code == -signal.SIGXCPU:
-            return Outcome(OutcomeStatus.KILLED, message=f"CPU limit of {self._limits.cpu_secs:g} s reached (cpu_secs)")
-        if code < 0:
-            name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-            return Outcome(OutcomeStatus.CRASHED, message=f"crashed with {name}", signal=-code)
-        return Outcome(OutcomeStatus.CRASHED, message=f"ended with exit code {code} before f returned", exit_code=code)
+        return crashed(code, cpu_limit(self._limits, self._timeout_secs), facts["cpu_secs"])

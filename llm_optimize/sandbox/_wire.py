@@ -9,10 +9,12 @@ import struct
 from collections import deque
 from typing import Any
 
+from ..records import Limits
 from ._outcome import Outcome, OutcomeStatus
 
 NONCE_BYTES = 16
 _LENGTH = struct.Struct("!I")
+_ENDLESS = 2**32 - 1  # the longest length that fits, and longer than any answer that is read
 _KEPT_OUTPUT_BYTES = 32_768  # of the head, and of the tail
 
 
@@ -43,18 +45,24 @@ def _some(sock: socket.socket, size: int) -> bytes:
 
 def write_answer(fd: int, nonce: bytes, answer: bytes) -> None:
     """Write the one frame of a child: its length, the nonce of the call, the answer as JSON."""
-    data = memoryview(_LENGTH.pack(len(nonce) + len(answer)) + nonce + answer)
+    data = memoryview(_LENGTH.pack(min(len(nonce) + len(answer), _ENDLESS)) + nonce + answer)
     while data:
         data = data[os.write(fd, data) :]
+
+
+def write_endless(fd: int) -> None:
+    """Write, in place of an answer, that it is longer than any limit."""
+    os.write(fd, _LENGTH.pack(_ENDLESS))
 
 
 class Answer:
     """The answer of a child as it arrives: bounded before it is parsed, and trusted in nothing."""
 
-    def __init__(self, nonce: bytes, max_bytes: int) -> None:
-        """Take the nonce of the call, and how long the frame may be."""
+    def __init__(self, nonce: bytes, limits: Limits) -> None:
+        """Take the nonce of the call, and the limits that held for it."""
         self._nonce = nonce
-        self._max_bytes = max_bytes
+        self._limits = limits
+        self._max_bytes = min(limits.result_mb * 2**20, _ENDLESS - 1)
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
@@ -65,7 +73,9 @@ class Answer:
     @property
     def complete(self) -> bool:
         """Whether nothing more is awaited: a whole frame, or one that is too long anyhow."""
-        return len(self._data) >= _LENGTH.size and len(self._data) >= min(self._size, self._max_bytes) + _LENGTH.size
+        if len(self._data) < _LENGTH.size:
+            return False
+        return self._size > self._max_bytes or len(self._data) >= self._size + _LENGTH.size
 
     @property
     def empty(self) -> bool:
@@ -81,27 +91,40 @@ class Answer:
         if len(self._data) < _LENGTH.size or len(self._data) - _LENGTH.size < self._size <= self._max_bytes:
             return _protocol("the answer was cut off")
         if self._size > self._max_bytes:
-            return _protocol(f"the answer is longer than the limit of {self._max_bytes / 2**20:.3g} MB (result_mb)")
+            return _protocol(f"the answer is longer than the limit of {self._limits.result_mb} MB (result_mb)")
         if len(self._data) > _LENGTH.size + self._size:
             return _protocol("more than one answer was written")
         body = bytes(self._data[_LENGTH.size :])
         if body[:NONCE_BYTES] != self._nonce:
             return _protocol("the answer was forged: something else than f wrote it")
         try:
-            return _as_outcome(json.loads(body[NONCE_BYTES:]))
+            return self._read(_encodable(json.loads(body[NONCE_BYTES:])))
         except (ValueError, RecursionError, TypeError, LookupError):
             return _protocol("the answer is malformed")
+
+    def _read(self, answer: dict[str, Any]) -> Outcome:
+        if "value" in answer:
+            return Outcome(OutcomeStatus.OK, value=answer["value"])
+        message, lines = str(answer["message"]), str(answer["traceback"])
+        if answer["memory"]:
+            limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
+            return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
+        return Outcome(OutcomeStatus.RAISED, message=message, traceback=lines)
+
+
+def _encodable(data: Any) -> Any:
+    """Return JSON data with a question mark for each lone surrogate, which no file and no database takes."""
+    if isinstance(data, str):
+        return data.encode("utf-8", "replace").decode()
+    if isinstance(data, list):
+        return [_encodable(part) for part in data]
+    if isinstance(data, dict):
+        return {_encodable(name): _encodable(part) for name, part in data.items()}
+    return data
 
 
 def _protocol(message: str) -> Outcome:
     return Outcome(OutcomeStatus.PROTOCOL, message=message)
-
-
-def _as_outcome(answer: dict[str, Any]) -> Outcome:
-    if "value" in answer:
-        return Outcome(OutcomeStatus.OK, value=answer["value"])
-    status = OutcomeStatus.MEMORY if answer["error"] == "MemoryError" else OutcomeStatus.RAISED
-    return Outcome(status, message=str(answer["message"]), traceback=str(answer["traceback"]))
 
 
 class Output:

@@ -10,6 +10,7 @@ optimizer --control--> zygote        one per sandbox; only imports, stays single
 from __future__ import annotations
 
 import gc
+import importlib
 import itertools
 import json
 import os
@@ -25,9 +26,10 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from ..records import Limits
-from ._child import call, settle
-from ._keeper import become_subreaper, children, fork, reap, remove_scratch, sweep, watch
+from ._child import call, cpu_limit, settle
+from ._keeper import become_subreaper, children, fork, reap, sweep, watch
 from ._payload import unpack
+from ._scratch import remove_scratch
 from ._wire import receive_frame, send_frame
 
 _GOODBYE_SECS = 1.0  # keepers clean up by themselves in a few milliseconds
@@ -37,14 +39,16 @@ def main() -> None:
     """Serve the control socket on descriptor 0 until the optimizer is gone."""
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
-    settings, _ = receive_frame(control)
+    settings = json.loads(receive_frame(control)[0])
     payload, _ = receive_frame(control)
-    func = _load(json.loads(settings), payload, control)
-    limits = Limits(**{**json.loads(settings)["limits"], "env": ()})
+    func = _load(settings, payload, control)
+    limits = Limits(**{**settings["limits"], "env": ()})
     become_subreaper()
     gc.collect()
     gc.freeze()  # children share these pages as long as nobody counts in them
-    _serve(control, func, limits)
+    tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
+    keepers = _serve(control, func, limits)
+    _leave(keepers, settings["scratch"])
 
 
 def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> Callable[[Any], Any]:
@@ -56,14 +60,18 @@ def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> C
         said = "".join(traceback.format_exception(error, limit=-3))
         send_frame(control, json.dumps({"error": said}).encode())
         sys.exit(1)
-    for name in settings["one_thread"]:
+    if "numpy" in sys.modules:
+        importlib.import_module("numpy.random")  # each child sets its dice
+    for name, value in settings["threads"].items():
         os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value
     send_frame(control, b"{}")
     return func
 
 
-def _serve(control: socket.socket, func: Callable[[Any], Any], limits: Limits) -> None:
-    """Fork a keeper for each link that arrives; clean up behind keepers that died."""
+def _serve(control: socket.socket, func: Callable[[Any], Any], limits: Limits) -> set[int]:
+    """Fork a keeper for each link that arrives, clean up behind those that died; return the rest when all is over."""
     wake, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
@@ -82,7 +90,7 @@ def _serve(control: socket.socket, func: Callable[[Any], Any], limits: Limits) -
                 _, (link,) = receive_frame(control, max_fds=1)
                 keepers.add(_fork_keeper(socket.socket(fileno=link), [control, wake, woken], func, limits))
     except (EOFError, OSError, ValueError):  # the optimizer is gone
-        _leave(keepers)
+        return keepers
 
 
 def _tidy(keepers: set[int]) -> None:
@@ -94,8 +102,8 @@ def _tidy(keepers: set[int]) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _leave(keepers: set[int]) -> NoReturn:
-    """Give the keepers a moment to clean up, then kill whatever is left."""
+def _leave(keepers: set[int], scratch: str) -> NoReturn:
+    """Give the keepers a moment to clean up, then kill and remove whatever is left."""
     with suppress(ChildProcessError):
         for _ in range(int(_GOODBYE_SECS / 0.005)):
             keepers.difference_update(reap())
@@ -103,6 +111,7 @@ def _leave(keepers: set[int]) -> NoReturn:
                 break
             select.select([], [], [], 0.005)
     sweep()
+    remove_scratch(scratch)
     os._exit(0)
 
 
@@ -124,8 +133,9 @@ def _fork_keeper(link: socket.socket, others: list[socket.socket], func: Callabl
 def keep_scoring(
     link: socket.socket, func: Callable[[Any], Any], limits: Limits, scorings: int | None = None
 ) -> NoReturn:
-    """Serve one scoring after the other, each in a child that was forked before it was needed."""
+    """Say who this is, then serve one scoring after the other, each in a child that was forked before it was needed."""
     with suppress(EOFError, OSError):
+        send_frame(link, str(os.getpid()).encode())
         for _ in itertools.count() if scorings is None else range(scorings):
             near, far = socket.socketpair()
             scratch = tempfile.mkdtemp(prefix="llm_optimize-")
@@ -180,8 +190,8 @@ def score(
     head, _, body = request.partition(b"\n")
     facts = json.loads(head)
     result = _only_files(result, output)
-    settle(scratch, limits, facts["seed"], _processes_of_user())
-    call(func, json.loads(body), result, bytes.fromhex(facts["nonce"]))
+    settle(scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], _processes_of_user())
+    call(func, json.loads(body), result, bytes.fromhex(facts["nonce"]), limits.result_mb * 2**20)
 
 
 def _only_files(result: int, output: int) -> int:

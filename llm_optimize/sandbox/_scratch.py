@@ -1,0 +1,50 @@
+"""A scratch directory that goes away again, whatever a candidate did in it or to it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import stat
+
+_log = logging.getLogger(__name__)
+
+
+def remove_scratch(path: str) -> None:
+    """Remove a directory and all below it; a link is removed and never followed, and nothing above is touched.
+
+    Call it when no process of the candidate is left. What resists stays, and a warning says so.
+    """
+    try:
+        if not stat.S_ISDIR(os.lstat(path).st_mode):
+            os.unlink(path)  # a candidate put something else in its place
+            return
+        while entries := _opened(path):
+            for entry in entries:
+                _remove(entry, path)
+        os.rmdir(path)
+    except FileNotFoundError:
+        return  # a candidate was quicker
+    except OSError as error:
+        _log.warning("a scratch directory cannot be removed: %s", error)
+
+
+def _opened(path: str) -> list[os.DirEntry[str]]:
+    """Return what is in a directory, unsealed for its owner."""
+    os.chmod(path, stat.S_IRWXU)
+    with os.scandir(path) as entries:
+        return list(entries)
+
+
+def _remove(entry: os.DirEntry[str], top: str) -> None:
+    """Remove a file, or a directory whose own are lifted to the top first: no path grows, however deep it is."""
+    if not entry.is_dir(follow_symlinks=False):
+        os.unlink(entry.path)
+        return
+    for inner in _opened(entry.path):
+        if inner.is_dir(follow_symlinks=False):
+            os.chmod(inner.path, stat.S_IRWXU)  # a directory that changes its parent is written to
+            os.rename(inner.path, os.path.join(top, secrets.token_hex(8)))
+        else:
+            os.unlink(inner.path)
+    os.rmdir(entry.path)

@@ -1,0 +1,250 @@
+"""What the `process` level promises on Linux: nothing survives, nothing leaks, everything recovers."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+import psutil
+import pytest
+
+from candidates import act, alive, gone
+from llm_optimize.records import Limits
+from llm_optimize.sandbox import OutcomeStatus, open_sandbox, run_once
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the keepers need Linux")
+
+ROOT = Path(__file__).parents[1]
+LIMITS = Limits(output_mb=1, memory_mb=2048)
+WAIT_SECS = 10.0
+
+
+@pytest.fixture(scope="module")
+def sandbox():
+    with closing(open_sandbox("process", act, LIMITS)) as made:
+        yield made
+
+
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """Make a directory the home of all temporary files, and return it."""
+    root = tmp_path / "temporary"
+    root.mkdir(mode=0o755)
+    monkeypatch.setenv("TMPDIR", str(root))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    return root
+
+
+def wait_for(path):
+    """Return what is in a file once a whole line is there."""
+    until = time.monotonic() + WAIT_SECS
+    while not (path.exists() and path.read_text().endswith("\n")):
+        assert time.monotonic() < until, f"{path} was never written"
+        time.sleep(0.01)
+    return [int(pid) for pid in path.read_text().split()]
+
+
+@pytest.mark.parametrize("deed", ["daemon", "hide_and_hop"])
+def test_whoever_hid_is_dead_when_f_has_returned(sandbox, deed, tmp_path):
+    outcome = sandbox.run([deed, str(tmp_path / "pid")], 10.0)
+    assert (outcome.status, outcome.value) == (OutcomeStatus.OK, 1.0)
+    assert gone(tmp_path / "pid")
+
+
+def test_whoever_hid_is_dead_after_the_deadline(sandbox, tmp_path):
+    outcome = sandbox.run(["daemon", str(tmp_path / "pid"), "loop"], 1.0)
+    assert outcome.status is OutcomeStatus.TIMEOUT
+    assert gone(tmp_path / "pid")
+
+
+def test_a_candidate_that_stops_its_keeper_is_dead_all_the_same(sandbox, tmp_path):
+    begun = time.monotonic()
+    outcome = sandbox.run(["stop_keeper", str(tmp_path / "pid")], 0.5)
+    assert outcome.status is OutcomeStatus.TIMEOUT
+    assert time.monotonic() - begun < WAIT_SECS
+    assert gone(tmp_path / "pid")
+    assert sandbox.run(["answer", 1], 10.0).value == 1
+
+
+def test_a_script_in_a_fork_of_this_process_that_stops_its_keeper_is_dead_all_the_same(tmp_path):
+    outcome = run_once(act, ["stop_keeper", str(tmp_path / "pid")], 0.5, LIMITS)
+    assert outcome.status is OutcomeStatus.TIMEOUT
+    assert gone(tmp_path / "pid")
+
+
+def test_a_forged_answer_is_refused(sandbox):
+    outcome = sandbox.run("two_answers", 10.0)
+    assert (outcome.status, outcome.value) == (OutcomeStatus.PROTOCOL, None)
+    assert "forged" in outcome.message
+
+
+def test_a_child_holds_no_file_but_its_streams_and_its_answer(sandbox):
+    held = sandbox.run("open_files", 10.0).value
+    assert held[:4] == [0, 1, 2, 3]
+    assert len(held) == 5  # and the directory that it lists
+
+
+def test_cpu_time_has_its_own_limit_and_is_counted():
+    with closing(open_sandbox("process", act, Limits(cpu_secs=1))) as made:
+        outcome = made.run("loop", 15.0)
+    assert (outcome.status, outcome.message) == (OutcomeStatus.KILLED, "CPU limit of 1 s reached (cpu_secs)")
+    assert 0.5 < outcome.cpu_secs < 3.0
+    assert outcome.peak_memory_mb > 5
+
+
+def test_an_honest_f_may_use_all_its_time(sandbox):
+    assert sandbox.run("loop", 0.5).status is OutcomeStatus.TIMEOUT  # and not the CPU limit, which is derived from it
+
+
+def test_scratch_goes_whatever_is_in_it_and_nothing_else_does(temporary, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir(mode=0o755)
+    (outside / "precious").write_text("x")
+    with closing(open_sandbox("process", act, LIMITS)) as made:
+        for deed in (["clutter", str(outside)], "remove_scratch", ["link_scratch", str(outside)], ["answer", 1]):
+            assert made.run(deed, 10.0).status is OutcomeStatus.OK, deed
+    assert list(temporary.iterdir()) == []
+    assert (outside / "precious").read_text() == "x"
+    assert [oct(path.stat().st_mode & 0o777) for path in (temporary, outside)] == ["0o755", "0o755"]
+
+
+def test_a_killed_warm_process_is_replaced(tmp_path):
+    with closing(open_sandbox("process", act, LIMITS)) as made:
+        for signal_number in (signal.SIGKILL, signal.SIGSTOP):
+            marker = tmp_path / f"pids{signal_number}"
+            made.run(["pids", str(marker)], 0.3)
+            zygote, keeper, _ = wait_for(marker)
+            os.kill(zygote, signal_number)
+            if signal_number == signal.SIGKILL:  # or the keeper that is left would do
+                os.kill(keeper, signal.SIGKILL)
+                assert gone(marker)
+            assert made.run(["answer", 1], 10.0).value == 1
+    assert gone(marker)
+
+
+def test_a_killed_keeper_costs_one_scoring_and_harms_no_neighbour(sandbox, tmp_path):
+    found = {}
+    marker = tmp_path / "pids"
+    threads = [
+        threading.Thread(target=lambda: found.update(victim=sandbox.run(["pids", str(marker)], 15.0))),
+        threading.Thread(target=lambda: found.update(neighbour=sandbox.run(["sleep", 2.0, 7], 15.0))),
+    ]
+    for thread in threads:
+        thread.start()
+    zygote, keeper, child = wait_for(marker)
+    os.kill(keeper, signal.SIGKILL)
+    for thread in threads:
+        thread.join()
+    assert found["victim"].status is OutcomeStatus.KILLED
+    assert (found["neighbour"].status, found["neighbour"].value) == (OutcomeStatus.OK, 7)
+    time.sleep(0.2)
+    assert [alive(pid) for pid in (zygote, keeper, child)] == [True, False, False]
+    assert sandbox.run(["answer", 1], 10.0).value == 1
+
+
+PROGRAM = """
+import sys
+from llm_optimize.sandbox import open_sandbox
+from llm_optimize.records import Limits
+from candidates import act
+import threading
+sandbox = open_sandbox("process", act, Limits())
+for number in range(2):
+    threading.Thread(target=sandbox.run, args=(["pids", sys.argv[1 + number]], 60.0)).start()
+"""
+
+
+def python(*arguments, **options):
+    """Start a program that finds this library and these tests."""
+    path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        env={**os.environ, "PYTHONPATH": path},
+        text=True,
+        start_new_session=True,
+        **options,
+    )
+
+
+def test_when_the_optimizer_is_killed_everything_goes(tmp_path, temporary):
+    markers = [tmp_path / "one", tmp_path / "two"]
+    with python("-c", PROGRAM, *map(str, markers)) as optimizer:
+        for marker in markers:
+            wait_for(marker)
+        optimizer.kill()
+    assert all(gone(marker, within_secs=2.0) for marker in markers)
+    until = time.monotonic() + 2.0
+    while list(temporary.iterdir()) and time.monotonic() < until:
+        time.sleep(0.01)
+    assert list(temporary.iterdir()) == []
+
+
+def test_two_hundred_scorings_leave_nothing(temporary):
+    here = psutil.Process()
+
+    def score_all():
+        with closing(open_sandbox("process", act, LIMITS)) as made:
+            made.run(["answer", 1], 10.0)
+            before = len(here.children(recursive=True))
+            for number in range(200):
+                deed = (
+                    ["exit", 1] if number % 20 == 0 else ["raise", "ValueError"] if number % 7 == 0 else ["answer", 1]
+                )
+                made.run(deed, 10.0)
+            return len(here.children(recursive=True)) - before
+
+    score_all()
+    files, threads, others = here.num_fds(), here.num_threads(), {child.pid for child in here.children(recursive=True)}
+    assert abs(score_all()) <= 1  # the spare child of the one keeper may just be born
+    assert (here.num_fds(), here.num_threads()) == (files, threads)
+    assert {child.pid for child in here.children(recursive=True)} == others
+    assert list(temporary.iterdir()) == []
+
+
+SCRIPT = """
+import json
+import math as mathematics
+from collections import Counter
+from contextlib import closing
+from llm_optimize import eval_utils
+from llm_optimize.sandbox import open_sandbox
+
+CANDIDATE = "result = mathematics.floor(2.5) + Counter('aab')['a'] + len(json.dumps(helper(1)))"
+print("once")
+
+def helper(x):
+    return [x]
+
+def f(x):
+    names = {}
+    eval_utils.exec_unsafe(x, globals(), names)
+    inner = eval_utils.exec_with_timeout_unsafe("z = y + 1", {"y": names["result"]}, ["z"], 10)
+    return float(inner["z"])
+
+with closing(open_sandbox("process", f)) as sandbox:
+    outcome = sandbox.run(CANDIDATE, 20.0)
+    print(outcome.status, outcome.value, outcome.message)
+"""
+
+
+def test_a_plain_script_needs_no_guard_and_its_candidates_see_what_it_imported(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    with python(str(tmp_path / "script.py"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as script:
+        output, _ = script.communicate(timeout=60)
+    assert output == "once\nok 8.0 \n"
+
+
+def test_what_waits_to_be_printed_is_not_printed_twice(tmp_path):
+    program = (
+        "import sys\nfrom llm_optimize import eval_utils\n"
+        "print('before')\n"
+        "eval_utils.exec_with_timeout_unsafe('print(\"inside\")', {}, [], 20)\nprint('after')\n"
+    )
+    with python("-c", program, stdout=subprocess.PIPE) as script:
+        output, _ = script.communicate(timeout=60)
+    assert output == "before\ninside\nafter\n"
