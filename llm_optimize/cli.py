@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -238,6 +238,7 @@ def _end(result: Any, *, as_json_: bool) -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 ended with an error, 2 wrong usage, 130 interrupted."""
+    logging.getLogger("llm_optimize").addHandler(logging.NullHandler())  # the commands themselves say what happened
     try:
         sys.exit(app(arguments, standalone_mode=False) or OK)
     except (UsageError, RunNotFound, NotAStore, MissingKey) as error:
@@ -253,8 +254,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         if not hasattr(error, "format_message"):  # what click raises for wrong options
             raise
         context = getattr(error, "ctx", None)
+        if type(error).__name__ == "NoArgsIsHelpError":
+            typer.echo(error.format_message(), err=True)
+            sys.exit(WRONG_USAGE)
         hint = f"; see {context.command_path} --help" if context else ""
-        _complain(error.format_message() + hint, WRONG_USAGE)
+        _complain(error.format_message().rstrip(".") + hint, WRONG_USAGE)
 
 
 def _complain(sentence: str, code: int) -> NoReturn:
@@ -262,4 +266,4 @@ def _complain(sentence: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-__all__ = ["app", "json", "main"]
+__all__ = ["app", "main"]

@@ -209,6 +209,20 @@ def test_a_closed_pipe_is_no_error(command, folder, server):
     assert "Traceback" not in done.stderr
 
 
+def test_without_a_command_the_help_is_shown(command):
+    said = command(code=2)
+    assert said.startswith("Usage: ")
+    assert "resume" in said
+
+
+def test_an_address_where_nobody_answers_ends_it_soon_with_one_sentence(command):
+    begun = time.monotonic()
+    said = command(*RUN, "--base-url", "http://127.0.0.1:9/v1", code=1)
+    assert time.monotonic() - begun < 15
+    assert said.count("no connection to http://127.0.0.1:9/v1") == 1
+    assert len(said.strip().splitlines()) == 1
+
+
 def test_what_candidates_wrote_cannot_move_the_cursor(command, server):
     server.replies(block("\x1b[2J3"))
     command(*RUN, "--steps", 1, "--name", "amber")

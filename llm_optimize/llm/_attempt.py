@@ -20,6 +20,8 @@ _AGAIN_STATUS = (408, 409, 429)  # and 5xx
 _QUOTA = ("insufficient_quota", "billing_hard_limit_reached", "exceeded your current quota")
 _REFUSES = re.compile(r"unsupported|not support|unrecognized|unknown|unexpected|not allowed|deprecated", re.I)
 _THINKING = re.compile(r"\A\s*<think>(.*?)(?:</think>\s*|\Z)", re.S)
+MANY = 1_000_000
+_CONNECT_ATTEMPTS = 2  # to an address where nobody answers; the run asks again, too
 _GARBAGE_ATTEMPTS = 2  # an endpoint that speaks no JSON will not learn it
 _CHARS_PER_TOKEN = 4  # where the endpoint reports no usage
 _MAX_MESSAGE_CHARS = 300
@@ -28,7 +30,7 @@ _MAX_MESSAGE_CHARS = 300
 class Again(LlmOptimizeError):
     """This attempt failed; another may do better."""
 
-    def __init__(self, reason: str, *, after_secs: float | None = None, max_attempts: int = 1_000_000) -> None:
+    def __init__(self, reason: str, *, after_secs: float | None = None, max_attempts: int = MANY) -> None:
         """Take the reason, how long the endpoint asks to wait, and how many attempts it is worth."""
         self.after_secs = after_secs
         self.max_attempts = max_attempts
@@ -59,7 +61,9 @@ async def attempt(client: openai.AsyncOpenAI, request: dict[str, Any], endpoint:
     except openai.APITimeoutError:
         raise Again("no answer in time") from None
     except openai.APIConnectionError as error:
-        raise Again(f"no connection to {endpoint} ({error.__cause__ or error}): is the address right?") from error
+        nobody_there = type(error.__cause__).__name__ == "ConnectError"
+        said = f"no connection to {endpoint} ({error.__cause__ or error}): is the address right?"
+        raise Again(said, max_attempts=_CONNECT_ATTEMPTS if nobody_there else MANY) from error
     return _read(_decoded(body, endpoint), request, endpoint)
 
 
