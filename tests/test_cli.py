@@ -171,34 +171,53 @@ def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(command
     assert "sk-test" not in said
 
 
-@pytest.mark.skipif(os.name != "posix", reason="Ctrl-C is sent as SIGINT")
-def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command, folder, server):
-    server.replies(block("slow"), block(7))
-    arguments = [sys.executable, "-m", "llm_optimize", *RUN, "--name", "amber", "--steps", "2"]
-    run = subprocess.Popen(
-        arguments,
-        cwd=folder,
-        env=environment(server),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    deadline = time.monotonic() + 30
-    while not (folder / "slow-began").exists() and time.monotonic() < deadline:
-        time.sleep(0.02)
-    os.killpg(run.pid, signal.SIGINT)
-    begun = time.monotonic()
-    _, said = run.communicate(timeout=30)
-    assert time.monotonic() - begun < 10
-    assert run.returncode == 130
+@pytest.fixture
+def stopped(folder, server):
+    """Return a function that starts a run, sends it a signal in the middle of a scoring, and returns how it ended."""
+
+    def stopped(number):
+        server.replies(block("slow"), block(7))
+        command = [sys.executable, "-m", "llm_optimize", *RUN, "--name", "amber", "--steps", "2"]
+        pipe = subprocess.PIPE
+        options = {"cwd": folder, "env": environment(server), "stdout": pipe, "stderr": pipe, "text": True}
+        run = subprocess.Popen(command, start_new_session=True, **options)
+        deadline = time.monotonic() + 30
+        while not (folder / "slow-began").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        os.killpg(run.pid, number)
+        begun = time.monotonic()
+        _, said = run.communicate(timeout=30)
+        assert time.monotonic() - begun < 10
+        return run.returncode, said
+
+    return stopped
+
+
+def goes_on(command, folder, server):
+    """Check that resume scores what was not scored, and asks for nothing that was answered."""
+    (folder / "task.py").write_text(TASK.replace("60", "0").replace("float(x)", 'float(x.replace("slow", "4"))'))
+    assert "best 7 in trial 2" in command("resume", "amber")
+    assert [trial["score"] for trial in json.loads(command("show", "amber", "--json"))] == [1.0, 4.0, 7.0]
+    assert len(server.requests) == 2
+
+
+posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent to a process group")
+
+
+@posix
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command, folder, server, stopped):
+    code, said = stopped(signal.SIGINT)
+    assert code == 130
     assert "go on with: llm-optimize resume amber" in said
     assert "Traceback" not in said
+    goes_on(command, folder, server)
 
-    (folder / "task.py").write_text(TASK.replace("60", "0").replace("float(x)", 'float(x.replace("slow", "4"))'))
-    out = command("resume", "amber")
-    assert "best 7 in trial 2" in out
-    assert len(server.requests) == 2  # the reply that had arrived is not asked for again
+
+@posix
+def test_a_killed_run_goes_on_where_it_was(command, folder, server, stopped):
+    assert stopped(signal.SIGKILL)[0] == -signal.SIGKILL
+    assert "not ended" in command("list")
+    goes_on(command, folder, server)
 
 
 def test_a_closed_pipe_is_no_error(command, folder, server):

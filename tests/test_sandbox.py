@@ -16,7 +16,7 @@ from llm_optimize.records import Limits
 from llm_optimize.sandbox import InlineSandbox, OutcomeStatus, PortableSandbox, open_sandbox
 
 LIMITS = Limits(output_mb=1, result_mb=1, memory_mb=2048, file_mb=1, open_files=256)
-DEADLINE_SECS = 1.0
+DEADLINE_SECS = 0.4
 LATE_SECS = 4.0  # a generous bound for a machine with other work: nothing here would end by itself before 20 s
 
 
@@ -29,7 +29,7 @@ def sandbox(request):
 
 
 def test_values_come_back_as_plain_data(sandbox):
-    for value in (1, 2.5, "text", None, True, [1, [2, {"a": None}]], {"score": 1.0, "feedback": "é \n\0"}):
+    for value in (None, [1, 2.5, "text", True, [2, {"a": None}]], {"score": 1.0, "feedback": "é \n\0"}):
         outcome = sandbox.run(["answer", value], 20.0)
         assert (outcome.status, outcome.value, outcome.message) == (OutcomeStatus.OK, value, "")
     assert sandbox.run(["answer", 1], 20.0).seconds > 0
@@ -101,7 +101,7 @@ def test_the_deadline_holds_and_what_was_printed_is_kept(sandbox, deed, tmp_path
     outcome = sandbox.run("loop" if deed == "loop" else [deed, str(marker)], DEADLINE_SECS)
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert DEADLINE_SECS <= time.monotonic() - begun < DEADLINE_SECS + LATE_SECS
-    assert "1 s" in outcome.message
+    assert "0.4 s" in outcome.message
     if deed == "loop":
         assert outcome.output == "about to loop\n"
     else:

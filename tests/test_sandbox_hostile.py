@@ -73,7 +73,7 @@ def sandbox(tmp_path_factory):
 def test_a_hostile_program_comes_to_its_expected_end_and_harms_not_the_next(sandbox, name):
     source = (HOSTILE / f"{name}.py").read_text(encoding="utf-8")
     for _ in range(2 if name == "59-state-leak" else 1):
-        outcome = sandbox.run(source, 1.5 if TIMEOUT in EXPECTED[name] else 8.0)
+        outcome = sandbox.run(source, 0.7 if TIMEOUT in EXPECTED[name] else 8.0)
         assert outcome.status in EXPECTED[name], (outcome.message, outcome.output[-500:])
         if outcome.status is OK and isinstance(outcome.value, float):
             assert outcome.value < 600 or name.startswith("39")  # which only scoring in another process cures

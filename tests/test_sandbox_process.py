@@ -57,7 +57,7 @@ def test_whoever_hid_is_dead_when_f_has_returned(sandbox, deed, tmp_path):
 
 
 def test_whoever_hid_is_dead_after_the_deadline(sandbox, tmp_path):
-    outcome = sandbox.run(["daemon", str(tmp_path / "pid"), "loop"], 1.0)
+    outcome = sandbox.run(["daemon", str(tmp_path / "pid"), "loop"], 0.5)
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert gone(tmp_path / "pid")
 
@@ -132,7 +132,7 @@ def test_a_killed_keeper_costs_one_scoring_and_harms_no_neighbour(sandbox, tmp_p
     marker = tmp_path / "pids"
     threads = [
         threading.Thread(target=lambda: found.update(victim=sandbox.run(["pids", str(marker)], 15.0))),
-        threading.Thread(target=lambda: found.update(neighbour=sandbox.run(["sleep", 2.0, 7], 15.0))),
+        threading.Thread(target=lambda: found.update(neighbour=sandbox.run(["sleep", 1.0, 7], 15.0))),
     ]
     for thread in threads:
         thread.start()
