@@ -161,6 +161,12 @@ def test_memory_that_runs_out_is_called_so(sandbox):
     assert (outcome.status, outcome.message) == (OutcomeStatus.MEMORY, "memory limit of 512 MB reached (memory_mb)")
 
 
+def test_cpu_time_that_runs_out_is_called_so(sandbox):
+    with closing(type(sandbox)(act, Limits(cpu_secs=1))) as made:
+        outcome = made.run("loop", 15.0)
+    assert (outcome.status, outcome.message) == (OutcomeStatus.KILLED, "CPU limit of 1 s reached (cpu_secs)")
+
+
 def test_text_that_no_file_can_hold_is_made_harmless(sandbox):
     outcome = sandbox.run("surrogate", 20.0)
     assert outcome.status is OutcomeStatus.OK

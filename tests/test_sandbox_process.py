@@ -52,14 +52,14 @@ def wait_for(path):
 @pytest.mark.parametrize("deed", ["daemon", "hide_and_hop"])
 def test_whoever_hid_is_dead_when_f_has_returned(sandbox, deed, tmp_path):
     outcome = sandbox.run([deed, str(tmp_path / "pid")], 10.0)
+    assert gone(tmp_path / "pid", within_secs=0)
     assert (outcome.status, outcome.value) == (OutcomeStatus.OK, 1.0)
-    assert gone(tmp_path / "pid")
 
 
 def test_whoever_hid_is_dead_after_the_deadline(sandbox, tmp_path):
     outcome = sandbox.run(["daemon", str(tmp_path / "pid"), "loop"], 0.5)
+    assert gone(tmp_path / "pid", within_secs=0)
     assert outcome.status is OutcomeStatus.TIMEOUT
-    assert gone(tmp_path / "pid")
 
 
 def test_a_candidate_that_stops_its_keeper_is_dead_all_the_same(sandbox, tmp_path):
@@ -89,11 +89,9 @@ def test_a_child_holds_no_file_but_its_streams_and_its_answer(sandbox):
     assert len(held) == 5  # and the directory that it lists
 
 
-def test_cpu_time_has_its_own_limit_and_is_counted():
-    with closing(open_sandbox("process", act, Limits(cpu_secs=1))) as made:
-        outcome = made.run("loop", 15.0)
-    assert (outcome.status, outcome.message) == (OutcomeStatus.KILLED, "CPU limit of 1 s reached (cpu_secs)")
-    assert 0.5 < outcome.cpu_secs < 3.0
+def test_what_a_scoring_used_is_counted(sandbox):
+    outcome = sandbox.run("loop", 0.5)
+    assert 0.1 < outcome.cpu_secs < 3.0
     assert outcome.peak_memory_mb > 5
 
 

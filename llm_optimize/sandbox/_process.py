@@ -124,8 +124,6 @@ def run_forked(func: Callable[[Any], Any], x: Any, timeout_secs: float, limits: 
 
     Nothing is pickled and nothing imported anew; the child sees all that this process has.
     """
-    for stream in (sys.stdout, sys.stderr):
-        stream.flush()  # or the child would print what waits here once more
     ours, theirs = socket.socketpair()
 
     def keep() -> None:
