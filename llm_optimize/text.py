@@ -158,6 +158,7 @@ def show_number(value: float, others: Iterable[float] = ()) -> str:
     >>> show_number(0.96111111), show_number(0.96111111, [0.96111119])
     ('0.9611', '0.9611111')
     """
+    value = value or 0.0  # no one wants to read -0
     different = [other for other in others if other != value]
     for digits in range(4, 17):
         shown = f"{value:.{digits}g}"

@@ -122,6 +122,7 @@ def test_numbers_have_digits_enough():
     assert show_number(123456.0) == "1.235e+05"
     assert show_number(0.1 + 0.2, [0.3]) == "0.30000000000000004"
     assert show_number(1e-9, [0.0]) == "1e-09"
+    assert show_number(-0.0) == "0"
     assert show_number(2.0, [2.0, float("nan")]) == "2"
 
 

@@ -129,7 +129,7 @@ def _trial_line(state: State, trial: Trial) -> str:
     _, change = state.last[-1]
     mark = "best" if trial is state.champion else ""
     score = _score(trial) if trial.scored else trial.status.value
-    difference = "" if change is None else f"{change:+.4g}"
+    difference = "" if change is None else f"{change or 0.0:+.4g}"
     why = "" if trial.status is Status.COMPLETE else one_line(describe_failure(trial), 80)
     what = f"{trial.number:4d}  {mark:4}  {score:>10}  {difference:>10}  {one_line(trial.source, 24):24}"
     return f"{what}  {trial.seconds:7.2f} s  {why}".rstrip()
@@ -217,7 +217,7 @@ def _cells(trial: Trial, change: float | None, champion: bool) -> list[Renderabl
         Text(("★ " if champion else "") + str(trial.number), style=style),
         Text(one_line(trial.source, 40), style="dim" if trial.source == "x0" else ""),
         Text(_score(trial) or trial.status.value, style=style),
-        Text("" if change is None else f"{change:+.3g}", style="green" if better else "dim"),
+        Text("" if change is None else f"{change or 0.0:+.3g}", style="green" if better else "dim"),
         Text(_duration(trial.seconds), style="dim"),
         Text(visible(what), style="dim" if trial.status is Status.COMPLETE else style),
     ]
