@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from llm_optimize import optimize
-from llm_optimize.errors import RunNotFound, UnknownName
+from llm_optimize.errors import RunNotFound, UnknownName, UsageError
 from llm_optimize.store import Store
 from llm_optimize.testing import ScriptedChat
 
@@ -166,6 +166,15 @@ def test_settings_are_kept(tmp_path):
         "chat",
         "sys {task_description}",
     )
+
+
+def test_a_model_that_no_name_finds_again_is_asked_for(tmp_path):
+    url = f"sqlite:///{tmp_path}/runs.db"
+    optimize.run("d", "q", float, "1", 1, lambda messages: block(2), False, store=url, name="amber", sandbox="inline")
+    with pytest.raises(UsageError, match="not stored: pass model="):
+        optimize.resume("amber", float, store=url, max_steps=2)
+    more = optimize.resume("amber", float, store=url, max_steps=2, model=lambda messages: block(3), verbose=False)
+    assert more.scores == [1.0, 2.0, 3.0]
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path):

@@ -149,7 +149,7 @@ async def aresume(name: str, func: Func, **changes: Unpack[Changes]) -> Result:
     with closing(Store(changes.get("store", DEFAULT_URL), create=False)) as opened:
         row = opened.run(name)
         settings = _changed(Settings.from_json(row.settings), changes)
-        model = changes.get("model", stored_model(settings))
+        model = changes["model"] if "model" in changes else stored_model(settings)
         search, proposer = changes.get("search", settings.search), changes.get("proposer", settings.proposer)
         parts = choose(settings, model, search, proposer, settings.space)
         watched = watching(changes.get("verbose", True), changes.get("callbacks", ()))

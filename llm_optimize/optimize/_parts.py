@@ -54,6 +54,7 @@ def choose(
     named = replace(
         settings,
         model=speaker.name if speaker else "",
+        is_chat=speaker is None or isinstance(speaker, Chat),
         base_url=speaker.base_url if isinstance(speaker, Chat) else None,
         proposer=writer if isinstance(writer, str) else type(writer).__name__,
         search=search if isinstance(search, str) else type(search).__name__,
@@ -75,7 +76,14 @@ def _as_proposer(writer: str | Proposer, task: Task, space: Space | None) -> Pro
 
 
 def stored_model(settings: Settings) -> Any:
-    """Return the model of a stored run, by its name; the key comes from the environment as ever."""
+    """Return the model of a stored run, by its name; the key comes from the environment as ever.
+
+    Raises UsageError for a model that is found by no name, such as a callable.
+    """
+    if not settings.is_chat:
+        raise UsageError(
+            f"the model of this run, {settings.model!r}, is a program of yours and not stored: pass model="
+        )
     return Chat(settings.model, base_url=settings.base_url) if settings.model else None
 
 

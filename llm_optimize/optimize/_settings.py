@@ -17,7 +17,8 @@ class Settings:
     task: Task
     x0: tuple[X, ...] = ()
     func: str | None = None  # where f is: FILE.py:NAME, when it is found again by that
-    model: str = ""  # its name, for reading
+    model: str = ""  # its name
+    is_chat: bool = True  # whether the model is found again by its name and base_url
     base_url: str | None = None
     proposer: str = "model"
     search: str = "best"
