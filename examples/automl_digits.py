@@ -1,7 +1,7 @@
 """AutoML by rewriting a script: which scikit-learn program reads handwritten digits best?
 
-x is the text of a script that fits `clf` on X_train and y_train. f runs it in a child process, which gets the training
-images and nothing else, and returns the fitted classifier. The labels that it is judged by stay with f.
+x is the text of a script that fits `clf` on X_train and y_train. f runs it in a sandbox of its own, which gets the
+training images and those to predict, and returns the predictions. The labels that it is judged by stay with f.
 
     python examples/automl_digits.py --model gpt-5-mini
     python examples/automl_digits.py --model mutation      # random changes, no key needed
@@ -10,7 +10,9 @@ images and nothing else, and returns the fitted classifier. The labels that it i
 import argparse
 import sys
 from collections import Counter
+from typing import Any
 
+from numpy.typing import NDArray
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
 
@@ -29,15 +31,18 @@ X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=350, strati
 X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=0)
 
 
-def fitted(script: str):  # type: ignore[no-untyped-def]  # any classifier
-    """Return the classifier that a script fits, in a child that has ten seconds."""
-    data = {"X_train": X_train, "y_train": y_train}
-    return eval_utils.exec_with_timeout_unsafe(script, data, ["clf"], timeout_secs=10)["clf"]
+def predicted(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
+    """Return what a script's classifier says of images, in a sandbox that has ten seconds and none of their labels."""
+    inputs = {"X_train": X_train, "y_train": y_train, "X_new": X_new}
+    y_new = eval_utils.run_script(script + "\ny_new = clf.predict(X_new)\n", inputs, ["y_new"], 10)["y_new"]
+    if getattr(y_new, "shape", None) != (len(X_new),):
+        raise ValueError(f"clf.predict gave {y_new!r:.80}: it must give one digit for each image")
+    return y_new  # type: ignore[no-any-return]
 
 
 def f(script: str) -> tuple[float, str]:
     """Return the accuracy on validation images, and which digits are taken for which."""
-    said = fitted(script).predict(X_valid)
+    said = predicted(script, X_valid)
     wrong = Counter(f"{true} taken for {digit}" for true, digit in zip(y_valid, said, strict=True) if true != digit)
     often = ", ".join(f"{pair} ({count} times)" for pair, count in wrong.most_common(5))
     return float((said == y_valid).mean()), f"most frequent mistakes: {often or 'none'}"
@@ -61,7 +66,7 @@ def main() -> None:
         seed=arguments.seed,
     )
     best = str(result.best_x)
-    before, after = (float(fitted(script).score(X_test, y_test)) for script in (X0, best))
+    before, after = (float((predicted(script, X_test) == y_test).mean()) for script in (X0, best))
     print(f"\n{best}\ntest accuracy {before:.4f} -> {after:.4f} on {len(y_test)} images")
 
 

@@ -1,8 +1,8 @@
 """Speed that must stay correct: count the primes below n, as fast as possible.
 
-x is the text of a script with a function `count_primes(n)`. f runs it in a child together with a timer, checks its
+x is the text of a script with a function `count_primes(n)`. f runs it in a sandbox together with a timer, checks its
 answers first (a wrong one is no score at all, however fast) and returns how many times faster it is than x0, measured
-in the same child, so that a busy machine slows both.
+in the same process, so that a busy machine slows both.
 
     python examples/prime_speed.py --model gpt-5-mini
 """
@@ -22,7 +22,7 @@ def count_primes(n):
     return count
 """
 
-# What runs in the child after the candidate: the best of three, each time both.
+# What runs there after the candidate: the best of three, each time both.
 _TIMER = """
 import time
 
@@ -45,7 +45,7 @@ EXPECTED = [*CASES.values(), *[2262] * 3]  # and below 20,000
 def f(x: str) -> tuple[float, str]:
     """Return how many times faster than x0 the candidate is. Raises ValueError when it counts wrong."""
     given = {"cases": list(CASES), "reference": X0}
-    found = eval_utils.exec_with_timeout_unsafe(x + _TIMER, given, ["answers", "ratio"], timeout_secs=20)
+    found = eval_utils.run_script(x + _TIMER, given, ["answers", "ratio"], timeout_secs=20)
     for n, answer, expected in zip([*CASES, 20_000, 20_000, 20_000], found["answers"], EXPECTED, strict=True):
         if answer != expected:
             raise ValueError(f"count_primes({n}) is {answer!r}, it must be {expected}")

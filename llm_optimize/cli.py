@@ -16,6 +16,7 @@ import llm_optimize
 from ._cli_func import load
 from ._cli_show import as_json, runs_table, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
+from .records import Limits
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 _DEFAULT_STORE = "sqlite:///runs.db"
@@ -59,7 +60,10 @@ def run(
     timeout: Annotated[float, typer.Option(help="Seconds for one scoring.")] = 600.0,
     stop_score: Annotated[float | None, typer.Option(help="End as soon as a score reaches this.")] = None,
     search: Annotated[str, typer.Option(help="What to build on: best, chat.")] = "best",
-    sandbox: Annotated[str, typer.Option(help="Where f runs: process, inline.")] = "process",
+    sandbox: Annotated[str, typer.Option(help="Where f runs: process, namespace, auto, inline.")] = "process",
+    readable: Annotated[list[str] | None, typer.Option(help="A file or folder that f may read; several again.")] = None,
+    writable: Annotated[list[str] | None, typer.Option(help="A file or folder that f may write to.")] = None,
+    network: Annotated[bool | None, typer.Option(help="Whether f may use the network.")] = None,
     store: Store = _DEFAULT_STORE,
     name: Annotated[str | None, typer.Option(help="Name of the run; one is made up.")] = None,
     seed: Annotated[int | None, typer.Option(help="Makes a run repeatable.")] = None,
@@ -84,6 +88,7 @@ def run(
             workers=workers,
             timeout_secs=timeout,
             sandbox=sandbox,
+            limits=Limits(network=network, readable=tuple(readable or ()), writable=tuple(writable or ())),
             store=store,
             name=name,
             seed=seed,

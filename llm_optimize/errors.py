@@ -18,6 +18,7 @@ LlmOptimizeError
 └── SandboxError (RuntimeError)      code in a sandbox did not end well
     ├── SandboxUnavailable           this level cannot work on this machine
     ├── ScriptFailed                 a script ended with an error
+    ├── VariableMissing (KeyError)   a script never set what was asked for
     └── ScriptTimeout (subprocess.TimeoutExpired)   a script did not end within its deadline
 """
 
@@ -26,6 +27,7 @@ from __future__ import annotations
 import difflib
 import subprocess
 from collections.abc import Iterable
+from typing import Any
 
 
 class LlmOptimizeError(Exception):
@@ -100,7 +102,12 @@ class RunNotFound(StoreError, LookupError):
 
 
 class SandboxError(LlmOptimizeError, RuntimeError):
-    """Code in a sandbox did not end well."""
+    """Code in a sandbox did not end well; `outcome` is a `sandbox.Outcome`, or None where nothing ran."""
+
+    def __init__(self, *words: object, outcome: Any = None) -> None:
+        """Take the message, and what became of the code."""
+        super().__init__(*words)
+        self.outcome = outcome
 
 
 class SandboxUnavailable(SandboxError):
@@ -112,7 +119,7 @@ class ScriptFailed(SandboxError):
 
 
 class VariableMissing(SandboxError, KeyError):
-    """A script ended well but never set a variable that was asked for."""
+    """A script ended well but never set a variable, or defined a function, that was asked for."""
 
     def __str__(self) -> str:
         return str(self.args[0]) if self.args else ""
@@ -121,9 +128,10 @@ class VariableMissing(SandboxError, KeyError):
 class ScriptTimeout(SandboxError, subprocess.TimeoutExpired):
     """A script did not end within its deadline and was killed with all that it had started."""
 
-    def __init__(self, cmd: str, timeout: float, output: str = "") -> None:
-        """Take what ran, its deadline in seconds and what it had printed."""
+    def __init__(self, cmd: str, timeout: float, output: str = "", outcome: Any = None) -> None:
+        """Take what ran, its deadline in seconds, what it had printed, and its whole outcome."""
         subprocess.TimeoutExpired.__init__(self, cmd, timeout, output)
+        self.outcome = outcome
 
     def __str__(self) -> str:
         return f"{self.cmd} was killed at its deadline of {self.timeout:g} s: give it more time or make it faster"

@@ -1,4 +1,8 @@
-"""Helpers for people who write f: run a candidate script in a child, or let a model grade a text."""
+"""Helpers for people who write f: judge a script or a function in a room of its own, or let a model grade a text.
+
+`run_script` and `call` keep f and candidate apart: the candidate's process never held f, its labels or its counters,
+and nothing that comes back is unpickled. The functions whose names end in `_unsafe` do not; they are for old callers.
+"""
 
 from __future__ import annotations
 
@@ -8,20 +12,122 @@ import pickle
 import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 from .blocking import wait_for
-from .errors import ScriptFailed, ScriptTimeout, VariableMissing
+from .errors import SandboxError, ScriptFailed, ScriptTimeout, UsageError, VariableMissing
 from .llm import as_model
 from .records import Limits
-from .sandbox import Outcome, OutcomeStatus, run_once
+from .sandbox import MISSING, UNKNOWN, Call, Outcome, OutcomeStatus, open_script_sandbox, run_once
 
-__all__ = ["exec_temp_script_unsafe", "exec_unsafe", "exec_with_timeout_unsafe", "get_llm_scorer"]
+__all__ = [
+    "call",
+    "exec_temp_script_unsafe",
+    "exec_unsafe",
+    "exec_with_timeout_unsafe",
+    "get_llm_scorer",
+    "run_script",
+]
 
 # Of a child that f itself starts; the limits of f's own scoring hold for it as well.
-_LIMITS = Limits(memory_mb=1 << 20, processes=4096, open_files=4096, file_mb=1 << 20, output_mb=64, result_mb=2048)
+_LIMITS = Limits(
+    memory_mb=1 << 20,
+    processes=4096,
+    open_files=4096,
+    file_mb=1 << 20,
+    scratch_mb=1 << 20,
+    output_mb=64,
+    result_mb=2048,
+)
 _MAX_TAIL_CHARS = 4_000
+
+
+def run_script(
+    script: str,
+    inputs: Mapping[str, Any] | None = None,
+    outputs: Sequence[str] = (),
+    timeout_secs: float = 60.0,
+    *,
+    limits: Limits | None = None,
+    sandbox: str = "process",
+) -> dict[str, Any]:
+    """Run a script in a sandbox of its own and return some of its variables as plain data.
+
+    Called by an f that is being scored, it runs beside f's own sandbox, in a process that was started before f was
+    loaded, in its own scratch directory: it finds neither the labels in f's memory nor the files in f's folder, only
+    installed packages and what `limits.readable` names. What it prints is printed by f.
+
+    Args:
+        script: Python source.
+        inputs: its first variables: plain data (as JSON holds it) and numpy arrays.
+        outputs: the names of the variables to return; of the same kinds. Tuples come back as lists, numpy's numbers as
+            Python's.
+        timeout_secs: wall clock; then it is killed with all that it started.
+        limits: what it may use, by default `Limits(network=False)`; `result_mb` bounds the outputs.
+        sandbox: "process", "namespace" or "auto". Inside of f's sandbox it has at least the level of that one.
+
+    Raises:
+        ScriptTimeout: it did not end in time.
+        ScriptFailed: it raised, crashed, broke a limit, or set an output to something else than data.
+        VariableMissing: it never set one of the outputs.
+        SandboxUnavailable: this machine cannot do that level; with what is missing.
+        UsageError: an input is no plain data.
+
+    >>> run_script("y = [n + x for n in range(3)]", {"x": 1}, ["y"])
+    {'y': [1, 2, 3]}
+    """
+    order = {"script": script, "inputs": dict(inputs or {}), "outputs": list(outputs), "function": None}
+    value, outcome = _judged(order, timeout_secs, limits, sandbox)
+    if MISSING in value:
+        said = f"the script never set {value[MISSING]!r}: it must assign this variable"
+        raise VariableMissing(said, outcome=outcome)
+    return dict(value["outputs"])
+
+
+def call(
+    script: str,
+    function: str,
+    args: Sequence[Any] = (),
+    kwargs: Mapping[str, Any] | None = None,
+    timeout_secs: float = 60.0,
+    *,
+    limits: Limits | None = None,
+    sandbox: str = "process",
+) -> Any:
+    """Run a script in a sandbox of its own, call a function that it defines, and return what that returns, as data.
+
+    All else is as with `run_script`. Raises as that does, VariableMissing when the script defines no such function.
+
+    >>> call("def double(x): return 2 * x", "double", [21])
+    42
+    """
+    arguments = {"args": list(args), "kwargs": dict(kwargs or {})}
+    order = {"script": script, "inputs": {}, "outputs": [], "function": function, **arguments}
+    value, outcome = _judged(order, timeout_secs, limits, sandbox)
+    if UNKNOWN in value:
+        raise VariableMissing(f"the script defines no function {value[UNKNOWN]!r}: it must", outcome=outcome)
+    return value["value"]
+
+
+def _judged(
+    order: dict[str, Any], timeout_secs: float, limits: Limits | None, level: str
+) -> tuple[dict[str, Any], Outcome]:
+    """Return the answer of a script to an order, and the whole outcome."""
+    asked = Call(order, timeout_secs, arrays=True)
+    try:
+        asked.body()
+    except TypeError as error:
+        raise UsageError(f"inputs of a script: {error}") from error
+    with closing(open_script_sandbox(level, limits or Limits(network=False))) as sandbox:
+        outcome = sandbox.run(asked)
+    sys.stdout.write(outcome.output)
+    if outcome.status is not OutcomeStatus.OK:
+        raise _error("the script", outcome, timeout_secs)
+    if not isinstance(outcome.value, dict):
+        raise ScriptFailed("the script failed: it wrote an answer of its own", outcome=outcome)
+    return outcome.value, outcome
 
 
 def exec_unsafe(script: str, globals_dict: dict[str, Any] | None = None, locals_dict: Any = None) -> None:
@@ -61,12 +167,15 @@ def exec_with_timeout_unsafe(
     >>> exec_with_timeout_unsafe("y = [n + x for n in range(3)]", {"x": 1}, ["y"], 20)
     {'y': [1, 2, 3]}
     """
-    outcome = run_once(_Script(script, dict(local_vars or {}), list(return_local_vars)), None, timeout_secs, _LIMITS)
+    outcome = run_once(
+        _Script(script, dict(local_vars or {}), list(return_local_vars)), Call(None, timeout_secs), _LIMITS
+    )
     sys.stdout.write(outcome.output)
     if outcome.status is not OutcomeStatus.OK:
         raise _error("the script", outcome, timeout_secs)
     if "missing" in outcome.value:
-        raise VariableMissing(f"the script never set {outcome.value['missing']!r}: it must assign this variable")
+        said = f"the script never set {outcome.value['missing']!r}: it must assign this variable"
+        raise VariableMissing(said, outcome=outcome)
     kind, data = next(iter(outcome.value.items()))
     found = pickle.loads(base64.b64decode(data))  # noqa: S301, as the name of this function says
     if kind == "raised":
@@ -119,7 +228,7 @@ def exec_temp_script_unsafe(script: str, timeout: float) -> str:
     >>> exec_temp_script_unsafe("print(6 * 7)", 20)
     '42\\n'
     """
-    outcome = run_once(_run_as_file, script, timeout, _LIMITS)
+    outcome = run_once(_run_as_file, Call(script, timeout), _LIMITS)
     ended_well = outcome.exit_code == 0 or outcome.status is OutcomeStatus.OK
     if not ended_well:
         raise _error("the script", outcome, timeout)
@@ -140,13 +249,19 @@ def _run_as_file(script: str) -> None:
     runpy.run_path(file, run_name="__main__")
 
 
-def _error(what: str, outcome: Outcome, timeout_secs: float) -> Exception:
+def _error(what: str, outcome: Outcome, timeout_secs: float) -> SandboxError:
     """Return the exception that an outcome stands for."""
     if outcome.status is OutcomeStatus.TIMEOUT:
-        return ScriptTimeout(what, timeout_secs, outcome.output)
+        return ScriptTimeout(what, timeout_secs, outcome.output, outcome)
     tail = outcome.output[-_MAX_TAIL_CHARS:]
-    said = outcome.message.replace("before f returned", "").strip()
-    return ScriptFailed(f"{what} failed: {said}" + (f"; its output ends with:\n{tail}" if tail else ""))
+    said = (
+        (outcome.traceback if outcome.status is OutcomeStatus.RAISED else outcome.message)
+        .replace("before f returned", "")
+        .strip()
+    )
+    return ScriptFailed(
+        f"{what} failed: {said}" + (f"; its output ends with:\n{tail}" if tail else ""), outcome=outcome
+    )
 
 
 def get_llm_scorer(

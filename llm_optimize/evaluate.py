@@ -7,14 +7,14 @@ import inspect
 import math
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
 from .errors import InvalidScore
 from .records import Limits, Score, Status, X
-from .sandbox import Outcome, OutcomeStatus, Sandbox, open_sandbox
+from .sandbox import Call, Outcome, OutcomeStatus, Sandbox, open_sandbox
 from .text import clip
 
 _MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less
@@ -39,13 +39,23 @@ class Evaluator:
     """Scores candidates, at most `workers` at a time, each in a sandbox under its deadline."""
 
     def __init__(
-        self, func: Callable[..., Any], *, sandbox: str, limits: Limits, workers: int, timeout_secs: float
+        self,
+        func: Callable[..., Any],
+        *,
+        sandbox: str,
+        limits: Limits,
+        workers: int,
+        timeout_secs: float,
+        hidden: Sequence[str] = (),
     ) -> None:
-        """Open the sandbox. Raises UnknownName, FunctionUnusable or SandboxUnavailable."""
+        """Open the sandbox, in which the `hidden` files are not seen where its level can hide files.
+
+        Raises UnknownName, FunctionUnusable, SandboxUnavailable, or UsageError for limits that cannot be.
+        """
         self._func = func
         self._on_this_loop = sandbox == "inline" and inspect.iscoroutinefunction(func)
         self._timeout_secs = timeout_secs
-        self._sandbox: Sandbox = open_sandbox(sandbox, func, limits)
+        self._sandbox: Sandbox = open_sandbox(sandbox, func, limits, hidden)
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="scoring")
         self._slots = asyncio.Semaphore(workers)
 
@@ -56,7 +66,9 @@ class Evaluator:
                 outcome = await self._run_here(x)
             else:
                 loop = asyncio.get_running_loop()
-                outcome = await loop.run_in_executor(self._threads, self._sandbox.run, x, self._timeout_secs, seed)
+                outcome = await loop.run_in_executor(
+                    self._threads, self._sandbox.run, Call(x, self._timeout_secs, seed)
+                )
         return judge(outcome)
 
     async def _run_here(self, x: X) -> Outcome:

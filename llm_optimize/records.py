@@ -99,23 +99,31 @@ class Reply:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one scoring may use; a breach ends it, and is reported as what it was."""
+    """What one scoring may use and see; a breach ends it, and is reported as what it was."""
 
-    memory_mb: int = 4096  # address space of each process
+    memory_mb: int = 4096  # address space of each process; of all together where a cgroup can be written
     cpu_secs: float | None = None  # CPU time of each process; None: twice the deadline on all cores
-    processes: int = 256  # processes and threads of this user (no limit for root)
-    open_files: int = 512
+    processes: int = 256  # processes and threads of this user (for root only where a cgroup can be written)
+    open_files: int = 512  # of each process
     file_mb: int = 256  # the largest file
+    scratch_mb: int = 1024  # all files of the scratch directory together
     output_mb: int = 16  # stdout and stderr together
     result_mb: int = 16  # what f returns, as JSON
+    network: bool | None = None  # None: yes at `process`, no at `namespace`; False at `process` stops TCP, by Landlock
     env: tuple[str, ...] = ()  # names of environment variables let through
+    readable: tuple[str, ...] = ()  # files and folders, besides the interpreter, the system and the working directory
+    writable: tuple[str, ...] = ()  # files and folders, besides the scratch directory
 
     def __post_init__(self) -> None:
-        for name in ("memory_mb", "processes", "open_files", "file_mb", "output_mb", "result_mb"):
+        for name in ("memory_mb", "processes", "open_files", "file_mb", "scratch_mb", "output_mb", "result_mb"):
             if getattr(self, name) < 1:
                 raise UsageError(f"limits: {name} is {getattr(self, name)}, it must be at least 1")
         if self.cpu_secs is not None and self.cpu_secs <= 0:
             raise UsageError(f"limits: cpu_secs is {self.cpu_secs}, it must be more than 0")
+        for name in ("env", "readable", "writable"):
+            if isinstance(getattr(self, name), str):
+                raise UsageError(f"limits: {name} is one text, {getattr(self, name)!r}: give a tuple of texts")
+            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import ctypes
+import fcntl
 import math
 import os
 import random
@@ -24,14 +25,29 @@ def act(x):
     return DEEDS[name](*arguments)
 
 
+HELD = []  # descriptors of this process that mark it as alive
+
+
+def mark(marker, text=""):
+    """Write into a file, and lock it for as long as this process or one forked off it lives."""
+    HELD.append(os.open(marker, os.O_RDWR | os.O_CREAT, 0o666))
+    fcntl.flock(HELD[-1], fcntl.LOCK_SH)
+    os.ftruncate(HELD[-1], 0)
+    os.write(HELD[-1], (text or str(os.getpid())).encode())
+
+
 def gone(marker, within_secs=1.0):
-    """Whether all processes whose ids are in the file are dead, or will be in a moment; zombies are dead."""
+    """Whether all processes that marked the file are dead, or will be in a moment, whatever namespace they are in."""
+    assert Path(marker).read_text(), "nobody has marked it"
     until = time.monotonic() + within_secs
-    while any(map(alive, Path(marker).read_text().split())):
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
+    with open(marker) as file:
+        while True:
+            with contextlib.suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return True
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
 
 
 def alive(pid):
@@ -65,7 +81,7 @@ def daemon(marker, then="return"):
         os.setsid()
         if os.fork() == 0:
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
-            Path(marker).write_text(str(os.getpid()))
+            mark(marker)
             hold_out()
         os._exit(0)
     os.wait()
@@ -81,7 +97,7 @@ def hop(marker):
         if os.fork():
             os._exit(0)
         os.setsid()
-        Path(marker).write_text(str(os.getpid()))
+        mark(marker)
 
 
 def hide_and_hop(marker):
@@ -96,19 +112,19 @@ def ignore_all(marker):
     for number in set(signal.Signals) - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
             signal.signal(number, signal.SIG_IGN)
-    Path(marker).write_text(str(os.getpid()))
+    mark(marker)
     hold_out()
 
 
 def stop_self(marker):
-    Path(marker).write_text(str(os.getpid()))
+    mark(marker)
     os.kill(os.getpid(), signal.SIGSTOP)
     hold_out()
 
 
 def stop_keeper(marker):
     """Stop the process that watches over this one."""
-    Path(marker).write_text(str(os.getpid()))
+    mark(marker)
     os.kill(os.getppid(), signal.SIGSTOP)
     hold_out()
 
@@ -117,7 +133,7 @@ def pids(marker):
     """Write down the whole line of processes, then hang."""
     keeper = os.getppid()
     zygote = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
-    Path(marker).write_text(f"{zygote} {keeper} {os.getpid()}\n")
+    mark(marker, f"{zygote} {keeper} {os.getpid()}\n")
     hold_out()
 
 

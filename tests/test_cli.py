@@ -63,7 +63,7 @@ def environment(server, key="sk-test"):
     return {**env, "OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url} if key else env
 
 
-RUN = ("run", "--task", "Raise f.", "--func", "task.py:f", "--x0", "1")
+RUN = ("run", "--task", "Raise f.", "--func", "task.py:f", "--x0", "1", "--writable", ".")
 
 
 def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):

@@ -168,10 +168,10 @@ def test_a_scorer_travels_into_the_sandbox_and_asks_from_there(server):
     from contextlib import closing
 
     from llm_optimize.llm import Chat
-    from llm_optimize.sandbox import open_sandbox
+    from llm_optimize.sandbox import Call, open_sandbox
 
     server.replies("score=3")
     f = eval_utils.get_llm_scorer("Grade {x}", parse, Chat("judge", base_url=server.url, api_key="sk-carried"))
     with closing(open_sandbox("process", f)) as sandbox:
-        assert sandbox.run("text", 30.0).value == [3.0, "score=3"]
+        assert sandbox.run(Call("text", 30.0)).value == [3.0, "score=3"]
     assert server.requests[0]["headers"]["authorization"] == "Bearer sk-carried"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from llm_optimize import optimize
-from llm_optimize.records import Status
+from llm_optimize.records import Limits, Status
 from llm_optimize.testing import ScriptedChat
 
 DAEMON = """
@@ -38,10 +38,19 @@ def f(x):
     return names["y"]
 
 
-def run(tmp_path, x):
+def run(tmp_path, x, **options):
     replies = (f"```\n{text}\n```" for text in (x, "y = 5.0"))
     return optimize.run(
-        "d", "q", f, "y = 1.0", 2, ScriptedChat(*replies), False, store=f"{tmp_path}/runs.db", timeout_secs=3.0
+        "d",
+        "q",
+        f,
+        "y = 1.0",
+        2,
+        ScriptedChat(*replies),
+        False,
+        store=f"{tmp_path}/runs.db",
+        timeout_secs=3.0,
+        **options,
     )
 
 
@@ -60,6 +69,6 @@ def test_it_is_reported_as_what_it_was_and_the_run_goes_on(tmp_path, case):
 @pytest.mark.skipif(sys.platform != "linux", reason="a daemon that left its group is found on Linux only")
 def test_a_daemon_is_dead_when_its_score_is_there(tmp_path):
     path = tmp_path / "pid"
-    result = run(tmp_path, DAEMON.format(path=str(path)))
+    result = run(tmp_path, DAEMON.format(path=str(path)), limits=Limits(writable=(str(tmp_path),)))
     assert result.scores == [1.0, 2.0, 5.0]
     assert not Path(f"/proc/{path.read_text()}").exists()

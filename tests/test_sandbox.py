@@ -7,47 +7,62 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 
 import pytest
 
 from candidates import act, act_later, gone
+from levels import need_namespaces
 from llm_optimize.errors import FunctionUnusable, UnknownName
 from llm_optimize.records import Limits
-from llm_optimize.sandbox import InlineSandbox, OutcomeStatus, PortableSandbox, open_sandbox
+from llm_optimize.sandbox import Call, InlineSandbox, OutcomeStatus, PortableSandbox, open_sandbox
 
 LIMITS = Limits(output_mb=1, result_mb=1, memory_mb=2048, file_mb=1, open_files=256)
 DEADLINE_SECS = 0.4
 LATE_SECS = 4.0  # a generous bound for a machine with other work: nothing here would end by itself before 20 s
 
 
-@pytest.fixture(scope="module", params=["process", "portable"])
-def sandbox(request):
+KINDS = ["process", "namespace", "portable"]
+
+
+def open_kind(kind, func=act, limits=LIMITS):
+    if kind == "namespace":
+        need_namespaces()
+    return PortableSandbox(func, limits) if kind == "portable" else open_sandbox(kind, func, limits)
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def kind(request):
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def sandbox(kind, tmp_path_factory):
     """Yield a sandbox of each kind that isolates, the same for all tests: what one scoring does harms no other."""
-    made = open_sandbox("process", act, LIMITS) if request.param == "process" else PortableSandbox(act, LIMITS)
-    with closing(made):
+    with closing(open_kind(kind, act, replace(LIMITS, writable=(str(tmp_path_factory.getbasetemp()),)))) as made:
         yield made
 
 
 def test_values_come_back_as_plain_data(sandbox):
     for value in (None, [1, 2.5, "text", True, [2, {"a": None}]], {"score": 1.0, "feedback": "é \n\0"}):
-        outcome = sandbox.run(["answer", value], 20.0)
+        outcome = sandbox.run(Call(["answer", value], 20.0))
         assert (outcome.status, outcome.value, outcome.message) == (OutcomeStatus.OK, value, "")
-    assert sandbox.run(["answer", 1], 20.0).seconds > 0
+    assert sandbox.run(Call(["answer", 1], 20.0)).seconds > 0
 
 
 def test_scores_and_numpy_numbers_become_plain_data(sandbox):
-    assert sandbox.run("score", 20.0).value == {
+    assert sandbox.run(Call("score", 20.0)).value == {
         "score": 2.0,
         "feedback": "fine",
         "metrics": {"size": 3.0},
         "instances": {"a": 1.0},
     }
-    assert sandbox.run("numpy", 20.0).value == [1.5, 2, 2.5, True]
+    assert sandbox.run(Call("numpy", 20.0)).value == [1.5, 2, 2.5, True]
 
 
 def test_nan_and_infinity_pass_through_to_be_judged_elsewhere(sandbox):
-    assert math.isnan(sandbox.run("nan", 20.0).value)
-    assert sandbox.run("infinity", 20.0).value == math.inf
+    assert math.isnan(sandbox.run(Call("nan", 20.0)).value)
+    assert sandbox.run(Call("infinity", 20.0)).value == math.inf
 
 
 @pytest.mark.parametrize(
@@ -66,13 +81,13 @@ def test_nan_and_infinity_pass_through_to_be_judged_elsewhere(sandbox):
     ],
 )
 def test_what_f_raises_and_what_is_no_data_is_told_in_a_sentence(sandbox, deed, words):
-    outcome = sandbox.run(deed, 20.0)
+    outcome = sandbox.run(Call(deed, 20.0))
     assert (outcome.status, outcome.value) == (OutcomeStatus.RAISED, None)
     assert words in outcome.message
 
 
 def test_a_traceback_shows_the_lines_of_the_user_and_none_of_ours(sandbox):
-    outcome = sandbox.run(["raise", "ValueError", "no good"], 20.0)
+    outcome = sandbox.run(Call(["raise", "ValueError", "no good"], 20.0))
     assert "in throw" in outcome.traceback
     assert "sandbox" not in outcome.traceback
     assert outcome.traceback.endswith("ValueError: no good")
@@ -89,7 +104,7 @@ def test_a_traceback_shows_the_lines_of_the_user_and_none_of_ours(sandbox):
     ],
 )
 def test_a_process_that_ends_before_f_returned_has_crashed(sandbox, deed, number, words):
-    outcome = sandbox.run(deed, 20.0)
+    outcome = sandbox.run(Call(deed, 20.0))
     assert (outcome.status, outcome.signal) == (OutcomeStatus.CRASHED, number)
     assert words in outcome.message
 
@@ -98,7 +113,7 @@ def test_a_process_that_ends_before_f_returned_has_crashed(sandbox, deed, number
 def test_the_deadline_holds_and_what_was_printed_is_kept(sandbox, deed, tmp_path):
     marker = tmp_path / "pid"
     begun = time.monotonic()
-    outcome = sandbox.run("loop" if deed == "loop" else [deed, str(marker)], DEADLINE_SECS)
+    outcome = sandbox.run(Call("loop" if deed == "loop" else [deed, str(marker)], DEADLINE_SECS))
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert DEADLINE_SECS <= time.monotonic() - begun < DEADLINE_SECS + LATE_SECS
     assert "0.4 s" in outcome.message
@@ -109,20 +124,20 @@ def test_the_deadline_holds_and_what_was_printed_is_kept(sandbox, deed, tmp_path
 
 
 def test_threads_left_running_hold_nothing_up(sandbox):
-    outcome = sandbox.run("threads", 20.0)
+    outcome = sandbox.run(Call("threads", 20.0))
     assert (outcome.status, outcome.value) == (OutcomeStatus.OK, 1.0)
     assert outcome.seconds < 10
 
 
 def test_output_of_both_streams_is_kept_in_order(sandbox):
-    outcome = sandbox.run(["print", "a line with é\n"], 20.0)
+    outcome = sandbox.run(Call(["print", "a line with é\n"], 20.0))
     assert outcome.output == "a line with é\nand errors\n"
-    assert sandbox.run("print_bytes", 20.0).output == "��\n"
+    assert sandbox.run(Call("print_bytes", 20.0)).output == "��\n"
 
 
 def test_a_long_output_keeps_head_and_tail(sandbox):
     lines = "".join(f"line {number}\n" for number in range(20_000))
-    outcome = sandbox.run(["print", lines], 20.0)
+    outcome = sandbox.run(Call(["print", lines], 20.0))
     assert outcome.status is OutcomeStatus.OK
     assert outcome.output.startswith("line 0\n")
     assert outcome.output.endswith("line 19999\nand errors\n")
@@ -131,66 +146,63 @@ def test_a_long_output_keeps_head_and_tail(sandbox):
 
 
 def test_a_flood_of_output_ends_the_scoring(sandbox):
-    outcome = sandbox.run("flood", 20.0)
+    outcome = sandbox.run(Call("flood", 20.0))
     assert outcome.status is OutcomeStatus.OUTPUT
     assert "1 MB" in outcome.message
     assert len(outcome.output) < 100_000
 
 
 def test_an_answer_that_is_too_long_is_refused_unread(sandbox):
-    outcome = sandbox.run(["huge", 3 << 20], 20.0)
+    outcome = sandbox.run(Call(["huge", 3 << 20], 20.0))
     assert outcome.status is OutcomeStatus.PROTOCOL
     assert "1 MB" in outcome.message
-    assert sandbox.run(["huge", 1 << 19], 20.0).value == "a" * (1 << 19)
+    assert sandbox.run(Call(["huge", 1 << 19], 20.0)).value == "a" * (1 << 19)
 
 
-def test_an_answer_too_long_for_the_memory_is_called_too_long(sandbox):
-    with closing(type(sandbox)(act, Limits(memory_mb=512, result_mb=1))) as made:
-        outcome = made.run(["huge", 200 << 20], 20.0)
+def test_an_answer_too_long_for_the_memory_is_called_too_long(kind):
+    with closing(open_kind(kind, act, Limits(memory_mb=512, result_mb=1))) as made:
+        outcome = made.run(Call(["huge", 200 << 20], 20.0))
     assert (outcome.status, "1 MB" in outcome.message) == (OutcomeStatus.PROTOCOL, True)
 
 
 def test_a_short_answer_that_grows_in_its_json_is_refused_too(sandbox):
-    outcome = sandbox.run(["zeros", 1 << 19], 20.0)  # each takes six bytes
+    outcome = sandbox.run(Call(["zeros", 1 << 19], 20.0))  # each takes six bytes
     assert (outcome.status, "1 MB" in outcome.message) == (OutcomeStatus.PROTOCOL, True)
 
 
-def test_memory_that_runs_out_is_called_so(sandbox):
-    with closing(type(sandbox)(act, Limits(memory_mb=512))) as made:
-        outcome = made.run("hoard", 30.0)
+def test_memory_that_runs_out_is_called_so(kind):
+    with closing(open_kind(kind, act, Limits(memory_mb=512))) as made:
+        outcome = made.run(Call("hoard", 30.0))
     assert (outcome.status, outcome.message) == (OutcomeStatus.MEMORY, "memory limit of 512 MB reached (memory_mb)")
 
 
-def test_cpu_time_that_runs_out_is_called_so(sandbox):
-    with closing(type(sandbox)(act, Limits(cpu_secs=1))) as made:
-        outcome = made.run("loop", 15.0)
+def test_cpu_time_that_runs_out_is_called_so(kind):
+    with closing(open_kind(kind, act, Limits(cpu_secs=1))) as made:
+        outcome = made.run(Call("loop", 15.0))
     assert (outcome.status, outcome.message) == (OutcomeStatus.KILLED, "CPU limit of 1 s reached (cpu_secs)")
 
 
 def test_text_that_no_file_can_hold_is_made_harmless(sandbox):
-    outcome = sandbox.run("surrogate", 20.0)
+    outcome = sandbox.run(Call("surrogate", 20.0))
     assert outcome.status is OutcomeStatus.OK
     assert outcome.value.encode().endswith(b" end")
 
 
-def test_no_secret_is_in_the_environment_and_what_is_named_passes(monkeypatch):
+def test_no_secret_is_in_the_environment_and_what_is_named_passes(kind, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-secret")
     monkeypatch.setenv("MY_SETTING", "42")
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    for kind in ("process", "portable"):
-        limits = Limits(env=("MY_SETTING",))
-        made = open_sandbox("process", act, limits) if kind == "process" else PortableSandbox(act, limits)
-        with closing(made):
-            seen = made.run("environ", 20.0).value
-        assert "sk-secret" not in str(seen)
-        assert seen["MY_SETTING"] == "42"
-        assert seen["OMP_NUM_THREADS"] == "3"
-        assert seen["PATH"] == os.environ["PATH"]
+    with closing(open_kind(kind, act, Limits(env=("MY_SETTING",)))) as made:
+        seen = made.run(Call("environ", 20.0)).value
+    assert "sk-secret" not in str(seen)
+    assert seen["MY_SETTING"] == "42"
+    assert seen["OMP_NUM_THREADS"] == "3"
+    assert seen["PATH"] == os.environ["PATH"]
 
 
 @pytest.mark.parametrize("use_numpy", [False, True])
 def test_dice_follow_the_seed(sandbox, use_numpy):
-    first, again, other = (sandbox.run(["dice", use_numpy], 20.0, seed=seed).value for seed in (1, 1, 2))
+    first, again, other = (sandbox.run(Call(["dice", use_numpy], 20.0, seed=seed)).value for seed in (1, 1, 2))
     if use_numpy:  # numpy is imported by the candidate only: its own dice are its own affair
         first, again, other = first[0], again[0], other[0]
     assert first == again != other
@@ -200,7 +212,7 @@ def test_several_threads_score_at_once(sandbox):
     found = {}
 
     def score(number):
-        found[number] = sandbox.run(["sleep", 0.5, number], 20.0).value
+        found[number] = sandbox.run(Call(["sleep", 0.5, number], 20.0)).value
 
     begun = time.monotonic()
     threads = [threading.Thread(target=score, args=(number,)) for number in range(4)]
@@ -212,16 +224,16 @@ def test_several_threads_score_at_once(sandbox):
     assert time.monotonic() - begun < 2.0 + LATE_SECS
 
 
-def test_an_async_f_is_awaited(sandbox):
-    with closing(type(sandbox)(act_later, LIMITS)) as made:
-        assert made.run(["answer", 3.0], 20.0).value == 3.0
+def test_an_async_f_is_awaited(kind):
+    with closing(open_kind(kind, act_later)) as made:
+        assert made.run(Call(["answer", 3.0], 20.0)).value == 3.0
 
 
-@pytest.mark.parametrize("kind", ["inline", "process", "portable"])
-def test_close_ends_what_is_in_flight(kind):
-    made = PortableSandbox(act, LIMITS) if kind == "portable" else open_sandbox(kind, act, LIMITS)
+@pytest.mark.parametrize("level", ["inline", *KINDS])
+def test_close_ends_what_is_in_flight(level):
+    made = open_kind(level)
     found = []
-    thread = threading.Thread(target=lambda: found.append(made.run(["sleep", 10.0], 15.0)))
+    thread = threading.Thread(target=lambda: found.append(made.run(Call(["sleep", 10.0], 15.0))))
     thread.start()
     time.sleep(0.5)
     made.close()
@@ -230,7 +242,7 @@ def test_close_ends_what_is_in_flight(kind):
     assert [(outcome.status, outcome.message) for outcome in found] == [
         (OutcomeStatus.KILLED, "the sandbox was closed")
     ]
-    assert made.run(["answer", 1], 5.0).status is OutcomeStatus.KILLED
+    assert made.run(Call(["answer", 1], 5.0)).status is OutcomeStatus.KILLED
 
 
 def test_a_function_that_cannot_travel_names_itself_and_two_ways_out():
@@ -263,7 +275,7 @@ def test_files_of_the_working_directory_do_not_stand_in_for_the_standard_library
     monkeypatch.chdir(tmp_path)
     for make in (lambda: open_sandbox("process", act, LIMITS), lambda: PortableSandbox(act, LIMITS)):
         with closing(make()) as made:
-            assert made.run(["answer", 1], 20.0).value == 1
+            assert made.run(Call(["answer", 1], 20.0)).value == 1
 
 
 def test_a_relative_import_of_f_wakes_no_module_of_the_same_name(tmp_path, monkeypatch):
@@ -276,7 +288,7 @@ def test_a_relative_import_of_f_wakes_no_module_of_the_same_name(tmp_path, monke
     from bundle.task import f
 
     with closing(open_sandbox("process", f)) as made:
-        assert made.run("x", 20.0).value == 3.0
+        assert made.run(Call("x", 20.0)).value == 3.0
     assert not (tmp_path / "awake").exists()
 
 
@@ -289,7 +301,7 @@ def test_what_f_imports_is_imported_before_it_is_called(tmp_path, monkeypatch):
     from later import f
 
     with closing(open_sandbox("process", f)) as made:
-        assert [made.run("x", 20.0).value for _ in range(3)] == [1.0, 1.0, 1.0]
+        assert [made.run(Call("x", 20.0)).value for _ in range(3)] == [1.0, 1.0, 1.0]
     if sys.platform == "linux":
         assert len((tmp_path / "pid").read_text().split()) == 1
 
@@ -302,13 +314,13 @@ def test_an_unknown_level_names_the_nearest():
 def test_inline_calls_f_here_gives_up_at_the_deadline_and_tells_what_was_raised():
     here = []
     with closing(InlineSandbox(lambda x: here.append(x) or object)) as made:
-        assert made.run("x", 5.0).value is object
+        assert made.run(Call("x", 5.0)).value is object
     assert here == ["x"]
     with closing(InlineSandbox(act)) as made:
-        late = made.run(["sleep", 2.0], 0.2)
+        late = made.run(Call(["sleep", 2.0], 0.2))
         assert (late.status, late.seconds < 1.5) == (OutcomeStatus.TIMEOUT, True)
-        bad = made.run(["raise", "ValueError", "no good"], 5.0)
+        bad = made.run(Call(["raise", "ValueError", "no good"], 5.0))
         assert (bad.status, bad.message) == (OutcomeStatus.RAISED, "ValueError: no good")
         assert "throw" in bad.traceback
     with closing(InlineSandbox(act_later)) as made:
-        assert made.run(["answer", 3.0], 5.0).value == 3.0
+        assert made.run(Call(["answer", 3.0], 5.0)).value == 3.0

@@ -75,7 +75,8 @@ async def arun(
         space: typed parameters by name; x is then a dict of values.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
-        sandbox: "process", or "inline" for a trusted or async func that needs no isolation.
+        sandbox: "process"; "namespace" where bubblewrap is, for candidates that nobody trusts; "auto", the stronger of
+            the two that works here; or "inline" for a trusted or async func that needs no isolation.
         limits: what one scoring may use.
         budget: when to end besides `max_steps`.
         store: a database URL or the path of a file; every reply and score is in it before it is used.
@@ -107,10 +108,10 @@ async def arun(
         seed=seed_or_new(seed),
     )
     parts = choose(settings, model, search, proposer, space)
-    evaluator = _evaluator(func, settings)
-    with closing(evaluator), closing(Store(store)) as opened, watching(verbose, callbacks) as watchers:
+    with closing(Store(store)) as opened, closing(_evaluator(func, settings, opened)) as evaluator:
         row = opened.create_run(name or new_name(opened.names()), parts.settings.to_json())
-        return await _drive(row, parts, evaluator, watchers)
+        with watching(verbose, callbacks) as watchers:
+            return await _drive(row, parts, evaluator, watchers)
 
 
 run = blocking(arun)
@@ -153,7 +154,7 @@ async def aresume(name: str, func: Func, **changes: Unpack[Changes]) -> Result:
         search, proposer = changes.get("search", settings.search), changes.get("proposer", settings.proposer)
         parts = choose(settings, model, search, proposer, settings.space)
         watched = watching(changes.get("verbose", True), changes.get("callbacks", ()))
-        with closing(_evaluator(func, settings)) as evaluator, watched as watchers:
+        with closing(_evaluator(func, settings, opened)) as evaluator, watched as watchers:
             return await _drive(row, parts, evaluator, watchers)
 
 
@@ -196,13 +197,14 @@ async def _live(loop: Loop, evaluator: Evaluator) -> None:
         loop.scored(trial, await evaluator.score(trial.x, loop.seed(trial.number)))
 
 
-def _evaluator(func: Func, settings: Settings) -> Evaluator:
+def _evaluator(func: Func, settings: Settings, store: Store) -> Evaluator:
     return Evaluator(
         func,
         sandbox=settings.sandbox,
         limits=settings.limits,
         workers=settings.workers,
         timeout_secs=settings.timeout_secs,
+        hidden=store.files,
     )
 
 

@@ -48,7 +48,7 @@ class Settings:
     def from_json(cls, data: Mapping[str, Any]) -> Settings:
         """Read what `to_json` wrote; keys of other versions are left aside."""
         known = {name: data[name] for name in cls.__dataclass_fields__ if name in data}
-        known["limits"] = Limits(**{**known["limits"], "env": tuple(known["limits"]["env"])})
+        known["limits"] = Limits(**known["limits"])
         return cls(
             **{
                 **known,

@@ -1,59 +1,108 @@
-"""Running code that may be hostile: one interface, one outcome, two levels.
+"""Running code that may be hostile: one interface, one outcome, three levels.
 
-`process` (the default) calls f in a process of its own, killed with all its kin at the deadline; `inline` does it here.
+`process` (the default) calls f in a process of its own, killed with all its kin at the deadline; `namespace` does so in
+a world of its own; `inline` does it here. `auto` takes the strongest that works on this machine.
 """
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from typing import Any
 
-from ..errors import UnknownName
+from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
 from ._inline import InlineSandbox
-from ._outcome import Outcome, OutcomeStatus, Sandbox
+from ._outcome import Call, Outcome, OutcomeStatus, Sandbox
 from ._portable import PortableSandbox
+from ._script import MISSING, UNKNOWN, perform
 
 if sys.platform == "linux":
-    from ._process import ProcessSandbox, may_fork, run_forked
-else:
-    ProcessSandbox = PortableSandbox
+    from ._process import may_fork, open_door, open_namespace, open_process, run_forked
 
 __all__ = [
+    "LEVELS",
+    "MISSING",
+    "UNKNOWN",
+    "Call",
     "InlineSandbox",
     "Outcome",
     "OutcomeStatus",
     "PortableSandbox",
-    "ProcessSandbox",
     "Sandbox",
     "open_sandbox",
+    "open_script_sandbox",
     "run_once",
 ]
 
-LEVELS = ("inline", "process")
+_log = logging.getLogger("llm_optimize")
+LEVELS = ("inline", "process", "namespace", "auto")
 
 
-def open_sandbox(level: str, func: Callable[..., Any], limits: Limits | None = None) -> Sandbox:
-    """Return a sandbox of this level that calls `func`.
+def open_sandbox(
+    level: str, func: Callable[..., Any], limits: Limits | None = None, hidden: Sequence[str] = ()
+) -> Sandbox:
+    """Return a sandbox of this level that calls `func`; at `namespace` the `hidden` files are not seen in it.
 
     Raises:
         UnknownName: no such level.
+        UsageError: the limits name a file that does not exist.
         FunctionUnusable: f cannot be pickled, or cannot be loaded in a fresh process.
-        SandboxUnavailable: this machine cannot do it.
+        SandboxUnavailable: this machine cannot do it; with what is missing and how to get it.
     """
     if level not in LEVELS:
         raise UnknownName("sandbox", level, LEVELS)
-    return InlineSandbox(func) if level == "inline" else ProcessSandbox(func, limits or Limits())
+    return InlineSandbox(func) if level == "inline" else _open(level, func, limits or Limits(), False, hidden)
 
 
-def run_once(func: Callable[[Any], Any], x: Any, timeout_secs: float, limits: Limits) -> Outcome:
-    """Return what becomes of one f(x) at the `process` level: by a fork of this process where that is safe and quick.
+def open_script_sandbox(level: str, limits: Limits) -> Sandbox:
+    """Return a sandbox in which judged scripts run, apart from f and from all that f knows.
 
-    Raises FunctionUnusable when a fresh process is needed and f cannot be sent to it.
+    From inside a scoring it is a neighbour of that one's sandbox, of the same level. Raises as `open_sandbox` does.
+    """
+    if level not in LEVELS or level == "inline":
+        raise UnknownName("sandbox", level, [name for name in LEVELS if name != "inline"])
+    beside = open_door(limits) if sys.platform == "linux" else None
+    if beside is None:
+        return _open(level, perform, limits, True, ())
+    if level == "namespace" and beside.level != "namespace":
+        beside.close()
+        raise SandboxUnavailable(
+            "no namespaces can be made from inside a sandbox of the level 'process': run f with sandbox='namespace'"
+        )
+    return beside
+
+
+def _open(level: str, func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str]) -> Sandbox:
+    if sys.platform != "linux":
+        if level == "namespace":
+            raise SandboxUnavailable("sandbox='namespace' needs Linux: use 'process', or a virtual machine")
+        return PortableSandbox(func, limits, alone)
+    if level == "process":
+        return open_process(func, limits, alone)
+    try:
+        return open_namespace(func, limits, alone, hidden)
+    except SandboxUnavailable as error:
+        if level == "namespace":
+            raise
+        _log.warning("sandbox='auto' takes 'process': %s", error)
+        return open_process(func, limits, alone)
+
+
+def run_once(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcome:
+    """Return what becomes of one f(x) in a process of its own: by a fork of this one where that is safe and quick.
+
+    It sees all files that this process sees. Raises FunctionUnusable when a fresh process is needed and f cannot be
+    sent to it.
     """
     if sys.platform == "linux" and may_fork():
-        return run_forked(func, x, timeout_secs, limits)
-    with closing(ProcessSandbox(func, limits)) as sandbox:
-        return sandbox.run(x, timeout_secs)
+        return run_forked(func, call, limits)
+    fresh: Sandbox = (
+        open_process(func, limits, alone=False, confined=False)
+        if sys.platform == "linux"
+        else PortableSandbox(func, limits)
+    )
+    with closing(fresh) as sandbox:
+        return sandbox.run(call)

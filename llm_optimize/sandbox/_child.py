@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import importlib
-import json
 import math
 import os
 import random
@@ -15,30 +15,29 @@ import types
 from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
-from ..records import Limits, Score
+from ..records import Limits
+from ._data import Packer, join, length_of
 from ._wire import write_answer, write_endless
 
-_MAX_DEPTH = 100  # of lists and dicts in an answer
 _TRACEBACK_LINES = 12
 _MAX_MESSAGE_CHARS = 2_000
 _MAX_CPU_SECS = 10**9  # about what a limit of the system can hold
-_NO_MEMORY = b'{"memory": true, "message": "MemoryError", "traceback": "MemoryError"}'
+_NO_MEMORY = join({"memory": True, "message": "MemoryError", "traceback": "MemoryError"})
 _OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes, max_bytes: int) -> NoReturn:
+def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes, limits: Limits, arrays: bool) -> NoReturn:
     """Call f, write the answer, and end this process at once, whatever threads and exit hooks there are.
 
-    Of an answer that is longer than `max_bytes` for sure, only that is written: its JSON might take all the memory.
+    Of an answer that is longer than the limit for sure, only that is written: its JSON might take all the memory.
     """
     try:
         try:
             value = func(x)
             value = asyncio.run(value) if type(value) is types.CoroutineType else value
-            plain = to_plain(value)
-            answer = json.dumps({"value": plain}).encode() if _length(plain) <= max_bytes else None
+            answer = _as_answer(value, limits, arrays)
         except BaseException as error:  # SystemExit and KeyboardInterrupt, too: a candidate may raise anything
-            answer = _as_answer(error)
+            answer = _as_failure(error, limits)
         _flush()
         if answer is None:
             write_endless(result_fd)
@@ -46,6 +45,13 @@ def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes, max_b
             write_answer(result_fd, nonce, answer)
     finally:
         os._exit(0)
+
+
+def _as_answer(value: Any, limits: Limits, arrays: bool) -> bytes | None:
+    """Return what f returned as an answer; None when it is too long."""
+    packer = Packer(arrays)
+    plain = packer.plain(value)
+    return packer.join({"value": plain}) if length_of(plain) <= limits.result_mb * 2**20 else None
 
 
 def _flush() -> None:
@@ -56,23 +62,23 @@ def _flush() -> None:
             continue  # closed or replaced by the candidate: nothing to flush
 
 
-def _as_answer(error: BaseException) -> bytes:
+def _as_failure(error: BaseException, limits: Limits) -> bytes:
     """Return an exception as an answer; where no memory is left for that, only that there is none."""
     try:
-        return json.dumps(_describe(error)).encode()
+        return join(_describe(error, limits))
     except MemoryError:
         error.__traceback__ = None  # it holds the frames, and with them what fills the memory
         return _NO_MEMORY
 
 
-def _describe(error: BaseException) -> dict[str, Any]:
+def _describe(error: BaseException, limits: Limits) -> dict[str, Any]:
     """Return an exception as text: its class, its message, and the lines of its traceback that are not ours."""
     kind = type(error).__name__
     try:
         text = str(error)
     except BaseException as second:  # a hostile __str__
         text = f"(its text cannot be read: {type(second).__name__})"
-    message = f"{kind}: {text}"[:_MAX_MESSAGE_CHARS] if text else kind
+    message = (f"{kind}: {text}"[:_MAX_MESSAGE_CHARS] if text else kind) + _limit_behind(error, limits)
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OWN_FILES)]
     lines = "".join(traceback.format_list(frames)).splitlines()[-_TRACEBACK_LINES:]
     head = ["Traceback (most recent call last):"] if lines else []
@@ -80,57 +86,29 @@ def _describe(error: BaseException) -> dict[str, Any]:
     return {"memory": isinstance(error, MemoryError), "message": message, "traceback": told}
 
 
-def to_plain(value: Any, depth: int = 0) -> Any:
-    """Return a value as plain JSON data, looking at exact types only: no method of a foreign object is called.
-
-    Raises TypeError for anything else.
-    """
-    if depth > _MAX_DEPTH:
-        raise TypeError(f"f returned data nested deeper than {_MAX_DEPTH} levels")
-    kind = type(value)
-    if value is None or kind in (bool, int, float, str):
-        return value
-    if kind in (list, tuple):
-        return [to_plain(part, depth + 1) for part in value]
-    if kind is dict and all(type(key) is str for key in value):
-        return {key: to_plain(part, depth + 1) for key, part in value.items()}
-    if kind is Score:
-        return {
-            "score": value.value,
-            "feedback": value.feedback,
-            "metrics": to_plain(dict(value.metrics), depth + 1),
-            "instances": to_plain(dict(value.instances), depth + 1),
-        }
-    return _plain_number(value)
-
-
-def _length(plain: Any) -> int:
-    """Return how many bytes plain data takes as JSON at least."""
-    if isinstance(plain, str):
-        return len(plain)
-    if isinstance(plain, dict):
-        return sum(len(name) + _length(part) for name, part in plain.items())
-    return 1 + sum(map(_length, plain)) if isinstance(plain, list) else 1
-
-
-def _plain_number(value: Any) -> Any:
-    """Return a numpy scalar or 0-d array as a number. Raises TypeError for everything else."""
-    numpy = sys.modules.get("numpy")
-    kind = type(value)
-    if numpy is not None and (kind is numpy.ndarray or kind in numpy.sctypeDict.values()):
-        if value.shape == () and value.dtype.kind in "biuf":
-            return value.item()
-        if kind is numpy.str_:
-            return str.__str__(value)
-    name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-    raise TypeError(f"f returned a value of type {name}: return a number, or (number, text), or a dict of plain data")
+def _limit_behind(error: BaseException, limits: Limits) -> str:
+    """Return which limit an error of the system may come from, in brackets; nothing for other errors."""
+    number = OSError.__dict__["errno"].__get__(error) if issubclass(type(error), OSError) else None
+    limit = {
+        errno.EACCES: "the sandbox may forbid it: see limits.readable, writable and network",
+        errno.EPERM: "the sandbox may forbid it: see limits.readable, writable and network",
+        errno.EROFS: "the sandbox may forbid it: see limits.writable",
+        errno.ENETUNREACH: "no network in this sandbox: see limits.network",
+        errno.EFBIG: f"limit of {limits.file_mb} MB for a file: file_mb",
+        errno.ENOSPC: f"limit of {limits.scratch_mb} MB for all files, or the disk is full: scratch_mb",
+        errno.EMFILE: f"limit of {limits.open_files} open files: open_files",
+        errno.EAGAIN: f"limit of {limits.processes} processes and threads: processes",
+    }.get(number if type(number) is int else 0)
+    return f" [{limit}]" if limit else ""
 
 
 def settle(scratch: str, limits: Limits, cpu_secs: int, seed: int, nproc: int | None) -> None:
     """Make this process the candidate's: its streams, its scratch directory, its dice, its limits.
 
-    `nproc` is how many processes its user has now, where that is known and counts.
+    `nproc` is how many processes its user has now, where that is known and counts. The hashes of texts are those of
+    the warm process, always the same; PYTHONHASHSEED is for what the candidate starts.
     """
+    os.environ["PYTHONHASHSEED"] = str(seed % 2**32)
     sys.stdout, sys.stderr = _lines_to(1), _lines_to(2)
     os.environ["TMPDIR"] = os.environ["TEMP"] = os.environ["TMP"] = scratch
     tempfile.tempdir = None

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ._outcome import Outcome, OutcomeStatus, killed
+from ._outcome import Call, Outcome, OutcomeStatus, killed
 
 _TRACEBACK_FRAMES = -6
 
@@ -24,6 +24,7 @@ class InlineSandbox:
     """Calls f in a thread of this process."""
 
     level = "inline"
+    mechanisms: tuple[str, ...] = ()
 
     def __init__(self, func: Callable[..., Any]) -> None:
         """Take f."""
@@ -32,19 +33,19 @@ class InlineSandbox:
         self._waiting: set[queue.SimpleQueue[Outcome]] = set()
         self._closed = False
 
-    def run(self, x: Any, timeout_secs: float, seed: int = 0) -> Outcome:
-        """Return what becomes of f(x); `seed` is left aside, the dice of this process are the caller's."""
+    def run(self, call: Call) -> Outcome:
+        """Return what becomes of f(x); the seed is left aside, the dice of this process are the caller's."""
         begun = time.monotonic()
         first: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         with self._lock:
             if self._closed:
                 return killed()
             self._waiting.add(first)
-        threading.Thread(target=lambda: first.put(self._call(x)), name="inline scoring", daemon=True).start()
+        threading.Thread(target=lambda: first.put(self._call(call.x)), name="inline scoring", daemon=True).start()
         try:
-            outcome = first.get(timeout=timeout_secs)
+            outcome = first.get(timeout=call.timeout_secs)
         except queue.Empty:
-            outcome = Outcome(OutcomeStatus.TIMEOUT, message=f"given up at its deadline of {timeout_secs:g} s")
+            outcome = Outcome(OutcomeStatus.TIMEOUT, message=f"given up at its deadline of {call.timeout_secs:g} s")
         with self._lock:
             self._waiting.discard(first)
         return replace(outcome, seconds=time.monotonic() - begun)

@@ -16,6 +16,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ._scratch import Scratch
 from ._wire import send_frame
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
@@ -41,18 +42,19 @@ def fork(body: Callable[[], None]) -> int:
         os._exit(70)  # a body ends by itself; one that does not is a crash
 
 
-def watch(child: int, link: socket.socket, timeout_secs: float) -> None:
+def watch(child: int, link: socket.socket, timeout_secs: float, scratch: Scratch) -> None:
     """Wait until the child ends or the word comes to end it; kill all its kin; report; take the word if it came not.
 
     The word is one byte, sent exactly once for each child, so that none is left in the link for the next.
 
     Raises EOFError, after the killing, when the other end is gone.
     """
-    ended = _wait(child, link, timeout_secs + _SECOND_LINE_SECS)
+    ended = _wait(child, link, timeout_secs + _SECOND_LINE_SECS, scratch)
     told = ended == "link"
     gone = told and not _word(link)
     facts = _bury(child)
     facts["left"] = sweep()
+    facts["overfull"] = ended == "scratch"
     if gone:
         raise EOFError("the optimizer is gone")
     send_frame(link, json.dumps(facts).encode())
@@ -60,14 +62,21 @@ def watch(child: int, link: socket.socket, timeout_secs: float) -> None:
         raise EOFError("the optimizer is gone")
 
 
-def _wait(child: int, link: socket.socket, timeout_secs: float) -> str:
+def _wait(child: int, link: socket.socket, timeout_secs: float, scratch: Scratch) -> str:
+    """Return what happened first: a word on the link, the end of the child, too much in its scratch, or nothing."""
+    deadline = time.monotonic() + timeout_secs
     pidfd = os.pidfd_open(child)
     try:
         poll = select.poll()
         poll.register(pidfd, select.POLLIN)
         poll.register(link, select.POLLIN)
-        ready = {fd for fd, _ in poll.poll(timeout_secs * 1000)}
-        return "link" if link.fileno() in ready else "child" if pidfd in ready else "time"
+        while (left_secs := deadline - time.monotonic()) > 0:
+            ready = {fd for fd, _ in poll.poll(1000 * min(left_secs, scratch.next_look_secs))}
+            if ready:
+                return "link" if link.fileno() in ready else "child"
+            if scratch.overfull():
+                return "scratch"
+        return "time"
     finally:
         os.close(pidfd)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
+from ._data import Packer, join
+
 
 class OutcomeStatus(StrEnum):
     """How a call ended."""
@@ -19,6 +21,21 @@ class OutcomeStatus(StrEnum):
     OUTPUT = "output"
     CRASHED = "crashed"
     PROTOCOL = "protocol"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of f, and how long it may take."""
+
+    x: Any  # plain data
+    timeout_secs: float  # wall clock, counted by the monotonic clock of the optimizer
+    seed: int = 0  # of the dice in the child: random, numpy.random, PYTHONHASHSEED of what it starts
+    arrays: bool = False  # whether numpy arrays may be in x and in the value
+
+    def body(self) -> bytes:
+        """Return x as bytes. Raises TypeError when it is no plain data."""
+        packer = Packer(arrays=True)
+        return packer.join(packer.plain(self.x)) if self.arrays else join(self.x)
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,11 @@ class Sandbox(Protocol):
 
     level: str
 
-    def run(self, x: Any, timeout_secs: float, seed: int = 0) -> Outcome:
+    @property
+    def mechanisms(self) -> tuple[str, ...]:
+        """What is at work here beyond processes and limits for each of them."""
+
+    def run(self, call: Call) -> Outcome:
         """Return what becomes of f(x); nothing that f does raises here. May be called from several threads."""
 
     def close(self) -> None:

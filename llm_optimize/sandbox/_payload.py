@@ -7,7 +7,7 @@ import importlib
 import inspect
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -17,14 +17,14 @@ _LOOKS_AROUND = {"globals", "locals", "vars", "eval", "exec", "exec_unsafe"}
 
 
 def pack(func: Callable[..., Any]) -> bytes:
-    """Return a pickle of f, of the surroundings that it may look for by name, and of the modules that it imports.
+    """Return a pickle of f, and of the surroundings that it may look for by name.
 
     Raises FunctionUnusable when it cannot be pickled, with the two ways out.
     """
     import cloudpickle
 
     try:
-        return bytes(cloudpickle.dumps((func, _surroundings(func), _imports(func))))
+        return bytes(cloudpickle.dumps((func, _surroundings(func))))
     except Exception as error:  # pickling runs the user's own __reduce__ and __getstate__
         name = getattr(func, "__qualname__", repr(func))
         raise FunctionUnusable(
@@ -33,11 +33,11 @@ def pack(func: Callable[..., Any]) -> bytes:
         ) from error
 
 
-def unpack(payload: bytes) -> Callable[..., Any]:
+def unpack(payload: bytes, imports: Iterable[str]) -> Callable[..., Any]:
     """Return f as it was packed, with its surroundings and its imports. Only for what this program itself packed."""
     import pickle
 
-    func, surroundings, imports = pickle.loads(payload)  # noqa: S301, from parent to child
+    func, surroundings = pickle.loads(payload)  # noqa: S301, from parent to child
     namespace = getattr(inspect.unwrap(func), "__globals__", {})
     for name, value in surroundings.items():
         namespace.setdefault(name, pickle.loads(value))  # noqa: S301
@@ -47,7 +47,7 @@ def unpack(payload: bytes) -> Callable[..., Any]:
     return func  # type: ignore[no-any-return]
 
 
-def _imports(func: Callable[..., Any]) -> list[str]:
+def imports_of(func: Callable[..., Any]) -> list[str]:
     """Return the modules that f imports when it is called, or its script before, for a warm process to have them."""
     functions = _functions(func)
     inside = {name for mate in functions for name in _imported(mate.__code__)}

@@ -1,6 +1,6 @@
-"""The `process` level where there is no Linux: a fresh process for each scoring, killed with the children it has.
+"""The `process` level where there is no Linux: a worker for each scoring, started ahead, killed with its children.
 
-Weaker than on Linux: each scoring pays for its imports, a daemon that left its process group may stay (macOS), and
+Weaker than on Linux: a daemon that left its process group may stay (macOS), files and other processes can be seen, and
 memory is limited only where the system has such limits.
 """
 
@@ -25,10 +25,12 @@ from typing import Any
 from ..errors import FunctionUnusable
 from ..records import Limits
 from ._child import call, cpu_limit, settle
+from ._data import unpack
 from ._environment import clean_environment
-from ._outcome import Outcome, OutcomeStatus, crashed, killed
-from ._payload import pack, unpack
-from ._scratch import remove_scratch
+from ._outcome import Call, Outcome, OutcomeStatus, crashed, killed
+from ._payload import imports_of, pack
+from ._payload import unpack as load
+from ._scratch import Scratch, remove_scratch
 from ._wire import NONCE_BYTES, Answer, Output
 
 _BOOT = (
@@ -41,101 +43,157 @@ _POLL_SECS = 0.02
 
 
 class PortableSandbox:
-    """Calls f in a fresh process each time."""
+    """Calls f in a process of its own each time; the next one loads f while this one works."""
 
     level = "process"
+    mechanisms: tuple[str, ...] = ()
 
-    def __init__(self, func: Callable[..., Any], limits: Limits) -> None:
-        """Pack f and load it once. Raises FunctionUnusable when it cannot be packed, or loaded in a fresh process."""
+    def __init__(self, func: Callable[..., Any], limits: Limits, alone: bool = False) -> None:
+        """Pack f and load it once; `alone` makes the scratch directory the working directory, too.
+
+        Raises FunctionUnusable when it cannot be packed, or loaded in a fresh process.
+        """
         self._payload = pack(func)
+        self._settings = {
+            "sys_path": [entry or os.getcwd() for entry in sys.path],
+            "imports": imports_of(func),
+            "limits": {**asdict(limits), "env": ()},
+            "alone": alone,
+        }
         self._limits = limits
         self._closed = threading.Event()
-        loaded = self._in_fresh_process({"load_only": True}, math.inf)
-        if loaded.exit_code != 0:
-            raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{loaded.output or loaded.message}")
+        self._lock = threading.Lock()
+        self._spare: _Worker | None = self._start()
+        problem = self._spare.wait_until_loaded()
+        if problem:
+            self.close()
+            raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{problem}")
 
-    def run(self, x: Any, timeout_secs: float, seed: int = 0) -> Outcome:
+    def _start(self) -> _Worker:
+        return _Worker(self._payload, self._settings, self._limits)
+
+    def run(self, call: Call) -> Outcome:
         """Return what becomes of f(x)."""
-        if self._closed.is_set():
-            return killed()
-        return self._in_fresh_process({"load_only": False, "x": x, "seed": seed}, timeout_secs)
-
-    def _in_fresh_process(self, request: dict[str, Any], timeout_secs: float) -> Outcome:
-        folder = Path(tempfile.mkdtemp(prefix="llm_optimize-"))
-        cpu_secs = cpu_limit(self._limits, timeout_secs)
-        nonce = secrets.token_bytes(NONCE_BYTES)
+        with self._lock:
+            if self._closed.is_set():
+                return killed()
+            worker, self._spare = self._spare or self._start(), None
         try:
-            self._write_request(folder, {**request, "cpu_secs": cpu_secs, "nonce": nonce.hex()})
-            with open(folder / "answer", "xb+") as file:  # now: later a candidate may put a pipe in its place
-                watch = _Watch(folder, self._limits, timeout_secs, self._closed)
-                exit_code, verdict = watch.wait()
-                answer = Answer(nonce, self._limits)
-                answer.feed(file.read(self._limits.result_mb * 2**20 + NONCE_BYTES + 8))
+            worker.send(call)
+            with self._lock:
+                if self._spare is None and not self._closed.is_set():
+                    self._spare = self._start()
+            return worker.outcome(call, self._closed)
         finally:
-            remove_scratch(str(folder))
-        outcome = verdict or (crashed(exit_code, cpu_secs) if answer.empty else answer.outcome())
-        return replace(outcome, output=watch.output.text(), seconds=watch.seconds)
-
-    def _write_request(self, folder: Path, request: dict[str, Any]) -> None:
-        (folder / "f").write_bytes(self._payload)
-        (folder / "scratch").mkdir()
-        surroundings = {
-            "sys_path": [entry or os.getcwd() for entry in sys.path],
-            "limits": {**asdict(self._limits), "env": ()},
-        }
-        (folder / "request").write_text(json.dumps({**surroundings, **request}), encoding="utf-8")
+            worker.remove()
 
     def close(self) -> None:
         """End everything in flight."""
-        self._closed.set()
+        with self._lock:
+            self._closed.set()
+            spare, self._spare = self._spare, None
+        if spare is not None:
+            spare.remove()
 
 
-class _Watch:
-    """A fresh process, and what it prints, until it and its children are dead."""
+class _Worker:
+    """A process that loads f and waits for one call, and what it prints, until it and its children are dead."""
 
-    def __init__(self, folder: Path, limits: Limits, timeout_secs: float, closed: threading.Event) -> None:
-        self.output = Output()
-        self.seconds = 0.0  # since f was called
-        self._ready = folder / "ready"
+    def __init__(self, payload: bytes, settings: dict[str, Any], limits: Limits) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="llm_optimize-"))
         self._limits = limits
-        self._timeout_secs = timeout_secs
-        self._closed = closed
+        self._output = Output()
+        (self._folder / "f").write_bytes(payload)
+        (self._folder / "scratch").mkdir()
+        (self._folder / "settings").write_text(json.dumps(settings), encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, _ROOT, str(folder)],  # -P: no module from the working directory
-            stdin=subprocess.DEVNULL,
+            [sys.executable, "-P", "-c", _BOOT, _ROOT, str(self._folder)],  # -P: no module from the working directory
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=clean_environment(limits.env),
             start_new_session=True,
         )
+        self._reader = threading.Thread(target=_read_all, args=(self._process.stdout, self._output), daemon=True)
+        self._reader.start()
 
-    def wait(self) -> tuple[int, Outcome | None]:
-        """Return the exit code, and our own verdict where we made an end."""
-        reader = threading.Thread(target=_read_all, args=(self._process.stdout, self.output), daemon=True)
-        reader.start()
-        begun, verdict = None, None
+    def wait_until_loaded(self) -> str:
+        """Return what went wrong with the loading of f; nothing when it is loaded."""
+        while self._process.poll() is None and not (self._folder / "loaded").exists():
+            time.sleep(_POLL_SECS)
+        if (self._folder / "loaded").exists():
+            return ""
+        self._reader.join(timeout=1.0)
+        return self._output.text() or f"it ended with exit code {self._process.returncode}"
+
+    def send(self, call: Call) -> None:
+        """Give it its call."""
+        self._nonce = secrets.token_bytes(NONCE_BYTES)
+        head = {
+            "nonce": self._nonce.hex(),
+            "seed": call.seed,
+            "arrays": call.arrays,
+            "cpu_secs": cpu_limit(self._limits, call.timeout_secs),
+        }
+        with suppress(OSError), self._process.stdin as stdin:  # type: ignore[union-attr]  # a pipe; ended: seen below
+            stdin.write(json.dumps(head).encode() + b"\n" + call.body())
+
+    def outcome(self, call: Call, closed: threading.Event) -> Outcome:
+        """Return what becomes of the call that was sent."""
+        with open(self._folder / "answer", "xb+") as file:  # now: later a candidate may put a pipe in its place
+            (self._folder / "go").touch()
+            seconds, verdict = self._wait(call.timeout_secs, closed)
+            answer = Answer(self._nonce, self._limits, call.arrays)
+            answer.feed(file.read(self._limits.result_mb * 2**20 + NONCE_BYTES + 8))
+        ended = crashed(self._process.wait(), cpu_limit(self._limits, call.timeout_secs))
+        outcome = verdict or (ended if answer.empty else answer.outcome())
+        return replace(outcome, output=self._output.text(), seconds=seconds)
+
+    def _wait(self, timeout_secs: float, closed: threading.Event) -> tuple[float, Outcome | None]:
+        """Return how long f took, and our own verdict where we made an end."""
+        begun, seconds, verdict = math.inf, 0.0, None
+        scratch = Scratch(str(self._folder / "scratch"), self._limits.scratch_mb)
+        look_at = time.monotonic() + scratch.next_look_secs
         while self._process.poll() is None and verdict is None:
-            if begun is None and self._ready.exists():
-                begun = time.monotonic()
-            self.seconds = time.monotonic() - begun if begun else 0.0
-            verdict = self._verdict()
+            now = time.monotonic()
+            if begun == math.inf and (self._folder / "ready").exists():
+                begun = now
+            seconds = max(0.0, now - begun)
+            verdict = killed() if closed.is_set() else self._verdict(seconds, timeout_secs)
+            if verdict is None and now > look_at:
+                verdict = self._overfull(scratch)
+                look_at = time.monotonic() + scratch.next_look_secs
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_POLL_SECS)
-        self.seconds = time.monotonic() - begun if begun else _POLL_SECS
-        _kill_tree(self._process)
-        exit_code = self._process.wait()
-        reader.join(timeout=1.0)
-        return exit_code, verdict
+        self._end()
+        return max(seconds, _POLL_SECS), verdict
 
-    def _verdict(self) -> Outcome | None:
-        if self._closed.is_set():
-            return killed()
-        if self.seconds >= self._timeout_secs:
-            return Outcome(OutcomeStatus.TIMEOUT, message=f"stopped at its deadline of {self._timeout_secs:g} s")
-        if self.output.total > self._limits.output_mb * 2**20:
+    def _verdict(self, seconds: float, timeout_secs: float) -> Outcome | None:
+        if seconds >= timeout_secs:
+            return Outcome(OutcomeStatus.TIMEOUT, message=f"stopped at its deadline of {timeout_secs:g} s")
+        if self._output.total > self._limits.output_mb * 2**20:
             message = f"output limit of {self._limits.output_mb} MB reached (output_mb)"
             return Outcome(OutcomeStatus.OUTPUT, message=message)
         return None
+
+    def _overfull(self, scratch: Scratch) -> Outcome | None:
+        if not scratch.overfull():
+            return None
+        said = f"scratch limit of {self._limits.scratch_mb} MB reached by all its files together (scratch_mb)"
+        return Outcome(OutcomeStatus.KILLED, message=said)
+
+    def _end(self) -> None:
+        _kill_tree(self._process)
+        self._process.wait()
+        self._reader.join(timeout=1.0)
+
+    def remove(self) -> None:
+        """Kill it, if it still lives, and remove its folder."""
+        self._end()
+        if self._process.stdin is not None:
+            with suppress(OSError):
+                self._process.stdin.close()
+        remove_scratch(str(self._folder))
 
 
 def _read_all(stream: Any, output: Output) -> None:
@@ -167,18 +225,27 @@ def _children(pid: int) -> list[int]:
 
 
 def main(folder: str) -> None:
-    """Be the child: read the request in the folder, call f, write the answer there."""
-    request = json.loads((Path(folder) / "request").read_text(encoding="utf-8"))
-    sys.path[:] = request["sys_path"]
+    """Be the child: load f, read the call from standard input, call f, write the answer into the folder."""
+    here = Path(folder)
+    settings = json.loads((here / "settings").read_text(encoding="utf-8"))
+    sys.path[:] = settings["sys_path"]
     try:
-        func = unpack((Path(folder) / "f").read_bytes())
+        func = load((here / "f").read_bytes(), settings["imports"])
     except BaseException as error:  # the import of the user's module may do anything
         sys.stdout.write(f"{type(error).__name__}: {error}")
         sys.exit(_CANNOT_LOAD)
-    if request["load_only"]:
+    (here / "loaded").touch()
+    head, _, body = sys.stdin.buffer.read().partition(b"\n")
+    if not head:
         return
-    result = os.open(Path(folder) / "answer", os.O_WRONLY | getattr(os, "O_BINARY", 0))
-    limits = Limits(**request["limits"])
-    settle(str(Path(folder) / "scratch"), limits, request["cpu_secs"], request["seed"], None)
-    (Path(folder) / "ready").touch()
-    call(func, request["x"], result, bytes.fromhex(request["nonce"]), limits.result_mb * 2**20)
+    request = json.loads(head)
+    while not (here / "go").exists():  # the file for the answer is there
+        time.sleep(_POLL_SECS)
+    result = os.open(here / "answer", os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    limits, scratch = Limits(**settings["limits"]), str(here / "scratch")
+    if settings["alone"]:
+        os.chdir(scratch)
+    settle(scratch, limits, request["cpu_secs"], request["seed"], None)
+    (here / "ready").touch()
+    arrays = request["arrays"]
+    call(func, unpack(body, arrays), result, bytes.fromhex(request["nonce"]), limits, arrays)

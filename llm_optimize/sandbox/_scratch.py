@@ -6,8 +6,41 @@ import logging
 import os
 import secrets
 import stat
+import time
+from contextlib import suppress
 
 _log = logging.getLogger(__name__)
+_LOOK_SECS = 0.25
+_LOOK_SHARE = 0.05  # of the time, at most, for looking
+
+
+class Scratch:
+    """A scratch directory in use, and how full it may be."""
+
+    def __init__(self, path: str, max_mb: int) -> None:
+        self.path = path
+        self.next_look_secs = _LOOK_SECS
+        self._max_bytes = max_mb * 2**20
+
+    def overfull(self) -> bool:
+        """Whether there is more in it than may be. Looks seldom where a look takes long."""
+        begun = time.monotonic()
+        size = _size(self.path, self._max_bytes)
+        self.next_look_secs = max(_LOOK_SECS, (time.monotonic() - begun) / _LOOK_SHARE)
+        return size > self._max_bytes
+
+
+def _size(path: str, enough: int) -> int:
+    """Return how many bytes of disk the files below take; no more than `enough` are counted."""
+    total, folders = 0, [path]
+    while folders and total <= enough:
+        with suppress(OSError), os.scandir(folders.pop()) as entries:
+            for entry in entries:
+                with suppress(OSError):  # gone meanwhile, or a path that has grown too long
+                    if entry.is_dir(follow_symlinks=False):
+                        folders.append(entry.path)
+                    total += entry.stat(follow_symlinks=False).st_blocks * 512  # st_blocks counts 512 bytes each
+    return total
 
 
 def remove_scratch(path: str) -> None:

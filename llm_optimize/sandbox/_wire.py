@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import struct
@@ -10,6 +9,7 @@ from collections import deque
 from typing import Any
 
 from ..records import Limits
+from ._data import unpack
 from ._outcome import Outcome, OutcomeStatus
 
 NONCE_BYTES = 16
@@ -44,7 +44,7 @@ def _some(sock: socket.socket, size: int) -> bytes:
 
 
 def write_answer(fd: int, nonce: bytes, answer: bytes) -> None:
-    """Write the one frame of a child: its length, the nonce of the call, the answer as JSON."""
+    """Write the one frame of a child: its length, the nonce of the call, the answer."""
     data = memoryview(_LENGTH.pack(min(len(nonce) + len(answer), _ENDLESS)) + nonce + answer)
     while data:
         data = data[os.write(fd, data) :]
@@ -58,10 +58,11 @@ def write_endless(fd: int) -> None:
 class Answer:
     """The answer of a child as it arrives: bounded before it is parsed, and trusted in nothing."""
 
-    def __init__(self, nonce: bytes, limits: Limits) -> None:
-        """Take the nonce of the call, and the limits that held for it."""
+    def __init__(self, nonce: bytes, limits: Limits, arrays: bool = False) -> None:
+        """Take the nonce of the call, the limits that held for it, and whether numpy arrays may come."""
         self._nonce = nonce
         self._limits = limits
+        self._arrays = arrays
         self._max_bytes = min(limits.result_mb * 2**20, _ENDLESS - 1)
         self._data = bytearray()
 
@@ -98,7 +99,7 @@ class Answer:
         if body[:NONCE_BYTES] != self._nonce:
             return _protocol("the answer was forged: something else than f wrote it")
         try:
-            return self._read(_encodable(json.loads(body[NONCE_BYTES:])))
+            return self._read(unpack(body[NONCE_BYTES:], self._arrays))
         except (ValueError, RecursionError, TypeError, LookupError):
             return _protocol("the answer is malformed")
 
@@ -110,17 +111,6 @@ class Answer:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
         return Outcome(OutcomeStatus.RAISED, message=message, traceback=lines)
-
-
-def _encodable(data: Any) -> Any:
-    """Return JSON data with a question mark for each lone surrogate, which no file and no database takes."""
-    if isinstance(data, str):
-        return data.encode("utf-8", "replace").decode()
-    if isinstance(data, list):
-        return [_encodable(part) for part in data]
-    if isinstance(data, dict):
-        return {_encodable(name): _encodable(part) for name, part in data.items()}
-    return data
 
 
 def _protocol(message: str) -> Outcome:

@@ -11,10 +11,9 @@ from __future__ import annotations
 
 import gc
 import importlib
-import itertools
+import importlib.util
 import json
 import os
-import resource
 import select
 import signal
 import socket
@@ -26,10 +25,14 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from ..records import Limits
-from ._child import call, cpu_limit, settle
-from ._keeper import become_subreaper, children, fork, reap, sweep, watch
+from ._keeper import become_subreaper, children, fork, reap, sweep
+from ._namespaces import uncover_proc
 from ._payload import unpack
 from ._scratch import remove_scratch
+from ._script import perform
+from ._scripts import ScriptServer
+from ._slot import Service, serve_link
+from ._view import View
 from ._wire import receive_frame, send_frame
 
 _GOODBYE_SECS = 1.0  # keepers clean up by themselves in a few milliseconds
@@ -41,21 +44,58 @@ def main() -> None:
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     settings = json.loads(receive_frame(control)[0])
     payload, _ = receive_frame(control)
+    if settings["namespaced"]:
+        uncover_proc()
+    if settings["scratch"] is not None:
+        tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
+    others: set[int] = set()
+    inlet = None if settings["alone"] else _start_scripts(control, settings, others)
     func = _load(settings, payload, control)
-    limits = Limits(**{**settings["limits"], "env": ()})
     become_subreaper()
-    gc.collect()
-    gc.freeze()  # children share these pages as long as nobody counts in them
-    tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
-    keepers = _serve(control, func, limits)
-    _leave(keepers, settings["scratch"])
+    _settle_down()
+    limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
+    service = Service(func, limits, view, settings["namespaced"], alone=settings["alone"], inlet=inlet)
+    _serve(control, service, others)
+    _leave(others, inlet, settings["scratch"])
+
+
+def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set[int]) -> socket.socket:
+    """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
+    folders = settings["installed"]
+    sys.path[:] = folders
+    for module in settings["imports"]:
+        if _is_installed(module, folders):
+            with suppress(Exception):  # f itself will say so when it imports it and cannot
+                importlib.import_module(module)
+    inlet, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+
+    def be_server() -> None:
+        control.close()
+        inlet.close()
+        _settle_down()
+        limits = Limits(**settings["limits"])
+        service = Service(perform, limits, None, settings["namespaced"], tuple(settings["own_folders"]), alone=True)
+        ScriptServer(theirs, service, folders).serve()
+
+    others.add(fork(be_server))
+    theirs.close()
+    return inlet
+
+
+def _is_installed(module: str, folders: list[str]) -> bool:
+    """Whether a module lies where packages are installed, and is not the user's own, which may hold the labels."""
+    with suppress(ImportError, ValueError):
+        spec = importlib.util.find_spec(module.partition(".")[0])
+        origin = spec.origin if spec is not None else None
+        return origin is not None and (origin == "built-in" or origin.startswith(tuple(folders)))
+    return False
 
 
 def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> Callable[[Any], Any]:
     """Import what f needs, on one thread: children of a process with OpenMP or BLAS threads hang."""
     sys.path[:] = settings["sys_path"]
     try:
-        func = unpack(payload)
+        func = unpack(payload, settings["imports"])
     except BaseException as error:  # the import of the user's module may do anything
         said = "".join(traceback.format_exception(error, limit=-3))
         send_frame(control, json.dumps({"error": said}).encode())
@@ -70,8 +110,14 @@ def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> C
     return func
 
 
-def _serve(control: socket.socket, func: Callable[[Any], Any], limits: Limits) -> set[int]:
-    """Fork a keeper for each link that arrives, clean up behind those that died; return the rest when all is over."""
+def _settle_down() -> None:
+    """Let children share these pages as long as nobody counts in them."""
+    gc.collect()
+    gc.freeze()
+
+
+def _serve(control: socket.socket, service: Service, others: set[int]) -> None:
+    """Fork a keeper for each link that arrives, and clean up behind those that died, until the optimizer is gone."""
     wake, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
@@ -79,143 +125,50 @@ def _serve(control: socket.socket, func: Callable[[Any], Any], limits: Limits) -
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
-    keepers: set[int] = set()
-    try:
+    with suppress(EOFError, OSError, ValueError):
         while True:
             ready = {fd for fd, _ in poll.poll()}
             if wake.fileno() in ready:
                 wake.recv(4096)
-                _tidy(keepers)
+                _tidy(others)
             if control.fileno() in ready:
                 _, (link,) = receive_frame(control, max_fds=1)
-                keepers.add(_fork_keeper(socket.socket(fileno=link), [control, wake, woken], func, limits))
-    except (EOFError, OSError, ValueError):  # the optimizer is gone
-        return keepers
+                others.add(_fork_keeper(socket.socket(fileno=link), [control, wake, woken], service))
 
 
-def _tidy(keepers: set[int]) -> None:
+def _tidy(others: set[int]) -> None:
     """Forget keepers that ended, and kill what they left behind: it is now our child, and no keeper."""
-    keepers.difference_update(reap())
+    others.difference_update(reap())
     for pid in children(os.getpid()):
-        if pid not in keepers:
+        if pid not in others:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
 
 
-def _leave(keepers: set[int], scratch: str) -> NoReturn:
+def _leave(others: set[int], inlet: socket.socket | None, scratch: str | None) -> NoReturn:
     """Give the keepers a moment to clean up, then kill and remove whatever is left."""
+    if inlet is not None:
+        inlet.close()
     with suppress(ChildProcessError):
         for _ in range(int(_GOODBYE_SECS / 0.005)):
-            keepers.difference_update(reap())
-            if not keepers:
+            others.difference_update(reap())
+            if not others:
                 break
             select.select([], [], [], 0.005)
     sweep()
-    remove_scratch(scratch)
+    if scratch is not None:
+        remove_scratch(scratch)
     os._exit(0)
 
 
-def _fork_keeper(link: socket.socket, others: list[socket.socket], func: Callable[[Any], Any], limits: Limits) -> int:
+def _fork_keeper(link: socket.socket, ours: list[socket.socket], service: Service) -> int:
     def keep() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for other in others:
+        for other in ours:
             other.close()
-        os.setsid()
-        become_subreaper()
-        keep_scoring(link, func, limits)
+        serve_link(link, service)
 
     pid = fork(keep)
     link.close()
     return pid
-
-
-def keep_scoring(
-    link: socket.socket, func: Callable[[Any], Any], limits: Limits, scorings: int | None = None
-) -> NoReturn:
-    """Say who this is, then serve one scoring after the other, each in a child that was forked before it was needed."""
-    with suppress(EOFError, OSError):
-        send_frame(link, str(os.getpid()).encode())
-        for _ in itertools.count() if scorings is None else range(scorings):
-            near, far = socket.socketpair()
-            scratch = tempfile.mkdtemp(prefix="llm_optimize-")
-            try:
-                child = _spare(near, far, link, scratch, func, limits)
-                _one_scoring(link, near, child)
-            finally:
-                near.close()
-                sweep()
-                remove_scratch(scratch)
-    os._exit(0)
-
-
-def _one_scoring(link: socket.socket, near: socket.socket, child: int) -> None:
-    request, fds = receive_frame(link, max_fds=2)
-    try:
-        send_frame(near, request, tuple(fds))
-    finally:
-        for fd in fds:
-            os.close(fd)
-    watch(child, link, json.loads(request[: request.index(b"\n")])["timeout_secs"])
-
-
-def _spare(
-    near: socket.socket,
-    far: socket.socket,
-    link: socket.socket,
-    scratch: str,
-    func: Callable[[Any], Any],
-    limits: Limits,
-) -> int:
-    def wait_and_score() -> None:
-        os.setsid()
-        near.close()
-        link.close()
-        try:
-            request, (result, output) = receive_frame(far, max_fds=2)
-        except EOFError:
-            os._exit(0)
-        far.close()
-        score(request, result, output, scratch, func, limits)
-
-    child = fork(wait_and_score)
-    far.close()
-    return child
-
-
-def score(
-    request: bytes, result: int, output: int, scratch: str, func: Callable[[Any], Any], limits: Limits
-) -> NoReturn:
-    """Become the child of one scoring: this output, this answer, no other open file; then call f."""
-    head, _, body = request.partition(b"\n")
-    facts = json.loads(head)
-    result = _only_files(result, output)
-    settle(scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], _processes_of_user())
-    call(func, json.loads(body), result, bytes.fromhex(facts["nonce"]), limits.result_mb * 2**20)
-
-
-def _only_files(result: int, output: int) -> int:
-    """Put the output on 1 and 2, nothing on 0, the answer on 3, and close all else; return 3."""
-    kept = os.dup(result), os.dup(output)
-    spare = [os.dup(fd) for fd in kept]  # above 3 for sure after two rounds of dup
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    high = [os.dup2(fd, 100 + place) for place, fd in enumerate([nothing, spare[1], spare[1], spare[0]])]
-    for place, fd in enumerate(high):
-        os.dup2(fd, place, inheritable=place < 3)
-    os.closerange(4, max(high) + 1)
-    os.closerange(4, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    return 3
-
-
-def _processes_of_user() -> int | None:
-    """Return how many processes and threads this user has, for a limit that counts them all; None for root."""
-    uid = os.getuid()
-    if uid == 0:
-        return None
-    count = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError):
-                if os.stat(f"/proc/{name}").st_uid == uid:
-                    count += len(os.listdir(f"/proc/{name}/task"))
-    return count

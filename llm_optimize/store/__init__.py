@@ -7,6 +7,7 @@ parsed, an x before it is scored, a score before it is shown. The stored rows ar
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -42,6 +43,12 @@ class Store:
         except BaseException:
             self.close()
             raise
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files in which the runs are, those of SQLite's journal included; none for a database elsewhere."""
+        file = self._engine.url.database if self._engine.url.get_backend_name() == "sqlite" else None
+        return tuple(os.path.abspath(file + end) for end in ("", "-wal", "-shm")) if file else ()
 
     def _open_tables(self) -> None:
         import sqlalchemy as sa

@@ -1,0 +1,211 @@
+"""One scoring after the other (Linux): a keeper's loop, and the child that it forks before there is work for it.
+
+link, to and from the optimizer, once:               keeper: keeper  optimizer: G
+link, to and from the optimizer, for each scoring:   keeper: ready   optimizer: request   optimizer: K   keeper: facts
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from ..records import Limits
+from ._child import call, cpu_limit, settle
+from ._confine import confine
+from ._data import unpack
+from ._keeper import become_subreaper, fork, sweep, watch
+from ._leftovers import kept, remove_new
+from ._namespaces import enter_scoring, enter_slot, fork_first
+from ._scratch import Scratch, remove_scratch
+from ._view import View
+from ._wire import receive_frame, send_frame
+
+DOOR = "LLM_OPTIMIZE_DOOR"  # the variable that tells a child where its way to the scripts' warm process is
+_DOOR_FD = 4
+_DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_LINK_GONE = 3  # exit code of a process that can score no more
+
+
+@dataclass(frozen=True)
+class Service:
+    """What is served: f, within these limits, with this view of the files."""
+
+    func: Callable[[Any], Any]
+    limits: Limits
+    view: View | None  # None: that of the process that serves
+    namespaced: bool = False  # whether each scoring has namespaces of its own
+    hidden: tuple[str, ...] = ()  # folders that such a one does not see, though this process does
+    alone: bool = False  # whether the scratch directory is the working directory, too
+    inlet: socket.socket | None = None  # to the warm process of scripts
+
+
+def serve_link(link: socket.socket, service: Service, scorings: int | None = None) -> NoReturn:
+    """Be a keeper: serve one scoring after the other until the other end is gone, or so many."""
+    os.setsid()
+    for number in _DEAF_TO:
+        signal.signal(number, signal.SIG_IGN)  # whoever wants an end hangs up
+    with suppress(EOFError), _complaining(link):
+        send_frame(link, b"keeper")
+        if not link.recv(1):  # from here on whatever is started here is in the right control group
+            raise EOFError("the optimizer is gone")
+        if service.namespaced:
+            _in_namespaces(link, service)
+        else:
+            become_subreaper()
+            while scorings is None or scorings > 0:
+                _with_scratch(link, service)
+                scorings = None if scorings is None else scorings - 1
+    os._exit(0)
+
+
+def _in_namespaces(link: socket.socket, service: Service) -> NoReturn:
+    """Score in fresh namespaces each time; with their first process everything in them ends."""
+
+    def be_slot() -> None:
+        with _complaining(link):
+            while fork_first(lambda: _one_in_namespaces(link, service)) == 0:
+                pass
+        os._exit(0)
+
+    enter_slot(be_slot, network=bool(service.limits.network))
+
+
+def _one_in_namespaces(link: socket.socket, service: Service) -> NoReturn:
+    with suppress(EOFError), _complaining(link):
+        seen = (*service.view.readable, *service.view.writable) if service.view else ()
+        enter_scoring(seen, service.hidden, service.limits.scratch_mb)
+        _one_scoring(link, service, tempfile.mkdtemp(prefix="llm_optimize-", dir="/tmp"))
+        os._exit(0)
+    os._exit(_LINK_GONE)
+
+
+@contextmanager
+def _complaining(link: socket.socket) -> Iterator[None]:
+    """Tell the other end, if it is there, what the system refuses; then whoever serves here ends."""
+    try:
+        yield
+    except OSError as error:
+        with suppress(OSError):
+            send_frame(link, f"no: {error}".encode())
+        os._exit(_LINK_GONE)
+
+
+def _with_scratch(link: socket.socket, service: Service) -> None:
+    """Serve one scoring, and remove whatever it leaves."""
+    before, scratch = kept(), tempfile.mkdtemp(prefix="llm_optimize-")
+    try:
+        _one_scoring(link, service, scratch)
+    finally:
+        sweep()
+        remove_scratch(scratch)
+        remove_new(before)
+
+
+def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
+    near, far = socket.socketpair()
+    with near:
+        child = _fork_child(near, far, link, service, scratch)
+        send_frame(link, b"ready")
+        request, fds = receive_frame(link, max_fds=2)
+        try:
+            send_frame(near, request, tuple(fds))
+        finally:
+            for fd in fds:
+                os.close(fd)
+        timeout_secs = json.loads(request[: request.index(b"\n")])["timeout_secs"]
+        watch(child, link, timeout_secs, Scratch(scratch, service.limits.scratch_mb))
+
+
+def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, service: Service, scratch: str) -> int:
+    door, theirs = _open_door(service.inlet)
+
+    def wait_and_score() -> None:
+        os.setsid()
+        for number in _DEAF_TO:
+            signal.signal(number, signal.SIG_DFL)
+        near.close()
+        link.close()
+        _put_forward()
+        if service.alone:
+            os.chdir(scratch)
+        nproc = _processes_of_user()  # before most of /proc is out of sight
+        if service.view is not None:
+            free = ["/tmp"] if service.namespaced else [scratch]
+            confine(service.view, free, network=service.namespaced or service.limits.network is not False)
+        try:
+            request, (result, output) = receive_frame(far, max_fds=2)
+        except EOFError:
+            os._exit(0)
+        far.close()
+        _score(request, _only_files(result, output, door), scratch, service, nproc)
+
+    child = fork(wait_and_score)
+    far.close()
+    for end in (door, theirs):
+        if end is not None:
+            end.close()
+    return child
+
+
+def _open_door(inlet: socket.socket | None) -> tuple[socket.socket | None, socket.socket | None]:
+    """Return a new way to the warm process of scripts, and its other end, which has been sent there."""
+    if inlet is None:
+        return None, None
+    door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with suppress(OSError):  # it has ended: the child will see that when it knocks
+        socket.send_fds(inlet, [b"door"], [theirs.fileno()])
+    return door, theirs
+
+
+def _put_forward() -> None:
+    """Make this process the first to die when memory is short."""
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+        file.write("1000")
+
+
+def _score(request: bytes, has_door: bool, scratch: str, service: Service, nproc: int | None) -> NoReturn:
+    """Become the child of one scoring, with this output, this answer and no other open file; then call f."""
+    head, _, body = request.partition(b"\n")
+    facts = json.loads(head)
+    if has_door:
+        level = "namespace" if service.namespaced else "process"
+        os.environ[DOOR] = f"{_DOOR_FD}:{os.fstat(_DOOR_FD).st_ino}:{level}"
+    limits, arrays = service.limits, facts["arrays"]
+    settle(scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], nproc)
+    call(service.func, unpack(body, arrays), 3, bytes.fromhex(facts["nonce"]), limits, arrays)
+
+
+def _only_files(result: int, output: int, door: socket.socket | None) -> bool:
+    """Put the output on 1 and 2, nothing on 0, the answer on 3, a door on 4; close all else; return whether 4 is."""
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    wanted = [nothing, output, output, result] + ([door.fileno()] if door else [])
+    high = [os.dup2(fd, 200 + place) for place, fd in enumerate(wanted)]
+    for place, fd in enumerate(high):
+        os.dup2(fd, place, inheritable=place < 3)
+    os.closerange(len(high), max(high) + 1)
+    os.closerange(len(high), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    if door:
+        door.detach()
+    return door is not None
+
+
+def _processes_of_user() -> int | None:
+    """Return how many processes and threads this user has, for a limit that counts them all; None for root."""
+    uid = os.getuid()
+    if uid == 0:
+        return None
+    count = 0
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            with suppress(OSError):
+                if os.stat(f"/proc/{name}").st_uid == uid:
+                    count += len(os.listdir(f"/proc/{name}/task"))
+    return count

@@ -1,0 +1,84 @@
+"""What of the file system a candidate may see: the system, the interpreter, the working directory, what is named."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import UsageError
+from ..records import Limits
+
+_OURS = str(Path(__file__).resolve().parents[1])
+
+# Of /etc only what programs need; keys, password hashes and settings of services stay out of sight.
+_SYSTEM = """
+    /usr /bin /sbin /lib /lib32 /lib64 /libx32 /opt /nix/store /gnu/store /sys/devices /sys/kernel/mm /sys/class
+    /etc/alternatives /etc/ca-certificates /etc/fonts /etc/group /etc/host.conf /etc/hosts /etc/ld.so.cache
+    /etc/ld.so.conf /etc/ld.so.conf.d /etc/localtime /etc/locale.alias /etc/machine-id /etc/mime.types
+    /etc/nsswitch.conf /etc/os-release /etc/passwd /etc/pki/tls/certs /etc/protocols /etc/python3 /etc/python3.11
+    /etc/python3.12 /etc/python3.13 /etc/python3.14 /etc/resolv.conf /etc/services /etc/ssl/certs /etc/ssl/openssl.cnf
+    /etc/timezone
+"""
+_DEVICES = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/shm"
+_ACCELERATORS = ("nvidia", "dri", "kfd")  # beginnings of names in /dev
+
+
+@dataclass(frozen=True)
+class View:
+    """Absolute paths that exist; what is below them is seen with them."""
+
+    readable: tuple[str, ...]
+    writable: tuple[str, ...]
+    devices: tuple[str, ...]  # read and written
+    accelerators: tuple[str, ...]  # of the devices
+
+    def without(self, hidden: Iterable[str]) -> tuple[str, ...]:
+        """Return those of the `hidden` paths that would be seen."""
+        seen = (*self.readable, *self.writable)
+        return tuple(path for path in hidden if os.path.exists(path) and any(_is_below(path, top) for top in seen))
+
+
+def view_of(limits: Limits, folders: Iterable[str]) -> View:
+    """Return what may be seen: the system, the interpreter, these folders, and what the limits name.
+
+    Of a folder that is the user's home only what is not hidden is seen, of one above it nothing: keys live there.
+
+    Raises UsageError when the limits name what is not there.
+    """
+    for name in ("readable", "writable"):
+        for path in getattr(limits, name):
+            if not os.path.exists(os.path.expanduser(path)):
+                raise UsageError(f"limits: {name} names {path!r}, which does not exist: make it, or correct the path")
+    interpreter = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, os.path.realpath(sys.executable)]
+    seen = [*_SYSTEM.split(), *interpreter, _OURS, *_without_keys(folders), *limits.readable]
+    accelerators = _existing(_accelerators())
+    return View(
+        _existing(seen), _existing(limits.writable), _existing([*_DEVICES.split(), *accelerators]), accelerators
+    )
+
+
+def _without_keys(folders: Iterable[str]) -> list[str]:
+    home = os.path.realpath(os.path.expanduser("~"))
+    found: list[str] = []
+    for folder in map(os.path.realpath, folders):
+        if folder == home and os.path.isdir(folder):
+            found += [entry.path for entry in os.scandir(folder) if not entry.name.startswith(".")]
+        elif not _is_below(home, folder):
+            found.append(folder)
+    return found
+
+
+def _accelerators() -> list[str]:
+    return [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith(_ACCELERATORS)]
+
+
+def _existing(paths: Iterable[str]) -> tuple[str, ...]:
+    absolute = (os.path.abspath(os.path.expanduser(path)) for path in paths)
+    return tuple(dict.fromkeys(path for path in absolute if os.path.exists(path)))
+
+
+def _is_below(path: str, top: str) -> bool:
+    return os.path.commonpath([path, top]) == top

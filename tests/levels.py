@@ -1,0 +1,18 @@
+"""Which sandbox levels work here."""
+
+import os
+
+import pytest
+
+from llm_optimize.errors import SandboxUnavailable
+from llm_optimize.sandbox import open_sandbox
+
+
+def need_namespaces() -> None:
+    """Skip the test where bubblewrap cannot work; where REQUIRE_BUBBLEWRAP is set, that is a failure."""
+    try:
+        open_sandbox("namespace", abs).close()
+    except SandboxUnavailable as error:
+        if os.environ.get("REQUIRE_BUBBLEWRAP"):
+            raise
+        pytest.skip(str(error))
