@@ -19,6 +19,9 @@ from .text import NOT_CLOSED, after_thinking, clip, closes_fence, fence, fenced_
 _SEARCH = re.compile(r" {0,3}(<{5,}) ?SEARCH[>:]?\s*", re.I)
 _DIVIDER = re.compile(r" {0,3}(={5,})\s*")
 _REPLACE = re.compile(r" {0,3}(>{5,}) ?REPLACE[>:]?\s*", re.I)
+_PATH_ALONE = re.compile(
+    r"(?:#|//|--|;|%|/\*|<!--)?\s*(?:file:|path:)?\s*[`*]*[\w/-]*[./][\w./-]+[`*]*:?\s*(?:\*/|-->)?", re.I
+)
 _LONGER = (
     "around lines that hold such markers themselves, write longer ones: <<<<<<<<< SEARCH, ========= and "
     ">>>>>>>>> REPLACE"
@@ -57,7 +60,7 @@ class Piece:
 def find_edits(reply: str) -> tuple[Edit, ...]:
     r"""Return the edits of a reply in order, fenced or not; none when it holds none.
 
-    A fenced text that does not begin with an edit is taken for text, whatever it holds.
+    A fenced text that does not begin with an edit, or with a path and an edit, is taken for text, whatever it holds.
     Raises EditFailed when an edit or a fence is not closed, or when it is not clear where an edit ends.
 
     >>> find_edits("<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE")
@@ -103,14 +106,15 @@ def _piece_at(lines: Sequence[str], at: int, above: tuple[str, ...]) -> tuple[Pi
 
 
 def _begins_with_an_edit(lines: Sequence[str], at: int, bar: str) -> bool:
-    """Return whether a fence holds edits: its first line is a marker, or the second below the name of a file."""
+    """Return whether a fence holds edits: its first line is a marker, or the second below what looks like a path."""
     first: list[str] = []
     for place in range(at + 1, len(lines)):
         if closes_fence(lines[place], bar) or len(first) == 2:
             break
         if lines[place].strip():
             first.append(lines[place])
-    return any(_signs(_SEARCH, line) for line in first)
+    below_path = len(first) == 2 and _PATH_ALONE.fullmatch(first[0].strip())
+    return any(_signs(_SEARCH, line) for line in (first if below_path else first[:1]))
 
 
 def _edits_in_fence(lines: Sequence[str], at: int, bar: str) -> tuple[tuple[Edit, ...], str, int]:
@@ -193,7 +197,7 @@ def apply_edits(x: str, edits: Sequence[Edit]) -> str:
     changes, complaints = list[_Change](), list[str]()
     for number, edit in enumerate(edits, 1):
         try:
-            changes.append(_change(lines, Edit(edit.search.removeprefix(bom), edit.replace.removeprefix(bom))))
+            changes.append(_change(lines, _without(bom, edit)))
         except EditFailed as failed:
             complaints.append(f"{f'edit {number} of {len(edits)}' if len(edits) > 1 else 'the edit'} {failed}")
     changes.sort(key=lambda change: (change.begin, change.end))
@@ -204,6 +208,13 @@ def apply_edits(x: str, edits: Sequence[Edit]) -> str:
         more = len(complaints) - _MAX_COMPLAINTS
         raise EditFailed("\n\n".join(complaints[:_MAX_COMPLAINTS]) + (f"\n\n... and {more} more" if more > 0 else ""))
     return bom + _made(lines, changes)
+
+
+def _without(bom: str, edit: Edit) -> Edit:
+    """Return the edit without the BOM that its search begins with, as x does."""
+    if not bom or not edit.search.startswith(bom):
+        return edit
+    return Edit(edit.search.removeprefix(bom), edit.replace.removeprefix(bom))
 
 
 def _change(lines: Sequence[str], edit: Edit) -> _Change:
