@@ -28,6 +28,7 @@ _LONGER = (
 )
 _BOM = "\ufeff"
 
+_MAX_PATH_CHARS = 500  # of a line that may be a path
 _MAX_QUOTED_CHARS = 2_000  # of a SEARCH text, or of lines of x
 _MAX_LINE_CHARS = 200  # of a line of x that is quoted, or compared
 _MAX_LINES = 20  # of x that are quoted
@@ -90,8 +91,7 @@ def _piece_at(lines: Sequence[str], at: int, above: tuple[str, ...]) -> tuple[Pi
     if _signs(_SEARCH, lines[at]):
         edit, end = _edit_at(lines, at)
         return Piece("", (edit,), above), end
-    if _signs(_REPLACE, lines[at]):
-        raise EditFailed(f"the reply holds a line {lines[at].strip()} that ends no edit; {_LONGER}")
+    _refuse_stray(lines[at])
     bar = opens_fence(lines[at])
     if not bar:
         return None, at + 1
@@ -113,7 +113,7 @@ def _begins_with_an_edit(lines: Sequence[str], at: int, bar: str) -> bool:
             break
         if lines[place].strip():
             first.append(lines[place])
-    below_path = len(first) == 2 and _PATH_ALONE.fullmatch(first[0].strip())
+    below_path = len(first) == 2 and _PATH_ALONE.fullmatch(first[0].strip()[: _MAX_PATH_CHARS + 1])
     return any(_signs(_SEARCH, line) for line in (first if below_path else first[:1]))
 
 
@@ -126,6 +126,7 @@ def _edits_in_fence(lines: Sequence[str], at: int, bar: str) -> tuple[tuple[Edit
             edit, at = _edit_at(lines, at)
             edits.append(edit)
             continue
+        _refuse_stray(lines[at])
         inside = inside or ("" if edits else lines[at].strip())
         at += 1
     raise EditFailed(NOT_CLOSED)
@@ -161,6 +162,11 @@ def _signs(marker: re.Pattern[str], line: str) -> int:
     """Return of how many signs this marker in the line is made, 0 when it is none."""
     match = marker.fullmatch(line)
     return len(match[1]) if match else 0
+
+
+def _refuse_stray(line: str) -> None:
+    if _signs(_REPLACE, line):
+        raise EditFailed(f"the reply holds a line {line.strip()} that ends no edit; {_LONGER}")
 
 
 def _begun(lines: Sequence[str], at: int) -> str:
@@ -221,9 +227,9 @@ def _change(lines: Sequence[str], edit: Edit) -> _Change:
     if not edit.search.strip():
         if not edit.replace:
             raise EditFailed("holds no text at all")
-        replace = lines_of(edit.replace)
-        appended = [_bare(line) + _line_end(lines) for line in replace] if lines else replace
-        return _Change(len(lines), len(lines), _ended_as(lines, appended))
+        line_end, replace = _line_end(lines), lines_of(edit.replace)
+        appended = [_bare(line) + line_end for line in replace] if lines else replace
+        return _Change(len(lines), len(lines), _ended_as(lines, appended, line_end))
     search = lines_of(edit.search)
     begin, reindent = _place(lines, search, lines_of(edit.replace))
     end = begin + len(search)
@@ -231,12 +237,14 @@ def _change(lines: Sequence[str], edit: Edit) -> _Change:
     line_end, made = _line_end([*had, *lines]), list[str]()
     for what, i, j, k, m in SequenceMatcher(None, given, wanted).get_opcodes():
         made += had[i:j] if what == "equal" else [reindent(line) + line_end for line in wanted[k:m]]
-    return _Change(begin, end, _ended_as(lines, made) if end == len(lines) else made)
+    return _Change(begin, end, _ended_as(lines, made, line_end) if end == len(lines) else made)
 
 
-def _ended_as(lines: Sequence[str], made: list[str]) -> list[str]:
+def _ended_as(lines: Sequence[str], made: list[str], line_end: str) -> list[str]:
     """Return the new last lines without the last line end, where x had none."""
-    return [*made[:-1], _bare(made[-1])] if made and lines and not lines[-1].endswith("\n") else made
+    if not made or not lines or lines[-1].endswith("\n"):
+        return made
+    return [*made[:-1], made[-1].removesuffix(line_end)]
 
 
 def _made(lines: Sequence[str], changes: Sequence[_Change]) -> str:

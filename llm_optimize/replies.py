@@ -23,7 +23,7 @@ from .text import Reading, fence, one_line, read_x, why_no_answer
 _BOM = "\ufeff"
 _HEADING = "### "
 
-_MAX_NAME_CHARS = 200  # that are compared with the known names
+_MAX_NAME_CHARS = 500  # a longer line is prose
 _SAYS_FILE = r"(?:file ?name|file ?path|file|path|part|name)\s*:"
 _TITLE = re.compile(  # what makes a line the name of a part
     rf"""\#{{1,6}}\s+(?P<heading>.+)
@@ -190,6 +190,8 @@ def _title(line: str, known: Mapping[str, str], *, one_word: bool) -> str:
     """Return the name that a line is, known or not; nothing when it is prose. One word may be the name of a part."""
     if line.startswith(_HEADING) and line.removeprefix(_HEADING) in known:
         return line.removeprefix(_HEADING)
+    if len(line) > _MAX_NAME_CHARS:
+        return ""
     readings = [*_readings(line)] or [("", False)]
     for name, _ in readings:
         if name in known:
@@ -214,6 +216,8 @@ def _readings(line: str) -> Iterator[tuple[str, bool]]:
 
 def _info_name(info: str, known: Mapping[str, str]) -> str:
     """Return the name that stands behind the language of a fence, known or not, or instead of it when it is known."""
+    if len(info) > _MAX_NAME_CHARS:
+        return ""
     language, _, rest = info.partition(" ")
     words = [word for word in (rest.strip(), *rest.split(), language.partition(":")[2]) if word]
     names = [_ATTRIBUTE.sub("", word).strip("\"'`{}") for word in words]
@@ -226,4 +230,4 @@ def _info_name(info: str, known: Mapping[str, str]) -> str:
 
 
 def _near(name: str, known: Mapping[str, str]) -> bool:
-    return bool(get_close_matches(name[:_MAX_NAME_CHARS], known, n=1))
+    return bool(get_close_matches(name, known, n=1))

@@ -91,6 +91,7 @@ def test_a_whole_text_that_holds_markers_is_no_edit():
         ("<<<<<<< SEARCH\nT\n=====\n======\nU\n>>>>>>> REPLACE", "several lines"),
         ("<<<<<<< SEARCH\na\n<<<<<<< SEARCH\nb\n=======\nc\n>>>>>>> REPLACE", "'a' has no line >>>>>>> REPLACE"),
         ("<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n>>>>>>> REPLACE", "ends no edit"),
+        ("```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\nb\n>>>>>>> REPLACE\n```", "ends no edit"),
         ("```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n", "not closed"),
         ("<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n", "not closed"),
     ],

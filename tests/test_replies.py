@@ -1,5 +1,7 @@
 """Replies: a text that is edited or written anew, and named texts of which a reply carries those that it changes."""
 
+import time
+
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
@@ -235,3 +237,11 @@ def test_wrong_markers_of_the_parent_are_the_users_fault():
 def test_a_name_that_cannot_stand_on_a_line_is_refused(name):
     with pytest.raises(UsageError, match="cannot stand on a line"):
         show_parts({name: "x"})
+
+
+@pytest.mark.parametrize("sign", ["#", "*", "`", "- ", "/", "a.", "=", "File:"])
+def test_a_hostile_line_takes_no_long_time(sign):
+    line = sign * (100_000 // len(sign))
+    begun = time.perf_counter()
+    assert read_parts(f"{line}\n```{line.replace('`', '')}\n{line}\n<<<<<<< SEARCH\n```", TWO).x is None
+    assert time.perf_counter() - begun < 10
