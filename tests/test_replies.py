@@ -243,5 +243,6 @@ def test_a_name_that_cannot_stand_on_a_line_is_refused(name):
 def test_a_hostile_line_takes_no_long_time(sign):
     line = sign * (100_000 // len(sign))
     begun = time.perf_counter()
-    assert read_parts(f"{line}\n```{line.replace('`', '')}\n{line}\n<<<<<<< SEARCH\n```", TWO).x is None
+    for inside in (line, f"{line}\n{EDIT}", EDIT):
+        assert read_parts(f"{line}\n```{line.replace('`', '')}\n{inside}\n```", TWO).x is None
     assert time.perf_counter() - begun < 10
