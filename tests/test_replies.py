@@ -193,6 +193,7 @@ def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_b
         (full("**promt**"), "'promt': did you mean 'prompt'?"),
         (full("**rubric**"), "'rubric': known are src/a.py, prompt, b.py"),
         (full("c/new.rs"), "'c/new.rs'"),
+        ("```src/c.py\nx = 3\n```", "'src/c.py': did you mean 'src/a.py'"),
         ("```python src/c.py\nx = 3\n```", "'src/c.py': did you mean 'src/a.py'"),
         ("### c.py\n" + EDIT.format("x = 1", "x = 3"), "'c.py': did you mean"),
         (full("### src/a.py") + "\n### c.py\n" + EDIT.format("x = 3", "x = 4"), "'c.py': did you mean"),
