@@ -6,6 +6,7 @@ LlmOptimizeError
 │   ├── FunctionUnusable             f cannot be imported or cannot be sent to a sandbox
 │   └── MissingExtra (ImportError)   an optional package is not installed
 ├── InvalidScore (ValueError)        f returned something that is no finite score
+├── EditFailed (ValueError)          a model's edits do not fit x; it is told so, the user never sees it
 ├── ModelError (RuntimeError)        a chat model did not answer
 │   ├── MissingKey                   no API key was given
 │   ├── ModelUnavailable             it failed for good after the allowed attempts, or its deadline passed
@@ -58,6 +59,10 @@ class MissingExtra(UsageError, ImportError):
 
 class InvalidScore(LlmOptimizeError, ValueError):
     """A scoring function returned something that is no finite score."""
+
+
+class EditFailed(LlmOptimizeError, ValueError):
+    """Edits that a model wrote cannot be made; the message is for the model, and says what to write instead."""
 
 
 class ModelError(LlmOptimizeError, RuntimeError):

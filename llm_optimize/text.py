@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from .records import X
 
-_OPEN = re.compile(r"^ {0,3}(`{3,}|~{3,})([^\n]*)$")
+_OPEN = re.compile(r"^ {0,3}(`{3,}|~{3,})(.*)$")
+_CLOSE = re.compile(r"^ {0,3}(`+|~+)[ \t]*$")
+_THINKING = re.compile(r"\A\ufeff?\s*<think>.*?(</think>|\Z)", re.S)
+
+NOT_CLOSED = "the last fenced block of the reply is not closed (around a text that holds fences, write longer ones)"
 
 _MAX_BRACES = 2_000  # that begin no object, before a reply is taken for hostile
 
@@ -24,23 +28,58 @@ class Reading:
 
 
 def read_x(reply: str, finish_reason: str = "stop") -> Reading:
-    """Read the candidate: the last fenced block of a whole reply.
+    """Read the candidate: the last fenced block of a whole reply, after the thinking that it may begin with.
 
     >>> read_x("Better:\\n```c++\\nint x;\\n```").x
     'int x;'
     >>> read_x("I give up.").problem
     'the reply holds no fenced block'
     """
-    if finish_reason == "length":
-        return Reading(None, "the reply was cut off at the token limit")
-    if finish_reason in ("content_filter", "refusal"):
-        return Reading(None, f"the reply was withheld ({finish_reason})")
-    if not reply.strip():
-        return Reading(None, "the reply is empty")
-    blocks, unclosed = _blocks(reply)
+    problem = why_no_answer(reply, finish_reason)
+    if problem:
+        return Reading(None, problem)
+    blocks, unclosed = _blocks(after_thinking(reply))
     if unclosed:
-        return Reading(None, "the last fenced block of the reply is not closed")
+        return Reading(None, NOT_CLOSED)
     return Reading(blocks[-1]) if blocks else Reading(None, "the reply holds no fenced block")
+
+
+def why_no_answer(reply: str, finish_reason: str = "stop") -> str:
+    """Return why a reply is no whole answer, before its fences are looked at; empty when nothing speaks against it.
+
+    >>> why_no_answer("<think>Hmm")
+    'the reply ends inside <think>, before its answer'
+    """
+    if finish_reason == "length":
+        return "the reply was cut off at the token limit"
+    if finish_reason in ("content_filter", "refusal"):
+        return f"the reply was withheld ({finish_reason})"
+    if _thinks_to_the_end(reply):
+        return "the reply ends inside <think>, before its answer"
+    return "" if after_thinking(reply).strip() else "the reply is empty"
+
+
+def is_cut_off(reply: str) -> bool:
+    """Return whether the reply ends inside a fenced block, or inside the `<think>` that it begins with.
+
+    >>> is_cut_off("```\\nx = 1"), is_cut_off("```\\nx = 1\\n```")
+    (True, False)
+    """
+    return _thinks_to_the_end(reply) or _blocks(after_thinking(reply))[1]
+
+
+def after_thinking(reply: str) -> str:
+    """Return the reply without the `<think>...</think>` that it begins with; nothing where that is never closed.
+
+    >>> after_thinking("<think>2? No, 3.</think>The answer is 3.")
+    'The answer is 3.'
+    """
+    return _THINKING.sub("", reply)
+
+
+def _thinks_to_the_end(reply: str) -> bool:
+    thinking = _THINKING.match(reply)
+    return thinking is not None and not thinking[1]
 
 
 def last_fenced(reply: str) -> str | None:
@@ -51,30 +90,38 @@ def last_fenced(reply: str) -> str | None:
 
 def _blocks(reply: str) -> tuple[list[str], bool]:
     """Return the contents of the closed fenced blocks, and whether one is left open, as CommonMark reads fences."""
-    blocks: list[str] = []
-    opening, lines = "", list[str]()
-    for line in reply.removeprefix("\ufeff").split("\n"):
-        if not opening:
-            opening, lines = (line if _fence_of(line) else ""), []
-        elif _closes(line.removesuffix("\r"), _fence_of(opening)):
-            block = "\n".join(lines)
-            blocks.append(block.removesuffix("\r") if opening.endswith("\r") else block)  # the CR of a CRLF
-            opening = ""
-        else:
-            lines.append(line)
-    return blocks, bool(opening)
+    lines, at, blocks = reply.removeprefix("\ufeff").split("\n"), 0, list[str]()
+    while at < len(lines):
+        if not opens_fence(lines[at]):
+            at += 1
+            continue
+        block, at = fenced_at(lines, at)
+        if block is None:
+            return blocks, True
+        blocks.append(block)
+    return blocks, False
 
 
-def _fence_of(line: str) -> str:
-    """Return the bar that opens a block in this line, or nothing."""
+def fenced_at(lines: Sequence[str], at: int) -> tuple[str | None, int]:
+    """Return what stands in the fence that line `at` opens, None when it is never closed, and the place behind it."""
+    bar = opens_fence(lines[at])
+    for end in range(at + 1, len(lines)):
+        if closes_fence(lines[end], bar):
+            block = "\n".join(lines[at + 1 : end])
+            return (block.removesuffix("\r") if lines[at].endswith("\r") else block), end + 1  # the CR of a CRLF
+    return None, len(lines)
+
+
+def opens_fence(line: str) -> str:
+    """Return the bar that opens a fenced block in this line, or nothing."""
     match = _OPEN.match(line.removesuffix("\r"))
     return match[1] if match and not (match[1][0] == "`" and "`" in match[2]) else ""
 
 
-def _closes(line: str, fence: str) -> bool:
-    stripped = line.strip(" \t")
-    indent = len(line) - len(line.lstrip(" "))
-    return indent <= 3 and len(stripped) >= len(fence) and set(stripped) == {fence[0]}
+def closes_fence(line: str, bar: str) -> bool:
+    """Return whether this line closes the block that `bar` opened; nothing else may stand in it."""
+    match = _CLOSE.match(line.removesuffix("\r"))
+    return match is not None and match[1].startswith(bar)
 
 
 def fence(x: str, tag: str = "") -> str:
@@ -88,6 +135,15 @@ def fence(x: str, tag: str = "") -> str:
     longest = max(map(len, re.findall(r"`+", x)), default=0)
     bar = "`" * max(3, longest + 1)
     return f"{bar}{tag}\n{x}\n{bar}"
+
+
+def lines_of(text: str) -> list[str]:
+    """Return the lines of a text with the line ends that they have; put together, they are the text again.
+
+    >>> lines_of("a\\r\\n\\nb")
+    ['a\\r\\n', '\\n', 'b']
+    """
+    return re.findall(r"[^\n]*\n|[^\n]+", text)
 
 
 def last_json_object(reply: str) -> dict[str, object] | None:

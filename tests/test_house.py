@@ -26,7 +26,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors records text prompts blocking",  # words: here earlier ones may be imported as well
+    "errors records text protected edits replies prompts blocking",  # words: here earlier ones may be imported as well
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",

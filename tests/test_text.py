@@ -7,11 +7,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.text import (
+    NOT_CLOSED,
+    after_thinking,
     clip,
     fence,
+    is_cut_off,
     key_of,
     last_fenced,
     last_json_object,
+    lines_of,
     one_line,
     read_x,
     show_number,
@@ -35,6 +39,78 @@ def test_what_is_fenced_is_read_back_to_the_letter(x, prose):
     assert last_fenced(f"{before}\n{fence(x, 'python')}\nthat is all") == x
 
 
+bars = st.sampled_from([("`", 3, ""), ("`", 5, "python a.py"), ("~", 3, "`md`"), ("~", 4, ""), ("`", 3, "  c++ ")])
+
+
+@settings(max_examples=300, deadline=None)
+@given(ugly, bars, st.sampled_from(["", " ", "   "]), st.sampled_from(["", " ", "\t"]), st.booleans())
+@example("~~~\n```\n~~~~~\r\n", ("~", 3, ""), "", "", True)
+@example("\t```\n    ```", ("`", 3, ""), "", "", False)
+@example("```python", ("`", 3, ""), "", "", False)
+@example("\ufeff", ("`", 3, ""), "", "", False)
+def test_any_fence_longer_than_those_in_x_gives_x_back(x, bar, indent, blank, crlf):
+    sign, signs, info = bar
+    closing = [len(run) for run in re.findall(rf"^ {{0,3}}({sign}+)[ \t]*\r?$", x, re.M)]
+    bar = sign * max([signs, *(run + 1 for run in closing)])
+    reply = f"\ufeffHere:\n{indent}{bar}{info}\n{x}\n{indent}{bar}{blank}\nDone."
+    if crlf:
+        reply = reply.replace("\r", "").replace("\n", "\r\n")
+        x = x.replace("\r", "").replace("\n", "\r\n")
+    assert read_x(reply).x == x
+    assert not is_cut_off(reply)
+
+
+@settings(max_examples=200, deadline=None)
+@given(ugly, st.sampled_from(["`", "~"]), st.data())
+def test_a_reply_that_ends_inside_its_last_fence_is_known_for_it(x, sign, data):
+    block = fence(x.replace("~", "-"), "py").replace("`", sign)
+    before = data.draw(st.sampled_from(["", "<think>\n```\n</think>\n", "```\na\n```\n"]))
+    opened = block.index("\n")
+    cut = before + block[: data.draw(st.integers(opened, len(block) - 1))]
+    assert not is_cut_off(before + block)
+    assert is_cut_off(cut)
+    assert read_x(cut).problem == NOT_CLOSED
+
+
+@pytest.mark.parametrize(
+    ("reply", "cut_off"),
+    [
+        ("", False),
+        ("No fence.", False),
+        ("<think>Hmm", True),
+        ("\ufeff\n<think>\n```\na\n```", True),
+        ("<think>Hmm</think>", False),
+        ("<think>```\n</think>```\na\n```", False),
+        ("I write <think> here", False),
+        ("```\n<think>\n```", False),
+        ("~~~\n```\n~~~", False),
+        ("~~~\n```", True),
+        ("````\n```", True),
+        ("```\na\n\t```", True),
+        ("```md\n```py\na\n```\n```", True),  # a fence inside of another as long
+    ],
+)
+def test_a_reply_that_is_cut_off_is_known_for_it(reply, cut_off):
+    assert is_cut_off(reply) is cut_off
+
+
+def test_what_the_model_thinks_is_no_answer():
+    assert read_x("<think>```\ndraft\n```</think>No.").problem == "the reply holds no fenced block"
+    assert read_x("<think>```\ndraft\n```").problem == "the reply ends inside <think>, before its answer"
+    assert read_x("<think>Hm.</think>").problem == "the reply is empty"
+    assert read_x("```\n<think>a</think>\n```").x == "<think>a</think>"
+    assert after_thinking("<think>a</think><think>b</think>") == "<think>b</think>"
+
+
+@settings(max_examples=200, deadline=None)
+@given(ugly)
+def test_lines_put_together_are_the_text(text):
+    lines = lines_of(text)
+    assert "".join(lines) == text
+    assert all(line.find("\n") in (-1, len(line) - 1) for line in lines)
+    assert len(lines) == text.count("\n") + (text[-1:] not in ("", "\n"))
+
+
 @pytest.mark.parametrize(
     ("reply", "x"),
     [
@@ -52,6 +128,7 @@ def test_what_is_fenced_is_read_back_to_the_letter(x, prose):
         ("text ``` not a fence ``` text\n```\na\n```", "a"),
         ("```inline``` code\n```\na\n```", "a"),
         ("```\n    ```\n```", "    ```"),  # four spaces make it text
+        ("```\n\t```\n```", "\t```"),  # so does a tab
     ],
 )
 def test_ugly_replies_are_read_as_meant(reply, x):

@@ -1,0 +1,118 @@
+"""Regions of x that may change, between marker lines, and all around them that may not: pure functions.
+
+    # EVOLVE-BLOCK-START
+    what a model may write anew
+    # EVOLVE-BLOCK-END
+
+A marker stands alone on its line, in a comment of any style. An x without markers may change everywhere.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from itertools import zip_longest
+
+from .errors import UsageError
+from .text import lines_of
+
+_MARKER = re.compile(
+    r"""(?:[^\w"'`]*|\s*(?:["']|(?i:rem|dnl)\s)\s*)  # what begins a comment, if anything
+    EVOLVE-BLOCK-(START|END)(?![-\w"'`])""",
+    re.X,
+)
+_BEHIND_CODE = re.compile(r"""(?:\#|//|--|/\*|<!--|%|;)\s*EVOLVE-BLOCK-(?:START|END)[^\w"'`]*$""")
+_MAX_LINE_CHARS = 200  # of a line that is quoted
+
+
+def has_protected(x: str) -> bool:
+    """Return whether x has marker lines, so that only what stands between them may change.
+
+    >>> has_protected("// EVOLVE-BLOCK-START"), has_protected('print("EVOLVE-BLOCK-START")')
+    (True, False)
+    """
+    return any(map(_marker, lines_of(x)))
+
+
+def check_markers(x: str) -> None:
+    """Check that the markers of x, if there are any, come in pairs, each alone on its line.
+
+    Raises UsageError when a block is not closed, was never opened, or holds another, or when a marker stands behind
+    code.
+    """
+    problem = _misplaced(x) or _behind_code(x)
+    if problem:
+        raise UsageError(f"the EVOLVE-BLOCK markers of x are wrong: {problem}")
+
+
+def check_protected(before: str, after: str) -> str | None:
+    """Return None when all that stands outside the blocks of `before` came back in `after`, byte for byte.
+
+    The marker lines are outside. Else return a sentence for the model, with the first line that differs.
+    Raises UsageError as `check_markers(before)` does.
+
+    >>> x = "import os\\n# EVOLVE-BLOCK-START\\nx = 1\\n# EVOLVE-BLOCK-END\\n"
+    >>> check_protected(x, x.replace("1", "2"))
+    >>> print(check_protected(x, x.replace("os", "sys")))
+    what stands outside the EVOLVE-BLOCK regions must come back byte for byte: line 1 is 'import os\\n', it came back \
+as 'import sys\\n'
+    """
+    check_markers(before)
+    if not has_protected(before):
+        return None
+    problem = _misplaced(after)
+    if problem:
+        return f"the EVOLVE-BLOCK marker lines must come back as they were: {problem}"
+    for had, got in zip_longest(_outside(before), _outside(after)):
+        if had is None or got is None or had[1] != got[1]:
+            return f"what stands outside the EVOLVE-BLOCK regions must come back byte for byte: {_differ(had, got)}"
+    return None
+
+
+def _marker(line: str) -> str:
+    """Return START or END for a marker line, else nothing."""
+    match = _MARKER.match(line)
+    return match[1] if match else ""
+
+
+def _misplaced(x: str) -> str:
+    """Return what is wrong with the order of the markers, or nothing."""
+    opened = 0  # the line of the block that is open
+    for number, line in enumerate(lines_of(x), 1):
+        marker = _marker(line)
+        if marker == "START" and opened:
+            return f"line {number} starts a block inside the one that line {opened} started"
+        if marker == "END" and not opened:
+            return f"line {number} ends a block that no line started"
+        opened = {"START": number, "END": 0}.get(marker, opened)
+    return f"the block that line {opened} starts is never ended" if opened else ""
+
+
+def _behind_code(x: str) -> str:
+    """Return which line holds a marker that is none, since code stands before it, or nothing."""
+    for number, line in enumerate(lines_of(x), 1):
+        if _BEHIND_CODE.search(line) and not _marker(line):
+            return f"line {number} holds a marker behind code; give it a line of its own"
+    return ""
+
+
+def _outside(x: str) -> Iterator[tuple[int, str]]:
+    """Yield the lines outside of the blocks, marker lines as well, with their numbers."""
+    inside = False
+    for number, line in enumerate(lines_of(x), 1):
+        marker = _marker(line)
+        if not inside or marker:
+            yield number, line
+        inside = marker == "START" or (inside and not marker)
+
+
+def _differ(had: tuple[int, str] | None, got: tuple[int, str] | None) -> str:
+    if got is None:
+        return f"line {had[0]}, {_quoted(had[1])}, is missing" if had else ""
+    if had is None:
+        return f"{_quoted(got[1])} was added at the end, as line {got[0]}"
+    return f"line {had[0]} is {_quoted(had[1])}, it came back as {_quoted(got[1])}"
+
+
+def _quoted(line: str) -> str:
+    return repr(line if len(line) <= _MAX_LINE_CHARS else line[:_MAX_LINE_CHARS] + "…")
