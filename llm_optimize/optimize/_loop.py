@@ -70,7 +70,7 @@ class Loop:
         self._left = deque(run.pending())
         self._next = max([*self._trials, *(pending.number for pending in self._left)], default=-1) + 1
         self._answered_before = {pending.number for pending in self._left}
-        self._calls = sum(call.reply is not None for call in run.calls()) if self._trials else 0
+        self._calls = run.answered_calls() if self._trials else 0
 
     def start(self) -> None:
         """Tell the watchers that the run begins or goes on."""
