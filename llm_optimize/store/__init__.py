@@ -68,7 +68,7 @@ class Store:
                 if not is_current(connection, self.tables, self._shown):  # nobody else was faster
                     make_current(connection, self.tables)
         with self._translated():
-            use_write_ahead_log(self._engine)
+            use_write_ahead_log(self._engine, self._wait_secs)
 
     @contextmanager
     def begin(self, *, write: bool = False) -> Iterator[sa.Connection]:

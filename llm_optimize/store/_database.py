@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 
 DEFAULT_URL = "sqlite:///runs.db"
 VERSION = 2  # of the tables below; _migrate.py leads there from earlier ones
+_RETRY_SECS = 0.01
 
 
 class Tables:
@@ -171,8 +173,24 @@ def for_writing(connection: sa.Connection) -> sa.Connection:
     return connection.execution_options(begin="BEGIN IMMEDIATE")
 
 
-def use_write_ahead_log(engine: sa.Engine) -> None:
+def use_write_ahead_log(engine: sa.Engine, wait_secs: float) -> None:
     """Let readers never block the writer, nor the writer them; the file remembers it."""
-    if engine.dialect.name == "sqlite":
-        with engine.connect().execution_options(begin="") as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    if engine.dialect.name != "sqlite":
+        return
+    deadline = time.monotonic() + wait_secs
+    with engine.connect().execution_options(begin="") as connection:
+        while not _switched(connection, last_try=time.monotonic() > deadline):
+            time.sleep(_RETRY_SECS)
+
+
+def _switched(connection: sa.Connection, *, last_try: bool) -> bool:
+    """Switch to the log; where others do the same SQLite does not wait for them, but says at once that it is busy."""
+    import sqlalchemy as sa
+
+    try:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    except sa.exc.OperationalError as error:
+        if last_try or not getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            raise
+        return False
+    return True
