@@ -18,12 +18,13 @@ from ..errors import RunNotFound, UsageError
 from ..records import Reply, Trial
 from . import _rows as rows
 from ._copy import copy_run
-from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log
+from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
 from ._hold import FileHold, Hold, RowHold, Taken
 from ._migrate import is_current, make_current
 from ._rows import Call, Origin, Pending, RunInfo
 from ._run import Run
 from ._trouble import translated
+from ._whole import refuse_torn
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -53,7 +54,7 @@ class Store:
         self._wait_secs = wait_secs
         self._holds: list[Hold] = []
         self._engine = connect(self.url, create=create, wait_secs=wait_secs)
-        self._shown = self._engine.url.render_as_string(hide_password=True)
+        self._shown = without_password(self.url)
         try:
             self._open_tables()
         except BaseException:
@@ -62,6 +63,7 @@ class Store:
 
     def _open_tables(self) -> None:
         with self.begin() as connection:
+            refuse_torn(connection)
             current = is_current(connection, self.tables, self._shown)
         if not current:
             with self.begin(write=True) as connection:

@@ -216,15 +216,15 @@ def to_trial(row: Any) -> Trial:
 def to_call(row: Any) -> Call:
     """Read a model call."""
     with undamaged(f"call {row.id} of trial {row.trial}"):
-        reply = json.loads(row.reply) if row.reply else None
-        usage = Usage(**reply["usage"]) if reply else Usage()
+        reply = None if row.reply is None else json.loads(row.reply)
+        usage = Usage() if reply is None else Usage(**reply["usage"])
         return Call(
             key=row.id,
             trial=row.trial,
             index=row.call_index,
             model=row.model,
             messages=json.loads(zlib.decompress(row.messages)),
-            reply=Reply(**{**reply, "usage": usage}) if reply else None,
+            reply=None if reply is None else Reply(**{**reply, "usage": usage}),
             error=row.error or "",
             sent_at=row.sent_at,
             cost_usd=usage.cost_usd if row.cost_usd is None else row.cost_usd,  # format 1 had it in the reply only
