@@ -353,3 +353,33 @@ def test_a_password_stays_out_of_messages():
     with pytest.raises(UsageError, match="no database URL that works here") as refused:
         Store("postgresql+nonsense://ada:secret@localhost/db")
     assert "secret" not in str(refused.value)
+
+
+BUSY = """
+import sys
+sys.path.insert(0, "tests")
+from llm_optimize.store import Store
+from test_store_faults import write_trial
+print("ready", flush=True)
+for session in range(8):
+    store = Store(sys.argv[1])
+    run = store.create_run(f"run-{session}", {})
+    for number in range(15):
+        write_trial(run, number)
+    store.close()  # which empties the log into the file
+"""
+
+
+def test_a_store_that_is_being_written_is_never_taken_for_torn(tmp_path):
+    path, opened = tmp_path / "runs.db", 0
+    Store(str(path)).close()
+    with program(BUSY, path) as writer:
+        assert writer.stdout.readline() == "ready\n"
+        while writer.poll() is None:
+            for _, _, trials, _, calls in content(path):
+                assert [trial.number for trial in trials] == list(range(len(trials)))
+                assert len(trials) <= len(calls) <= 15
+            opened += 1
+    assert writer.returncode == 0
+    assert opened > 3
+    assert len(content(path)) == 8
