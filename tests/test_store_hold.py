@@ -258,7 +258,7 @@ def test_the_row_of_a_living_process_holds_and_that_of_a_killed_one_does_not(row
         write_holder(url, holder)
         with pytest.raises(Taken, match=str(other.pid)) as taken:
             rows()
-        assert "wait until it has ended, or end it" in str(taken.value.as_error("amber", url))
+        assert "wait until it has ended, or end it, or start" in str(taken.value.as_error("amber", url))
         other.kill()
         os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, but its pid is not free yet
         rows().close()
@@ -277,3 +277,14 @@ def test_the_row_of_another_host_holds_and_the_message_says_how_to_end_that(rows
     error = taken.value.as_error("amber", url)
     assert "process 1 on host far-away" in str(error)
     assert "delete its row in `holder`" in str(error)
+
+
+def test_a_row_that_cannot_be_removed_ends_with_its_process(rows, url, caplog):
+    hold = rows()
+    store = Store(url)
+    with store.begin(write=True) as connection:
+        connection.exec_driver_sql("alter table holder rename to lost")
+    store.close()
+    hold.close()
+    assert "the run stays held until this process has ended" in caplog.text
+    assert not hold.held

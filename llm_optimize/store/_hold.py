@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import secrets
 import sys
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
 
     from ._database import Tables
 
+_log = logging.getLogger("llm_optimize")
 _READ_SECS = 0.5  # how long a new holder may take to write its name
 _FAR_BEYOND_THE_NAME = 1 << 30  # where Windows, whose locks keep readers out as well, locks one byte
+_WAIT = "wait until it has ended, or end it"
 _UNKNOWN = Holder(0, "", "")
 
 
@@ -113,7 +116,7 @@ def _locked(path: Path) -> int:
 def _taken(holder: Holder, path: Path) -> Taken:
     if holder.pid and holder.is_gone:
         return Taken(holder, f"it has ended, but left a program behind that keeps {path} open, end that one")
-    return Taken(holder, "wait until it has ended, or end it")
+    return Taken(holder, _WAIT)
 
 
 if sys.platform == "win32":
@@ -196,7 +199,8 @@ class RowHold:
         holder = Holder(row.pid, row.host, row.started)
         if not holder.is_gone:
             raise Taken(
-                holder, "wait until it has ended, or end it; if that host is gone for good, delete its row in `holder`"
+                holder,
+                f"{_WAIT}; if that host is gone for good, delete its row in `holder`" if holder.is_far else _WAIT,
             )
         connection.execute(table.delete().where(table.c.token == row.token))
 
@@ -206,8 +210,11 @@ class RowHold:
         return self._open and os.getpid() == self._pid
 
     def close(self) -> None:
-        """Remove the row. Raises StoreError when the database is out of reach; the row then ends with the process."""
+        """Remove the row; where the database is out of reach it counts until this process has ended."""
         if self.held:
             self._open = False
-            with self._begin() as connection:
-                connection.execute(self._table.delete().where(self._table.c.token == self._token))
+            try:
+                with self._begin() as connection:
+                    connection.execute(self._table.delete().where(self._table.c.token == self._token))
+            except StoreError as error:
+                _log.warning("the run stays held until this process has ended: %s", error)

@@ -25,9 +25,14 @@ class Holder:
         return self == this_process()
 
     @property
+    def is_far(self) -> bool:
+        """Whether it runs on another machine, of which nothing is known here."""
+        return self.host != socket.gethostname()
+
+    @property
     def is_gone(self) -> bool:
-        """Whether it is known to have ended; of other machines nothing is known."""
-        if self.host != socket.gethostname():
+        """Whether it is known to have ended."""
+        if self.is_far:
             return False
         surroundings, _, _ = self.started.rpartition(" ")
         if _LINUX and surroundings != _surroundings():  # started before a reboot, or in a container of its own

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import NotAStore, StoreError
+from ..text import one_line
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -50,7 +51,7 @@ def translated(store: str, wait_secs: float) -> Iterator[None]:
 
 
 def _as_store_error(error: sa.exc.DBAPIError, store: str, wait_secs: float) -> StoreError:
-    reason, name = str(error.orig), getattr(error.orig, "sqlite_errorname", "")
+    reason, name = one_line(str(error.orig), 300), getattr(error.orig, "sqlite_errorname", "")
     if name.startswith(_DAMAGED):
         return NotAStore(
             f"{store} is no database, or no whole one ({reason}): choose another store, or restore it from a copy"
