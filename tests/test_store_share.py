@@ -215,6 +215,27 @@ def test_the_seed_of_a_trial_and_the_cost_of_a_call_are_kept(store):
         run.finish(Trial(2, "c", Status.COMPLETE, "m", score=1.0, seed=2**63), 3)
 
 
+def test_a_run_keeps_the_seeds_that_its_f_was_given(tmp_path):
+    given = []
+
+    async def f(x):
+        return 1.0
+
+    def note(event):
+        given.extend([event.trial.seed] if hasattr(event, "trial") else [])
+
+    url = f"sqlite:///{tmp_path}/runs.db"
+    for name in ("amber", "birch"):
+        optimize.run(
+            "d", "q", f, "1", 2, "mutation", False, store=url, name=name, seed=3, callbacks=[note], sandbox="inline"
+        )
+    with closing(Store(url)) as store:
+        seeds = [[trial.seed for trial in store.run(name).trials()] for name in ("amber", "birch")]
+    assert seeds[0] + seeds[1] == given
+    assert seeds[0] == seeds[1]
+    assert len(set(seeds[0])) == 3
+
+
 def test_answered_calls_are_counted(store):
     assert a_run(store).answered_calls() == 4
 

@@ -144,7 +144,8 @@ class Loop:
             self.usage += step.proposal.usage
         proposal = step.proposal or await self._proposal(step)
         parent = step.plan.parent.number if step.plan.parent else None
-        trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=proposal.usage)
+        seed, usage = self.seed(step.number), proposal.usage
+        trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=usage, seed=seed)
         if proposal.x is None:
             return self.finish(replace(trial, status=Status.INVALID, feedback=proposal.problem))
         first = self._seen.setdefault(_hash(proposal.x), step.number)
