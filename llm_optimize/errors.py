@@ -15,6 +15,7 @@ LlmOptimizeError
 ├── StoreError (RuntimeError)        runs cannot be written or read
 │   ├── NotAStore                    the file or URL is no database of ours
 │   ├── NewerStore                   it was written by a newer version
+│   ├── RunHeld                      another process writes this run, or this one does already
 │   └── RunNotFound (LookupError)    no run of that name, with the nearest
 └── SandboxError (RuntimeError)      code in a sandbox did not end well
     ├── SandboxUnavailable           this level cannot work on this machine
@@ -95,6 +96,16 @@ class NotAStore(StoreError):
 
 class NewerStore(StoreError):
     """The database was written by a newer version of this library."""
+
+
+class RunHeld(StoreError):
+    """The run is open for writing already, in the process `pid` of `host`; 0 and "" where they are not known."""
+
+    def __init__(self, name: str, store: str, pid: int, host: str, repair: str) -> None:
+        """Say who holds which run of which store, and what to do about it."""
+        self.name, self.pid, self.host = name, pid, host
+        who = f"process {pid} on host {host}" if pid else "another process"
+        super().__init__(f"the run {name!r} in {store} is held by {who}: {repair}, or start a run of another name")
 
 
 class RunNotFound(StoreError, LookupError):

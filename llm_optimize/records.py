@@ -169,6 +169,7 @@ class Trial:
     output: str = ""  # what f printed, clipped: head and tail
     seconds: float = 0.0  # wall clock of f(x)
     usage: Usage = field(default_factory=Usage)  # of the model calls that wrote x
+    seed: int | None = None  # of the dice that f was given; it fits into 63 bits
 
     @property
     def scored(self) -> bool:

@@ -41,7 +41,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "cloudpickle": ("sandbox/", "eval_utils.py"),
     "libcst": ("propose/", "automl/"),
     "openai": ("llm/",),
-    "psutil": ("sandbox/",),
+    "psutil": ("sandbox/", "store/_holder.py"),
     "rich": ("watch/console.py",),
     "sklearn": ("propose/", "automl/", "demo.py"),
     "sqlalchemy": ("store/",),

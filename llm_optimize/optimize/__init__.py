@@ -144,11 +144,12 @@ async def aresume(name: str, func: Func, **changes: Unpack[Changes]) -> Result:
 
     Raises:
         RunNotFound: no run of that name, with the nearest names.
+        RunHeld: another process goes on with this run already.
         UsageError, MissingKey, StoreError: as for `run`.
     """
     refuse_unknown(changes, Changes)
     with closing(Store(changes.get("store", DEFAULT_URL), create=False)) as opened:
-        row = opened.run(name)
+        row = opened.hold(name)
         settings = _changed(Settings.from_json(row.settings), changes)
         model = changes["model"] if "model" in changes else stored_model(settings)
         search, proposer = changes.get("search", settings.search), changes.get("proposer", settings.proposer)

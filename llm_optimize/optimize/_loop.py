@@ -70,7 +70,7 @@ class Loop:
         self._left = deque(run.pending())
         self._next = max([*self._trials, *(pending.number for pending in self._left)], default=-1) + 1
         self._answered_before = {pending.number for pending in self._left}
-        self._calls = sum(call.reply is not None for call in run.calls()) if self._trials else 0
+        self._calls = run.answered_calls() if self._trials else 0
 
     def start(self) -> None:
         """Tell the watchers that the run begins or goes on."""
@@ -144,7 +144,8 @@ class Loop:
             self.usage += step.proposal.usage
         proposal = step.proposal or await self._proposal(step)
         parent = step.plan.parent.number if step.plan.parent else None
-        trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=proposal.usage)
+        seed, usage = self.seed(step.number), proposal.usage
+        trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=usage, seed=seed)
         if proposal.x is None:
             return self.finish(replace(trial, status=Status.INVALID, feedback=proposal.problem))
         first = self._seen.setdefault(_hash(proposal.x), step.number)

@@ -1,7 +1,8 @@
 """Where runs live: one SQLite file by default, any SQLAlchemy URL on request.
 
 Everything that is paid for is on disk before anything else happens: a request before it is sent, a reply before it is
-parsed, an x before it is scored, a score before it is shown. The stored rows are the only state of a run.
+parsed, an x before it is scored, a score before it is shown. The stored rows are the only state of a run. One process
+writes a run; any number read it, and others may write other runs of the same store.
 """
 
 from __future__ import annotations
@@ -9,35 +10,52 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NewerStore, NotAStore, RunNotFound, StoreError, UsageError
-from ..records import Message, Plan, Proposal, Reply, Status, Trial
+from ..errors import RunNotFound, UsageError
+from ..records import Reply, Trial
 from . import _rows as rows
-from ._database import DEFAULT_URL, VERSION, Tables, as_store_error, connect, use_write_ahead_log
-from ._rows import Call, Pending, RunInfo
+from ._copy import copy_run
+from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
+from ._hold import FileHold, Hold, RowHold, Taken
+from ._migrate import is_current, make_current
+from ._rows import Call, Origin, Pending, RunInfo
+from ._run import Run
+from ._trouble import translated
+from ._whole import refuse_torn
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["DEFAULT_URL", "Call", "Pending", "Run", "RunInfo", "Store"]
+__all__ = ["DEFAULT_URL", "Call", "Origin", "Pending", "Run", "RunInfo", "Store"]
 
 
 class Store:
     """A database of runs.
 
     Raises NotAStore when the URL or file is no database of this library, NewerStore when a newer version wrote it,
-    UsageError when the URL cannot be understood, and StoreError when the database does not let us in.
+    UsageError when the URL cannot be understood, and StoreError when the database does not let us in: a full disk, no
+    permission, a lock of another program that lasts longer than `wait_secs`. All methods may raise StoreError for
+    these; nothing is damaged then, and the same call may be made again once the cause is gone.
+
+    >>> store = Store("runs.db")
+    >>> run = store.create_run("amber", {"seed": 1})
+    >>> store.names()
+    ['amber']
+    >>> store.close()
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, create: bool = True) -> None:
+    def __init__(self, url: str = DEFAULT_URL, *, create: bool = True, wait_secs: float = 30.0) -> None:
         """Open the database at `url`; a missing one is made only where `create` is true."""
         self.url = url if "://" in url else f"sqlite:///{url}"
         self.tables = Tables()
-        self._engine = connect(self.url, create=create)
+        self._wait_secs = wait_secs
+        self._holds: list[Hold] = []
+        self._engine = connect(self.url, create=create, wait_secs=wait_secs)
+        self._shown = without_password(self.url)
         try:
             self._open_tables()
         except BaseException:
@@ -51,67 +69,103 @@ class Store:
         return tuple(os.path.abspath(file + end) for end in ("", "-wal", "-shm")) if file else ()
 
     def _open_tables(self) -> None:
-        import sqlalchemy as sa
-
         with self.begin() as connection:
-            names = set(sa.inspect(connection).get_table_names())
-            if names and "llm_optimize" not in names:
-                raise NotAStore(f"{self.url} is a database of something else: it holds {', '.join(sorted(names)[:5])}")
-            if not names:
-                self.tables.metadata.create_all(connection)
-                connection.execute(self.tables.version.insert().values(version=VERSION))
-            version = connection.execute(sa.select(self.tables.version.c.version)).scalar_one()
-        if version > VERSION:
-            raise NewerStore(
-                f"{self.url} was written by a newer llm_optimize (format {version}, this one knows {VERSION}): "
-                "upgrade llm_optimize, or choose another store"
-            )
+            refuse_torn(connection)
+            current = is_current(connection, self.tables, self._shown)
+        if not current:
+            with self.begin(write=True) as connection:
+                if not is_current(connection, self.tables, self._shown):  # nobody else was faster
+                    make_current(connection, self.tables)
         with self._translated():
-            use_write_ahead_log(self._engine)
+            use_write_ahead_log(self._engine, self._wait_secs)
 
     @contextmanager
-    def begin(self) -> Iterator[sa.Connection]:
-        """Yield a connection inside one transaction, committed at the end.
+    def begin(self, *, write: bool = False) -> Iterator[sa.Connection]:
+        """Yield a connection inside one transaction, committed at the end; one that writes says so beforehand.
 
         Raises NotAStore when the file is no database, and StoreError for whatever else the database refuses.
         """
-        with self._translated(), self._engine.begin() as connection:
-            yield connection
+        with self._translated(), self._engine.connect() as plain:
+            connection = for_writing(plain) if write else plain
+            with connection.begin():
+                yield connection
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        import sqlalchemy as sa
-
-        try:
-            yield
-        except sa.exc.DBAPIError as error:
-            raise as_store_error(self.url, error) from error
+    def _translated(self) -> AbstractContextManager[None]:
+        return translated(self._shown, self._wait_secs)
 
     def close(self) -> None:
-        """Close the database; what was written stays."""
-        self._engine.dispose()
+        """Close the database and let others write its runs; what was written stays."""
+        try:
+            for hold in self._holds:
+                hold.close()
+        finally:
+            self._engine.dispose()
 
-    def create_run(self, name: str, settings: Mapping[str, Any]) -> Run:
-        """Start a run with this name; its settings are kept as JSON. Raises UsageError when the name is taken."""
-        import sqlalchemy as sa
+    # Runs.
 
-        if name in self.names():
-            raise UsageError(f"a run named {name!r} exists in {self.url}: resume it, or choose another name")
-        row = {"name": name, "created_at": time.time(), "settings": json.dumps(settings)}
-        with self.begin() as connection:
-            key = connection.execute(sa.insert(self.tables.run).values(row)).inserted_primary_key
-        return Run(self, name, _only(key), settings)
+    def create_run(self, name: str, settings: Mapping[str, Any], func_version: str | None = None) -> Run:
+        """Start a run with this name and return it for writing; its settings are kept as JSON.
+
+        `func_version` names the version of f; runs that name the same one share their scores (`known_score`).
+
+        Raises UsageError when the name is taken.
+        """
+        row = {
+            "name": name,
+            "created_at": time.time(),
+            "settings": json.dumps(settings),
+            "func_version": func_version,
+        }
+        with self.begin(write=True) as connection:
+            self._refuse_taken(connection, name)
+            connection.execute(self.tables.run.insert().values(row))
+        return self.hold(name)
+
+    def _refuse_taken(self, connection: sa.Connection, name: str) -> None:
+        table = self.tables.run
+        if connection.execute(table.select().where(table.c.name == name)).first() is not None:
+            raise UsageError(f"a run named {name!r} exists in {self._shown}: resume it, or choose another name")
 
     def run(self, name: str) -> Run:
-        """Return the run of this name. Raises RunNotFound with the nearest names."""
-        import sqlalchemy as sa
+        """Return the run of this name for reading, whoever writes it. Raises RunNotFound with the nearest names."""
+        return Run(self, self._row(name))
 
+    def hold(self, name: str, func_version: str | None = None) -> Run:
+        """Return the run of this name for writing, until it or the store is closed or the process ends.
+
+        A `func_version` that is given is that of the trials finished from now on; None leaves it as it was.
+
+        Raises RunNotFound with the nearest names, and RunHeld when another process, or this one, holds it already.
+        """
+        hold = self._take(name, self._row(name).id)
+        try:
+            if func_version is not None:
+                table = self.tables.run
+                with self.begin(write=True) as connection:
+                    connection.execute(table.update().where(table.c.name == name).values(func_version=func_version))
+            run = Run(self, self._row(name), hold)
+        except BaseException:
+            hold.close()
+            raise
+        self._holds.append(hold)
+        return run
+
+    def _take(self, name: str, key: int) -> Hold:
+        try:
+            if self._engine.dialect.name == "sqlite":
+                file = Path(str(self._engine.url.database)).resolve()
+                return FileHold(file.with_name(f"{file.name}-{key}.lock"))
+            return RowHold(lambda: self.begin(write=True), self.tables, key)
+        except Taken as taken:
+            raise taken.as_error(name, self._shown) from None
+
+    def _row(self, name: str) -> Any:
         table = self.tables.run
         with self.begin() as connection:
-            row = connection.execute(sa.select(table).where(table.c.name == name)).one_or_none()
+            row = connection.execute(table.select().where(table.c.name == name)).one_or_none()
         if row is None:
-            raise RunNotFound(name, self.names(), self.url)
-        return Run(self, name, row.id, json.loads(row.settings))
+            raise RunNotFound(name, self.names(), self._shown)
+        return row
 
     def names(self) -> list[str]:
         """Return the names of all runs, oldest first."""
@@ -132,111 +186,58 @@ class Store:
             .order_by(run.c.id)
         )
         with self.begin() as connection:
-            found = connection.execute(query).all()
-        return [
-            RunInfo(row.name, row.created_at, row.stop_reason, row.trials, row.best, json.loads(row.settings))
-            for row in found
-        ]
+            return [rows.to_info(row) for row in connection.execute(query)]
 
+    # What one run leaves to others.
 
-class Run:
-    """One run in a store: every step of a trial is one commit."""
+    def fork(self, name: str, upto_trial: int, new_name: str | None = None) -> Run:
+        """Start a run that begins with trials 0 to `upto_trial` of another, and return it for reading.
 
-    def __init__(self, store: Store, name: str, key: int, settings: Mapping[str, Any]) -> None:
-        """Take the row of the table of runs; `Store.create_run` and `Store.run` make these."""
-        self.store = store
-        self.name = name
-        self.settings = settings
-        self._key = key
+        Its settings are those of the other run. The trials keep their numbers, and their scores, replies and usage come
+        along; `Run.origin` says where they come from and `Run.inherited` what they had used there. Trials that were
+        not finished are left behind. Without a `new_name` it is the old one with a number.
 
-    def plan(self, number: int, plan: Plan) -> None:
-        """Write that trial `number` is begun, and what it builds on."""
-        values = {
-            "run_id": self._key,
-            "number": number,
-            "status": Status.PENDING.value,
-            "parent": plan.parent.number if plan.parent else None,
-            "plan": rows.from_plan(plan),
-            "created_at": time.time(),
-        }
-        with self.store.begin() as connection:
-            connection.execute(self.store.tables.trial.insert().values(values))
+        Raises RunNotFound, and UsageError when the new name is taken or trial `upto_trial` is not finished.
+        """
+        origin = self.run(name)
+        finished = {trial.number for trial in origin.trials()}
+        if upto_trial not in finished:
+            raise UsageError(
+                f"the run {name!r} cannot be forked at trial {upto_trial}: "
+                + (
+                    f"its finished trials are {min(finished)} to {max(finished)}"
+                    if finished
+                    else "no trial is finished"
+                )
+            )
+        new = new_name or rows.next_name(name, self.names())
+        with self.begin(write=True) as connection:
+            self._refuse_taken(connection, new)
+            copy_run(connection, self.tables, Origin(name, upto_trial), new)
+        return self.run(new)
 
-    def sent(self, trial: int, index: int, model: str, messages: Sequence[Message]) -> int:
-        """Write a model call that is about to be sent; return its key."""
-        values = {
-            "run_id": self._key,
-            "trial": trial,
-            "call_index": index,
-            "model": model,
-            "messages": rows.from_messages(messages),
-            "sent_at": time.time(),
-        }
-        with self.store.begin() as connection:
-            statement = self.store.tables.call.insert().values(values)
-            return _only(connection.execute(statement).inserted_primary_key)
+    def replies(self, name: str) -> list[Reply]:
+        """Return the replies of a run in the order of its trials: a scripted model made of them replays it for nothing.
 
-    def received(self, call: int, reply: Reply) -> None:
-        """Write the reply of a call, before anybody reads it."""
-        self._end_call(call, reply=json.dumps(asdict(reply)))
+        Raises RunNotFound with the nearest names.
+        """
+        calls = sorted(self.run(name).calls(), key=lambda call: (call.trial, call.index, call.key))
+        first = {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply is not None}
+        return [first[place] for place in sorted(first)]
 
-    def call_failed(self, call: int, error: str) -> None:
-        """Write that a call ended without a reply."""
-        self._end_call(call, error=rows.storable(error))
+    def known_score(self, func_version: str, key: str) -> Trial | None:
+        """Return a trial, of any run of this store, that this version of f has judged; None when there is none.
 
-    def _end_call(self, call: int, **values: str) -> None:
-        table = self.store.tables.call
-        with self.store.begin() as connection:
-            connection.execute(table.update().where(table.c.id == call).values(**values, received_at=time.time()))
-
-    def propose(self, number: int, proposal: Proposal) -> None:
-        """Write the x of a trial, not yet scored."""
-        self._update(number, **rows.from_proposal(proposal))
-
-    def finish(self, trial: Trial, order: int) -> None:
-        """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it."""
-        self._update(trial.number, **rows.from_trial(trial), finished=order, finished_at=time.time())
-
-    def _update(self, number: int, **values: Any) -> None:
-        table = self.store.tables.trial
-        statement = table.update().where(table.c.run_id == self._key, table.c.number == number).values(**values)
-        with self.store.begin() as connection:
-            connection.execute(statement)
-
-    def end(self, stop_reason: str | None) -> None:
-        """Write why the run ended; None says that it goes on."""
-        table = self.store.tables.run
-        with self.store.begin() as connection:
-            connection.execute(table.update().where(table.c.id == self._key).values(stop_reason=stop_reason))
-
-    def trials(self) -> list[Trial]:
-        """Return the finished trials in the order in which they were finished."""
-        return [rows.to_trial(row) for row in self._rows(finished=True)]
-
-    def pending(self) -> list[Pending]:
-        """Return the trials that were begun and not finished, by number."""
-        begun = self._rows(finished=False)
-        known = {trial.number: trial for trial in self.trials()} if begun else {}
-        return [Pending(row.number, rows.to_plan(row.plan, known), rows.to_proposal(row)) for row in begun]
-
-    def _rows(self, *, finished: bool) -> Sequence[Any]:
-        table = self.store.tables.trial
-        ended = table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
-        query = table.select().where(table.c.run_id == self._key, ended).order_by(table.c.finished, table.c.number)
-        with self.store.begin() as connection:
-            return connection.execute(query).all()
-
-    def calls(self, trial: int | None = None) -> list[Call]:
-        """Return the model calls of one trial, or of the whole run, in the order of sending."""
-        table = self.store.tables.call
-        query = table.select().where(table.c.run_id == self._key).order_by(table.c.id)
-        if trial is not None:
-            query = query.where(table.c.trial == trial)
-        with self.store.begin() as connection:
-            return [rows.to_call(row) for row in connection.execute(query)]
-
-
-def _only(key: Sequence[Any] | None) -> int:
-    if not key:
-        raise StoreError("the database did not return the key of a new row: use a database that does")
-    return int(key[0])
+        `key` is `text.key_of(x)`. A failure by time-out is not reused, nor is what another trial's score was copied to.
+        A score is preferred to a failure, and of equals the first one is taken.
+        """
+        table = self.tables.trial
+        query = (
+            table.select()
+            .where(table.c.score_key == rows.score_key(func_version, key), table.c.finished.is_not(None))
+            .order_by(table.c.score.is_(None), table.c.finished_at)
+            .limit(1)
+        )
+        with self.begin() as connection:
+            row = connection.execute(query).first()
+        return None if row is None else rows.to_trial(row)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NotAStore, StoreError, UsageError
+from ..errors import NotAStore, UsageError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
 DEFAULT_URL = "sqlite:///runs.db"
-VERSION = 1  # of the tables below
-_BUSY_TIMEOUT_MS = 30_000  # how long a writer waits for another one
+VERSION = 2  # of the tables below; _migrate.py leads there from earlier ones
+_RETRY_SECS = 0.01
 
 
 class Tables:
@@ -26,6 +29,7 @@ class Tables:
         self.run = _run_table(self.metadata)
         self.trial = _trial_table(self.metadata)
         self.call = _call_table(self.metadata)
+        self.holder = _holder_table(self.metadata)
 
 
 def _run_table(metadata: sa.MetaData) -> sa.Table:
@@ -39,6 +43,9 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("created_at", sa.Float, nullable=False),  # this and the other times: seconds since the epoch
         sa.Column("settings", sa.Text, nullable=False),  # JSON
         sa.Column("stop_reason", sa.Text),
+        sa.Column("func_version", sa.Text),  # of f, as the user names it
+        sa.Column("fork_of", sa.String(200)),  # the run that the first trials come from
+        sa.Column("fork_at", sa.Integer),  # the last of them
     )
 
 
@@ -65,6 +72,9 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("finished", sa.Integer),  # 1, 2, ... in the order of finishing
         sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("finished_at", sa.Float),
+        sa.Column("seed", sa.BigInteger),
+        sa.Column("score_key", sa.String(32)),  # of the version of f and of x
+        sa.Index("trial_by_score_key", "score_key"),
     )
 
 
@@ -84,11 +94,27 @@ def _call_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("error", sa.Text),
         sa.Column("sent_at", sa.Float, nullable=False),
         sa.Column("received_at", sa.Float),
+        sa.Column("cost_usd", sa.Float),
         sa.Index("call_by_trial", "run_id", "trial"),
     )
 
 
-def connect(url: str, *, create: bool) -> sa.Engine:
+def _holder_table(metadata: sa.MetaData) -> sa.Table:
+    """Who writes which run, where the database is no file that the operating system could lock."""
+    import sqlalchemy as sa
+
+    return sa.Table(
+        "holder",
+        metadata,
+        sa.Column("run_id", sa.ForeignKey("run.id"), primary_key=True, autoincrement=False),
+        sa.Column("pid", sa.Integer, nullable=False),
+        sa.Column("host", sa.Text, nullable=False),
+        sa.Column("started", sa.Text, nullable=False),  # tells a process from a later one with the same pid
+        sa.Column("token", sa.String(32), nullable=False),
+    )
+
+
+def connect(url: str, *, create: bool, wait_secs: float) -> sa.Engine:
     """Return the way into the database at `url`. Raises UsageError or NotAStore where there can be none."""
     import sqlalchemy as sa
 
@@ -97,12 +123,22 @@ def connect(url: str, *, create: bool) -> sa.Engine:
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ImportError) as error:
         raise UsageError(
-            f"the store {url!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
+            f"the store {without_password(url)!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
         ) from error
     if parsed.get_backend_name() == "sqlite":
         _check_sqlite_path(parsed.database, create=create)
-        sa.event.listen(engine, "connect", _prepare_sqlite)
+        sa.event.listen(engine, "connect", partial(_prepare_sqlite, wait_secs))
+        sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def without_password(url: str) -> str:
+    """Return a URL that may be shown.
+
+    >>> without_password("postgresql://ada:secret@host/db")
+    'postgresql://ada:***@host/db'
+    """
+    return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
 
 
 def _check_sqlite_path(database: str | None, *, create: bool) -> None:
@@ -113,27 +149,58 @@ def _check_sqlite_path(database: str | None, *, create: bool) -> None:
         raise NotAStore(f"{path} is a folder, a store is a file: add a file name, such as {path / 'runs.db'}")
     if not path.parent.is_dir():
         raise NotAStore(f"the folder {path.parent} of the store {path} does not exist: make it, or choose another")
-    if not create and not path.exists():
+    if not path.exists() or path.stat().st_size == 0:
+        _check_absent(path, create=create)
+
+
+def _check_absent(path: Path, *, create: bool) -> None:
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:  # which SQLite would throw away
+        raise NotAStore(
+            f"{path} is missing or empty, but {log} holds what was written last: restore {path} from a copy, "
+            f"or remove {log} to begin anew"
+        )
+    if not create:
         raise NotAStore(f"there is no store {path}: start a run first, or name another with --store")
 
 
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
+def _prepare_sqlite(wait_secs: float, connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver begins no transaction on its own
     cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+    cursor.execute(f"PRAGMA busy_timeout = {round(wait_secs * 1000)}")
     cursor.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
     cursor.close()
 
 
-def use_write_ahead_log(engine: sa.Engine) -> None:
+def _begin_sqlite(connection: sa.Connection) -> None:
+    statement = connection.get_execution_options().get("begin", "BEGIN")
+    if statement:
+        connection.exec_driver_sql(statement)
+
+
+def for_writing(connection: sa.Connection) -> sa.Connection:
+    """Return the connection such that its next transaction waits for other writers where it begins."""
+    return connection.execution_options(begin="BEGIN IMMEDIATE")
+
+
+def use_write_ahead_log(engine: sa.Engine, wait_secs: float) -> None:
     """Let readers never block the writer, nor the writer them; the file remembers it."""
-    if engine.dialect.name == "sqlite":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    if engine.dialect.name != "sqlite":
+        return
+    deadline = time.monotonic() + wait_secs
+    with engine.connect().execution_options(begin="") as connection:
+        while not _switched(connection, last_try=time.monotonic() > deadline):
+            time.sleep(_RETRY_SECS)
 
 
-def as_store_error(url: str, error: sa.exc.DBAPIError) -> StoreError:
-    """Return what an error of the database means to a user."""
-    reason = str(error.orig)
-    if "not a database" in reason or "malformed" in reason:
-        return NotAStore(f"{url} is no database ({reason}): choose another store, or restore this file from a copy")
-    return StoreError(f"the store {url} cannot be used: {reason}; what was written before is safe, free it and resume")
+def _switched(connection: sa.Connection, *, last_try: bool) -> bool:
+    """Switch to the log; where others do the same SQLite does not wait for them, but says at once that it is busy."""
+    import sqlalchemy as sa
+
+    try:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+    except sa.exc.OperationalError as error:
+        if last_try or not getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            raise
+        return False
+    return True

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 import json
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
+from ..text import key_of
+
+_MAX_SEED = 2**63 - 1  # what a column of whole numbers holds
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,15 @@ class RunInfo:
     trials: int  # finished ones
     best_score: float | None
     settings: Mapping[str, Any]
+    origin: Origin | None = None  # of a fork
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where the first trials of a fork come from."""
+
+    run: str
+    trial: int  # the last of them
 
 
 @dataclass(frozen=True)
@@ -44,6 +60,7 @@ class Call:
     reply: Reply | None  # None: on the wire at a kill, or failed
     error: str
     sent_at: float  # seconds since the epoch
+    cost_usd: float | None = None  # None: unknown, never 0
 
     @property
     def uncertain(self) -> bool:
@@ -92,7 +109,37 @@ def from_trial(trial: Trial) -> dict[str, Any]:
         "instances": json.dumps(dict(trial.instances)),
         "output": storable(trial.output),
         "seconds": trial.seconds,
+        "seed": _storable_seed(trial),
     }
+
+
+def _storable_seed(trial: Trial) -> int | None:
+    if trial.seed is not None and abs(trial.seed) > _MAX_SEED:
+        raise UsageError(f"the seed of trial {trial.number} is {trial.seed}: it must not exceed {_MAX_SEED}")
+    return trial.seed
+
+
+def score_key(func_version: str, key: str) -> str:
+    """Return 32 characters that stand for a version of f and an x."""
+    text = json.dumps([func_version, key])
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def score_key_of(trial: Trial, func_version: str | None) -> str | None:
+    """Return under what the verdict of f is found again; None when nobody may rely on it."""
+    reusable = (Status.COMPLETE, Status.FAILED, Status.INVALID)
+    if func_version is None or trial.x is None or trial.status not in reusable:
+        return None
+    return score_key(func_version, key_of(trial.x))
+
+
+def next_name(name: str, taken: Collection[str]) -> str:
+    """Return the name with the first number that makes it new.
+
+    >>> next_name("amber", ["amber", "amber-2"])
+    'amber-3'
+    """
+    return next(new for number in itertools.count(2) if (new := f"{name}-{number}") not in taken)
 
 
 def storable(text: str) -> str:
@@ -103,8 +150,34 @@ def storable(text: str) -> str:
 # Rows to records.
 
 
-def to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
-    """Read a plan; `known` holds the finished trials by number."""
+@contextmanager
+def undamaged(what: str) -> Iterator[None]:
+    """Raise StoreError when a row does not hold what was written into it."""
+    try:
+        yield
+    except (ValueError, KeyError, TypeError, zlib.error) as error:
+        raise StoreError(f"{what} is damaged in the store ({error!r}): restore the store from a copy") from error
+
+
+def to_info(row: Any) -> RunInfo:
+    """Read a run with its number of trials and its best score."""
+    with undamaged(f"the run {row.name!r}"):
+        settings = json.loads(row.settings)
+    return RunInfo(row.name, row.created_at, row.stop_reason, row.trials, row.best, settings, to_origin(row))
+
+
+def to_origin(row: Any) -> Origin | None:
+    """Read where a run comes from; None when it is no fork."""
+    return None if row.fork_of is None else Origin(row.fork_of, row.fork_at)
+
+
+def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
+    """Read a trial that was not finished; `known` holds the finished ones by number."""
+    with undamaged(f"trial {row.number}"):
+        return Pending(row.number, _to_plan(row.plan, known), _to_proposal(row))
+
+
+def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
     plan = json.loads(text)
     return Plan(
         parent=None if plan["parent"] is None else known[plan["parent"]],
@@ -115,39 +188,44 @@ def to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
     )
 
 
-def to_proposal(row: Any) -> Proposal | None:
+def _to_proposal(row: Any) -> Proposal | None:
     """Read the proposal of a trial that was not scored; None when it was not even proposed."""
     return None if row.x is None else Proposal(json.loads(row.x), row.source, Usage(**json.loads(row.usage)))
 
 
 def to_trial(row: Any) -> Trial:
     """Read a finished trial."""
-    return Trial(
-        number=row.number,
-        x=None if row.x is None else json.loads(row.x),
-        status=Status(row.status),
-        source=row.source,
-        score=row.score,
-        feedback=row.feedback,
-        parent=row.parent,
-        metrics=json.loads(row.metrics),
-        instances=json.loads(row.instances),
-        output=row.output,
-        seconds=row.seconds,
-        usage=Usage(**json.loads(row.usage)),
-    )
+    with undamaged(f"trial {row.number}"):
+        return Trial(
+            number=row.number,
+            x=None if row.x is None else json.loads(row.x),
+            status=Status(row.status),
+            source=row.source,
+            score=row.score,
+            feedback=row.feedback,
+            parent=row.parent,
+            metrics=json.loads(row.metrics),
+            instances=json.loads(row.instances),
+            output=row.output,
+            seconds=row.seconds,
+            usage=Usage(**json.loads(row.usage)),
+            seed=row.seed,
+        )
 
 
 def to_call(row: Any) -> Call:
     """Read a model call."""
-    reply = json.loads(row.reply) if row.reply else None
-    return Call(
-        key=row.id,
-        trial=row.trial,
-        index=row.call_index,
-        model=row.model,
-        messages=json.loads(zlib.decompress(row.messages)),
-        reply=Reply(**{**reply, "usage": Usage(**reply["usage"])}) if reply else None,
-        error=row.error or "",
-        sent_at=row.sent_at,
-    )
+    with undamaged(f"call {row.id} of trial {row.trial}"):
+        reply = None if row.reply is None else json.loads(row.reply)
+        usage = Usage() if reply is None else Usage(**reply["usage"])
+        return Call(
+            key=row.id,
+            trial=row.trial,
+            index=row.call_index,
+            model=row.model,
+            messages=json.loads(zlib.decompress(row.messages)),
+            reply=None if reply is None else Reply(**{**reply, "usage": usage}),
+            error=row.error or "",
+            sent_at=row.sent_at,
+            cost_usd=usage.cost_usd if row.cost_usd is None else row.cost_usd,  # format 1 had it in the reply only
+        )

@@ -1,0 +1,163 @@
+"""One run in a store: every step of a trial is one commit."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from ..errors import StoreError
+from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
+from . import _rows as rows
+from ._rows import Call, Pending
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from . import Store
+    from ._hold import Hold
+
+
+class Run:
+    """One run in a store; `Store.create_run` and `Store.hold` return it for writing, `Store.run` for reading."""
+
+    def __init__(self, store: Store, row: Any, hold: Hold | None = None) -> None:
+        """Take the row of the table of runs, and the right to write."""
+        self.store = store
+        self.name: str = row.name
+        with rows.undamaged(f"the run {self.name!r}"):
+            self.settings: Mapping[str, Any] = json.loads(row.settings)
+        self.func_version: str | None = row.func_version  # of f, as the user names it; trials finished now have it
+        self.origin = rows.to_origin(row)  # of a fork
+        self._key: int = row.id
+        self._hold = hold
+
+    def close(self) -> None:
+        """Let others write this run; reading goes on."""
+        if self._hold is not None:
+            self._hold.close()
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        if self._hold is None or not self._hold.held:
+            raise StoreError(
+                f"the run {self.name!r} is open for reading only here: open it with Store.hold, and write before close"
+            )
+        with self.store.begin(write=True) as connection:
+            yield connection
+
+    # Writing.
+
+    def plan(self, number: int, plan: Plan) -> None:
+        """Write that trial `number` is begun, and what it builds on."""
+        values = {
+            "run_id": self._key,
+            "number": number,
+            "status": Status.PENDING.value,
+            "parent": plan.parent.number if plan.parent else None,
+            "plan": rows.from_plan(plan),
+            "created_at": time.time(),
+        }
+        with self._write() as connection:
+            connection.execute(self.store.tables.trial.insert().values(values))
+
+    def sent(self, trial: int, index: int, model: str, messages: Sequence[Message]) -> int:
+        """Write a model call that is about to be sent; return its key."""
+        values = {
+            "run_id": self._key,
+            "trial": trial,
+            "call_index": index,
+            "model": model,
+            "messages": rows.from_messages(messages),
+            "sent_at": time.time(),
+        }
+        with self._write() as connection:
+            return _only(connection.execute(self.store.tables.call.insert().values(values)).inserted_primary_key)
+
+    def received(self, call: int, reply: Reply) -> None:
+        """Write the reply of a call, before anybody reads it."""
+        self._end_call(call, reply=json.dumps(asdict(reply)), cost_usd=reply.usage.cost_usd)
+
+    def call_failed(self, call: int, error: str) -> None:
+        """Write that a call ended without a reply."""
+        self._end_call(call, error=rows.storable(error))
+
+    def _end_call(self, call: int, **values: str | float | None) -> None:
+        table = self.store.tables.call
+        with self._write() as connection:
+            connection.execute(table.update().where(table.c.id == call).values(**values, received_at=time.time()))
+
+    def propose(self, number: int, proposal: Proposal) -> None:
+        """Write the x of a trial, not yet scored."""
+        self._update(number, **rows.from_proposal(proposal))
+
+    def finish(self, trial: Trial, order: int) -> None:
+        """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it.
+
+        Raises UsageError when the trial's seed does not fit into 63 bits.
+        """
+        key = rows.score_key_of(trial, self.func_version)
+        self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=time.time())
+
+    def _update(self, number: int, **values: Any) -> None:
+        table = self.store.tables.trial
+        statement = table.update().where(table.c.run_id == self._key, table.c.number == number).values(**values)
+        with self._write() as connection:
+            connection.execute(statement)
+
+    def end(self, stop_reason: str | None) -> None:
+        """Write why the run ended; None says that it goes on."""
+        table = self.store.tables.run
+        with self._write() as connection:
+            connection.execute(table.update().where(table.c.id == self._key).values(stop_reason=stop_reason))
+
+    # Reading.
+
+    def trials(self) -> list[Trial]:
+        """Return the finished trials in the order in which they were finished."""
+        return [rows.to_trial(row) for row in self._rows(finished=True)]
+
+    def pending(self) -> list[Pending]:
+        """Return the trials that were begun and not finished, by number."""
+        begun = self._rows(finished=False)
+        known = {trial.number: trial for trial in self.trials()} if begun else {}
+        return [rows.to_pending(row, known) for row in begun]
+
+    def _rows(self, *, finished: bool) -> Sequence[Any]:
+        table = self.store.tables.trial
+        ended = table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
+        query = table.select().where(table.c.run_id == self._key, ended).order_by(table.c.finished, table.c.number)
+        with self.store.begin() as connection:
+            return connection.execute(query).all()
+
+    def calls(self, trial: int | None = None) -> list[Call]:
+        """Return the model calls of one trial, or of the whole run, in the order of sending."""
+        table = self.store.tables.call
+        query = table.select().where(table.c.run_id == self._key).order_by(table.c.id)
+        if trial is not None:
+            query = query.where(table.c.trial == trial)
+        with self.store.begin() as connection:
+            return [rows.to_call(row) for row in connection.execute(query)]
+
+    def answered_calls(self) -> int:
+        """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it."""
+        import sqlalchemy as sa
+
+        table = self.store.tables.call
+        query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self._key)
+        with self.store.begin() as connection:
+            return connection.execute(query).scalar_one()
+
+    def inherited(self) -> Usage:
+        """Return what the trials that a fork began with had used in the run that they come from."""
+        first = [trial.usage for trial in self.trials() if self.origin and trial.number <= self.origin.trial]
+        return sum(first, Usage())
+
+
+def _only(key: Sequence[Any] | None) -> int:
+    if not key:
+        raise StoreError("the database did not return the key of a new row: use a database that does")
+    return int(key[0])
