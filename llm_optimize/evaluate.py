@@ -15,7 +15,7 @@ from typing import Any
 from .errors import InvalidScore
 from .records import Limits, Score, Status, X
 from .sandbox import Call, Outcome, OutcomeStatus, Sandbox, open_sandbox
-from .text import clip
+from .text import clip, visible
 
 _MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less
 _MAX_OUTPUT_CHARS = 20_000
@@ -104,7 +104,7 @@ def judge(outcome: Outcome) -> Evaluation:
         return Evaluation(
             Status.COMPLETE,
             score.value,
-            clip(score.feedback, _MAX_FEEDBACK_CHARS),
+            visible(clip(score.feedback, _MAX_FEEDBACK_CHARS)),
             score.metrics,
             score.instances,
             clip(outcome.output, _MAX_OUTPUT_CHARS),
@@ -119,7 +119,7 @@ def _failure(status: Status, feedback: str, outcome: Outcome) -> Evaluation:
     return Evaluation(
         status,
         None,
-        clip(feedback, _MAX_FEEDBACK_CHARS),
+        visible(clip(feedback, _MAX_FEEDBACK_CHARS)),
         output=clip(outcome.output, _MAX_OUTPUT_CHARS),
         seconds=outcome.seconds,
     )

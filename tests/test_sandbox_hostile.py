@@ -14,6 +14,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from candidates import load_and_call
+from hostile_table import DOCS, LEVELS, rows, table_in, word
 from levels import need_namespaces
 from llm_optimize.evaluate import judge
 from llm_optimize.records import Limits, Status
@@ -72,6 +74,15 @@ EXPECTED = {
     "73-multiprocessing-control": {OK},
     "74-compile-bomb": BAD | {MEMORY},
 }
+MAY_DIFFER = {  # from machine to machine
+    "01-fork-bomb": {"stopped: timeout", "stopped: raised"},
+    "05-kill-everything": {"stopped: crashed", "stopped: raised"},
+    "23-memory-bomb": {"stopped: raised", "stopped: memory"},
+    "29-stdout-flood": {"stopped: output", "contained"},
+    "53-inode-fill": {"stopped: raised", "contained"},
+    "69-lock-everything": {"stopped: timeout", "contained"},
+    "74-compile-bomb": {"stopped: raised", "stopped: memory", "stopped: crashed"},
+}
 HONEST = {"71-benign-control": 9.0, "72-numpy-scalar-control": 9.0, "73-multiprocessing-control": 9.0}
 # Where the head of the file does not promise it: one process for f and candidate; UDP, which Landlock lets out.
 NOT_PROMISED = {
@@ -81,13 +92,6 @@ NOT_PROMISED = {
     ("39-forge-result-fds", "namespace"),
     ("55-network-egress", "process"),
 }
-
-
-def load_and_call(order):
-    source, argument = order
-    names = {"__name__": "candidate"}
-    exec(compile(source, "candidate.py", "exec"), names)
-    return names["candidate"](argument)
 
 
 @pytest.fixture(scope="module", params=["process", "namespace"])
@@ -171,6 +175,8 @@ def test_a_hostile_program_comes_to_its_expected_end_and_harms_nobody(sandbox, l
         assert outcome.status in EXPECTED[name], (outcome.message, outcome.output[-500:])
         if outcome.status is OK and isinstance(outcome.value, float) and (name, level) not in NOT_PROMISED:
             assert outcome.value == HONEST.get(name, 0.0) or judge(outcome).status is Status.INVALID
+    in_the_docs = rows(table_in(DOCS.read_text(encoding="utf-8")))[name][LEVELS.index(level)]
+    assert word(outcome, HONEST.get(name)) in {in_the_docs} | MAY_DIFFER.get(name, set())
     assert sandbox.run(Call(["def candidate(x): return x", 3.0], 8.0)).value == 3.0
     assert survivors() == []
     assert came() == (["udp"] if (name, level) == ("55-network-egress", "process") else [])

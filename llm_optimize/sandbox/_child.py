@@ -10,6 +10,7 @@ import os
 import random
 import sys
 import tempfile
+import time
 import traceback
 import types
 from collections.abc import Callable
@@ -26,10 +27,19 @@ _NO_MEMORY = join({"memory": True, "message": "MemoryError", "traceback": "Memor
 _OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
-def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes, limits: Limits, arrays: bool) -> NoReturn:
+def call(
+    func: Callable[[Any], Any],
+    x: Any,
+    result_fd: int,
+    nonce: bytes,
+    limits: Limits,
+    arrays: bool,
+    linger_secs: float = 0.0,
+) -> NoReturn:
     """Call f, write the answer, and end this process at once, whatever threads and exit hooks there are.
 
-    Of an answer that is longer than the limit for sure, only that is written: its JSON might take all the memory.
+    Of an answer that is longer than the limit for sure, only that is written: its JSON might take all the memory. A
+    process that lingers after its answer is killed with its children: one that has ended cannot be asked for them.
     """
     try:
         try:
@@ -43,6 +53,7 @@ def call(func: Callable[[Any], Any], x: Any, result_fd: int, nonce: bytes, limit
             write_endless(result_fd)
         else:
             write_answer(result_fd, nonce, answer)
+        time.sleep(linger_secs)
     finally:
         os._exit(0)
 

@@ -40,6 +40,7 @@ _ROOT = str(Path(__file__).resolve().parents[2])
 _CANNOT_LOAD = 71  # exit code
 _CHUNK_BYTES = 1 << 16
 _POLL_SECS = 0.02
+_LINGER_SECS = 60.0  # at most, for the one who kills it
 
 
 class PortableSandbox:
@@ -142,19 +143,21 @@ class _Worker:
         """Return what becomes of the call that was sent."""
         with open(self._folder / "answer", "xb+") as file:  # now: later a candidate may put a pipe in its place
             (self._folder / "go").touch()
-            seconds, verdict = self._wait(call.timeout_secs, closed)
             answer = Answer(self._nonce, self._limits, call.arrays)
-            answer.feed(file.read(self._limits.result_mb * 2**20 + NONCE_BYTES + 8))
+            seconds, verdict = self._wait(call.timeout_secs, closed, lambda: _arrived(file, answer))
+            _arrived(file, answer)
         ended = crashed(self._process.wait(), cpu_limit(self._limits, call.timeout_secs))
         outcome = verdict or (ended if answer.empty else answer.outcome())
         return replace(outcome, output=self._output.text(), seconds=seconds)
 
-    def _wait(self, timeout_secs: float, closed: threading.Event) -> tuple[float, Outcome | None]:
+    def _wait(
+        self, timeout_secs: float, closed: threading.Event, arrived: Callable[[], bool]
+    ) -> tuple[float, Outcome | None]:
         """Return how long f took, and our own verdict where we made an end."""
         begun, seconds, verdict = math.inf, 0.0, None
         scratch = Scratch(str(self._folder / "scratch"), self._limits.scratch_mb)
         look_at = time.monotonic() + scratch.next_look_secs
-        while self._process.poll() is None and verdict is None:
+        while self._process.poll() is None and verdict is None and not arrived():
             now = time.monotonic()
             if begun == math.inf and (self._folder / "ready").exists():
                 begun = now
@@ -194,6 +197,13 @@ class _Worker:
             with suppress(OSError):
                 self._process.stdin.close()
         remove_scratch(str(self._folder))
+
+
+def _arrived(file: Any, answer: Answer) -> bool:
+    """Read what has come of an answer; return whether it is all there."""
+    while data := file.read(_CHUNK_BYTES):
+        answer.feed(data)
+    return answer.complete
 
 
 def _read_all(stream: Any, output: Output) -> None:
@@ -248,4 +258,4 @@ def main(folder: str) -> None:
     settle(scratch, limits, request["cpu_secs"], request["seed"], None)
     (here / "ready").touch()
     arrays = request["arrays"]
-    call(func, unpack(body, arrays), result, bytes.fromhex(request["nonce"]), limits, arrays)
+    call(func, unpack(body, arrays), result, bytes.fromhex(request["nonce"]), limits, arrays, _LINGER_SECS)

@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox._zygote import main; main()"
 _ROOT = str(Path(__file__).resolve().parents[2])
 REPORT_SECS = 2.5  # for a keeper to kill all and say so; then it is replaced
+_LOAD_SECS = 300.0  # for the imports of f
 _HELLO_SECS = 10.0  # for a keeper and a child to be forked, on a busy machine
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
@@ -103,10 +104,15 @@ class Zygote:
             "threads": threads_as_here(),
             "scratch": self._scratch,
         }
+        self._control.settimeout(_LOAD_SECS)
         try:
             send_frame(self._control, json.dumps(settings).encode())
             send_frame(self._control, payload)
             answer = json.loads(receive_frame(self._control)[0])
+        except TimeoutError as error:
+            raise FunctionUnusable(
+                f"f was not loaded within {_LOAD_SECS:.0f} s in a fresh process: what does its module do on import?"
+            ) from error
         except (EOFError, OSError) as error:
             raise SandboxUnavailable(
                 f"the warm process of the sandbox ended while it loaded f (exit code {self._process.wait(5)}): "

@@ -9,6 +9,7 @@ from collections import deque
 from typing import Any
 
 from ..records import Limits
+from ..text import visible
 from ._data import unpack
 from ._outcome import Outcome, OutcomeStatus
 
@@ -106,7 +107,7 @@ class Answer:
     def _read(self, answer: dict[str, Any]) -> Outcome:
         if "value" in answer:
             return Outcome(OutcomeStatus.OK, value=answer["value"])
-        message, lines = str(answer["message"]), str(answer["traceback"])
+        message, lines = visible(str(answer["message"])), visible(str(answer["traceback"]))
         if answer["memory"]:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
@@ -138,8 +139,8 @@ class Output:
             self._tail_bytes -= len(self._tail.popleft())
 
     def text(self) -> str:
-        """Return the head and the tail, and how much between them is left out."""
+        """Return the head and the tail, and how much between them is left out; control characters do nothing in it."""
         tail = b"".join(self._tail)[-_KEPT_OUTPUT_BYTES:]
         left_out = self.total - len(self._head) - len(tail)
         note = f"\n[... {left_out} bytes ...]\n" if left_out else ""
-        return self._head.decode("utf-8", "replace") + note + tail.decode("utf-8", "replace")
+        return visible(self._head.decode("utf-8", "replace") + note + tail.decode("utf-8", "replace"))

@@ -1,4 +1,4 @@
-"""For tests, ours and yours: a model whose replies are known."""
+"""A model whose replies are known."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from .errors import ScriptExhausted
-from .records import Message, Reply, Usage
+from ..errors import ScriptExhausted
+from ..records import Message, Reply, Usage
 
 Answer: TypeAlias = "str | Reply | BaseException | Callable[[Sequence[Message]], str]"
 _CHARS_PER_TOKEN = 4
