@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import pickle
 import threading
 import time
 
@@ -142,26 +143,27 @@ def test_the_bandit_finds_the_model_that_gains_most():
 
 def test_the_bandit_counts_dollars_where_prices_are_known_and_calls_where_one_is_not(server):
     server.replies("hi", for_ever=True)
-    gains = {"dear": 1.0, "cheap": 0.8}
 
-    def share_of_cheap(price):
+    def share_of_cheap(price, gain):
+        gains = {"dear": 1.0, "cheap": gain}
         dear = make(server, "dear", price=Price(10.0, 10.0))
         ensemble = Ensemble([dear, make(server, "cheap", price=price)], choose="bandit")
         return play(ensemble, gains, 60).count("cheap") / 60
 
-    assert share_of_cheap(Price(1.0, 1.0)) > 0.7
-    assert share_of_cheap(None) < 0.55
-    assert share_of_cheap(Price(0.0, 0.0)) < 0.55  # what is free has no gain per dollar
+    assert share_of_cheap(Price(1.0, 1.0), 0.8) > 0.7
+    assert share_of_cheap(None, 0.8) < 0.5 < share_of_cheap(None, 1.3)
+    free = Price(0.0, 0.0)  # has no gain per dollar
+    assert share_of_cheap(free, 0.8) < 0.5 < share_of_cheap(free, 1.3)
 
 
 def test_the_index_is_that_of_the_formula():
-    # r_a = 1, r_b = 1/2, n_a = 8; n_b = 4: 1 + sqrt(2 ln 12 / 8) = 1.79 > 0.5 + sqrt(2 ln 12 / 4) = 1.61
-    # and with n_b = 2: 1 + sqrt(2 ln 10 / 8) = 1.76 < 0.5 + sqrt(2 ln 10 / 2) = 2.02
-    for plays_of_b, chosen in [(4, "a"), (2, "b")]:
+    # r_a = 1, r_b = 1/2, n_a = 12; n_b = 5: 1 + sqrt(2 ln 17 / 12) = 1.69 > 0.5 + sqrt(2 ln 17 / 5) = 1.56
+    # and with n_b = 3: 1 + sqrt(2 ln 15 / 12) = 1.67 < 0.5 + sqrt(2 ln 15 / 3) = 1.84
+    for plays_of_b, chosen in [(5, "a"), (3, "b")]:
         ensemble = Ensemble([endless("a"), endless("b")], choose="bandit")
         ensemble.tell(Trial(0, "x", Status.COMPLETE, "x0", 0.0))
         numbers = itertools.count(1)
-        for name, plays in [("a", 8), ("b", plays_of_b)]:
+        for name, plays in [("a", 12), ("b", plays_of_b)]:
             for _ in range(plays):
                 ensemble.tell(trial_of(next(numbers), name, {"a": 2.0, "b": 1.0}))
         assert answer(ensemble).model == chosen
@@ -246,6 +248,14 @@ def test_after_a_rest_one_call_goes_ahead_and_the_others_wait_for_it(server):
     assert 0.4 < times[11] - times[10] < 1.0  # the answer of the one, and not the end of another rest
 
 
+def test_a_rest_does_not_travel_to_another_process(server):
+    server.replies(error(429, "slow", Retry_After="100"), for_ever=True)
+    model = make(server, deadline_secs=5)
+    together(model, 1)
+    assert model.rest_secs() > 90
+    assert pickle.loads(pickle.dumps(model)).rest_secs() == 0
+
+
 def test_failures_that_were_under_way_do_not_lengthen_the_rest(server):
     server.answer = lambda request, meeting=Meeting(40): Raw(500, error(500, "oops").body, hold=meeting)
     model = make(server, max_attempts=1)
@@ -313,6 +323,13 @@ def test_requests_that_may_be_billed_are_counted_across_models(server, other):
     ensemble = Ensemble([(make(server, "a"), 1e9), (make(other, "b"), 1.0)])
     reply = answer(ensemble)
     assert (reply.model, reply.usage.calls, reply.usage.uncertain_calls) == ("b", 1, 1)
+
+
+def test_calls_that_stand_in_line_keep_a_pause_that_is_asked_for_meanwhile(server):
+    server.replies(error(429, "slow", Retry_After="1"), "hi", for_ever=True)
+    assert [reply.text for reply in together(make(server, max_concurrency=1), 3)] == ["hi"] * 3
+    refused, *others = (request["at"] for request in server.requests)
+    assert min(others) - refused > 0.9
 
 
 # How many at a time.

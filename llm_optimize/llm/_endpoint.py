@@ -137,7 +137,7 @@ class Endpoint:
             await here.client.close()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_here"}
+        return {name: value for name, value in self.__dict__.items() if name not in ("_here", "_health")}
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state, _here=WeakKeyDictionary())
+        self.__dict__.update(state, _here=WeakKeyDictionary(), _health=Health())  # clocks differ between machines
