@@ -5,7 +5,6 @@ import contextlib
 import json
 import logging
 import re
-import socket
 import threading
 import time
 from dataclasses import dataclass, field
@@ -15,7 +14,7 @@ from random import Random
 
 import pytest
 
-from llm_optimize.errors import ContextTooLong, ModelRefused, ModelUnavailable, UsageError
+from llm_optimize.errors import ContextTooLong, ModelRefused, ModelUnavailable
 from llm_optimize.llm import Chat
 from llm_optimize.records import Reply
 from server import KEY, Raw, completion, error
@@ -65,6 +64,7 @@ ROWS = [
     Row("402, no money", [error(402, "Insufficient Balance"), "hi"], 1, ModelRefused, "no money left"),
     Row("500 twice", [error(500, "oops"), error(500, "oops"), "hi"], 3, "hi"),
     Row("503, a page for ever", [Raw(503, HTML)], 5, ModelUnavailable, "503: busy, come back"),
+    Row("500, then a reset", [error(500, "oops"), Raw(reset_after=0), "hi"], 3, "hi", uncertain=1),
     Row("409", [error(409, "conflict"), "hi"], 2, "hi"),
     Row("408", [error(408, "late"), "hi"], 2, "hi"),
     Row(
@@ -136,35 +136,6 @@ def test_each_fault_has_its_outcome(server, row):
     assert all("stream" not in request for request in server.requests)
 
 
-@pytest.fixture
-def unused_port():
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
-
-
-@pytest.mark.parametrize(
-    ("reply", "words"),
-    [
-        (error(401, "bad key"), "look at OPENAI_API_KEY"),
-        (error(403, "no"), "choose another model"),
-        (error(404, "no such model"), "look at model and OPENAI_BASE_URL"),
-        (NO_MONEY, "look at the plan and billing"),
-        (Raw(body=HTML), "should the base URL end in /v1"),
-    ],
-)
-def test_what_must_be_changed_is_said_within_five_seconds(server, reply, words):
-    server.replies(reply, for_ever=True)
-    with pytest.raises(ModelRefused, match=words), within(5):
-        answer(Chat("m", base_url=server.url, api_key=KEY))
-
-
-def test_an_address_where_nobody_is_is_named_within_five_seconds(unused_port):
-    for host in (f"127.0.0.1:{unused_port}", "no-such-host.invalid"):
-        with pytest.raises(ModelRefused, match=f"no connection to http://{host}/v1.*is the address right"), within(5):
-            answer(Chat("m", base_url=f"http://{host}/v1", api_key=KEY))
-
-
 @contextlib.contextmanager
 def within(secs):
     begun = time.monotonic()
@@ -172,30 +143,6 @@ def within(secs):
         yield
     finally:
         assert time.monotonic() - begun < secs
-
-
-def test_an_endpoint_that_goes_after_it_has_answered_may_come_back(server):
-    server.replies("hi")
-    model = make(server)
-    assert answer(model).text == "hi"
-    server.stop()
-    with pytest.raises(ModelUnavailable, match="in 5 attempts: no connection"):
-        answer(model)
-
-
-@pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://x/v1", "http://", "http://[bad", "http://x:port/v1"])
-def test_an_address_that_is_none_is_refused_at_once(url):
-    with pytest.raises(UsageError, match="write it whole"):
-        Chat("m", base_url=url)
-
-
-def test_a_key_with_a_line_end_is_taken_and_one_that_no_header_carries_is_not(server):
-    server.replies("hi")
-    assert answer(make(server, api_key=KEY + "\n")).text == "hi"
-    assert server.requests[0]["headers"]["authorization"] == f"Bearer {KEY}"
-    with pytest.raises(UsageError, match="copy it again") as caught:
-        Chat("m", api_key="sk-töst")
-    assert "töst" not in str(caught.value)
 
 
 def test_a_pause_that_the_endpoint_asks_for_is_kept_by_all_calls(server):
