@@ -10,7 +10,9 @@ LlmOptimizeError
 ├── ModelError (RuntimeError)        a chat model did not answer
 │   ├── MissingKey                   no API key was given
 │   ├── ModelUnavailable             it failed for good after the allowed attempts, or its deadline passed
-│   ├── ModelRefused                 the endpoint said no for good (400, 401, 403, 404, exhausted quota)
+│   │   └── EndpointRests            it is left alone for a while after many failures
+│   ├── ModelRefused                 something must be changed (400, 401, 403, 404, quota, a wrong address)
+│   │   └── ContextTooLong           the prompt does not fit: make it smaller and ask again
 │   └── ScriptExhausted              a scripted model ran out of replies
 ├── StoreError (RuntimeError)        runs cannot be written or read
 │   ├── NotAStore                    the file or URL is no database of ours
@@ -69,6 +71,11 @@ class EditFailed(LlmOptimizeError, ValueError):
 class ModelError(LlmOptimizeError, RuntimeError):
     """A chat model did not answer."""
 
+    def __init__(self, said: str = "", *, uncertain_calls: int = 0) -> None:
+        """Take the message, and how many requests brought no answer but may be billed all the same."""
+        self.uncertain_calls = uncertain_calls
+        super().__init__(said)
+
 
 class MissingKey(ModelError):
     """No API key was given."""
@@ -78,8 +85,22 @@ class ModelUnavailable(ModelError):
     """The model failed after all allowed attempts, or its total deadline passed."""
 
 
+class EndpointRests(ModelUnavailable):
+    """The endpoint failed many times in a row, or asked for a pause: it is left alone for a while."""
+
+
 class ModelRefused(ModelError):
-    """The endpoint said no, and asking again would not help."""
+    """The endpoint said no, and asking the same again would not help."""
+
+
+class ContextTooLong(ModelRefused):
+    """The messages are longer than the model reads: make them smaller and ask again."""
+
+    def __init__(self, said: str, *, limit_tokens: int | None = None, prompt_tokens: int | None = None) -> None:
+        """Take the message, how many tokens the model reads, and how many there were; None where it is unknown."""
+        self.limit_tokens = limit_tokens
+        self.prompt_tokens = prompt_tokens
+        super().__init__(said)
 
 
 class ScriptExhausted(ModelError):

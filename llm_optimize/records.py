@@ -62,6 +62,8 @@ class Usage:
     cached_tokens: int = 0  # part of prompt_tokens
     reasoning_tokens: int = 0  # part of completion_tokens
     cost_usd: float | None = None
+    estimated: bool = False  # tokens of a reply whose endpoint reported none were guessed from its length
+    uncertain_calls: int = 0  # further requests that brought no whole answer and may be billed all the same
 
     @property
     def tokens(self) -> int:
@@ -76,6 +78,8 @@ class Usage:
             self.cached_tokens + other.cached_tokens,
             self.reasoning_tokens + other.reasoning_tokens,
             _sum_costs(self, other),
+            self.estimated or other.estimated,
+            self.uncertain_calls + other.uncertain_calls,
         )
 
 
@@ -95,6 +99,7 @@ class Reply:
     seconds: float = 0.0  # wall clock, all attempts
     reasoning: str = ""  # thinking that the endpoint returned apart from the answer
     finish_reason: str = "stop"
+    incomplete: str = ""  # why the answer is no whole one, as a sentence; empty when it is whole
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,10 @@
 
 import json
 import socket
+import struct
+import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,13 +14,17 @@ KEY = "sk-test-key"
 
 @dataclass
 class Raw:
-    """An answer byte by byte: status, headers, body; `drip_secs` between its bytes, `drop` the connection after it."""
+    """An answer byte by byte: status, headers, body; `drip_secs` between its bytes, `drop` the connection after it.
+
+    `reset_after` bytes of the body the connection is reset; 0 resets it before anything is said.
+    """
 
     status: int = 200
     body: bytes | str | dict = b""
     headers: dict = field(default_factory=dict)
     drip_secs: float = 0.0
     drop: bool = False
+    reset_after: int | None = None
     hold: threading.Event | None = None  # answer only when it is set
 
 
@@ -46,6 +53,16 @@ def error(status, message, code=None, **headers):
     return Raw(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
 
 
+class Listener(ThreadingHTTPServer):
+    """Takes many connections at once, and says nothing of clients that have gone."""
+
+    request_queue_size = 512
+
+    def handle_error(self, request, client_address):
+        if not isinstance(sys.exception(), OSError):
+            super().handle_error(request, client_address)
+
+
 class Server:
     """Answers with the given replies in turn, the last one for ever where `for_ever` is set."""
 
@@ -71,20 +88,21 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its head
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = json.loads(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 with outer._lock:
-                    outer.requests.append({"path": self.path, "headers": headers, **request})
+                    outer.requests.append({"path": self.path, "headers": headers, "at": time.monotonic(), **request})
                     reply = outer.answer(request)
                 outer._send(self, reply)
 
             def log_message(self, *_):
                 """Say nothing."""
 
-        self._httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._httpd = Listener(("127.0.0.1", 0), Handler)
         self._httpd.daemon_threads = True
         self._thread = threading.Thread(target=self._httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
         self._thread.start()
@@ -103,11 +121,18 @@ class Server:
         body = json.dumps(raw.body) if isinstance(raw.body, dict) else raw.body
         data = body.encode() if isinstance(body, str) else body
         try:
-            handler.send_response(raw.status)
-            headers = {"Content-Type": "application/json", "Content-Length": str(len(data) + raw.drop), **raw.headers}
+            if raw.reset_after == 0:
+                return reset(handler)
+            handler.send_response_only(raw.status)
+            size = str(len(data) + raw.drop)
+            own = {"Date": handler.date_time_string(), "Content-Type": "application/json", "Content-Length": size}
+            headers = {**own, **raw.headers}
             for name, value in headers.items():
                 handler.send_header(name.replace("_", "-"), value)
             handler.end_headers()
+            if raw.reset_after:
+                handler.wfile.write(data[: raw.reset_after])
+                return reset(handler)
             for start in range(0, len(data), 1 if raw.drip_secs else len(data)):
                 handler.wfile.write(data[start : start + (1 if raw.drip_secs else len(data))])
                 handler.wfile.flush()
@@ -118,3 +143,12 @@ class Server:
                 handler.close_connection = True
         except OSError:
             handler.close_connection = True  # the client has gone: that is what some tests are about
+        return None
+
+
+def reset(handler):
+    """Break the connection off, as a machine does that goes down."""
+    handler.wfile.flush()
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+    handler.close_connection = True

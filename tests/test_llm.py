@@ -13,7 +13,6 @@ import pytest
 from llm_optimize import llm
 from llm_optimize.errors import MissingKey, ModelRefused, ModelUnavailable, UnknownName, UsageError
 from llm_optimize.llm import Chat, Command, Ensemble, as_model, get_default_llm
-from llm_optimize.testing import ScriptedChat
 from server import KEY, Raw, completion, error
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -66,7 +65,7 @@ def test_cached_and_reasoning_tokens_are_counted(ask):
 
 def test_missing_usage_is_estimated(ask):
     usage = ask(completion("x" * 40, usage=False)).usage
-    assert (usage.prompt_tokens, usage.completion_tokens) == (1, 10)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (1, 10, True)
 
 
 @pytest.mark.parametrize(
@@ -84,18 +83,6 @@ def test_thinking_is_kept_apart(ask, body, text, reasoning):
 
 
 @pytest.mark.parametrize(
-    ("body", "reason"),
-    [
-        (completion("cut of", finish_reason="length"), "length"),
-        (completion("", finish_reason="content_filter"), "content_filter"),
-        (completion(None, refusal="I will not"), "refusal"),
-    ],
-)
-def test_an_answer_that_is_not_whole_says_so(ask, body, reason):
-    assert ask(body).finish_reason == reason
-
-
-@pytest.mark.parametrize(
     "fault",
     [
         error(429, "slow down"),
@@ -108,11 +95,11 @@ def test_an_answer_that_is_not_whole_says_so(ask, body, reason):
         Raw(200, "{not json"),
         Raw(200, b'{"choices": "\xff\xfe"}'),
         Raw(200, "<html>please log in</html>"),
-        Raw(200, {"choices": []}),
+        Raw(200, {"choices": None}),
+        Raw(200, {"choices": [{"finish_reason": "error", "message": {"content": "half"}}]}),
         Raw(200, "[]"),
         Raw(200, {"error": {"message": "overloaded", "code": 503}}),
-        completion(""),
-        completion(None),
+        Raw(200, {"choices": [{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}]}),
         Raw(200, b'{"choices"', drop=True),
     ],
 )
@@ -145,29 +132,13 @@ def test_a_final_no_is_one_request_and_one_sentence(ask, server, fault, words):
     [
         (error(500, "oops"), 3, "in 3 attempts: .*500: oops"),
         (error(429, "slow down"), 3, "429"),
-        (Raw(200, "<html>log in</html>"), 2, "should the base URL end in /v1"),
-        (Raw(200, "{"), 2, "no JSON"),
-        (completion(""), 3, "empty"),
+        (Raw(200, "{"), 3, "no JSON"),
     ],
 )
 def test_a_lasting_fault_ends_after_a_bounded_number_of_attempts(ask, server, fault, requests, words):
     with pytest.raises(ModelUnavailable, match=words):
         ask(fault, for_ever=True, max_attempts=3)
     assert len(server.requests) == requests
-
-
-def test_a_server_that_is_not_there_is_named(unused_port):
-    with pytest.raises(ModelUnavailable, match=f"no connection to http://127.0.0.1:{unused_port}/v1"):
-        answer(Chat("m", base_url=f"http://127.0.0.1:{unused_port}/v1", max_attempts=2, max_wait_secs=0.02))
-
-
-@pytest.fixture
-def unused_port():
-    import socket
-
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return sock.getsockname()[1]
 
 
 def test_one_deadline_holds_for_a_server_that_drips(ask):
@@ -179,8 +150,8 @@ def test_one_deadline_holds_for_a_server_that_drips(ask):
 
 def test_one_deadline_holds_over_all_attempts(ask, server):
     begun = time.monotonic()
-    with pytest.raises(ModelUnavailable, match="did not answer within 0"):
-        ask(error(503, "busy"), for_ever=True, deadline_secs=0.7, max_attempts=10_000, max_wait_secs=0.1)
+    with pytest.raises(ModelUnavailable, match="did not answer within 2 s"):
+        ask(error(503, "busy"), for_ever=True, deadline_secs=2.0, max_attempts=10_000, max_wait_secs=0.1)
     assert time.monotonic() - begun < 5
     assert len(server.requests) > 2
 
@@ -310,14 +281,3 @@ def test_a_program_that_hangs_is_killed_at_its_deadline():
     with pytest.raises(ModelUnavailable, match="did not answer"):
         answer(Command([sys.executable, "-c", "import time; time.sleep(60)"], deadline_secs=0.5))
     assert time.monotonic() - begun < 10
-
-
-def test_an_ensemble_goes_by_weight_and_repeats_by_seed():
-    def names(seed):
-        ensemble = Ensemble(
-            [(ScriptedChat(*["a"] * 99, name="a"), 3.0), (ScriptedChat(*["b"] * 99, name="b"), 1)], seed=seed
-        )
-        return [answer(ensemble).model for _ in range(80)]
-
-    assert names(1) == names(1) != names(2)
-    assert 45 <= names(1).count("a") <= 75

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from ._chat import Chat, LLMModel, default_llm_options, get_default_llm
-from ._others import Command, Ensemble, Function, Model, as_model
+from ._ensemble import Ensemble, Priced, as_model, expected_cost, price_of
+from ._others import Command, Function, Model
+from ._price import Price
 
 __all__ = [
     "Chat",
@@ -12,7 +14,11 @@ __all__ = [
     "Function",
     "LLMModel",
     "Model",
+    "Price",
+    "Priced",
     "as_model",
     "default_llm_options",
+    "expected_cost",
     "get_default_llm",
+    "price_of",
 ]

@@ -8,22 +8,22 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any
 from urllib.parse import urlsplit
-from weakref import WeakKeyDictionary
 
-from ..errors import MissingKey, ModelUnavailable, UnknownName, UsageError
-from ..records import Message, Reply
-from ._attempt import Again, Unsupported, attempt
-
-if TYPE_CHECKING:
-    import openai
-    import tenacity
+from ..errors import EndpointRests, LlmOptimizeError, MissingKey, ModelRefused, UnknownName, UsageError
+from ..records import Message, Reply, Usage
+from ._attempt import attempt
+from ._call import Call
+from ._endpoint import Endpoint
+from ._faults import Again, Unsupported
+from ._price import Price, listed_price
 
 _log = logging.getLogger(__name__)
 _BUILT_IN_MODEL = "gpt-5-mini"
-_NO_KEY = "no-key"  # sent to servers of one's own, which ask for none
-_FIRST_WAIT_SECS = 0.5
+_MAX_CONCURRENCY = 1000  # connections that the SDK's client opens at the most
+_SILENCE = 0.5  # the part of the deadline that one attempt may be silent: so that there is time for another
 
 default_llm_options: dict[str, Any] = {"model_name": _BUILT_IN_MODEL}
 """What a model is made of when none is given; `.update(model_name="...")` changes it, as in 2023."""
@@ -38,12 +38,15 @@ class Chat:
         api_key: None takes OPENAI_API_KEY; a server on this machine needs none.
         temperature, max_tokens, reasoning_effort: sent along when given; an endpoint that refuses one is asked
             without it from then on.
-        deadline_secs: for one call, over all its attempts, waits and the reading of a slow answer.
+        deadline_secs: for one call, over all its attempts, waits and the reading of a slow answer. An attempt that
+            is silent for half of it is given up, and sent once more.
         max_attempts: how often one call is sent at the most.
         max_wait_secs: the longest wait between two attempts that the endpoint did not ask for.
+        max_concurrency: how many requests the endpoint has at a time, at the most; 1 to 1000.
+        price: of its tokens; None takes the list price where the `prices` extra knows one.
 
     Raises:
-        UsageError: a number is out of its range.
+        UsageError: a number is out of its range, or the address or the key can be none.
     """
 
     def __init__(
@@ -55,132 +58,169 @@ class Chat:
         deadline_secs: float = 300.0,
         max_attempts: int = 5,
         max_wait_secs: float = 30.0,
+        max_concurrency: int = 256,
+        price: Price | None = None,
         **options: Any,
     ) -> None:
         if not deadline_secs > 0 or max_attempts < 1:
             raise UsageError(f"deadline_secs is {deadline_secs} and max_attempts {max_attempts}: both must be above 0")
+        if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
+            raise UsageError(f"max_concurrency is {max_concurrency}: give 1 to {_MAX_CONCURRENCY}")
         for word in options:
             if word not in _OPTIONS:
                 raise UnknownName("option of a chat model", word, _OPTIONS)
         self.name = model_name or _default_name()
-        self.base_url = base_url or os.environ.get("OPENAI_BASE_URL") or None
-        self._api_key = api_key or os.environ.get("OPENAI_API_KEY")
-        self._deadline_secs = deadline_secs
+        self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or None)
+        self.deadline_secs = deadline_secs
         self._max_attempts = max_attempts
         self._max_wait_secs = max_wait_secs
+        self._own_price = price
         self._options = {word: value for word, value in options.items() if value is not None}
-        self._clients: WeakKeyDictionary[asyncio.AbstractEventLoop, openai.AsyncOpenAI] = WeakKeyDictionary()
+        key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
+        self._endpoint = Endpoint(self.base_url, key, max_concurrency)
 
     def check(self) -> None:
         """Raise MissingKey when this endpoint needs a key and none was given."""
-        if not self._api_key and not _on_this_machine(self.base_url):
+        if not self._endpoint.api_key and not _on_this_machine(self.base_url):
             raise MissingKey(
                 f"no key for the model {self.name!r}: export OPENAI_API_KEY=..., pass llm.Chat(api_key=...), "
                 "name a server of your own with OPENAI_BASE_URL, or use model='mutation', which needs no model"
             )
 
-    async def reply(self, messages: Sequence[Message]) -> Reply:
-        """Return the model's answer to these messages.
+    @cached_property
+    def price(self) -> Price | None:
+        """What its tokens cost: the price that was given, else the list price; None when that is unknown."""
+        return self._own_price or listed_price(self.name, self.base_url)
 
-        The answer may be cut off or withheld: look at its `finish_reason`.
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens an answer may have; None when no limit was given."""
+        limit = self._options.get("max_completion_tokens", self._options.get("max_tokens"))
+        return int(limit) if limit is not None else None
+
+    async def reply(self, messages: Sequence[Message]) -> Reply:
+        """Return the model's answer to these messages, and what it used.
+
+        The answer may be cut off, withheld or empty: `Reply.incomplete` says so.
 
         Raises:
             MissingKey: no key was given.
-            ModelRefused: the endpoint said no for good (400, 401, 403, 404, an exhausted quota).
+            ContextTooLong: the messages are longer than the model reads (a ModelRefused).
+            ModelRefused: something must be changed: the endpoint said no for good (400, 401, 403, 404, an exhausted
+                quota), nobody ever answered at its address, or a web page did.
             ModelUnavailable: it did not answer within its attempts or its deadline.
         """
+        return await self.reply_within(self.deadline_secs, messages, patient=True)
+
+    async def reply_within(self, deadline_secs: float, messages: Sequence[Message], *, patient: bool) -> Reply:
+        """Do what `reply` does within another deadline.
+
+        Raises EndpointRests, too, as soon as the endpoint rests and the caller is not patient: others may be awake.
+        """
         self.check()
+        import openai  # noqa: F401, here already, since loading it takes long and is not the endpoint's fault
         import tenacity
 
-        begun = time.monotonic()
+        who = f"the model {self.name!r} at {self._endpoint.name}"
+        call = Call(who, self._endpoint, deadline_secs, self._max_attempts, patient)
         attempts = tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(Again),
-            stop=self._enough,
-            wait=self._wait,
-            before_sleep=self._say,
+            stop=call.enough,
+            wait=lambda state: call.wait(state, self._max_wait_secs),
+            before_sleep=call.say,
             reraise=True,
         )
         try:
-            async with asyncio.timeout(self._deadline_secs):
-                reply: Reply = await attempts(self._attempt, messages)
+            async with asyncio.timeout(deadline_secs):
+                reply: Reply = await attempts(self._attempt, messages, call)
         except TimeoutError:
-            raise ModelUnavailable(
-                f"the model {self.name!r} at {self._endpoint()} did not answer within {self._deadline_secs:g} s: "
-                "raise deadline_secs, or look at the endpoint"
-            ) from None
+            raise call.too_late() from None
+        except (EndpointRests, ModelRefused) as error:
+            error.uncertain_calls = call.uncertain_calls
+            raise
         except Again as last:
-            tries = attempts.statistics.get("attempt_number", 1)
-            raise ModelUnavailable(
-                f"the model {self.name!r} at {self._endpoint()} gave no answer in {tries} attempts: {last}"
-            ) from last
-        return replace(reply, seconds=time.monotonic() - begun)
+            raise call.spent(last) from last
+        return replace(reply, usage=self._counted(reply.usage, call), seconds=call.seconds)
 
-    async def _attempt(self, messages: Sequence[Message]) -> Reply:
-        request = {"model": self.name, "messages": list(messages), **self._options}
-        try:
-            return await attempt(self._client(), request, self._endpoint(), self._deadline_secs)
-        except Unsupported as refused:
-            self._give_up(refused.option)
-            return await self._attempt(messages)
+    def _counted(self, usage: Usage, call: Call) -> Usage:
+        cost = None if self.price is None else self.price.cost(usage)
+        return replace(usage, cost_usd=cost, uncertain_calls=call.uncertain_calls)
+
+    async def _attempt(self, messages: Sequence[Message], call: Call) -> Reply:
+        """Send one request; where the endpoint refuses an option, another without it."""
+        while True:
+            try:
+                return await self._sent(self._request(messages), call)
+            except Unsupported as refused:
+                self._give_up(refused.option)
+
+    async def _sent(self, request: dict[str, Any], call: Call) -> Reply:
+        endpoint, silence_secs = self._endpoint, _SILENCE * self.deadline_secs
+        async with endpoint.turn(call.patient) as client:
+            sent_at = time.monotonic()
+            call.sent()
+            try:
+                reply = await attempt(client, request, endpoint.name, silence_secs, endpoint.heard)
+            except Again as again:
+                call.failed(again)
+                endpoint.failed(sent_at, again.after_secs)
+                raise
+            except LlmOptimizeError:
+                call.answered()
+                endpoint.worked()
+                raise
+            call.answered()
+            endpoint.worked()
+            return reply
+
+    def _request(self, messages: Sequence[Message]) -> dict[str, Any]:
+        sendable = [Message(role=one["role"], content=_sendable(one["content"])) for one in messages]
+        return {"model": self.name, "messages": sendable, **self._options}
 
     def _give_up(self, option: str) -> None:
         """Leave out an option that the endpoint refuses, or call it by its newer name; from now on."""
+        if option not in self._options:
+            return  # another call has found out meanwhile
         value = self._options.pop(option)
         if option == "max_tokens":
             self._options["max_completion_tokens"] = value
         _log.info("the model %s takes no %s: it is asked without", self.name, option)
 
-    def _enough(self, state: tenacity.RetryCallState) -> bool:
-        again = _again(state)
-        return state.attempt_number >= min(self._max_attempts, again.max_attempts) or (
-            again.after_secs is not None and again.after_secs > self._deadline_secs - (state.seconds_since_start or 0.0)
-        )
-
-    def _wait(self, state: tenacity.RetryCallState) -> float:
-        import tenacity
-
-        asked_for = _again(state).after_secs
-        if asked_for is not None:
-            return asked_for
-        return tenacity.wait_random_exponential(multiplier=_FIRST_WAIT_SECS, max=self._max_wait_secs)(state)
-
-    def _say(self, state: tenacity.RetryCallState) -> None:
-        sleep_secs = state.next_action.sleep if state.next_action else 0.0
-        _log.info("the model %s is asked again in %.1f s: %s", self.name, sleep_secs, _again(state))
-
-    def _client(self) -> openai.AsyncOpenAI:
-        """Return the client of the running event loop: connections cannot move from one loop to another."""
-        loop = asyncio.get_running_loop()
-        if loop not in self._clients:
-            import openai
-
-            self._clients[loop] = openai.AsyncOpenAI(
-                api_key=self._api_key or _NO_KEY, base_url=self.base_url, max_retries=0, timeout=self._deadline_secs
-            )
-        return self._clients[loop]
-
-    def _endpoint(self) -> str:
-        return self.base_url or "api.openai.com"
+    def rest_secs(self) -> float:
+        """Return how long its endpoint is left alone, after failures or because it asked for that; 0 when it is not."""
+        return self._endpoint.rest_secs()
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later call opens new ones."""
-        client = self._clients.pop(asyncio.get_running_loop(), None)
-        if client is not None:
-            await client.close()
+        await self._endpoint.aclose()
 
     def __repr__(self) -> str:
         return f"Chat({self.name!r}, base_url={self.base_url!r})"
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name != "_clients"}
-
     def __setstate__(self, state: Mapping[str, Any]) -> None:
         import openai  # noqa: F401, once, where a warm process loads a scoring function that holds a model
 
-        self.__dict__.update(state, _clients=WeakKeyDictionary())
+        self.__dict__.update(state)
 
 
 LLMModel = Chat
+
+
+def sharing_endpoints(chats: Sequence[Chat]) -> list[Chat]:
+    """Return the chats so that those with the same address and key share connections, places and rests."""
+    at: dict[tuple[str | None, str | None], list[Endpoint]] = {}
+    for chat in chats:
+        at.setdefault((chat._endpoint.base_url, chat._endpoint.api_key), []).append(chat._endpoint)
+    shared = {where: Endpoint(*where, min(one.max_concurrency for one in those)) for where, those in at.items()}
+    return [_moved(chat, shared[chat._endpoint.base_url, chat._endpoint.api_key]) for chat in chats]
+
+
+def _moved(chat: Chat, endpoint: Endpoint) -> Chat:
+    moved = object.__new__(type(chat))
+    moved.__dict__.update(chat.__dict__, _endpoint=endpoint)
+    return moved
+
+
 _OPTIONS = ("temperature", "max_tokens", "max_completion_tokens", "reasoning_effort", "top_p", "seed", "stop")
 
 
@@ -199,6 +239,27 @@ def _on_this_machine(base_url: str | None) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
-def _again(state: tenacity.RetryCallState) -> Again:
-    error = state.outcome.exception() if state.outcome else None
-    return error if isinstance(error, Again) else Again("no outcome")
+def _sendable(text: str) -> str:
+    """Return text without lone surrogates, which no request can carry."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def _checked_url(base_url: str | None) -> str | None:
+    if base_url is None:
+        return None
+    try:
+        parts = urlsplit(base_url)
+        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        whole = False
+    if not whole:
+        raise UsageError(f"base_url is {base_url!r}: write it whole, as in http://localhost:8000/v1")
+    return base_url
+
+
+def _checked_key(key: str | None) -> str | None:
+    """Return a key without the white space around it, which comes from reading it from a file."""
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("the API key holds characters that no key has: copy it again")
+    return key or None

@@ -1,4 +1,4 @@
-"""Models that are no endpoint: a callable, a program, several models in turn."""
+"""What a model is, and those that are no endpoint: a callable, a program."""
 
 from __future__ import annotations
 
@@ -6,18 +6,16 @@ import asyncio
 import contextlib
 import inspect
 import os
-import random
 import signal
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import ModelRefused, ModelUnavailable, UsageError
-from ..records import Message, Reply, Usage
+from ..records import Message, Reply
 from ..text import one_line
+from ._answer import estimated
 from ._chat import Chat, get_default_llm
-
-_CHARS_PER_TOKEN = 4
 
 
 @runtime_checkable
@@ -33,17 +31,12 @@ class Model(Protocol):
         """Give back what is held on the running event loop."""
 
 
-def as_model(model: Any) -> Model:
-    """Return a model for whatever names or is one: None, a name, a Model, a callable, or a list of these.
-
-    Raises UsageError for anything else.
-    """
+def as_one_model(model: Any) -> Model:
+    """Return a model for whatever names or is one. Raises UsageError for anything else."""
     if model is None:
         return get_default_llm()
     if isinstance(model, str):
         return Chat(model)
-    if isinstance(model, list | tuple):
-        return Ensemble(model)
     if isinstance(model, Model):
         return model
     if callable(model):
@@ -71,7 +64,7 @@ class Function:
             text = await asyncio.to_thread(self._function, messages)
         if not isinstance(text, str):
             raise UsageError(f"the model {self.name} returned {text!r}: return the reply as text")
-        return Reply(text, _estimated(messages, text), self.name, time.monotonic() - begun)
+        return Reply(text, estimated(messages, text), self.name, time.monotonic() - begun)
 
     async def aclose(self) -> None:
         """Do nothing: a callable holds nothing of ours."""
@@ -113,7 +106,7 @@ class Command:
             said = one_line(err.decode("utf-8", "replace")[-500:], 200)
             raise ModelRefused(f"{self.name} ended with exit code {process.returncode}: {said}")
         text = out.decode("utf-8", "replace")
-        return Reply(text, _estimated(messages, text), self.name, time.monotonic() - begun)
+        return Reply(text, estimated(messages, text), self.name, time.monotonic() - begun)
 
     async def aclose(self) -> None:
         """Do nothing: each answer has a process of its own."""
@@ -129,36 +122,3 @@ async def _end(process: asyncio.subprocess.Process) -> None:
         else:
             process.kill()
     await process.wait()
-
-
-class Ensemble:
-    """Several models; each call goes to one of them, by weight."""
-
-    def __init__(self, models: Sequence[Any], *, seed: int = 0) -> None:
-        """Take models, or (model, weight) pairs. Raises UsageError when there is none or a weight is not positive."""
-        pairs = [(one[0], one[1]) if _is_pair(one) else (one, 1.0) for one in models]
-        if not pairs or any(weight <= 0 for _, weight in pairs):
-            raise UsageError(f"an ensemble needs models with weights above 0, not {models!r}")
-        self._models = [as_model(model) for model, _ in pairs]
-        self._weights = [float(weight) for _, weight in pairs]
-        self._rng = random.Random(seed)
-        self.name = "+".join(model.name for model in self._models)
-
-    async def reply(self, messages: Sequence[Message]) -> Reply:
-        """Return the answer of one of the models. Raises what it raises."""
-        (model,) = self._rng.choices(self._models, self._weights)
-        return await model.reply(messages)
-
-    async def aclose(self) -> None:
-        """Close all of the models."""
-        for model in self._models:
-            await model.aclose()
-
-
-def _is_pair(one: Any) -> bool:
-    return isinstance(one, tuple) and len(one) == 2 and isinstance(one[1], int | float)
-
-
-def _estimated(messages: Sequence[Message], text: str) -> Usage:
-    prompt = sum(len(message["content"]) for message in messages)
-    return Usage(1, prompt // _CHARS_PER_TOKEN, len(text) // _CHARS_PER_TOKEN)
