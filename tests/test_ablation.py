@@ -1,0 +1,216 @@
+"""Each wall stands for a reason: with one taken out, an attack comes through that is stopped with it.
+
+An attack is a program that prints `held` or `open`. It runs against the library as it is, and against a copy of it in
+which one mechanism is switched off.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from levels import need_namespaces
+from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux" or landlock_abi() < SIGNALS_ABI, reason="the attacks are for Linux with Landlock"
+)
+LIBRARY = Path(__file__).parents[1] / "llm_optimize"
+
+HEAD = """
+import os, sys, time, json
+from contextlib import closing
+from pathlib import Path
+from candidates import act, gone, load_and_call
+from llm_optimize.records import Limits
+from llm_optimize.sandbox import Call, open_sandbox
+
+here = Path(sys.argv[1])
+LIMITS = Limits(writable=(str(here),), output_mb=1, result_mb=1, scratch_mb=50)
+
+def run(x, level="process", timeout_secs=5.0, seed=0, limits=LIMITS):
+    with closing(open_sandbox(level, load_and_call, limits)) as sandbox:
+        return sandbox.run(Call([x, 3.0], timeout_secs, seed))
+
+def deed(x, timeout_secs=5.0):
+    with closing(open_sandbox("process", act, LIMITS)) as sandbox:
+        outcome = sandbox.run(Call(x, timeout_secs))
+        held = not (here / "mark").exists() or gone(here / "mark")
+        return outcome, held
+
+def tell(held):
+    print("held" if held else "open")
+"""
+
+# name: file, what is taken out, what stands there instead, the attack
+WALLS = {
+    "the sweep of what left the session": (
+        "sandbox/_keeper.py",
+        "        kin = descendants(os.getpid())\n",
+        "        kin = []\n",
+        "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
+    ),
+    "adopting orphans": (
+        "sandbox/_slot.py",
+        "            become_subreaper()\n",
+        "",
+        "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
+    ),
+    "the clean environment": (
+        "sandbox/_environment.py",
+        "        if name in allowed or",
+        "        if True or",
+        "os.environ['OPENAI_API_KEY'] = 'sk-canary'\ntell('sk-canary' not in str(deed('environ')[0].value))",
+    ),
+    "the bound of an answer": (
+        "sandbox/_child.py",
+        "if length_of(plain) <= limits.result_mb * 2**20 else None",
+        "",
+        "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
+        "begun = time.monotonic()\nout = deed(['huge', 300 << 20], 60.0)[0]\ntell(out.cpu_secs < 0.5)",
+    ),
+    "the exact types": (
+        "sandbox/_data.py",
+        "        return self._of_numpy(value)\n",
+        "        return float(value)\n",
+        "class_ = 'class Liar(float):\\n    def __float__(self): return 666.0\\n'\n"
+        "tell(run(class_ + 'def candidate(x): return Liar(0.0)').value != 666.0)",
+    ),
+    "the secret of a call": (
+        "sandbox/_wire.py",
+        "        if body[:NONCE_BYTES] != self._nonce:\n",
+        "        if False:\n",
+        "answer = b'0' * 16 + (14).to_bytes(4, 'big') + b'{\"value\": 666}'\n"
+        "frame = len(answer).to_bytes(4, 'big') + answer\n"
+        "forged = f'import os, time\\ndef candidate(x): os.write(3, {frame!r}), time.sleep(5)'\n"
+        "tell(run(forged).value != 666)",
+    ),
+    "new dice for each trial": (
+        "sandbox/_child.py",
+        "    random.seed(seed)\n",
+        "",
+        "x = 'import random\\ndef candidate(x): return random.random()'\n"
+        "one, two = run(x, seed=1).value, run(x, seed=1).value\ntell(one == two)",
+    ),
+    "Landlock for files": (
+        "sandbox/_confine.py",
+        '        checked(libc().syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")\n',
+        "",
+        "(here.parent / 'key').write_text('secret')\n"
+        "x = f'def candidate(x): return open({str(here.parent / \"key\")!r}).read()'\n"
+        "tell(run(x, limits=Limits()).value != 'secret')",
+    ),
+    "Landlock for signals": (
+        "sandbox/_confine.py",
+        "_SCOPES if abi >= SIGNALS_ABI else 0",
+        "0",
+        "x = f'import os\\ndef candidate(x): return os.kill({os.getpid()}, 0)'\ntell(run(x).status != 'ok')",
+    ),
+    "Landlock for TCP": (
+        "sandbox/_confine.py",
+        "_TCP_RIGHTS if abi >= 4 and not network else 0",
+        "0",
+        "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
+        "x = f'import socket\\ndef candidate(x): socket.create_connection({s.getsockname()!r}); return 666.0'\n"
+        "tell(run(x, limits=Limits(network=False)).value != 666.0)",
+    ),
+    "the bound of the scratch directory": (
+        "sandbox/_keeper.py",
+        "            if scratch.overfull():\n",
+        "            if False:\n",
+        "x = 'import tempfile, time\\ndef candidate(x):\\n"
+        '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", "wb").write(bytes(1 << 20))\\n'
+        "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
+    ),
+    "the removal of shared memory": (
+        "sandbox/_slot.py",
+        "        remove_new(before)\n",
+        "        pass\n",
+        "before = set(os.listdir('/dev/shm'))\n"
+        'x = \'import os\\ndef candidate(x): open(f"/dev/shm/ablation-{os.getpid()}", "w").write("x")\'\nrun(x)\n'
+        "left = {n for n in os.listdir('/dev/shm') if n.startswith('ablation-')}\n"
+        "[os.unlink('/dev/shm/' + n) for n in left]\ntell(not left)",
+    ),
+    "the lifeline": (
+        "sandbox/_zygote.py",
+        "    with suppress(EOFError, OSError, ValueError):\n        while True:\n",
+        "    while True:\n        with suppress(EOFError, OSError, ValueError):\n",
+        "import signal\npid = os.fork()\n"
+        "if pid == 0:\n    sandbox = open_sandbox('process', act, LIMITS)\n"
+        "    (here / 'open').touch()\n    time.sleep(60)\n"
+        "while not (here / 'open').exists(): time.sleep(0.01)\n"
+        "kin = [int(p) for p in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]\n"
+        "os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)\n"
+        "until = time.monotonic() + 3\n"
+        "while any(os.path.exists(f'/proc/{p}') for p in kin) and time.monotonic() < until: time.sleep(0.02)\n"
+        "left = [p for p in kin if os.path.exists(f'/proc/{p}')]\n"
+        "[os.kill(p, signal.SIGKILL) for p in left]\ntell(not left)",
+    ),
+    "giving up privileges in a namespace": (
+        "sandbox/_confine.py",
+        "    drop_capabilities(_KEPT_CAPABILITIES if os.geteuid() == 0 else ())\n",
+        "",
+        'x = \'def candidate(x): return int(open("/proc/self/status").read().split("CapEff:")[1].split()[0], 16)\'\n'
+        "tell(run(x, 'namespace').value == 0)",
+    ),
+    "the size of a namespace's files": (
+        "sandbox/_namespaces.py",
+        'f"size={size_mb}m,mode=1777"',
+        '"mode=1777"',
+        "x = 'import os\\ndef candidate(x):\\n    s = os.statvfs(\"/tmp\")\\n    return s.f_blocks * s.f_frsize'\n"
+        "tell(run(x, 'namespace').value == 50 << 20)",
+    ),
+    "the network namespace": (
+        "sandbox/_bubblewrap.py",
+        '*([] if limits.network else ["net"])',
+        "",
+        "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
+        "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
+        "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
+        "run(x, 'namespace')\n"
+        "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
+    ),
+}
+SECOND_LINES = {  # behind a wall, which go with it
+    "adopting orphans": [("sandbox/_zygote.py", "    become_subreaper()\n", "")],
+    "the network namespace": [
+        ("sandbox/_namespaces.py", "(0 if network else _NEW_NET)", "0"),
+        ("sandbox/_namespaces.py", "        _start_loopback()\n", "        pass\n"),
+    ],
+}
+NEED_NAMESPACES = {name for name, (_, _, _, attack) in WALLS.items() if "'namespace'" in attack}
+
+
+def result_of(attack, library, folder):
+    folder.mkdir()
+    (folder / "attack.py").write_text(HEAD + attack + "\n")
+    paths = os.pathsep.join([str(library), str(Path(__file__).parent)])
+    ran = subprocess.run(
+        [sys.executable, str(folder / "attack.py"), str(folder)],
+        env={**os.environ, "PYTHONPATH": paths},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ran.stdout.strip() or ran.stderr[-1500:]
+
+
+@pytest.mark.parametrize("name", WALLS)
+def test_an_attack_is_stopped_by_a_wall_and_comes_through_without_it(name, tmp_path):
+    if name in NEED_NAMESPACES:
+        need_namespaces()
+    file, wall, hole, attack = WALLS[name]
+    holes = [(file, wall, hole), *SECOND_LINES.get(name, [])]
+    assert result_of(attack, LIBRARY.parent, tmp_path / "whole") == "held"
+    shutil.copytree(LIBRARY, tmp_path / "copy" / "llm_optimize", ignore=shutil.ignore_patterns("__pycache__"))
+    for file, wall, hole in holes:
+        target = tmp_path / "copy" / "llm_optimize" / file
+        source = target.read_text(encoding="utf-8")
+        assert source.count(wall) == 1, "the wall has moved: mend this test"
+        target.write_text(source.replace(wall, hole), encoding="utf-8")
+    assert result_of(attack, tmp_path / "copy", tmp_path / "broken") == "open"
