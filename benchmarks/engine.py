@@ -28,8 +28,8 @@ from .bars import Bar, measure, report
 from .server import ROOT, Server, start_server
 from .subjects import closeness, closeness_at_once, slow_closeness
 
-_MODEL = "simulated"
-_WORDS = ("Decrease the value of f(x). x is two numbers in [-10, 10].", "What x makes f(x) smaller?")
+MODEL = "simulated"
+WORDS = ("Decrease the value of f(x). x is two numbers in [-10, 10].", "What x makes f(x) smaller?")
 _SCORING_SECS = 0.3  # of slow_closeness
 
 
@@ -58,7 +58,7 @@ def run_trials(func: Callable[..., Any], steps: int, model: Any, folder: str, **
     store = f"{folder}/{time.monotonic_ns()}.db"
     options = {"x0": "[5, 3]", "sandbox": "inline", "seed": 1, **options}
     result = optimize.run(
-        *_WORDS, func, max_steps=steps, model=model, verbose=False, store=store, callbacks=[clock], **options
+        *WORDS, func, max_steps=steps, model=model, verbose=False, store=store, callbacks=[clock], **options
     )
     if len(result.trials) != steps + 1:
         raise RuntimeError(f"the run ended after {len(result.trials)} of {steps + 1} trials: {result.stop_reason}")
@@ -72,7 +72,7 @@ def own_work(rounds: int = 7, trials: int = 40) -> list[Bar]:
     """Compare a trial with a bare model call plus a bare fork, in turns."""
     pairs = []
     with start_server() as server, TemporaryDirectory() as folder:
-        chat = llm.Chat(_MODEL, base_url=server.base_url)
+        chat = llm.Chat(MODEL, base_url=server.base_url)
         for _ in range(rounds):
             bare = asyncio.run(_bare_trials(server, trials))
             times = run_trials(closeness, trials + 1, chat, folder, sandbox="process").moments()
@@ -102,7 +102,7 @@ def _bare_client(server: Server) -> Any:
 
 async def _bare_call(client: Any) -> None:
     messages = [{"role": "system", "content": "word " * 200}, {"role": "user", "content": "word " * 200}]
-    await client.chat.completions.create(model=_MODEL, messages=messages)
+    await client.chat.completions.create(model=MODEL, messages=messages)
 
 
 def _bare_fork() -> None:
@@ -122,7 +122,7 @@ def pipeline(trials: int = 80, slots: int = 8, workers: int = 8, reply_secs: flo
     known = inspect.signature(optimize.arun).parameters
     extra = {"model_slots": slots} if "model_slots" in known else {}
     with start_server(latency_secs=reply_secs, sigma=0.3) as server, TemporaryDirectory() as folder:
-        chat = llm.Chat(_MODEL, base_url=server.base_url)
+        chat = llm.Chat(MODEL, base_url=server.base_url)
         clock = run_trials(slow_closeness, trials, chat, folder, workers=workers, sandbox="process", **extra)
         delays = [line["delay_secs"] for line in server.log("request")][:trials]
     needed = max(clock.finished.values()) - min(clock.begun.values())
@@ -149,7 +149,7 @@ def in_flight(calls: int = 2048, width: int = 256, reply_secs: float = 1.0) -> l
     with start_server(latency_secs=reply_secs, sigma=0.3) as server, TemporaryDirectory() as folder:
         before = asyncio.run(_bare_rate(server, calls, width))
         seen = len(server.log("request"))
-        chat = llm.Chat(_MODEL, base_url=server.base_url)
+        chat = llm.Chat(MODEL, base_url=server.base_url)
         clock = run_trials(closeness_at_once, calls, chat, folder, workers=width)
         most = max(line["in_flight"] for line in server.log("request")[seen:])
         after = asyncio.run(_bare_rate(server, calls, width))
@@ -239,7 +239,7 @@ def _growth(trials: int) -> dict[str, float]:
         clock = Clock()
         store = f"{folder}/runs.db"
         options: dict[str, Any] = {"sandbox": "inline", "store": store, "seed": 1}
-        optimize.run(*_WORDS, closeness_at_once, "[5, 3]", trials, model, False, callbacks=[clock, memory], **options)
+        optimize.run(*WORDS, closeness_at_once, "[5, 3]", trials, model, False, callbacks=[clock, memory], **options)
         again = run_trials(closeness_at_once, 2 * early, Instant(), folder)  # early trials, at the time of the late
     window = early // 2
     first = mean([_typical(one.moments()[early - window : early + window]) for one in (clock, again)])
