@@ -73,11 +73,11 @@ def _books(server: Server, store: str, result: Result) -> list[Bar]:
     with closing(Store(store)) as opened:
         replies = [(call.trial, call.reply) for call in opened.run("faults").calls() if call.reply]
     sent = server.log("answer")
-    stored = Counter(_name(reply.text) for _, reply in replies)
-    lost = [line for line in sent if stored[_name(line["text"])] == 0]
+    stored = Counter(name_of(reply.text) for _, reply in replies)
+    lost = [line for line in sent if stored[name_of(line["text"])] == 0]
     twice = [name for name, count in stored.items() if count > 1]
-    valid = {_name(line["text"]) for line in sent if not line["fault"]}
-    answered = Counter(trial for trial, reply in replies if _name(reply.text) in valid)
+    valid = {name_of(line["text"]) for line in sent if not line["fault"]}
+    answered = Counter(trial for trial, reply in replies if name_of(reply.text) in valid)
     tokens = sum(line["usage"]["total_tokens"] for line in sent)
     met = Counter(line["fault"] or "none" for line in server.log("request"))
     return [
@@ -89,7 +89,8 @@ def _books(server: Server, store: str, result: Result) -> list[Bar]:
     ]
 
 
-def _name(text: str) -> str:
+def name_of(text: str) -> str:
+    """Return what tells one reply of the simulated endpoint from all others."""
     found = _NAME.match(text)
     return found[1] if found else text
 
