@@ -248,7 +248,7 @@ def _adopting() -> Iterator[None]:
         libc.prctl(_PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 
 
-def campaign(runs: int = 100, steps: int = 30, seed: int = 0) -> list[Bar]:
+def campaign(runs: int = 100, steps: int = 30, most_kills: int = 3, seed: int = 0) -> list[Bar]:
     """Play the runs, every fifth with one worker, and count what must not happen."""
     with _adopting():
         usual = play(0, 0, alone=True, steps=steps, dice=Random(seed))
@@ -256,7 +256,7 @@ def campaign(runs: int = 100, steps: int = 30, seed: int = 0) -> list[Bar]:
         crowd: list[Story] = []
         for number in range(1, runs + 1):
             dice, alone = Random(f"{seed}/{number}"), number % 5 == 0
-            story = play(0 if alone else number, dice.randint(1, 3), alone=alone, steps=steps, dice=dice)
+            story = play(0 if alone else number, dice.randint(1, most_kills), alone=alone, steps=steps, dice=dice)
             (lone if alone else crowd).append(story)
             if story.said:
                 print(f"run {number} failed:\n{story.said}", file=sys.stderr)
@@ -289,12 +289,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--steps", type=int, default=30, help="of each run")
+    parser.add_argument("--kills", type=int, default=3, help="of each run, at the most")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
     if not sys.platform.startswith("linux"):
         sys.exit("the kill campaign counts processes as Linux shows them: run it there")
-    return report(campaign(given.runs, given.steps, given.seed), given.output)
+    return report(campaign(given.runs, given.steps, given.kills, given.seed), given.output)
 
 
 if __name__ == "__main__":

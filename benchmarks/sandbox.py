@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from functools import partial
@@ -70,7 +70,7 @@ def _cold_secs() -> float:
 def kill(level: str = "process", scorings: int = 200, timeout_secs: float = 0.2) -> list[Bar]:
     """Score an f that never returns, and see how late it is dead."""
     habits = ("busy", "asleep", "hide")
-    late = []
+    late, before = [], descendants()
     with closing(open_sandbox(level, endless)) as sandbox:
         for number in range(scorings):
             seconds = expect(sandbox, habits[number % 3], OutcomeStatus.TIMEOUT, timeout_secs)
@@ -78,7 +78,7 @@ def kill(level: str = "process", scorings: int = 200, timeout_secs: float = 0.2)
     return [
         Bar(f"kill at the deadline, {level}, median", median(late), 150, "ms late", note=f"{scorings} scorings"),
         Bar(f"kill at the deadline, {level}, worst", max(late), 1000, "ms late"),
-        zero(f"processes left by killed f, {level}", len(_left_processes())),
+        zero(f"processes left by killed f, {level}", len(_left_processes(before))),
     ]
 
 
@@ -88,7 +88,7 @@ def kill(level: str = "process", scorings: int = 200, timeout_secs: float = 0.2)
 def soak(level: str = "process", scorings: int = 1000, workers: int = 2) -> list[Bar]:
     """Score many times, and see what is left."""
     with _own_folder() as folder, ThreadPoolExecutor(workers) as threads:
-        before = _descriptors()
+        before, open_before = descendants(), _descriptors()
         with closing(open_sandbox(level, length)) as sandbox:
             score_all = partial(_score_all, threads, sandbox)
             score_all(min(500, scorings))
@@ -96,7 +96,7 @@ def soak(level: str = "process", scorings: int = 1000, workers: int = 2) -> list
             score_all(scorings)
             late = _state(folder)
         gc.collect()
-        left, open_files, files = _left_processes(), _descriptors() - before, _files(folder)
+        left, open_files, files = _left_processes(before), _descriptors() - open_before, _files(folder)
     grown = (late["resident"] - early["resident"]) / _MB
     note = f"{scorings} scorings, {workers} workers"
     name = f"soak, {level}: "
@@ -228,10 +228,10 @@ def _is_zombie(pid: int) -> bool:
     return _stat(pid)[:1] == ["Z"]
 
 
-def _left_processes() -> list[int]:
-    """Return what still runs below this process when it had time enough to end."""
+def _left_processes(before: Sequence[int]) -> set[int]:
+    """Return what runs below this process and did not `before`, when it had time enough to end."""
     end = time.monotonic() + _LEFT_SECS
-    while (left := descendants()) and time.monotonic() < end:
+    while (left := set(descendants()).difference(before)) and time.monotonic() < end:
         time.sleep(0.05)
     return left
 
