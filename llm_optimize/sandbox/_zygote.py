@@ -40,8 +40,7 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     settings = json.loads(receive_frame(control)[0])
-    payload, _ = receive_frame(control)
-    func = _load(settings, payload, control)
+    func = _load(settings, receive_frame(control)[0], control)  # the payload is not kept: it may be large
     limits = Limits(**{**settings["limits"], "env": ()})
     become_subreaper()
     gc.collect()
