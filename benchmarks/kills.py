@@ -24,7 +24,7 @@ from typing import Any
 
 from .bars import Bar, report, zero
 from .faults import name_of
-from .sandbox import descendants
+from .sandbox import descendants, describe
 from .server import ROOT, Server, start_server
 from .victim import Order
 
@@ -152,8 +152,11 @@ class Scene:
                 with suppress(ChildProcessError):  # not ours: a child of one that still lives
                     os.waitpid(pid, os.WNOHANG)
             if not left or time.monotonic() > end:
-                return len(left)
+                break
             time.sleep(0.01)
+        for pid in left:
+            print(f"left {_DEAD_SECS:g} s after kill {len(self.story.deaths) + 1}: {describe(pid)}", file=sys.stderr)
+        return len(left)
 
     def _noted(self) -> list[str]:
         return self._notes.read_text().splitlines() if self._notes.exists() else []

@@ -228,6 +228,16 @@ def _is_zombie(pid: int) -> bool:
     return _stat(pid)[:1] == ["Z"]
 
 
+def describe(pid: int) -> str:
+    """Return in a line what a process is: its number, state, parent, what it waits for in the kernel, its command."""
+    state, parent, *_ = [*_stat(pid), "gone", ""]
+    found = [f"process {pid}, state {state}, parent {parent}"]
+    for name in ("wchan", "cmdline"):
+        with suppress(OSError):
+            found.append(Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")[:200])
+    return ", ".join(found)
+
+
 def _left_processes(before: Sequence[int]) -> set[int]:
     """Return what runs below this process and did not `before`, when it had time enough to end."""
     end = time.monotonic() + _LEFT_SECS
