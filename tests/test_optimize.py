@@ -191,6 +191,31 @@ def test_a_silent_model_is_asked_again_and_in_the_end_given_up(go):
     assert go(ScriptedChat(gone, gone, gone), max_steps=1).stop_reason == "error: no answer in 300 s"
 
 
+class RefusesTheFourth:
+    """A model that refuses its fourth call, and then falls silent on the three before."""
+
+    name = "refuses"
+
+    def __init__(self):
+        self.asked = 0
+        self.refused = asyncio.Event()
+
+    async def reply(self, messages):
+        self.asked += 1
+        if self.asked == 4:
+            self.refused.set()
+            raise ModelRefused("400: the prompt is too long")
+        await self.refused.wait()
+        raise ModelUnavailable("no answer in 300 s")
+
+    async def aclose(self):
+        """Hold nothing."""
+
+
+def test_the_reason_for_the_end_is_the_first_not_what_follows_from_it(go):
+    assert go(RefusesTheFourth(), workers=4).stop_reason == "error: 400: the prompt is too long"
+
+
 def test_events_come_in_order_and_a_broken_callback_is_switched_off(go, caplog):
     events, calls = [], []
 

@@ -212,7 +212,7 @@ class Loop:
             return
         self._silent_calls += 1
         if not isinstance(error, ModelUnavailable) or self._silent_calls >= _SILENT_CALLS:
-            self.error = error
+            self.error = self.error or error  # the first is the reason; calls in flight may fail after it
             _log.error("the run ends: %s", error)
         else:
             self._left.append(step)

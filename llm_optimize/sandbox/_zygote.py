@@ -43,14 +43,13 @@ def main() -> None:
     control = socket.socket(fileno=os.dup(0))
     os.dup2(os.open(os.devnull, os.O_RDWR), 0)
     settings = json.loads(receive_frame(control)[0])
-    payload, _ = receive_frame(control)
     if settings["namespaced"]:
         uncover_proc()
     if settings["scratch"] is not None:
         tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
     others: set[int] = set()
-    inlet = None if settings["alone"] else _start_scripts(control, settings, others)
-    func = _load(settings, payload, control)
+    inlet = None if settings["alone"] else _start_scripts(control, settings, others)  # before f is received
+    func = _load(settings, receive_frame(control)[0], control)  # the payload is not kept: it may be large
     become_subreaper()
     _settle_down()
     limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None

@@ -1,0 +1,53 @@
+"""The program that the kill campaign kills: one run, begun or resumed, as its only argument (JSON) says."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+from llm_optimize import llm, optimize
+from llm_optimize.records import Limits
+
+from .engine import WORDS
+from .subjects import Noted, closeness
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to run."""
+
+    name: str
+    store: str
+    notes: str  # a file that f writes into
+    base_url: str
+    workers: int
+    search: str
+    steps: int
+    scoring_secs: float
+    resume: bool = False
+
+
+def limits(notes: Path) -> Limits:
+    """Let f write into the folder of its notes, where this version asks for leave."""
+    known = {field.name for field in fields(Limits)}
+    leave: dict[str, Any] = {"writable": (str(notes.parent),)} if "writable" in known else {}
+    return Limits(**leave)
+
+
+def main(order: Order) -> None:
+    """Do it."""
+    f = Noted(closeness, Path(order.notes), order.scoring_secs)
+    chat = llm.Chat("simulated", base_url=order.base_url)
+    if order.resume:
+        optimize.resume(order.name, f, store=order.store, model=chat, verbose=False)
+    else:
+        options: dict[str, Any] = {"store": order.store, "name": order.name, "seed": 7, "search": order.search}
+        options |= {"workers": order.workers, "limits": limits(Path(order.notes))}
+        optimize.run(*WORDS, f, "[5, 3]", order.steps, chat, False, **options)
+
+
+if __name__ == "__main__":
+    main(Order(**json.loads(sys.argv[1])))
