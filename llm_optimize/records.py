@@ -139,10 +139,11 @@ class Budget:
     seconds: float | None = None  # wall clock of the run
     calls: int | None = None  # model calls
     tokens: int | None = None  # prompt and completion tokens
+    usd: float | None = None  # US dollars; the price of the model must be known
     stale_steps: int | None = None  # steps in a row without a new best
 
     def __post_init__(self) -> None:
-        for name in ("scorings", "seconds", "calls", "tokens", "stale_steps"):
+        for name in ("scorings", "seconds", "calls", "tokens", "usd", "stale_steps"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"budget: {name} is {value}, it must be more than 0, or None for no cap")
@@ -175,6 +176,12 @@ class Trial:
     seconds: float = 0.0  # wall clock of f(x)
     usage: Usage = field(default_factory=Usage)  # of the model calls that wrote x
     seed: int | None = None  # of the dice that f was given; it fits into 63 bits
+    scorings: int = 1  # how often f scored x; score is the mean of these
+    standard_error: float | None = None  # of the mean; None for a single scoring
+    stage: str = ""  # which of several stages x did not pass
+    lesson: str = ""  # what a model concluded from it: why, and what to do instead
+    decision: Mapping[str, Any] = field(default_factory=dict)  # what a gate decided, and why
+    finished_at: float = field(default=0.0, compare=False)  # seconds since the epoch; 0 while it is not finished
 
     @property
     def scored(self) -> bool:
@@ -206,6 +213,7 @@ class Proposal:
     source: str
     usage: Usage = field(default_factory=Usage)
     problem: str = ""  # why there is no x; empty when there is one
+    decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate, which becomes the trial's
 
 
 Ask: TypeAlias = Callable[[Sequence[Message]], Awaitable[Reply]]
@@ -306,13 +314,48 @@ class TrialFinished:
 
 
 @dataclass(frozen=True)
+class ChampionFound:
+    """A trial is the best so far; `before` is the champion that it took over from."""
+
+    trial: Trial
+    before: Trial | None
+
+
+@dataclass(frozen=True)
+class CallFailed:
+    """A model call of trial `number` ended without a reply, after all its attempts."""
+
+    number: int
+    model: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Cap:
+    """One cap of a run: its name as in `Budget` or "max_steps", what is used of it, and where it ends the run."""
+
+    name: str
+    used: float
+    cap: float | None  # None: no cap
+
+
+@dataclass(frozen=True)
+class BudgetUsed:
+    """What is used of each cap, after each finished trial."""
+
+    caps: tuple[Cap, ...]
+
+
+@dataclass(frozen=True)
 class RunEnded:
     """The run is over."""
 
     result: Result
 
 
-Event: TypeAlias = RunStarted | TrialStarted | TrialProposed | TrialFinished | RunEnded
+Event: TypeAlias = (
+    RunStarted | TrialStarted | TrialProposed | TrialFinished | ChampionFound | CallFailed | BudgetUsed | RunEnded
+)
 Watcher: TypeAlias = Callable[[Event], None]
 
 
@@ -323,7 +366,7 @@ class Search(Protocol):
         """Return the next plan; `pending` are the parents of trials in flight; randomness comes from `rng` only."""
 
     def tell(self, trial: Trial) -> None:
-        """Learn from a finished trial."""
+        """Learn from a finished trial; one that is told again was scored again, and replaces what was known of it."""
 
 
 class Proposer(Protocol):

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import StoreError, UsageError
@@ -46,6 +46,19 @@ class Pending:
     number: int
     plan: Plan
     proposal: Proposal | None
+
+
+@dataclass(frozen=True)
+class Steer:
+    """What somebody who watches a run wants of it."""
+
+    key: int  # grows with time
+    kind: str  # stop | pause | go | hint
+    text: str  # of a hint: a sentence for the model
+    given_at: float  # seconds since the epoch
+
+
+STEERS = ("stop", "pause", "go", "hint")
 
 
 @dataclass(frozen=True)
@@ -95,13 +108,14 @@ def from_proposal(proposal: Proposal) -> dict[str, Any]:
         "x": None if proposal.x is None else json.dumps(proposal.x),
         "source": proposal.source,
         "usage": json.dumps(asdict(proposal.usage)),
+        "decision": json.dumps(dict(proposal.decision)),
     }
 
 
 def from_trial(trial: Trial) -> dict[str, Any]:
     """Return the columns that a finished trial fills."""
     return {
-        **from_proposal(Proposal(trial.x, trial.source, trial.usage)),
+        **from_proposal(Proposal(trial.x, trial.source, trial.usage, decision=trial.decision)),
         "status": trial.status.value,
         "score": trial.score,
         "feedback": storable(trial.feedback),
@@ -110,6 +124,10 @@ def from_trial(trial: Trial) -> dict[str, Any]:
         "output": storable(trial.output),
         "seconds": trial.seconds,
         "seed": _storable_seed(trial),
+        "scorings": trial.scorings,
+        "standard_error": trial.standard_error,
+        "stage": trial.stage,
+        "lesson": storable(trial.lesson),
     }
 
 
@@ -190,7 +208,10 @@ def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
 
 def _to_proposal(row: Any) -> Proposal | None:
     """Read the proposal of a trial that was not scored; None when it was not even proposed."""
-    return None if row.x is None else Proposal(json.loads(row.x), row.source, Usage(**json.loads(row.usage)))
+    if row.x is None:
+        return None
+    usage = Usage(**json.loads(row.usage))
+    return Proposal(json.loads(row.x), row.source, usage, decision=json.loads(row.decision or "{}"))
 
 
 def to_trial(row: Any) -> Trial:
@@ -210,7 +231,18 @@ def to_trial(row: Any) -> Trial:
             seconds=row.seconds,
             usage=Usage(**json.loads(row.usage)),
             seed=row.seed,
+            scorings=1 if row.scorings is None else row.scorings,  # formats 1 and 2 had only one
+            standard_error=row.standard_error,
+            stage=row.stage or "",
+            lesson=row.lesson or "",
+            decision=json.loads(row.decision or "{}"),
+            finished_at=row.finished_at or 0.0,
         )
+
+
+def scored_again(trial: Trial, row: Any) -> Trial:
+    """Return a finished trial with what further scorings of it came to."""
+    return replace(trial, score=row.score, standard_error=row.standard_error, scorings=row.scorings)
 
 
 def to_call(row: Any) -> Call:

@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
 from . import _rows as rows
-from ._rows import Call, Pending
+from ._rows import Call, Pending, Steer
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -100,7 +100,27 @@ class Run:
         Raises UsageError when the trial's seed does not fit into 63 bits.
         """
         key = rows.score_key_of(trial, self.func_version)
-        self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=time.time())
+        at = trial.finished_at or time.time()
+        self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=at)
+
+    def score_again(self, trial: Trial, after: int) -> None:
+        """Write what further scorings of a finished trial came to, when `after` trials were finished.
+
+        Raises UsageError when the trial has no score.
+        """
+        if trial.score is None:
+            raise UsageError(f"trial {trial.number} has no score: only a scored trial can be scored again")
+        values = {
+            "run_id": self._key,
+            "trial": trial.number,
+            "after": after,
+            "score": trial.score,
+            "standard_error": trial.standard_error,
+            "scorings": trial.scorings,
+            "scored_at": time.time(),
+        }
+        with self._write() as connection:
+            connection.execute(self.store.tables.again.insert().values(values))
 
     def _update(self, number: int, **values: Any) -> None:
         table = self.store.tables.trial
@@ -117,8 +137,30 @@ class Run:
     # Reading.
 
     def trials(self) -> list[Trial]:
-        """Return the finished trials in the order in which they were finished."""
-        return [rows.to_trial(row) for row in self._rows(finished=True)]
+        """Return the finished trials in the order in which they were finished, each as it was known last."""
+        latest = {trial.number: trial for trial in self.history()}
+        return list(latest.values())
+
+    def history(self) -> list[Trial]:
+        """Return what was learnt in its order: each finished trial, and again where further scorings changed it."""
+        again: dict[int, list[Any]] = {}
+        for row in self._scored_again():
+            again.setdefault(row.after, []).append(row)
+        told: list[Trial] = []
+        known: dict[int, Trial] = {}
+        for place, trial in enumerate(map(rows.to_trial, self._rows(finished=True)), start=1):
+            known[trial.number] = trial
+            told.append(trial)
+            for row in again.get(place, ()):
+                known[row.trial] = rows.scored_again(known[row.trial], row)
+                told.append(known[row.trial])
+        return told
+
+    def _scored_again(self) -> Sequence[Any]:
+        table = self.store.tables.again
+        query = table.select().where(table.c.run_id == self._key).order_by(table.c.id)
+        with self.store.begin() as connection:
+            return connection.execute(query).all()
 
     def pending(self) -> list[Pending]:
         """Return the trials that were begun and not finished, by number."""
@@ -141,6 +183,13 @@ class Run:
             query = query.where(table.c.trial == trial)
         with self.store.begin() as connection:
             return [rows.to_call(row) for row in connection.execute(query)]
+
+    def steers(self, after: int = 0) -> list[Steer]:
+        """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
+        table = self.store.tables.steer
+        query = table.select().where(table.c.run_id == self._key, table.c.id > after).order_by(table.c.id)
+        with self.store.begin() as connection:
+            return [Steer(row.id, row.kind, row.text, row.given_at) for row in connection.execute(query)]
 
     def answered_calls(self) -> int:
         """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it."""
