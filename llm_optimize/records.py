@@ -176,7 +176,7 @@ class Trial:
     seconds: float = 0.0  # wall clock of f(x)
     usage: Usage = field(default_factory=Usage)  # of the model calls that wrote x
     seed: int | None = None  # of the dice that f was given; it fits into 63 bits
-    scorings: int = 1  # how often f scored x; score is the mean of these
+    scorings: int = 1  # calls of f for this x; score is their mean
     standard_error: float | None = None  # of the mean; None for a single scoring
     stage: str = ""  # which of several stages x did not pass
     lesson: str = ""  # what a model concluded from it: why, and what to do instead
@@ -214,6 +214,8 @@ class Proposal:
     usage: Usage = field(default_factory=Usage)
     problem: str = ""  # why there is no x; empty when there is one
     decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate, which becomes the trial's
+    note: str = ""  # what was mended in the reply; the trial's feedback begins with it
+    parent: int | None = None  # the trial that x was built on, where that is not the plan's parent
 
 
 Ask: TypeAlias = Callable[[Sequence[Message]], Awaitable[Reply]]

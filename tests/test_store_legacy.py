@@ -99,6 +99,7 @@ def to_format_1(path):
             alter table trial drop column stage;
             alter table trial drop column lesson;
             alter table trial drop column decision;
+            alter table trial drop column note;
             alter table call drop column cost_usd;
             update llm_optimize set version = 1;
             """

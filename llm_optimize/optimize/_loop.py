@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from random import Random
 
-from ..errors import ModelError, ModelUnavailable
+from ..errors import BudgetSpent, ModelError, ModelUnavailable
 from ..evaluate import Evaluation
 from ..records import (
     Event,
@@ -37,10 +37,6 @@ from ._parts import Parts
 
 _log = logging.getLogger("llm_optimize")
 _SILENT_CALLS = 3  # calls in a row without an answer, after which the run ends
-
-
-class BudgetSpent(ModelError):
-    """No model call may be made any more."""
 
 
 class Loop:
@@ -143,9 +139,7 @@ class Loop:
         if step.proposal is not None:
             self.usage += step.proposal.usage
         proposal = step.proposal or await self._proposal(step)
-        parent = step.plan.parent.number if step.plan.parent else None
-        seed, usage = self.seed(step.number), proposal.usage
-        trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=usage, seed=seed)
+        trial = self._opened(step, proposal)
         if proposal.x is None:
             return self.finish(replace(trial, status=Status.INVALID, feedback=proposal.problem))
         first = self._seen.setdefault(_hash(proposal.x), step.number)
@@ -153,6 +147,20 @@ class Loop:
             return self.finish(self._duplicate(trial, first))
         self._announce(TrialProposed(step.number, proposal.source))
         return trial
+
+    def _opened(self, step: Pending, proposal: Proposal) -> Trial:
+        planned = step.plan.parent.number if step.plan.parent else None
+        return Trial(
+            step.number,
+            proposal.x,
+            Status.PENDING,
+            proposal.source,
+            feedback=proposal.note,
+            parent=planned if proposal.parent is None else proposal.parent,
+            usage=proposal.usage,
+            seed=self.seed(step.number),
+            decision=proposal.decision,
+        )
 
     async def _proposal(self, step: Pending) -> Proposal:
         if step.number < len(self.settings.x0):
@@ -177,7 +185,7 @@ class Loop:
                 trial,
                 status=evaluation.status,
                 score=evaluation.score,
-                feedback=evaluation.feedback,
+                feedback="\n".join(filter(None, [trial.feedback, evaluation.feedback])),
                 metrics=evaluation.metrics,
                 instances=evaluation.instances,
                 output=evaluation.output,

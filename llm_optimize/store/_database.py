@@ -81,6 +81,7 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("stage", sa.Text),
         sa.Column("lesson", sa.Text),
         sa.Column("decision", sa.Text),  # JSON
+        sa.Column("note", sa.Text),  # of a proposal
         sa.Index("trial_by_score_key", "score_key"),
     )
 

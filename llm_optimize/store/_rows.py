@@ -104,18 +104,25 @@ def from_messages(messages: Sequence[Message]) -> bytes:
 
 def from_proposal(proposal: Proposal) -> dict[str, Any]:
     """Return the columns that a proposal fills."""
+    other_parent = {} if proposal.parent is None else {"parent": proposal.parent}
     return {
+        **other_parent,
         "x": None if proposal.x is None else json.dumps(proposal.x),
         "source": proposal.source,
         "usage": json.dumps(asdict(proposal.usage)),
         "decision": json.dumps(dict(proposal.decision)),
+        "note": storable(proposal.note),
     }
 
 
 def from_trial(trial: Trial) -> dict[str, Any]:
     """Return the columns that a finished trial fills."""
     return {
-        **from_proposal(Proposal(trial.x, trial.source, trial.usage, decision=trial.decision)),
+        "x": None if trial.x is None else json.dumps(trial.x),
+        "source": trial.source,
+        "parent": trial.parent,
+        "usage": json.dumps(asdict(trial.usage)),
+        "decision": json.dumps(dict(trial.decision)),
         "status": trial.status.value,
         "score": trial.score,
         "feedback": storable(trial.feedback),
@@ -210,8 +217,8 @@ def _to_proposal(row: Any) -> Proposal | None:
     """Read the proposal of a trial that was not scored; None when it was not even proposed."""
     if row.x is None:
         return None
-    usage = Usage(**json.loads(row.usage))
-    return Proposal(json.loads(row.x), row.source, usage, decision=json.loads(row.decision or "{}"))
+    usage, decision = Usage(**json.loads(row.usage)), json.loads(row.decision or "{}")
+    return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=row.note or "", parent=row.parent)
 
 
 def to_trial(row: Any) -> Trial:
