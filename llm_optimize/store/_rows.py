@@ -218,7 +218,8 @@ def _to_proposal(row: Any) -> Proposal | None:
     if row.x is None:
         return None
     usage, decision = Usage(**json.loads(row.usage)), json.loads(row.decision or "{}")
-    return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=row.note or "", parent=row.parent)
+    parent = None if row.parent == json.loads(row.plan)["parent"] else row.parent
+    return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=row.note or "", parent=parent)
 
 
 def to_trial(row: Any) -> Trial:
