@@ -225,9 +225,17 @@ Ask: TypeAlias = Callable[[Sequence[Message]], Awaitable[Reply]]
 class Result(Sequence[Any]):
     """What a run found; unpacks and indexes as `(best_score, scores, best_x)`."""
 
-    def __init__(self, name: str, trials: Sequence[Trial], usage: Usage, stop_reason: str) -> None:
-        """Take the run's name, its finished trials by number, what it used and why it ended."""
+    def __init__(
+        self,
+        name: str,
+        trials: Sequence[Trial],
+        usage: Usage,
+        stop_reason: str,
+        test_scores: Mapping[int, float] | None = None,
+    ) -> None:
+        """Take the run's name, its finished trials by number, what it used, why it ended, and its test scores."""
         self.name = name
+        self.test_scores = dict(test_scores or {})  # by trial: of x0 and the best, on examples that no model has seen
         self.trials = tuple(trials)
         self.usage = usage
         self.stop_reason = stop_reason
@@ -324,6 +332,13 @@ class ChampionFound:
 
 
 @dataclass(frozen=True)
+class ScoredAgain:
+    """A finished trial was scored again, because another challenged it or it challenges: its score is a mean now."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
 class CallFailed:
     """A model call of trial `number` ended without a reply, after all its attempts."""
 
@@ -356,7 +371,15 @@ class RunEnded:
 
 
 Event: TypeAlias = (
-    RunStarted | TrialStarted | TrialProposed | TrialFinished | ChampionFound | CallFailed | BudgetUsed | RunEnded
+    RunStarted
+    | TrialStarted
+    | TrialProposed
+    | TrialFinished
+    | ChampionFound
+    | ScoredAgain
+    | CallFailed
+    | BudgetUsed
+    | RunEnded
 )
 Watcher: TypeAlias = Callable[[Event], None]
 

@@ -100,6 +100,7 @@ def to_format_1(path):
             alter table trial drop column lesson;
             alter table trial drop column decision;
             alter table trial drop column note;
+            alter table run drop column test_scores;
             alter table call drop column cost_usd;
             update llm_optimize set version = 1;
             """

@@ -48,6 +48,7 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("func_version", sa.Text),  # of f, as the user names it
         sa.Column("fork_of", sa.String(200)),  # the run that the first trials come from
         sa.Column("fork_at", sa.Integer),  # the last of them
+        sa.Column("test_scores", sa.Text),  # JSON, by trial
     )
 
 

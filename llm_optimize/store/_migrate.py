@@ -17,7 +17,7 @@ _NEW_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {  # by the format that br
         "trial": ("seed", "score_key"),
         "call": ("cost_usd",),
     },
-    3: {"trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note")},
+    3: {"run": ("test_scores",), "trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note")},
 }
 _NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer")}
 

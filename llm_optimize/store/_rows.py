@@ -46,6 +46,7 @@ class Pending:
     number: int
     plan: Plan
     proposal: Proposal | None
+    judged: Trial | None = None  # when f has scored it, and there was more to do
 
 
 @dataclass(frozen=True)
@@ -196,10 +197,17 @@ def to_origin(row: Any) -> Origin | None:
     return None if row.fork_of is None else Origin(row.fork_of, row.fork_at)
 
 
+def to_test_scores(row: Any) -> dict[int, float]:
+    """Read the scores on examples that no model has seen, by trial."""
+    with undamaged(f"the run {row.name!r}"):
+        return {int(number): score for number, score in json.loads(row.test_scores or "{}").items()}
+
+
 def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
     """Read a trial that was not finished; `known` holds the finished ones by number."""
     with undamaged(f"trial {row.number}"):
-        return Pending(row.number, _to_plan(row.plan, known), _to_proposal(row))
+        plan, proposal = _to_plan(row.plan, known), _to_proposal(row)
+    return Pending(row.number, plan, proposal, None if row.status == Status.PENDING else to_trial(row))
 
 
 def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:

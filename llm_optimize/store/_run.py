@@ -32,6 +32,7 @@ class Run:
             self.settings: Mapping[str, Any] = json.loads(row.settings)
         self.func_version: str | None = row.func_version  # of f, as the user names it; trials finished now have it
         self.origin = rows.to_origin(row)  # of a fork
+        self.test_scores = rows.to_test_scores(row)  # on examples that no model has seen, by trial
         self._key: int = row.id
         self._hold = hold
 
@@ -94,6 +95,10 @@ class Run:
         """Write the x of a trial, not yet scored."""
         self._update(number, **rows.from_proposal(proposal))
 
+    def judge(self, trial: Trial) -> None:
+        """Write what f said of a trial that is not finished yet, so that f need not be called again after a kill."""
+        self._update(trial.number, **rows.from_trial(trial))
+
     def finish(self, trial: Trial, order: int) -> None:
         """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it.
 
@@ -133,6 +138,13 @@ class Run:
         table = self.store.tables.run
         with self._write() as connection:
             connection.execute(table.update().where(table.c.id == self._key).values(stop_reason=stop_reason))
+
+    def test(self, scores: Mapping[int, float]) -> None:
+        """Write the scores of some trials on examples that no model has seen."""
+        self.test_scores = dict(scores)
+        table, values = self.store.tables.run, {"test_scores": json.dumps(self.test_scores)}
+        with self._write() as connection:
+            connection.execute(table.update().where(table.c.id == self._key).values(values))
 
     # Reading.
 
