@@ -1,6 +1,6 @@
 """Rules that end a run; they combine with `|` (whichever comes first) and `&` (when all hold).
 
-    optimize.run(..., stop=stop.score(0.99) | stop.stale(20) & stop.seconds(600))
+optimize.run(..., stop=stop.score(0.99) | stop.stale(20) & stop.seconds(600))
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors records text protected edits replies prompts blocking",  # words: here earlier ones may be imported as well
+    "errors records text protected edits replies prompts stop blocking",  # words: earlier ones may be imported as well
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
@@ -55,7 +55,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("eval_utils.py", "_raisable"),  # its exception may not survive the journey
     ("eval_utils.py", "LlmScorer.__call__"),  # error_score of get_llm_scorer, a contract of 2023
     ("evaluate.py", "Evaluator._run_here"),  # around an async f
-    ("optimize/_loop.py", "Loop._announce"),  # a watcher's callback, logged
+    ("optimize/_watchers.py", "Watchers.tell"),  # a watcher's callback, logged
     ("sandbox/_child.py", "call"),  # around f, in the child
     ("sandbox/_child.py", "_describe"),  # a candidate's own __str__
     ("sandbox/_inline.py", "InlineSandbox._call"),  # around f

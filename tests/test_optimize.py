@@ -12,6 +12,8 @@ from llm_optimize import optimize
 from llm_optimize.errors import FunctionUnusable, ModelRefused, ModelUnavailable, UnknownName, UsageError
 from llm_optimize.records import (
     Budget,
+    BudgetUsed,
+    ChampionFound,
     Plan,
     Proposal,
     RunEnded,
@@ -227,10 +229,12 @@ def test_events_come_in_order_and_a_broken_callback_is_switched_off(go, caplog):
         go(chat(3), max_steps=1, callbacks=[broken, events.append])
     assert [type(event) for event in events] == [
         RunStarted,
-        *[TrialStarted, TrialProposed, TrialFinished] * 2,
+        *[TrialStarted, TrialProposed, TrialFinished, ChampionFound, BudgetUsed] * 2,
         RunEnded,
     ]
-    assert events[-2].champion
+    assert events[-4].champion
+    assert (events[-3].trial.number, events[-3].before.number) == (1, 0)
+    assert {cap.name: cap.used for cap in events[-2].caps}["calls"] == 1
     assert len(calls) == 1
     assert "broken" in caplog.text
 

@@ -1,4 +1,4 @@
-"""The pipeline: many candidates live at a time; asking and scoring overlap, and a slow one never holds the others up."""
+"""The pipeline: many candidates live at a time, asking and scoring overlap, and a slow one holds no other up."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from ..errors import ModelError, StoreError
 from ..evaluate import Evaluator
-from ..records import Result, Status, Trial
+from ..records import Result, Status, Trial, X
 from ..store import Pending
 from ._crown import Crown
 from ._loop import Loop, with_verdict
@@ -111,16 +111,16 @@ class Pipeline:
             except ModelError as error:
                 self._loop.abandon(step, error)
                 return
-            if trial.status is not Status.PENDING or self._draining:
+            if trial.status is not Status.PENDING or trial.x is None or self._draining:
                 return
-            trial = await self._scored(step, trial)
+            trial = await self._scored(step, trial, trial.x)
         if self._crown is not None:
             trial = await self._crown.challenged(trial)
         self._loop.finish(await self._with_lesson(step, trial))
 
-    async def _scored(self, step: Pending, trial: Trial) -> Trial:
+    async def _scored(self, step: Pending, trial: Trial, x: X) -> Trial:
         """Return the trial with what f said; it is on disk already where more is to be done before it is finished."""
-        evaluation = await self._evaluator.score(trial.x, self._loop.seed(trial.number), step.plan.parent)
+        evaluation = await self._evaluator.score(x, self._loop.seed(trial.number), step.plan.parent)
         self._scoring_secs = _mean(self._scoring_secs, evaluation.seconds)
         trial = with_verdict(trial, evaluation)
         if self._crown is not None or self._parts.reflection is not None:
@@ -131,9 +131,7 @@ class Pipeline:
         reflection, parent = self._parts.reflection, step.plan.parent
         if reflection is None or not reflection.wants(trial, parent):
             return trial
-        lesson, usage = await reflection.lesson(
-            trial, parent, self._loop.conversation(trial.number, _LESSON_INDEX).ask
-        )
+        lesson, usage = await reflection.lesson(trial, parent, self._loop.conversation(trial.number, _LESSON_INDEX).ask)
         return replace(trial, lesson=lesson, usage=trial.usage + usage)
 
     # How many at a time.

@@ -77,7 +77,7 @@ class Loop:
         self._answers = Answers(run, parts.model, self._spending, stored, recorded, watchers.tell)
 
     def _paid_before(self, stored: Mapping[Place, Reply]) -> Usage:
-        """Return what earlier sessions of this run used, without what it took over from the run that it is a fork of."""
+        """Return what earlier sessions of this run used, without what a fork took over from its origin."""
         own = [trial.usage for trial in self._trials.values() if not self._is_inherited(trial)]
         return sum((reply.usage for reply in stored.values()), sum(own, Usage()))
 
