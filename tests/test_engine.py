@@ -32,6 +32,7 @@ from llm_optimize.records import (
 )
 from llm_optimize.store import Store
 from llm_optimize.testing import ScriptedChat
+from server import error
 
 LONG_SECS = 60.0  # what is waited for ends far earlier
 
@@ -382,7 +383,7 @@ def test_a_paused_run_begins_nothing_until_it_goes_on(go, url):
 
 def test_a_call_that_fails_is_told(go, server):
     events = []
-    server.replies(*[(500, {})] * 9)
+    server.replies(error(500, "out of order"), for_ever=True)
     chat = Chat("m", base_url=server.url, max_attempts=1, max_wait_secs=0.01)
     result = go(chat, callbacks=[events.append])
     assert result.stop_reason.startswith("error: ")
@@ -446,7 +447,7 @@ def interrupted(url, times):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows sends no SIGINT to one process")
-def test_ctrl_c_lets_a_scoring_finish_and_a_second_one_ends_at_once(url):
+def test_ctrl_c_lets_a_scoring_finish(url):
     seconds, code = interrupted(url, 1)
     assert code != 0
     assert 1.0 <= seconds < 30  # 3 would have taken a minute
@@ -462,7 +463,7 @@ def test_a_second_ctrl_c_ends_at_once(url):
     assert code != 0
     assert seconds < 4
     with closing(Store(url)) as store:
-        assert [trial.x for trial in store.run("amber").trials()][0] == "1"
+        assert store.run("amber").trials()[0].x == "1"
 
 
 # Forks and replays.
