@@ -81,6 +81,50 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):
     assert command("best", "amber") == "3\n"
 
 
+def test_a_run_is_forked_and_replayed_and_goes_on_from_there(command, server):
+    server.replies(block(3), block(2), block(5))
+    command(*RUN, "--name", "amber", "--steps", 2)
+    assert "go on with: llm-optimize resume amber-2" in command("fork", "amber", 1)
+    assert json.loads(command("resume", "amber-2", "--steps", 2, "--json"))["best_score"] == 5.0
+    again = json.loads(command("replay", "amber", "--json"))
+    assert (again["name"], again["best_score"], again["usage"]["calls"]) == ("amber-replay", 3.0, 0)
+    other = json.loads(command("replay", "amber", "--func", "task.py:dash", "--json"))
+    assert other["best_score"] == 0.0
+    assert "finished trials are 0 to 2" in command("fork", "amber", 9, code=2)
+
+
+def test_a_folder_of_files_is_one_candidate(command, folder, server):
+    (folder / "src" / "deep").mkdir(parents=True)
+    (folder / "src" / "a.py").write_bytes(b"x = 1\r\n")
+    (folder / "src" / "deep" / "b.txt").write_text("y")
+    (folder / "src" / ".hidden").write_text("z")
+    (folder / "task.py").write_text("def f(x):\n    return float(sum(map(len, x.values())))")
+    server.replies("### a.py\n```\nx = 10\n```")
+    command("run", "--task", "Longer.", "--func", "task.py:f", "--x0", "src", "--steps", 1, "--name", "amber")
+    assert json.loads(command("best", "amber", "--json"))["x"] == {"a.py": "x = 10\r\n", "deep/b.txt": "y"}
+    (folder / "empty").mkdir()
+    assert "holds no file" in command("run", "--task", "t", "--func", "task.py:f", "--x0", "empty", code=2)
+
+
+def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, server):
+    server.replies(block(3))
+    command(*RUN, "--name", "amber", "--steps", 1)
+    assert "will stop" in command("steer", "amber", "stop")
+    assert "holds the hint" in command("steer", "amber", "hint", "Be bold.")
+    assert "did you mean 'stop'" in command("steer", "amber", "stopp", code=2)
+    assert "the hint is empty" in command("steer", "amber", "hint", code=2)
+
+
+def test_money_is_capped_and_needs_a_price(command, server):
+    server.replies(*[block(n) for n in range(2, 9)])
+    assert "the price of the model 'm' is unknown" in command(*RUN, "--model", "m", "--max-usd", 1, code=2)
+    priced = (*RUN, "--model", "m", "--price", "1e6/1e6")
+    facts = json.loads(command(*priced, "--max-usd", 40, "--json"))
+    assert facts["stop_reason"] == "budget: usd"
+    assert 40 <= facts["usage"]["cost_usd"] < 60
+    assert "write dollars per million" in command(*RUN, "--model", "m", "--price", "cheap", code=2)
+
+
 def test_json_is_json(command, server):
     server.replies(block(3), block("oops"))
     facts = json.loads(command(*RUN, "--name", "amber", "--steps", 2, "--json"))

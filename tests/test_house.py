@@ -21,8 +21,8 @@ MAX_FILE, MAX_BODY, MAX_PARAMETERS = 400, 40, 8
 MANY_PARAMETERS = {
     ("optimize/__init__.py", "arun"),
     ("optimize/__init__.py", "run"),
-    ("cli.py", "run"),  # typer reads the options of a command from its parameters
-    ("cli.py", "resume"),
+    ("_cli_run.py", "run"),  # typer reads the options of a command from its parameters
+    ("_cli_run.py", "resume"),
 }
 
 FLOORS = (
