@@ -29,7 +29,7 @@ from ._cli_common import (
     watched,
 )
 from ._cli_run import fork, replay, resume, run, steer
-from ._cli_show import as_json, runs_table, trial_page, trials_table
+from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
 
 app = typer.Typer(
@@ -71,7 +71,8 @@ def show(
     row = stored_run(name, store)
     trials = sorted(row.trials(), key=lambda trial: trial.number)
     if number is None:
-        typer.echo(as_json(trials) if json_ else trials_table(trials))
+        page = "\n\n".join(filter(None, [trials_table(trials), spending(trials, row.uncertain_calls())]))
+        typer.echo(as_json(trials) if json_ else page)
         return
     by_number = {trial.number: trial for trial in trials}
     if number not in by_number:

@@ -72,7 +72,8 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):
     assert "best 3 in trial 1" in out
     assert re.search(r"amber +4 +3 .*max_steps +Raise f\.", command("list"))
     table = command("show", "amber").splitlines()
-    assert len(table) == 5
+    assert len(table) == 7
+    assert table[6] == "3 model calls, 54 tokens, price unknown"
     assert re.search(r"1 +\* +3 +0 +model:gpt-5-mini", table[2])
     assert "ValueError: could not convert string to float: 'oops'" in table[3]
     page = command("show", "amber", 1)

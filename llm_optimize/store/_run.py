@@ -212,6 +212,17 @@ class Run:
         with self.store.begin() as connection:
             return connection.execute(query).scalar_one()
 
+    def uncertain_calls(self) -> list[tuple[int, int]]:
+        """Return trial and index of the calls that were on the wire when the program died: they may be billed."""
+        import sqlalchemy as sa
+
+        table = self.store.tables.call
+        query = sa.select(table.c.trial, table.c.call_index).where(
+            table.c.run_id == self._key, table.c.reply.is_(None), table.c.error.is_(None)
+        )
+        with self.store.begin() as connection:
+            return [(row.trial, row.call_index) for row in connection.execute(query.order_by(table.c.id))]
+
     def inherited(self) -> Usage:
         """Return what the trials that a fork began with had used in the run that they come from."""
         first = [trial.usage for trial in self.trials() if self.origin and trial.number <= self.origin.trial]
