@@ -38,6 +38,20 @@ def file_text(path: Path) -> str:
         raise UsageError(f"the file {path} is no UTF-8 text ({error.reason} at byte {error.start})") from error
 
 
+def write_x(x: Any, output: Path) -> None:
+    """Write x to the byte: a text into a file, named texts into files of a folder. Raises UsageError where it cannot."""
+    texts = all(isinstance(text, str) for text in x.values()) if isinstance(x, dict) else False
+    named = {output / name: text for name, text in x.items()} if texts else {output: llm_optimize.text.show_x(x)}
+    try:
+        for file, text in named.items():
+            if not file.resolve().is_relative_to(output.resolve()):
+                raise UsageError(f"the part {str(file)!r} would be written outside of {output}: print it with --json")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(text.encode("utf-8"))
+    except OSError as error:
+        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+
+
 def open_store(store: str) -> llm_optimize.store.Store:
     """Return a store that exists. Raises NotAStore when it does not."""
     return llm_optimize.store.Store(store, create=False)

@@ -6,6 +6,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -27,6 +28,7 @@ from ._cli_common import (
     remember,
     stored_run,
     watched,
+    write_x,
 )
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
@@ -83,7 +85,12 @@ def show(
 
 
 @app.command()
-def best(name: RunName, store: StoreOption = DEFAULT_STORE, json_: Json = False) -> None:
+def best(
+    name: RunName,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it into this file or folder.")] = None,
+    store: StoreOption = DEFAULT_STORE,
+    json_: Json = False,
+) -> None:
     """Print the best x of a run and nothing else."""
     scored = [trial for trial in stored_run(name, store).trials() if trial.scored]
     if not scored:
@@ -91,6 +98,9 @@ def best(name: RunName, store: StoreOption = DEFAULT_STORE, json_: Json = False)
     found = max(scored, key=llm_optimize.records.rank)
     if json_:
         typer.echo(as_json(found))
+        return
+    if output is not None:
+        write_x(found.x, output)
         return
     x = llm_optimize.text.show_x(found.x if found.x is not None else "")
     text = llm_optimize.text.visible(x) if sys.stdout.isatty() else x

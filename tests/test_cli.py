@@ -66,7 +66,7 @@ def environment(server, key="sk-test"):
 RUN = ("run", "--task", "Raise f.", "--func", "task.py:f", "--x0", "1", "--writable", ".")
 
 
-def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):
+def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server):
     server.replies(block(3), block("oops"), block(2))
     out = command(*RUN, "--name", "amber", "--steps", 3)
     assert "best 3 in trial 1" in out
@@ -80,6 +80,8 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):
     for words in ("== difference to its parent", "-1\n+3", "[system]", "Raise f.", "== reply 1\nbetter:"):
         assert words in page
     assert command("best", "amber") == "3\n"
+    command("best", "amber", "-o", "best.txt")
+    assert (folder / "best.txt").read_text() == "3"
 
 
 def test_a_run_is_forked_and_replayed_and_goes_on_from_there(command, server):
@@ -103,6 +105,9 @@ def test_a_folder_of_files_is_one_candidate(command, folder, server):
     server.replies("### a.py\n```\nx = 10\n```")
     command("run", "--task", "Longer.", "--func", "task.py:f", "--x0", "src", "--steps", 1, "--name", "amber")
     assert json.loads(command("best", "amber", "--json"))["x"] == {"a.py": "x = 10\r\n", "deep/b.txt": "y"}
+    command("best", "amber", "-o", "found")
+    assert (folder / "found" / "a.py").read_bytes() == b"x = 10\r\n"
+    assert (folder / "found" / "deep" / "b.txt").read_text() == "y"
     (folder / "empty").mkdir()
     assert "holds no file" in command("run", "--task", "t", "--func", "task.py:f", "--x0", "empty", code=2)
 
@@ -213,6 +218,8 @@ def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(command
     said = command(*RUN, "--name", "amber", code=1)
     assert "look at OPENAI_API_KEY" in said
     assert command("best", "amber") == "3\n"
+    command("best", "amber", "-o", "best.txt")
+    assert (folder / "best.txt").read_text() == "3"
     assert "sk-test" not in said
 
 
