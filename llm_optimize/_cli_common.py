@@ -39,7 +39,7 @@ def file_text(path: Path) -> str:
 
 
 def write_x(x: Any, output: Path) -> None:
-    """Write x to the byte: a text into a file, named texts into files of a folder. Raises UsageError where it cannot."""
+    """Write x to the byte: a text into a file, named texts into files of a folder. Raises UsageError."""
     texts = all(isinstance(text, str) for text in x.values()) if isinstance(x, dict) else False
     named = {output / name: text for name, text in x.items()} if texts else {output: llm_optimize.text.show_x(x)}
     try:
