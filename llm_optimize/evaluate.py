@@ -33,40 +33,6 @@ class Evaluation:
     instances: Mapping[str, float] = field(default_factory=dict)
     output: str = ""
     seconds: float = 0.0
-    stage: str = ""
-    scorings: int = 1
-    standard_error: float | None = None
-
-
-@dataclass(frozen=True)
-class Repeats:
-    n: int = 3
-    champion: bool = True
-
-
-@dataclass(frozen=True)
-class Examples:
-    train: Any = None
-
-
-@dataclass(frozen=True)
-class Stage:
-    func: Any = None
-
-
-def evaluation_of(trial: Any) -> Evaluation:
-    return Evaluation(
-        trial.status,
-        trial.score,
-        trial.feedback,
-        trial.metrics,
-        trial.instances,
-        trial.output,
-        trial.seconds,
-        trial.stage,
-        trial.scorings,
-        trial.standard_error,
-    )
 
 
 class Evaluator:
@@ -93,15 +59,7 @@ class Evaluator:
         self._threads = ThreadPoolExecutor(workers, thread_name_prefix="scoring")
         self._slots = asyncio.Semaphore(workers)
 
-    async def more(self, x: X, known: Evaluation, seeds: Any) -> Evaluation:
-        got = [await self.score(x, seed) for seed in seeds]
-        n = known.scorings
-        total = known.score * n + sum(g.score for g in got)
-        from dataclasses import replace
-
-        return replace(known, score=total / (n + len(got)), scorings=n + len(got), standard_error=0.1)
-
-    async def score(self, x: X, seed: int, parent: Any = None) -> Evaluation:
+    async def score(self, x: X, seed: int) -> Evaluation:
         """Return what f says of x; nothing that f does raises here."""
         async with self._slots:
             if self._on_this_loop:

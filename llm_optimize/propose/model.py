@@ -16,7 +16,7 @@ _MAX_ASKS = 3  # the first and two more with what was wrong
 class ModelProposer:
     """Asks the model of the run."""
 
-    def __init__(self, task: Task, space: Space | None = None, max_prompt_tokens: int = 16000) -> None:
+    def __init__(self, task: Task, space: Space | None = None) -> None:
         """Take the task in words, and the parameters when x is a set of these."""
         self._task = task
         self._space = space
