@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
 from ._inline import InlineSandbox
-from ._outcome import Call, Outcome, OutcomeStatus, Sandbox
+from ._outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
 from ._portable import PortableSandbox
 from ._script import MISSING, UNKNOWN, perform
 
@@ -32,6 +32,7 @@ __all__ = [
     "OutcomeStatus",
     "PortableSandbox",
     "Sandbox",
+    "Stop",
     "open_sandbox",
     "open_script_sandbox",
     "run_once",
