@@ -131,9 +131,9 @@ class Elsewhere:
     async def run(self, x: Any, timeout_secs: float, seed: int, on_loop: bool = False) -> Outcome:
         """Let a worker call f; f itself is sent where it is not known yet.
 
-        A scoring that a worker lost is an outcome, the third in a row an error, and so is an executor that takes no work.
+        A scoring that a worker lost is an outcome, the third in a row an error.
 
-        Raises SandboxUnavailable, or the FunctionUnusable of a worker that cannot load f.
+        Raises SandboxUnavailable then, and for an executor that takes no work; the FunctionUnusable of a worker.
         """
         for parcel in [*([self._parcel.empty()] if self._known else []), self._parcel]:
             try:
