@@ -45,10 +45,14 @@ def test_a_fork_takes_along_what_was_known_at_its_last_trial(store):
     assert store.fork("amber", 0).history() == [old]
 
 
-def test_only_a_scored_trial_can_be_scored_again(store):
+def test_a_champion_may_lose_its_score(store):
     run = store.create_run("amber", {})
-    with pytest.raises(UsageError, match="trial 3 has no score"):
-        run.score_again(Trial(3, "x", Status.FAILED, "x0"), after=0)
+    old = finish(run, 0, 1.0, 1)
+    new = replace(
+        old, status=Status.FAILED, score=None, scorings=3, feedback="no score \udc80", metrics={"failed": 2.0}
+    )
+    run.score_again(new, after=1)
+    assert run.trials() == [new]
 
 
 def test_named_fields_of_a_trial_come_back(store):

@@ -151,8 +151,8 @@ async def arun(
         reflect=reflect,
         tune=tune,
     )
-    parts = choose(settings, Chosen(model, search, proposer, space, stop, repeats))
-    with closing(Store(store)) as opened, closing(open_evaluator(func, settings, opened, examples, executor)) as judge:
+    parts = choose(settings, Chosen(model, search, proposer, space, stop, repeats, examples, executor))
+    with closing(Store(store)) as opened, closing(open_evaluator(func, parts, opened)) as judge:
         row = opened.create_run(name or new_name(opened.names()), parts.settings.to_json(), func_version)
         with watching(verbose, callbacks) as watchers:
             return await drive(Loop(row, parts, watchers), parts, judge)

@@ -125,9 +125,8 @@ def fork(name: str, upto_trial: int, *, new_name: str | None = None, store: str 
 async def _go(
     row: Run, func: Func, parts: Parts, changes: Changes, recorded: dict[Place, Reply] | None = None
 ) -> Result:
-    examples, executor = changes.get("examples"), changes.get("executor")
     watched = watching(changes.get("verbose", True), changes.get("callbacks", ()))
-    with closing(open_evaluator(func, parts.settings, row.store, examples, executor)) as judge, watched as watchers:
+    with closing(open_evaluator(func, parts, row.store)) as judge, watched as watchers:
         return await drive(Loop(row, parts, watchers, recorded), parts, judge)
 
 
@@ -144,6 +143,8 @@ def _chosen(settings: Settings, model: Model | str | None, changes: Changes) -> 
         settings.space,
         changes.get("stop"),
         changes.get("repeats"),
+        changes.get("examples"),
+        changes.get("executor"),
     )
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from ..evaluate import Evaluator, Repeats, evaluation_of
+from ..evaluate import Evaluation, Evaluator, Repeats
 from ..records import Trial
-from ._loop import Loop, with_verdict
+from ._loop import Loop
 
 
 class Crown:
@@ -23,8 +23,6 @@ class Crown:
         """Return the trial after as many scorings as its rank needs; the champion's are stored and told."""
         if not trial.scored:
             return trial
-        if not self._repeats.champion:
-            return await self._full(trial)
         async with self._lock:
             champion = self._loop.champion
             if champion is None or not _better(trial, champion):
@@ -49,12 +47,9 @@ class Crown:
 
     async def _full(self, trial: Trial) -> Trial:
         """Return a trial with all the scorings that a champion needs."""
-        missing = self._repeats.n - trial.scorings
-        if missing <= 0 or trial.x is None:
-            return trial
-        seeds = self._loop.seeds(trial, missing)
-        evaluation = await self._evaluator.more(trial.x, evaluation_of(trial), seeds)
-        return with_verdict(trial, evaluation)
+        known = Evaluation.of_trial(trial)
+        seeds = self._repeats.seeds(self._loop.seed(trial.number), known)
+        return trial if trial.x is None else (await self._evaluator.more(trial.x, known, seeds)).onto(trial)
 
 
 def _better(trial: Trial, champion: Trial) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ..errors import ModelError, StoreError
+from ..errors import ModelError, SandboxError, StoreError
 from ..evaluate import Evaluator
 from ..records import Result, Status, Trial, X
 from ..store import Pending
@@ -32,7 +32,8 @@ async def drive(loop: Loop, parts: Parts, evaluator: Evaluator) -> Result:
     try:
         loop.start()
         reason = await pipeline.run()
-    except StoreError as error:
+        await pipeline.test()
+    except (StoreError, SandboxError) as error:
         reason = f"error: {error}"
     except asyncio.CancelledError:
         await pipeline.drain()
@@ -53,7 +54,8 @@ class Pipeline:
         self._parts = parts
         self._evaluator = evaluator
         self._workers = parts.settings.workers
-        self._crown = Crown(loop, evaluator, parts.repeats) if parts.repeats else None
+        repeats = parts.judging.repeats
+        self._crown = Crown(loop, evaluator, repeats) if repeats and repeats.champion else None
         self._tasks: set[asyncio.Task[None]] = set()
         self._asking = 0
         self._draining = False
@@ -94,6 +96,17 @@ class Pipeline:
             done, self._tasks = await asyncio.wait(self._tasks, timeout=_DRAIN_SECS)
             for task in done:
                 task.result()
+
+    async def test(self) -> None:
+        """Score x0 and the best on the test examples, which nobody has seen yet."""
+        examples = self._parts.judging.examples
+        if examples is None or examples.test is None:
+            return
+        for trial in self._loop.to_test():
+            if trial.x is not None:
+                evaluation = await self._evaluator.test(trial.x, self._loop.seed(trial.number))
+                if evaluation.score is not None:
+                    self._loop.tested({trial.number: evaluation.score})
 
     async def aclose(self) -> None:
         """End what is still in flight."""

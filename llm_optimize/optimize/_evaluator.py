@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from typing import Any
 
-from ..evaluate import Evaluator, Examples, Stage
+from ..evaluate import Evaluator, Stage
 from ..store import Store
-from ._settings import Settings
+from ._parts import Parts
 
-Func = Callable[..., Any] | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
+Func = Callable[..., Any] | Stage | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
 
 
-def open_evaluator(
-    func: Func, settings: Settings, store: Store, examples: Examples | None, executor: Executor | None
-) -> Evaluator:
+def open_evaluator(func: Func, parts: Parts, store: Store) -> Evaluator:
     """Return who scores with f, under the settings of a run. Raises what `Evaluator` raises."""
+    settings = parts.settings
     return Evaluator(
         func,
         sandbox=settings.sandbox,
@@ -24,4 +22,5 @@ def open_evaluator(
         workers=settings.workers,
         timeout_secs=settings.timeout_secs,
         hidden=store.files,
+        judging=parts.judging,
     )

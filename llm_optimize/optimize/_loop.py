@@ -198,7 +198,7 @@ class Loop:
             return self.finish(self._duplicate(trial, first))
         known = self._known_elsewhere(trial.x)
         if known is not None:
-            return self.finish(with_verdict(trial, known))
+            return self.scored(trial, replace(Evaluation.of_trial(known), scorings=0))
         self._watchers.tell(TrialProposed(step.number, trial.source))
         return trial
 
@@ -345,11 +345,6 @@ class Loop:
         """Return the seed of one scoring: the same for the same run seed and trial number."""
         return self._rng("score", number).getrandbits(32)
 
-    def seeds(self, trial: Trial, count: int) -> list[int]:
-        """Return the seeds of further scorings of a trial."""
-        first = trial.scorings
-        return [self._rng(f"score {place}", trial.number).getrandbits(32) for place in range(first, first + count)]
-
     def _rng(self, purpose: str, number: int) -> Random:
         """Return fresh dice that depend on nothing but their purpose, so that a resumed run throws the same."""
         return Random(f"{self.settings.seed}/{purpose}/{number}")
@@ -361,22 +356,11 @@ def _stored_replies(run: Run, left: deque[Pending]) -> dict[Place, Reply]:
     return {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply}
 
 
-def with_verdict(trial: Trial, verdict: Evaluation | Trial) -> Trial:
-    """Return a trial with what f said; of a trial of another run, which f has scored already, nothing is paid again."""
+def with_verdict(trial: Trial, evaluation: Evaluation) -> Trial:
+    """Return a trial with what f said; its feedback begins with what was mended in the reply."""
     note = trial.feedback if trial.status is Status.PENDING else ""
-    return replace(
-        trial,
-        status=verdict.status,
-        score=verdict.score,
-        feedback="\n".join(filter(None, [note, verdict.feedback])),
-        metrics=verdict.metrics,
-        instances=verdict.instances,
-        output=verdict.output,
-        seconds=verdict.seconds,
-        stage=verdict.stage,
-        scorings=0 if isinstance(verdict, Trial) else verdict.scorings,
-        standard_error=verdict.standard_error,
-    )
+    judged = evaluation.onto(trial)
+    return replace(judged, feedback="\n".join(filter(None, [note, judged.feedback])))
 
 
 def _hash(x: X) -> bytes:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import inspect
 import random
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..errors import UnknownName, UsageError
-from ..evaluate import Repeats
+from ..evaluate import Examples, Judging, Repeats
 from ..llm import Chat, Ensemble, Model, as_model
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
@@ -34,6 +35,8 @@ class Chosen:
     space: Space | Mapping[str, Any] | None = None
     stop: Rule | Callable[[Progress], bool] | None = None
     repeats: Repeats | int | None = None
+    examples: Examples | None = None
+    executor: Executor | None = None
     replayed: bool = False  # replies come from another run, and no model is asked
 
 
@@ -46,7 +49,7 @@ class Parts:
     proposer: Proposer
     model: Model | None  # None: the proposer needs none
     stop: Rule | None = None
-    repeats: Repeats | None = None
+    judging: Judging = field(default_factory=Judging)
     reflection: Reflection | None = None
 
     async def aclose(self) -> None:
@@ -72,13 +75,14 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
         speaker.check()
     refuse_unknown_price(settings.budget, speaker)
     repeats = Repeats(chosen.repeats) if isinstance(chosen.repeats, int) else chosen.repeats
+    judging = Judging(settings.max_score, repeats, chosen.examples, chosen.executor)
     return Parts(
         settings if chosen.replayed else _named(settings, chosen, writer, speaker, space),
         as_search(chosen.search),
         _as_proposer(writer, settings, space),
         speaker,
         as_rule(chosen.stop),
-        repeats,
+        judging,
         Reflection(settings.task) if settings.reflect else None,
     )
 

@@ -134,9 +134,7 @@ def _again_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
         sa.Column("trial", sa.Integer, nullable=False),
         sa.Column("after", sa.Integer, nullable=False),  # how many trials were finished by then
-        sa.Column("score", sa.Float, nullable=False),  # mean of all scorings so far
-        sa.Column("standard_error", sa.Float),
-        sa.Column("scorings", sa.Integer, nullable=False),
+        sa.Column("verdict", sa.Text, nullable=False),  # JSON of what changed
         sa.Column("scored_at", sa.Float, nullable=False),
         sa.Index("scored_again_by_run", "run_id"),
     )

@@ -139,6 +139,12 @@ def from_trial(trial: Trial) -> dict[str, Any]:
     }
 
 
+def from_verdict(trial: Trial) -> str:
+    """Return as JSON what further scorings may change of a trial."""
+    changed = ("status", "score", "standard_error", "scorings", "feedback", "metrics", "seconds", "stage")
+    return storable(json.dumps({name: getattr(trial, name) for name in changed}))
+
+
 def _storable_seed(trial: Trial) -> int | None:
     if trial.seed is not None and abs(trial.seed) > _MAX_SEED:
         raise UsageError(f"the seed of trial {trial.number} is {trial.seed}: it must not exceed {_MAX_SEED}")
@@ -258,7 +264,9 @@ def to_trial(row: Any) -> Trial:
 
 def scored_again(trial: Trial, row: Any) -> Trial:
     """Return a finished trial with what further scorings of it came to."""
-    return replace(trial, score=row.score, standard_error=row.standard_error, scorings=row.scorings)
+    with undamaged(f"trial {row.trial}"):
+        verdict = json.loads(row.verdict)
+        return replace(trial, **{**verdict, "status": Status(verdict["status"])})
 
 
 def to_call(row: Any) -> Call:

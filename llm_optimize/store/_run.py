@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError, UsageError
+from ..errors import StoreError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
 from . import _rows as rows
 from ._rows import Call, Pending, Steer
@@ -109,19 +109,12 @@ class Run:
         self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=at)
 
     def score_again(self, trial: Trial, after: int) -> None:
-        """Write what further scorings of a finished trial came to, when `after` trials were finished.
-
-        Raises UsageError when the trial has no score.
-        """
-        if trial.score is None:
-            raise UsageError(f"trial {trial.number} has no score: only a scored trial can be scored again")
+        """Write what further scorings of a finished trial came to, when `after` trials were finished."""
         values = {
             "run_id": self._key,
             "trial": trial.number,
             "after": after,
-            "score": trial.score,
-            "standard_error": trial.standard_error,
-            "scorings": trial.scorings,
+            "verdict": rows.from_verdict(trial),
             "scored_at": time.time(),
         }
         with self._write() as connection:
