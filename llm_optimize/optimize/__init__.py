@@ -71,8 +71,9 @@ async def arun(
         human_prompt: ends each prompt; may hold the same.
         stop_score: end as soon as a score reaches this.
         search: what to build on: "best", "chat", or an object with `ask` and `tell`.
-        proposer: who writes the next x: "model", "mutation", or an object with `propose` and `tell`.
-        space: typed parameters by name; x is then a dict of values.
+        proposer: who writes the next x: "model", "mutation", with a space also "tpe", "cmaes", "gp" or "random"
+            (Optuna's samplers), or an object with `propose` and `tell`.
+        space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
         sandbox: "process"; "namespace" where bubblewrap is, for candidates that nobody trusts; "auto", the stronger of

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import UnknownName, UsageError
 from ..llm import Chat, Model, as_model
+from ..propose import classical
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
 from ..records import Proposer, Search, Task, Watcher
@@ -48,11 +49,12 @@ def choose(
     writer = "mutation" if model == "mutation" else proposer or "model"
     if writer == "mutation" and not settings.x0 and parameters is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
-    speaker = None if writer == "mutation" else as_model(model)
+    speaker = None if writer in ("mutation", *classical.SAMPLERS) else as_model(model)
     if isinstance(speaker, Chat) and writer == "model":
         speaker.check()
     named = replace(
         settings,
+        x0=settings.x0 if parameters is None else tuple(map(parameters.check, settings.x0)),
         model=speaker.name if speaker else "",
         is_chat=speaker is None or isinstance(speaker, Chat),
         base_url=speaker.base_url if isinstance(speaker, Chat) else None,
@@ -69,6 +71,7 @@ def _as_proposer(writer: str | Proposer, task: Task, space: Space | None) -> Pro
     makers: dict[str, Callable[[], Proposer]] = {
         "model": lambda: ModelProposer(task, space),
         "mutation": lambda: Mutation(space),
+        **classical.makers(space),
     }
     if writer not in makers:
         raise UnknownName("proposer", writer, makers)
