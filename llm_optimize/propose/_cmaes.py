@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra
 from ..space import Float, Int, Space
+from ._study import rounded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -55,7 +56,10 @@ class Generations:
         self._catch_up()
         self._state.reseed_rng(seed % 2**32)
         point = self._state.ask()
-        return {name: p.from_unit(float(share)) for (name, p), share in zip(self._numeric(), point, strict=True)}
+        return {
+            name: rounded(parameter, parameter.from_unit(float(share)))
+            for (name, parameter), share in zip(self._numeric(), point, strict=True)
+        }
 
     def _catch_up(self) -> None:
         told = list(self._scored.values())

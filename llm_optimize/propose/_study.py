@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from ..text import key_of
 
 SAMPLERS = ("cmaes", "gp", "random", "tpe")
 _MOST = {"gp": 300, "random": 0, "tpe": 2000}  # trials that a sampler looks at; a Gaussian process takes their cube
+_DIGITS = 6
 _BLOCK = {"gp": 50, "random": 1000, "tpe": 500}  # further trials, after which they are chosen anew
 
 
@@ -43,10 +45,10 @@ class Study:
         running = self._taken_back(x, newest=False)
         if again or self._study is None or self._is_to_be_thinned():
             self._study = None
-        elif running is None:
-            self._study.add_trial(self._frozen(x, score, self._state(score)))
-        else:
-            self._study.tell(running, score, state=self._state(score))
+            return
+        if running is not None:  # it knows digits that x does not have, and a resume would not
+            self._study.tell(running, state=self._optuna.trial.TrialState.FAIL)
+        self._study.add_trial(self._frozen(x, score, self._state(score)))
 
     def ask(self, seed: int, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return given and the values that the sampler chooses beside them; they count as running until told."""
@@ -185,12 +187,25 @@ def _inner(parameter: Parameter, value: Any) -> Any:
     return value
 
 
+def rounded(parameter: Parameter, value: Any) -> Any:
+    """Return a value without digits that nobody can tell apart, a millionth of the range or of the value.
+
+    >>> rounded(Float(0, 10), 3.14159265358979), rounded(Float(1e-5, 1, log=True), 0.0123456789)
+    (3.14159, 0.0123457)
+    """
+    if not isinstance(parameter, Float) or parameter.step is not None:
+        return parameter.check(value)
+    if parameter.log:
+        return parameter.check(float(f"{value:.6g}"))
+    return parameter.check(round(value, _DIGITS - math.floor(math.log10(parameter.high - parameter.low))))
+
+
 def _outer(parameter: Parameter, inner: Any) -> Any:
     if isinstance(parameter, Choice):
         return parameter.options[inner]
     if parameter.step is not None:
         return parameter.check(parameter.low + inner * parameter.step)
-    return float(inner) if isinstance(parameter, Float) else int(inner)
+    return rounded(parameter, inner)
 
 
 @contextmanager

@@ -71,10 +71,15 @@ class Classical:
             drawn.append(self._next(rng))
         *refused, x = drawn
         for other in refused:
-            if self._study is not None:
-                self._study.forget(other)
+            self._forget(other)
         self._open.append(x)
         return Proposal(x, self._name)
+
+    def drop(self, x: dict[str, Any]) -> None:
+        """Take back a proposal that nobody is going to score."""
+        if x in self._open:
+            self._open.remove(x)
+            self._forget(x)
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial, whoever proposed it; one outside of the space, or with no x, says nothing."""
@@ -117,9 +122,11 @@ class Classical:
         if x in self._open:
             self._open.remove(x)
         elif self._open:
-            oldest = self._open.pop(0)
-            if self._study is not None:
-                self._study.forget(oldest)
+            self._forget(self._open.pop(0))
+
+    def _forget(self, x: dict[str, Any]) -> None:
+        if self._study is not None:
+            self._study.forget(x)
 
 
 def makers(space: Space | None) -> Mapping[str, Callable[[], Proposer]]:
