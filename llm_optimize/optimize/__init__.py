@@ -44,6 +44,7 @@ async def arun(
     search: str | Search = "best",
     proposer: str | Proposer | None = None,
     space: Space | Mapping[str, Any] | None = None,
+    tune: int = 0,
     workers: int = 1,
     timeout_secs: float = 600.0,
     sandbox: str = "process",
@@ -74,6 +75,8 @@ async def arun(
         proposer: who writes the next x: "model", "mutation", with a space also "tpe", "cmaes", "gp" or "random"
             (Optuna's samplers), or an object with `propose` and `tell`.
         space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
+        tune: steps that are spent, without a model call, on the knobs of each new champion: numbers in x whose lines
+            declare a range, such as `lr = 0.1  # tune: 1e-4..1 log`; the model is told that it may. 0 is off.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
         sandbox: "process"; "namespace" where bubblewrap is, for candidates that nobody trusts; "auto", the stronger of
@@ -99,6 +102,7 @@ async def arun(
         task=Task(task_description, task_question, system_prompt, human_prompt),
         x0=as_x0(x0),
         func=where(func),
+        tune=tune,
         max_steps=max_steps,
         stop_score=stop_score,
         workers=workers,

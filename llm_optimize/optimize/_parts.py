@@ -13,6 +13,7 @@ from typing import Any
 from ..errors import UnknownName, UsageError
 from ..llm import Chat, Model, as_model
 from ..propose import classical
+from ..propose.knobs import Tuned
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
 from ..records import Proposer, Search, Task, Watcher
@@ -62,14 +63,21 @@ def choose(
         search=search if isinstance(search, str) else type(search).__name__,
         space=parameters.to_json() if parameters else None,
     )
-    return Parts(named, as_search(search), _as_proposer(writer, settings.task, parameters), speaker)
+    return Parts(named, as_search(search), _as_tuned(writer, settings, parameters), speaker)
 
 
-def _as_proposer(writer: str | Proposer, task: Task, space: Space | None) -> Proposer:
+def _as_tuned(writer: str | Proposer, settings: Settings, space: Space | None) -> Proposer:
+    if settings.tune and space is not None:
+        raise UsageError(f"tune is {settings.tune}: with a space there are no numbers in code to tune; leave it away")
+    proposer = _as_proposer(writer, settings.task, space, knobs=settings.tune > 0)
+    return Tuned(proposer, settings.tune) if settings.tune else proposer
+
+
+def _as_proposer(writer: str | Proposer, task: Task, space: Space | None, *, knobs: bool) -> Proposer:
     if not isinstance(writer, str):
         return writer
     makers: dict[str, Callable[[], Proposer]] = {
-        "model": lambda: ModelProposer(task, space),
+        "model": lambda: ModelProposer(task, space, knobs=knobs),
         "mutation": lambda: Mutation(space),
         **classical.makers(space),
     }
