@@ -41,6 +41,14 @@ That reply cannot be used: {problem}. Answer again: the complete next x in one f
 _PARAMETERS = """\
 x is a set of parameters. Answer with one JSON object in a fenced code block, with a value for each name:
 {parameters}"""
+_KNOBS = """\
+A line of x that sets a plain value may declare it as a knob, in a comment at its end. Without asking you again, knobs \
+are then tuned to their best values in the range that you give; so declare the few constants that matter and whose \
+best values nobody can know beforehand, and spend your thoughts on the structure. Take the comment sign of the language:
+lr = 0.1  # tune: 1e-4..1 log
+width = 100  # tune: int 10..1000 step 10
+kernel = "rbf"  # tune: "rbf", "poly"
+shuffle = True  # tune: bool"""
 
 _CHARS_PER_TOKEN = 4  # of English and of code, roughly; what the estimate is wrong by, the model's window absorbs
 _MAX_FEEDBACK_CHARS = 4_000  # of the parent
@@ -82,6 +90,11 @@ def ask_again(messages: Sequence[Message], reply: str, problem: str) -> list[Mes
 def parameters_format(parameters: str) -> str:
     """Return how to answer when x is a set of parameters; `parameters` describes them."""
     return _PARAMETERS.replace("{parameters}", parameters)
+
+
+def knobs_format() -> str:
+    """Return how x may declare values that are tuned without the model."""
+    return _KNOBS
 
 
 def describe_failure(trial: Trial) -> str:

@@ -38,9 +38,11 @@ WORDS = FLOORS[0].split()
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()} | {"__init__": -1}
 
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
+    "cmaes": ("propose/",),
     "cloudpickle": ("sandbox/", "eval_utils.py"),
     "libcst": ("propose/", "automl/"),
     "openai": ("llm/",),
+    "optuna": ("propose/", "adapters/", "automl/"),
     "psutil": ("sandbox/", "store/_holder.py"),
     "rich": ("watch/console.py",),
     "sklearn": ("propose/", "automl/", "demo.py"),

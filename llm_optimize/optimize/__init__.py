@@ -58,6 +58,7 @@ async def arun(
     search: str | Search = "best",
     proposer: str | Proposer | None = None,
     space: Space | Mapping[str, Any] | None = None,
+    tune: int = 0,
     workers: int = 1,
     timeout_secs: float = 600.0,
     sandbox: str = "process",
@@ -96,8 +97,9 @@ async def arun(
         human_prompt: ends each prompt; may hold the same.
         stop_score: end as soon as a score reaches this.
         search: what to build on: a name such as "best" or "chat", or an object with `ask` and `tell`.
-        proposer: who writes the next x: "model", "mutation", or an object with `propose` and `tell`.
-        space: typed parameters by name; x is then a dict of values.
+        proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp" or
+            "random" (Optuna's samplers), or an object with `propose` and `tell`.
+        space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
         sandbox: "process"; "namespace" where bubblewrap is, for candidates that nobody trusts; "auto", the stronger of
@@ -120,7 +122,8 @@ async def arun(
             are several workers, and is 1 for a single one.
         max_prompt_tokens: the longest prompt, in tokens, roughly; what matters least is left out first.
         reflect: ask the model, after a trial that failed or was no better than its parent, for a lesson in a sentence.
-        tune: how many scorings without any model call may tune the numbers that a new champion declares as knobs.
+        tune: steps that are spent, without a model call, on the knobs of each new champion: numbers in x whose lines
+            declare a range, such as `lr = 0.1  # tune: 1e-4..1 log`; the model is told that it may. 0 is off.
 
     Returns:
         A `Result` that unpacks as (best_score, scores, best_x).
@@ -137,6 +140,7 @@ async def arun(
         task=Task(task_description, task_question, system_prompt, human_prompt),
         x0=as_x0(x0),
         func=where(func),
+        tune=tune,
         max_steps=max_steps,
         stop_score=stop_score,
         workers=workers,

@@ -13,14 +13,13 @@ from typing import Any
 from ..errors import UnknownName, UsageError
 from ..evaluate import Examples, Judging, Repeats
 from ..llm import Chat, Ensemble, Model, as_model
-from ..propose.model import ModelProposer
-from ..propose.mutation import Mutation
 from ..propose.reflect import Reflection
 from ..protected import check_markers
 from ..records import Proposer, Search, X
 from ..search import as_search
 from ..space import Space, as_space
 from ..stop import Progress, Rule, as_rule
+from ._proposers import as_proposer, needs_model
 from ._settings import Settings
 from ._spending import refuse_unknown_price
 
@@ -70,7 +69,9 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
         _check_x0(x, space)
     if writer == "mutation" and not settings.x0 and space is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
-    speaker = None if writer == "mutation" or chosen.replayed else as_model(chosen.model, seed=settings.seed)
+    speaker = (
+        as_model(chosen.model, seed=settings.seed) if needs_model(writer, settings) and not chosen.replayed else None
+    )
     if isinstance(speaker, Chat | Ensemble) and writer == "model":
         speaker.check()
     refuse_unknown_price(settings.budget, speaker)
@@ -79,7 +80,7 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
     return Parts(
         settings if chosen.replayed else _named(settings, chosen, writer, speaker, space),
         as_search(chosen.search),
-        _as_proposer(writer, settings, space),
+        as_proposer(writer, settings, space),
         speaker,
         as_rule(chosen.stop),
         judging,
@@ -101,6 +102,7 @@ def _named(settings: Settings, chosen: Chosen, writer: Any, speaker: Model | Non
     """Return the settings with the names of the parts, by which a resume finds them again."""
     return replace(
         settings,
+        x0=settings.x0 if space is None else tuple(map(space.check, settings.x0)),
         model=speaker.name if speaker else "",
         is_chat=speaker is None or isinstance(speaker, Chat),
         base_url=speaker.base_url if isinstance(speaker, Chat) else None,
@@ -108,18 +110,6 @@ def _named(settings: Settings, chosen: Chosen, writer: Any, speaker: Model | Non
         search=chosen.search if isinstance(chosen.search, str) else type(chosen.search).__name__,
         space=space.to_json() if space else None,
     )
-
-
-def _as_proposer(writer: str | Proposer, settings: Settings, space: Space | None) -> Proposer:
-    if not isinstance(writer, str):
-        return writer
-    makers: dict[str, Callable[[], Proposer]] = {
-        "model": lambda: ModelProposer(settings.task, space, max_prompt_tokens=settings.max_prompt_tokens),
-        "mutation": lambda: Mutation(space),
-    }
-    if writer not in makers:
-        raise UnknownName("proposer", writer, makers)
-    return makers[writer]()
 
 
 def stored_model(settings: Settings) -> Any:

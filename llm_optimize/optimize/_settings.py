@@ -23,6 +23,7 @@ class Settings:
     proposer: str = "model"
     search: str = "best"
     space: Mapping[str, Any] | None = None
+    tune: int = 0
     max_steps: int = 10
     stop_score: float | None = None
     workers: int = 1
@@ -40,6 +41,8 @@ class Settings:
     def __post_init__(self) -> None:
         if self.max_steps < 0:
             raise UsageError(f"max_steps is {self.max_steps}: give 0 (score x0 only) or more")
+        if self.tune < 0:
+            raise UsageError(f"tune is {self.tune}: give how many scorings to spend on the knobs of a champion, or 0")
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}: at least 1 scoring at a time is needed")
         if self.model_slots is not None and self.model_slots < 1:

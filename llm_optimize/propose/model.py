@@ -5,7 +5,7 @@ from __future__ import annotations
 from random import Random
 
 from ..errors import UsageError
-from ..prompts import ask_again, lay_out, parameters_format
+from ..prompts import ask_again, knobs_format, lay_out, parameters_format
 from ..records import Ask, Plan, Proposal, Reply, Task, Trial, Usage, X
 from ..space import Space
 from ..text import Reading, last_json_object, read_x
@@ -16,14 +16,15 @@ _MAX_ASKS = 3  # the first and two more with what was wrong
 class ModelProposer:
     """Asks the model of the run."""
 
-    def __init__(self, task: Task, space: Space | None = None) -> None:
-        """Take the task in words, and the parameters when x is a set of these."""
+    def __init__(self, task: Task, space: Space | None = None, *, knobs: bool = False) -> None:
+        """Take the task in words, the parameters when x is a set of these, and whether x may declare knobs."""
         self._task = task
+        self._knobs = knobs_format() if knobs else ""
         self._space = space
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return the x in the model's reply; what `ask` raises goes up."""
-        x_format = parameters_format(self._space.describe()) if self._space else ""
+        x_format = parameters_format(self._space.describe()) if self._space else self._knobs
         messages = lay_out(self._task, plan, x_format=x_format)
         usage = Usage()
         for _ in range(_MAX_ASKS):
