@@ -155,6 +155,26 @@ class Space:
         except UsageError as error:
             raise UsageError(f"{name}: {error}") from None
 
+    def repair(self, values: Mapping[str, Any], parent: Mapping[str, Any] | None) -> tuple[dict[str, Any], str]:
+        """Return x with what can be mended in it mended, and a sentence that says what was; empty when nothing was.
+
+        Raises UnknownName for a name that is none of the parameters, UsageError for an impossible value.
+        """
+        missing = [name for name in self.parameters if name not in values and parent and name in parent]
+        x = self.check({**{name: (parent or {})[name] for name in missing}, **values})
+        notes = [f"{name} was {values[name]!r}, it is {x[name]!r}" for name in values if values[name] != x[name]]
+        notes += [f"{name} was missing, it is {x[name]!r} as before" for name in missing]
+        return x, "; ".join(notes)
+
+    def schema(self) -> dict[str, Any]:
+        """Return the JSON schema of x."""
+        return {
+            "type": "object",
+            "properties": {name: _schema(parameter) for name, parameter in self.parameters.items()},
+            "required": list(self.parameters),
+            "additionalProperties": False,
+        }
+
     def sample(self, rng: Random) -> dict[str, Any]:
         """Return an x of random values."""
         return {name: parameter.sample(rng) for name, parameter in self.parameters.items()}
@@ -195,6 +215,13 @@ def _parameter(value: Any) -> Any:
     if value["kind"] == "choice":
         return Choice(*data["options"], description=data["description"])
     return _KINDS[value["kind"]](**data)
+
+
+def _schema(parameter: Parameter) -> dict[str, Any]:
+    if isinstance(parameter, Choice):
+        return {"enum": list(parameter.options)}
+    kind = "integer" if isinstance(parameter, Int) else "number"
+    return {"type": kind, "minimum": parameter.low, "maximum": parameter.high}
 
 
 def _line(name: str, parameter: Parameter) -> str:
