@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._chat import Chat, LLMModel, default_llm_options, get_default_llm
 from ._ensemble import Ensemble, Priced, as_model, expected_cost, price_of
-from ._others import Command, Function, Model
+from ._others import Command, Function, Model, reply_of
 from ._price import Price
 
 __all__ = [
@@ -21,4 +21,5 @@ __all__ = [
     "expected_cost",
     "get_default_llm",
     "price_of",
+    "reply_of",
 ]

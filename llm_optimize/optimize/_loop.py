@@ -6,12 +6,14 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 from ..errors import BudgetSpent, ModelError, ModelUnavailable
 from ..evaluate import Evaluation
+from ..llm import reply_of
 from ..records import (
     Event,
     Message,
@@ -240,12 +242,14 @@ class Loop:
 
     # The model, the dice, the watchers.
 
-    async def answer(self, number: int, index: int, messages: Sequence[Message]) -> Reply:
+    async def answer(
+        self, number: int, index: int, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
+    ) -> Reply:
         """Return the model's reply to call `index` of a trial: a stored one, or a new one that is stored first.
 
         Raises BudgetSpent when no call may be made, and the ModelError of the model.
         """
-        reply = self._stored_answer(number, index) or await self._new_answer(number, index, messages)
+        reply = self._stored_answer(number, index) or await self._new_answer(number, index, messages, schema)
         self.usage += reply.usage
         self._silent_calls = 0
         return reply
@@ -255,7 +259,9 @@ class Loop:
             return None
         return next((call.reply for call in self._run.calls(number) if call.index == index and call.reply), None)
 
-    async def _new_answer(self, number: int, index: int, messages: Sequence[Message]) -> Reply:
+    async def _new_answer(
+        self, number: int, index: int, messages: Sequence[Message], schema: Mapping[str, Any] | None
+    ) -> Reply:
         if self._model is None:
             raise ModelError("this run has no model: pass model=..., or resume it with the model that it began with")
         cap = self.settings.budget.calls
@@ -264,7 +270,7 @@ class Loop:
         self._calls += 1
         key = self._run.sent(number, index, self._model.name, messages)
         try:
-            reply = await self._model.reply(messages)
+            reply = await reply_of(self._model, messages, schema)
         except ModelError as error:
             self._run.call_failed(key, str(error))
             raise
@@ -297,9 +303,9 @@ class _Conversation:
         self._number = number
         self._index = -1
 
-    async def ask(self, messages: Sequence[Message]) -> Reply:
+    async def ask(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
         self._index += 1
-        return await self._loop.answer(self._number, self._index, messages)
+        return await self._loop.answer(self._number, self._index, messages, schema)
 
 
 def _hash(x: X) -> bytes:
