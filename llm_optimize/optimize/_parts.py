@@ -14,6 +14,7 @@ from ..errors import UnknownName, UsageError
 from ..llm import Chat, Model, as_model
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
+from ..protected import check_regions
 from ..records import Proposer, Search, Task, Watcher
 from ..search import as_search
 from ..space import Space, as_space
@@ -48,6 +49,8 @@ def choose(
     writer = "mutation" if model == "mutation" else proposer or "model"
     if writer == "mutation" and not settings.x0 and parameters is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
+    for x in settings.x0:
+        check_regions(x)
     speaker = None if writer == "mutation" else as_model(model)
     if isinstance(speaker, Chat) and writer == "model":
         speaker.check()
