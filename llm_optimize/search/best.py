@@ -55,8 +55,9 @@ class Best:
 
     def _repair(self) -> Plan:
         """With nothing but failures so far, build on the newest, and remember the others."""
-        *earlier, newest = self._unscored or [None]
-        return Plan(newest, failures=tuple(trial for trial in earlier if trial))
+        if not self._unscored:
+            return Plan(None)
+        return Plan(self._unscored[-1], failures=tuple(self._unscored[:-1]))
 
     def _parent(self, rng: Random, pending: Sequence[int]) -> Trial:
         free = [trial for trial in self._best if trial.number not in pending] or self._best
