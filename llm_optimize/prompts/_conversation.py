@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from ..records import Message, Trial, rank
 from ..text import one_line, show_number
-from ._lines import describe_failure, last_that_fit, tried
+from ._lines import describe_failure, tried
 from ._shown import Request, edits_format, first_question, may_refer, question
 from ._words import EARLIER
 
 _FOLDED_PART = 8  # one part in eight of a conversation is for what is folded into lines
+_KEPT_PART = 4  # one part in four stays when it is folded, so that there is room to grow without another folding
+_STEP_CHARS = 1_000  # in which the room for what is said last is counted, so that it seldom changes what is folded
 _MAX_LESSON_CHARS = 200
 _ABOVE = "(your x above)"
 
@@ -18,22 +20,27 @@ _ABOVE = "(your x above)"
 def conversation(request: Request, room: int) -> list[Message]:
     """Return the exchanges so far, oldest first, in so many characters; the newest ends with the question.
 
-    When it grows too long, half of it is folded at once, so that until then each conversation begins with the one
-    before. The champion at that moment keeps its place.
+    When it grows too long, most of it is folded at once, so that until then each conversation begins with the one
+    before. The champion at that moment stays, and comes first.
     """
     trials = [trial for trial in (*request.plan.context, request.parent) if trial]
     if not trials:
         return [Message(role="user", content=first_question(request))]
     room_folded = max(0, room // _FOLDED_PART)
-    sizes = {trial.number: len(_asked(request, trial, begins=True)) + 4 for trial in trials}
-    for trial in trials:
-        if not may_refer(request, trial):
-            sizes[trial.number] += len(_answer(request, trial))
+    sizes = {trial.number: _size(request, trial) for trial in trials}
     last = _last(request, trials)
-    kept = _kept(trials, sizes, room - room_folded - len(last) - 4)
+    left = room - 4 - -(-len(last) // _STEP_CHARS) * _STEP_CHARS
+    kept = _kept(trials, sizes, left - room_folded)
     numbers = {trial.number for trial in kept}
     folded = [trial for trial in trials if trial.number not in numbers]
+    room_folded = min(room_folded, left - sum(sizes[number] for number in numbers))
     return _exchanges(request, kept, _earlier(request, folded, room_folded), last)
+
+
+def _size(request: Request, trial: Trial) -> int:
+    """Return how many characters an exchange has, wherever it stands."""
+    again = len(_ABOVE) if may_refer(request, trial) else len(_answer(request, trial))
+    return len(_asked(request, trial, begins=True)) + again
 
 
 def _kept(trials: Sequence[Trial], sizes: dict[int, int], room: int) -> list[Trial]:
@@ -46,7 +53,7 @@ def _kept(trials: Sequence[Trial], sizes: dict[int, int], room: int) -> list[Tri
         if size <= room:
             continue
         champion = max(kept, key=rank)
-        while size > room // 2 and len(kept) > 1:
+        while size > room // _KEPT_PART and len(kept) > 1:
             oldest = 1 if kept[0] is champion and len(kept) > 2 else 0
             if kept[oldest] is champion and size <= room:
                 break
@@ -59,7 +66,7 @@ def _exchanges(request: Request, kept: Sequence[Trial], earlier: str, last: str)
     for place, trial in enumerate(kept):
         if place:
             messages.append(Message(role="assistant", content=_answer(request, trial)))
-        notes = [earlier if not place else "", _asked(request, trial, begins=not place)]
+        notes = [_asked(request, trial, begins=not place), "" if place else earlier]
         notes.append(last if trial is kept[-1] else "")
         messages.append(Message(role="user", content="\n\n".join(filter(None, notes))))
     return messages
@@ -90,9 +97,15 @@ def _last(request: Request, trials: Sequence[Trial]) -> str:
 
 
 def _earlier(request: Request, folded: Sequence[Trial], room: int) -> str:
-    lines = [_line(request, trial) for trial in folded]
-    kept = last_that_fit(lines, room - len(EARLIER))
-    return "\n".join([EARLIER, *kept]) if kept else ""
+    lines: list[str] = []
+    size = len(EARLIER)
+    for trial in folded:
+        lines.append(_line(request, trial))
+        size += len(lines[-1]) + 1
+        while lines and size > room:  # half of them at once, so that the others begin alike for a while
+            size -= sum(len(line) + 1 for line in lines[: len(lines) // 2 + 1])
+            del lines[: len(lines) // 2 + 1]
+    return "\n".join([EARLIER, *lines]) if lines else ""
 
 
 def _line(request: Request, trial: Trial) -> str:

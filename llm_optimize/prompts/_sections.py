@@ -20,9 +20,10 @@ def sections(request: Request, room: int) -> str:
     successive messages begin alike.
     """
     known = request.known
-    left = room - _rounded(len(_last(request, ())), room)
+    longest = _last(request, [trial.number for trial in request.plan.context], may_refer_to_x=False)
+    left = room - _rounded(len(longest), room)
     lines_room = min(left // 2, room // _LINES_PART)
-    lines = [failures(request.plan.failures, known.changes, lines_room), lessons(known.lessons, lines_room)]
+    lines = [failures(_failures(request), known.changes, lines_room), lessons(known.lessons, lines_room)]
     left -= sum(_rounded(len(text) + 2, room) for text in lines if text)
     title, between = (CONFIGURATIONS, "\n") if request.parameters else (OTHERS, "\n\n")
     texts = _texts(request)
@@ -40,6 +41,12 @@ def _trials(request: Request) -> list[Trial]:
     """Return the trials to show besides the parent, in the order of showing."""
     tried = request.known.tried if request.parameters else ()
     return list({trial.number: trial for trial in (*tried, *request.plan.context)}.values())
+
+
+def _failures(request: Request) -> list[Trial]:
+    """Return the failures that are not among the configurations already."""
+    listed = {trial.number for trial in _trials(request)} if request.parameters else set()
+    return [trial for trial in request.plan.failures if trial.number not in listed]
 
 
 def _texts(request: Request) -> dict[int, str]:
@@ -60,14 +67,14 @@ def _fitting(trials: Sequence[Trial], texts: Mapping[int, str], room: int, betwe
     return [trial.number for trial in trials if trial.number in kept]
 
 
-def _last(request: Request, kept: Collection[int]) -> str:
+def _last(request: Request, kept: Collection[int], *, may_refer_to_x: bool = True) -> str:
     """Return what differs from message to message: how the shown trials rank, a hint, the parent, the question."""
     plan, parent = request.plan, request.parent
     if parent is None:
         return "\n\n".join(filter(None, [plan.hint, first_question(request)]))
-    shown = [*plan.context, parent]
+    shown = [*(trial for trial in plan.context if trial.number in kept), parent]
     above = parent.number in kept and not request.parameters
-    refers = above and may_refer(request, parent)
+    refers = above and may_refer_to_x and may_refer(request, parent)
     where = f"(trial {parent.number}, shown above)" if refers else ""
     asked = question(request, parent, shown, above=where, told=refers)
     return "\n\n".join(filter(None, [ranking(shown, parent), edits_format(request), plan.hint, asked]))

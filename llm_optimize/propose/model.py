@@ -114,8 +114,10 @@ class ModelProposer:
         size = size_of(messages)
         if size > max_chars and not self._said_too_long:
             self._said_too_long = True
-            said = "the task and the x to improve alone have %d characters, more than the %d that max_prompt_tokens=%d allows"
-            _log.warning(said + ": they are sent all the same", size, max_chars, self._max_prompt_tokens)
+            said = (
+                "the task and the x to improve alone have %d characters; max_prompt_tokens=%d allows %d; they are sent"
+            )
+            _log.warning(said, size, self._max_prompt_tokens, max_chars)
         return ask_again(messages, *talk.again) if talk.again else messages
 
     def _shrink(self, talk: _Talk, chars: int, error: ContextTooLong) -> None:
