@@ -20,13 +20,14 @@ class Answer:
     x: X | None
     problem: str = ""
     note: str = ""
+    whole: bool = True  # whether the reply came to its end and was an answer at all
 
 
 def read_answer(reply: Reply, parent: X | None, space: Space | None) -> Answer:
     """Read the x that a reply makes of its parent; an answer counts only if it is whole."""
     problem = reply.incomplete or why_no_answer(reply.text, reply.finish_reason)
     if problem:
-        return Answer(None, problem)
+        return Answer(None, problem, whole=False)
     try:
         if space is not None:
             return _parameters(reply.text, parent, space)

@@ -76,7 +76,7 @@ class ModelProposer:
                 break
             repeated = repeated or answer.x is not None
             failed_edits += is_edited(reply)
-            quoted = "" if reply.incomplete or len(reply.text) > _MAX_QUOTED_CHARS else reply.text
+            quoted = reply.text if answer.whole and len(reply.text) <= _MAX_QUOTED_CHARS else ""
             talk.again = (quoted, problem, how_to_answer(parent, self._space, failed_edits))
         return Proposal(answer.x, f"model:{talk.model}", talk.usage, answer.problem, note=answer.note)
 

@@ -14,7 +14,7 @@ _log = logging.getLogger("llm_optimize")
 _MAX_SENTENCES = 3
 _MAX_CHARS = 400
 _SENTENCE = re.compile(r".+?[.!?](?=\s|$)", re.S)
-_LABEL = re.compile(r"^[\W_]*lesson[\W_]*:\s*", re.I)
+_LABEL = re.compile(r"^[\W_]*lessons?[\W_]*:[\s*_]*", re.I)
 _NO_LESSON = (Status.DUPLICATE, Status.PENDING)
 
 
