@@ -83,7 +83,7 @@ FIGURES: dict[str, dict[str, Sequence[float]]] = {  # contender -> problem -> a 
 }
 
 
-async def no_model(messages: Sequence[Message]) -> Reply:
+async def no_model(messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
     """Refuse to answer: these proposers ask no model."""
     raise RuntimeError("a proposer that needs no model asked one")
 

@@ -218,8 +218,14 @@ class Proposal:
     parent: int | None = None  # the trial that x was built on, where that is not the plan's parent
 
 
-Ask: TypeAlias = Callable[[Sequence[Message]], Awaitable[Reply]]
-"""How a proposer talks to the model of the run: recorded, counted, under the budget."""
+class Ask(Protocol):
+    """How a proposer talks to the model of the run: recorded, counted, under the budget."""
+
+    def __call__(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Awaitable[Reply]:
+        """Return the reply, which is to be JSON of this schema where the endpoint can be told so.
+
+        Raises ModelError; BudgetSpent when no call may be made.
+        """
 
 
 class Result(Sequence[Any]):

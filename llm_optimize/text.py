@@ -12,7 +12,7 @@ import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any
+from typing import Any, TypeGuard
 
 from .records import X
 
@@ -216,15 +216,15 @@ def one_line(text: str, max_chars: int = 120) -> str:
     return folded if len(folded) <= max_chars else folded[: max(0, max_chars - 1)] + "…"
 
 
-def show_number(value: float, others: Iterable[float] = ()) -> str:
-    """Write a number with digits enough to tell it from the others, at least four.
+def show_number(value: float, others: Iterable[float] = (), least: int = 4) -> str:
+    """Write a number with digits enough to tell it from the others, and no less than `least` of them.
 
     >>> show_number(0.96111111), show_number(0.96111111, [0.96111119])
     ('0.9611', '0.9611111')
     """
     value = value or 0.0  # no one wants to read -0
     different = [other for other in others if other != value]
-    for digits in range(4, 17):
+    for digits in range(least, 17):
         shown = f"{value:.{digits}g}"
         if all(f"{other:.{digits}g}" != shown for other in different):
             return shown
@@ -342,6 +342,19 @@ def _comparable(value: Any, name: str = "") -> Any:
     if isinstance(value, str) and PurePosixPath(name).suffix and value.strip():
         return _key_of_text(value)
     return value
+
+
+def is_parts(x: object) -> TypeGuard[dict[str, str]]:
+    """Return whether x is a dict of named texts, each with a name that can stand on a line.
+
+    >>> is_parts({"a.py": "x = 1"}), is_parts({"lr": 0.1}), is_parts("x = 1")
+    (True, False, False)
+    """
+    return isinstance(x, dict) and bool(x) and all(_can_stand(name) and isinstance(x[name], str) for name in x)
+
+
+def _can_stand(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and name == name.strip() and "\n" not in name
 
 
 def show_x(x: X) -> str:

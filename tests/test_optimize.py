@@ -250,7 +250,12 @@ def test_the_same_seed_repeats_and_another_differs(go):
 def test_parameters_are_proposed_checked_and_scored(go):
     space = {"lr": Float(0.01, 1, log=True), "layers": Int(1, 4)}
     result = go(
-        ScriptedChat('```json\n{"lr": 0.5, "layers": 2}\n```', '{"lr": 0.5, "layers": 2.5}', '{"lr": 1, "layers": 3}'),
+        ScriptedChat(
+            '```json\n{"lr": 0.5, "layers": 2}\n```',
+            '{"lr": 0.5, "layers": 2}',
+            '{"lr": 0.5, "layers": 2.0}',  # asked again once, it stays with it
+            '{"lr": 1, "layers": 3}',
+        ),
         space=space,
         x0={"lr": 0.1, "layers": 1},
         func=lambda x: x["lr"] * x["layers"],

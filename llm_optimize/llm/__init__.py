@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ._chat import Chat, LLMModel, default_llm_options, get_default_llm
 from ._ensemble import Ensemble, Priced, Seen, as_model, expected_usage, price_of
-from ._others import Command, Function, Model
+from ._others import Command, Function, Model, reply_of
 from ._price import Price
 
 __all__ = [
@@ -22,4 +22,5 @@ __all__ = [
     "expected_usage",
     "get_default_llm",
     "price_of",
+    "reply_of",
 ]

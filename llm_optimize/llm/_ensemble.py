@@ -7,7 +7,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
@@ -15,7 +15,7 @@ from ..errors import EndpointRests, ModelUnavailable, UnknownName, UsageError
 from ..records import Message, Reply, Trial, Usage
 from ._bandit import Bandit
 from ._chat import Chat, sharing_endpoints
-from ._others import Model, as_one_model
+from ._others import Model, as_one_model, reply_of
 from ._price import Price
 
 _WAYS = ("bandit", "weights")
@@ -96,15 +96,18 @@ class Ensemble:
         if self._bandit:
             self._bandit.tell(arm, trial)
 
-    async def reply(self, messages: Sequence[Message]) -> Reply:
-        """Return the answer of one of the models; `Reply.model` says whose. Raises what that raises."""
+    async def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+        """Return the answer of one of the models; `Reply.model` says whose. Raises what that raises.
+
+        It is to be JSON of this schema where the model can be told so.
+        """
         begun_at, uncertain_calls = time.monotonic(), 0
         while True:
             name = await self._awake(begun_at, uncertain_calls)
             arm = self._arms[name]
             self._in_flight[name] += 1
             try:
-                reply = await self._ask(arm, messages, begun_at)
+                reply = await self._ask(arm, messages, schema, begun_at)
             except EndpointRests as rests:
                 uncertain_calls += rests.uncertain_calls
                 continue
@@ -113,11 +116,13 @@ class Ensemble:
             usage = replace(reply.usage, uncertain_calls=reply.usage.uncertain_calls + uncertain_calls)
             return replace(reply, usage=usage, model=name, seconds=time.monotonic() - begun_at)
 
-    async def _ask(self, arm: Model, messages: Sequence[Message], begun_at: float) -> Reply:
+    async def _ask(
+        self, arm: Model, messages: Sequence[Message], schema: Mapping[str, Any] | None, begun_at: float
+    ) -> Reply:
         if not isinstance(arm, Chat):
-            return await arm.reply(messages)
+            return await reply_of(arm, messages, schema)
         left_secs = max(0.001, min(arm.deadline_secs, self._left_secs(begun_at)))
-        return await arm.reply_within(left_secs, messages, patient=False)
+        return await arm.reply_within(left_secs, messages, patient=False, schema=schema)
 
     async def _awake(self, begun_at: float, uncertain_calls: int) -> str:
         """Return the model to ask. Waits while all rest; raises ModelUnavailable when the deadline ends first."""

@@ -58,7 +58,6 @@ async def arun(
     search: str | Search = "best",
     proposer: str | Proposer | None = None,
     space: Space | Mapping[str, Any] | None = None,
-    tune: int = 0,
     workers: int = 1,
     timeout_secs: float = 600.0,
     sandbox: str = "process",
@@ -97,7 +96,7 @@ async def arun(
         human_prompt: ends each prompt; may hold the same.
         stop_score: end as soon as a score reaches this.
         search: what to build on: a name such as "best" or "chat", or an object with `ask` and `tell`.
-        proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp" or
+        proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp" and
             "random" (Optuna's samplers), or an object with `propose` and `tell`.
         space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
         workers: scorings at a time.
@@ -140,7 +139,6 @@ async def arun(
         task=Task(task_description, task_question, system_prompt, human_prompt),
         x0=as_x0(x0),
         func=where(func),
-        tune=tune,
         max_steps=max_steps,
         stop_score=stop_score,
         workers=workers,

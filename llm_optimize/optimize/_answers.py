@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from ..errors import ModelError, ScriptExhausted
-from ..llm import Model
+from ..llm import Model, reply_of
 from ..records import CallFailed, Event, Message, Reply, Usage
 from ..store import Run
 from ._spending import Spending
@@ -34,8 +35,8 @@ class Answers:
         self._recorded = recorded
         self._announce = announce
 
-    async def answer(self, place: Place, messages: Sequence[Message]) -> Reply:
-        """Return the reply to one call.
+    async def answer(self, place: Place, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+        """Return the reply to one call; as JSON of the schema, where one is given and the model takes it.
 
         Raises BudgetSpent when no call may be made any more, ScriptExhausted when a replay has no reply for this
         place, and the ModelError of the model.
@@ -47,14 +48,16 @@ class Answers:
         if self._model is None:
             raise ModelError("this run has no model: pass model=..., or resume it with the model that it began with")
         async with self._spending.turn(self._model, messages):
-            reply = await self._asked(place, self._model, messages)
+            reply = await self._asked(place, self._model, messages, schema)
             self._spending.paid(reply, messages)
         return reply
 
-    async def _asked(self, place: Place, model: Model, messages: Sequence[Message]) -> Reply:
+    async def _asked(
+        self, place: Place, model: Model, messages: Sequence[Message], schema: Mapping[str, Any] | None
+    ) -> Reply:
         key = self._run.sent(*place, model.name, messages)
         try:
-            reply = await model.reply(messages)
+            reply = await reply_of(model, messages, schema)
         except ModelError as error:
             self._run.call_failed(key, str(error))
             self._announce(CallFailed(place[0], model.name, str(error)))
@@ -81,7 +84,7 @@ class Conversation:
         self._number = number
         self._next = first_index
 
-    async def ask(self, messages: Sequence[Message]) -> Reply:
+    async def ask(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
         """Return the reply to the next call of this trial. Raises what `Answers.answer` raises."""
         place, self._next = (self._number, self._next), self._next + 1
-        return await self._answers.answer(place, messages)
+        return await self._answers.answer(place, messages, schema)

@@ -14,8 +14,8 @@ from ..errors import UnknownName, UsageError
 from ..evaluate import Examples, Judging, Repeats
 from ..llm import Chat, Ensemble, Model, as_model
 from ..propose.reflect import Reflection
-from ..protected import check_markers
-from ..records import Proposer, Search, X
+from ..protected import check_regions
+from ..records import Proposer, Search
 from ..search import as_search
 from ..space import Space, as_space
 from ..stop import Progress, Rule, as_rule
@@ -65,8 +65,8 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
     """
     space = None if chosen.space is None else as_space(chosen.space)
     writer = "mutation" if chosen.model == "mutation" else chosen.proposer or "model"
-    for x in settings.x0:
-        _check_x0(x, space)
+    for x in settings.x0 if space is None else ():
+        check_regions(x)
     if writer == "mutation" and not settings.x0 and space is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
     speaker = (
@@ -86,16 +86,6 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
         judging,
         Reflection(settings.task) if settings.reflect else None,
     )
-
-
-def _check_x0(x: X, space: Space | None) -> None:
-    """Raise UsageError for a first x that no other could be built on."""
-    if space is not None:
-        space.check(x)
-        return
-    for text in [x] if isinstance(x, str) else x.values():
-        if isinstance(text, str):
-            check_markers(text)
 
 
 def _named(settings: Settings, chosen: Chosen, writer: Any, speaker: Model | None, space: Space | None) -> Settings:

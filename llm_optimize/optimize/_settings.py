@@ -36,7 +36,6 @@ class Settings:
     max_prompt_tokens: int = 16_000
     max_score: float | None = None
     reflect: bool = False
-    tune: int = 0
 
     def __post_init__(self) -> None:
         if self.max_steps < 0:
@@ -47,8 +46,6 @@ class Settings:
             raise UsageError(f"workers is {self.workers}: at least 1 scoring at a time is needed")
         if self.model_slots is not None and self.model_slots < 1:
             raise UsageError(f"model_slots is {self.model_slots}: at least 1 model call at a time is needed")
-        if self.tune < 0:
-            raise UsageError(f"tune is {self.tune}: give how many scorings may tune the knobs of a champion, or 0")
         if not self.timeout_secs > 0:
             raise UsageError(f"timeout_secs is {self.timeout_secs}: a scoring needs more than 0 s")
 

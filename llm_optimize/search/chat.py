@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Sequence
 from random import Random
 
 from ..records import Plan, Trial, rank
 
-_MAX_TRIALS = 50  # older ones leave the conversation; the champion stays
+_MAX_TRIALS = 100  # when there are more, the older half leaves the conversation at once; the champion stays
 
 
 class Chat:
     """Build on the newest trial; show those before it as a conversation."""
 
     def __init__(self, max_trials: int = _MAX_TRIALS) -> None:
-        """Keep the last `max_trials` trials in the conversation."""
-        self._recent: deque[Trial] = deque(maxlen=max_trials)
+        """Keep at most `max_trials` trials in the conversation, and at least half as many."""
+        self._recent: list[Trial] = []
+        self._max_trials = max_trials
         self._champion: Trial | None = None
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
@@ -33,5 +33,7 @@ class Chat:
         if trial.x is None:
             return
         self._recent.append(trial)
+        if len(self._recent) > self._max_trials:
+            del self._recent[: -(self._max_trials // 2 or 1)]
         if trial.scored and (self._champion is None or rank(trial) > rank(self._champion)):
             self._champion = trial
