@@ -332,6 +332,11 @@ def test_a_user_s_own_search_and_proposer_are_used(go):
     assert [trial.x for trial in result.trials] == ["3", "1", "2.0", "2.0"]
 
 
+def test_wrong_markers_of_x0_are_refused_before_anything_is_asked(go):
+    with pytest.raises(UsageError, match="line 1 ends a block that no line started"):
+        go(chat(2), x0=["1", "# EVOLVE-BLOCK-END"])
+
+
 def test_ask_and_tell_for_people_who_own_the_loop(url):
     opt = optimize.Optimizer("Raise f.", "A better x?", x0="1", model=chat(3, 5), store=url, name="own")
     trials = [opt.ask() for _ in range(1)]

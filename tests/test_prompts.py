@@ -174,7 +174,7 @@ def test_a_failure_at_a_stage_says_which():
     ("x", "before", "line"),
     [
         ("a\nb\n", "a\n", "b"),
-        ("a\nb\nc\nd", "a", "b (and 2 more lines)"),
+        ("a\nb\nc\nd", "a", "b (and 2 more)"),
         ("a\na", "a", "a"),
         ("a\n", "a\nb\n", "without b"),
         (" a\r\n", "a\n", "other white space or order"),
@@ -236,7 +236,8 @@ def test_a_parent_that_is_shown_above_is_referred_to():
 
 def test_a_short_or_unseen_parent_stands_with_the_question():
     short, unseen = scored(7, 2, "short x"), scored(8, 1, LONG)
-    assert text(lay_out(TASK, Plan(short, (short,)))).count("short x") == 2
+    assert text(lay_out(TASK, Plan(short, (short, unseen)))).count("short x") == 2
+    assert text(lay_out(TASK, Plan(short, (short,)))).count("short x") == 1  # there is nothing else to show
     assert text(lay_out(TASK, Plan(unseen, (short,)))).rstrip().endswith("A better x?")
     assert LONG in text(lay_out(TASK, Plan(unseen, (short,)))).rpartition("The x to improve:")[2]
 
@@ -244,12 +245,12 @@ def test_a_short_or_unseen_parent_stands_with_the_question():
 def test_a_human_prompt_that_has_x_in_a_line_gets_it_there():
     task = Task("d", "q", "sys", "x={x} f={fx}")
     parent = scored(7, 2, LONG)
-    assert text(lay_out(task, Plan(parent, (parent,)))).count(LONG) == 2
+    assert text(lay_out(task, Plan(parent, (parent, scored(1, 1))))).count(LONG) == 2
 
 
 def test_long_feedback_is_told_whole_even_where_x_is_referred_to():
     parent = scored(7, 2, LONG, feedback="head" + "-" * 2000 + "tail")
-    said = text(lay_out(TASK, Plan(parent, (parent,))))
+    said = text(lay_out(TASK, Plan(parent, (parent, scored(1, 1)))))
     assert said.count(parent.feedback) == 1
     assert "characters ...]" in said
 

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from ..records import Trial, X, rank
-from ..text import lines_of, one_line, show_number, show_x
+from ..text import lines_of, one_line, show_number
 from ._words import FAILURES, LESSONS
 
 _MAX_WHY_CHARS = 200
@@ -46,7 +46,7 @@ def what_changed(x: X, before: X | None) -> str:
         if texts:
             return one_line(f"{texts[0][0]}: {_new_lines(texts[0][1], str(before.get(texts[0][0])))}", _MAX_TRIED_CHARS)
         return one_line(json.dumps(changed, default=repr), _MAX_TRIED_CHARS)
-    return one_line(show_x(x), _MAX_TRIED_CHARS)
+    return one_line(x if isinstance(x, str) else json.dumps(x, default=repr), _MAX_TRIED_CHARS)
 
 
 def _new_lines(x: str, before: str) -> str:
@@ -55,7 +55,7 @@ def _new_lines(x: str, before: str) -> str:
     old.subtract(new)
     added = [line for line in dict.fromkeys(new) if line and old[line] < 0]
     if added:
-        more = f" (and {len(added) - 1} more lines)" if len(added) > 1 else ""
+        more = f" (and {len(added) - 1} more)" if len(added) > 1 else ""
         return one_line(added[0], _MAX_TRIED_CHARS - len(more)) + more
     removed = [line for line, count in old.items() if line and count > 0]
     return one_line(f"without {removed[0]}", _MAX_TRIED_CHARS) if removed else "other white space or order"
@@ -63,7 +63,7 @@ def _new_lines(x: str, before: str) -> str:
 
 def tried(trial: Trial, changes: Mapping[int, str]) -> str:
     """Return in one line what was tried: the change where it is known, else how x begins."""
-    return changes.get(trial.number) or one_line(show_x("" if trial.x is None else trial.x), _MAX_TRIED_CHARS)
+    return changes.get(trial.number) or what_changed("" if trial.x is None else trial.x, None)
 
 
 def failure_lines(trials: Iterable[Trial], changes: Mapping[int, str]) -> list[str]:

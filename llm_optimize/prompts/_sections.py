@@ -38,9 +38,11 @@ def _rounded(chars: int, room: int) -> int:
 
 
 def _trials(request: Request) -> list[Trial]:
-    """Return the trials to show besides the parent, in the order of showing."""
+    """Return the trials to show, in the order of showing; none when there is only the parent."""
     tried = request.known.tried if request.parameters else ()
-    return list({trial.number: trial for trial in (*tried, *request.plan.context)}.values())
+    trials = {trial.number: trial for trial in (*tried, *request.plan.context)}
+    alone = request.parent is not None and set(trials) == {request.parent.number}
+    return [] if alone else list(trials.values())
 
 
 def _failures(request: Request) -> list[Trial]:

@@ -59,6 +59,7 @@ class ModelProposer:
         self._knobs = knobs
         self._space = space
         self._max_prompt_tokens = max_prompt_tokens
+        self._least_prompt_tokens = max(1, max_prompt_tokens // _MOST_SHRUNK)
         self._memory = Memory(lessons_shown, configurations=space is not None)
         self._ruler = Ruler()
         self._said_too_long = False
@@ -139,8 +140,8 @@ class ModelProposer:
         if talk.again:
             talk.again = ("", *talk.again[1:])
         if limit:
-            least = self._max_prompt_tokens // _MOST_SHRUNK
-            self._max_prompt_tokens = max(1, least, min(self._max_prompt_tokens, int(_PROMPT_SHARE * limit)))
+            fitting_tokens = max(self._least_prompt_tokens, int(_PROMPT_SHARE * limit))
+            self._max_prompt_tokens = min(self._max_prompt_tokens, fitting_tokens)
         if prompt:
             self._ruler.learn(chars, Usage(1, prompt_tokens=prompt))
 
