@@ -7,12 +7,18 @@ import pytest
 from benchmarks import hybrid
 
 
-def test_each_contender_has_figures_and_ends(capsys):
+def test_a_contender_has_a_bar_for_each_column_of_each_problem():
     assert hybrid.FIGURES.keys() >= hybrid.CONTENDERS.keys() == hybrid.BENCHMARKS.keys()
-    for contender in ("random", "tpe"):
-        bars = hybrid.contend(contender, seeds=2)
-        assert len(bars) == len(hybrid.PROBLEMS) * len(hybrid.COLUMNS)
-        assert all(0 < bar.value <= 1 for bar in bars)
+    bars = hybrid.contend("random", seeds=2)
+    assert len(bars) == len(hybrid.PROBLEMS) * len(hybrid.COLUMNS)
+    assert all(0 < bar.value <= 1 for bar in bars)
+
+
+@pytest.mark.parametrize("contender", hybrid.CONTENDERS)
+@pytest.mark.parametrize("problem", hybrid.PROBLEMS)
+def test_each_contender_ends(contender, problem):
+    scores = asyncio.run(hybrid.scores_of(hybrid.PROBLEMS[problem], hybrid.CONTENDERS[contender], 0, trials=15))
+    assert len(scores) == 15
 
 
 def test_the_problems_have_their_maximum_where_the_facts_say():

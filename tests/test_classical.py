@@ -191,6 +191,13 @@ def test_what_is_outside_of_the_space_says_nothing():
     assert propose(plain, 5) == propose(Classical(MIXED, "tpe"), 5)
 
 
+@pytest.mark.parametrize("sampler", HERE)
+def test_a_duplicate_says_nothing_new(sampler):
+    done = drive(Classical(MIXED, sampler), smooth, 30)
+    again = [replace(done[3], number=30 + n, status=Status.DUPLICATE, source="model:m") for n in range(20)]
+    assert propose(told(MIXED, sampler, [*done, *again]), 50).x == propose(told(MIXED, sampler, done), 50).x
+
+
 def test_cmaes_begins_at_x0_and_starts_again_where_it_is_stuck():
     space = Space({"a": Float(0, 1), "b": Float(0, 1)})
     begun = told(space, "cmaes", [trial(0, {"a": 0.9, "b": 0.1}, 0.0, "x0")])

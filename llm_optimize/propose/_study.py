@@ -42,13 +42,10 @@ class Study:
         """Learn of a trial; one that is told again replaces what was known of it."""
         again = number in self._told
         self._told[number] = (dict(x), score)
-        running = self._taken_back(x, newest=False)
         if again or self._study is None or self._is_to_be_thinned():
             self._study = None
-            return
-        if running is not None:  # it knows digits that x does not have, and a resume would not
-            self._study.tell(running, state=self._optuna.trial.TrialState.FAIL)
-        self._study.add_trial(self._frozen(x, score, self._state(score)))
+        else:
+            self._study.add_trial(self._frozen(x, score, self._state(score)))
 
     def ask(self, seed: int, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return given and the values that the sampler chooses beside them; they count as running until told."""
@@ -64,18 +61,13 @@ class Study:
         return x
 
     def forget(self, x: Mapping[str, Any]) -> None:
-        """Take back that x is being scored."""
-        running = self._taken_back(x, newest=True)
-        if running is not None and self._study is not None:
-            self._study.tell(running, state=self._optuna.trial.TrialState.FAIL)
-
-    def _taken_back(self, x: Mapping[str, Any], *, newest: bool) -> int | None:
-        """Return the number of a running trial of x, which runs no longer; None where there is none."""
+        """Take back that x is being scored: it was told, which adds it as a resume would, or is given up."""
         key = key_of(dict(x))
-        numbers = self._running.pop(key, [])
-        if len(numbers) > 1:
-            self._running[key] = numbers[:-1] if newest else numbers[1:]
-        return numbers[-1 if newest else 0][1] if numbers else None
+        several = self._running.pop(key, [])
+        if len(several) > 1:
+            self._running[key] = several[:-1]
+        if several and self._study is not None:
+            self._study.tell(several[-1][1], state=self._optuna.trial.TrialState.FAIL)
 
     def _filled(self) -> Any:
         if self._study is not None:

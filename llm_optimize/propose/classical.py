@@ -82,14 +82,14 @@ class Classical:
             self._forget(x)
 
     def tell(self, trial: Trial) -> None:
-        """Learn from a trial, whoever proposed it; one outside of the space, or with no x, says nothing."""
+        """Learn from a trial, whoever proposed it; a duplicate, and one outside of the space, say nothing new."""
         if trial.status is Status.PENDING:
             return
         x = self._read(trial)
         if trial.number not in self._told:
             self._told.add(trial.number)
             self._close(x)
-        if x is None:
+        if x is None or trial.status is Status.DUPLICATE:
             return
         self._seen.add(key_of(x))
         if self._generations is not None:
@@ -119,10 +119,9 @@ class Classical:
         An x that nobody here proposed stands for the oldest of them: a gate may have mixed that, or dropped it, and
         what is told must leave the same state as on a resume, where nothing is open.
         """
-        if x in self._open:
-            self._open.remove(x)
-        elif self._open:
-            self._forget(self._open.pop(0))
+        if self._open:
+            place = self._open.index(x) if x in self._open else 0
+            self._forget(self._open.pop(place))
 
     def _forget(self, x: dict[str, Any]) -> None:
         if self._study is not None:
