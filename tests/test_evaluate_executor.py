@@ -273,9 +273,9 @@ def test_a_queue_that_moves_is_waited_for():
 
     async def work():
         with process_pool(1) as pool:
-            place = Elsewhere(nap, Where("process", Limits(), (), 2), pool, margin_secs=1.5)
+            place = Elsewhere(nap, Where("process", Limits(), (), 2), pool, margin_secs=1.0)
             await place.run("a", 20.0, 0)  # it is warm
-            return await asyncio.gather(*(place.run("a", 0.5, 0) for _ in range(10)))
+            return await asyncio.gather(*(place.run("a", 0.5, 0) for _ in range(6)))
 
     assert {outcome.status for outcome in asyncio.run(work())} == {OutcomeStatus.OK}
 
