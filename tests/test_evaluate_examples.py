@@ -306,21 +306,6 @@ def test_no_process_that_scores_before_the_end_holds_the_test():
     assert tested.score == 4.0
 
 
-def test_examples_travel_once_and_not_with_each_call(calls):
-    big = [np.zeros(300_000) for _ in range(10)]  # 24 MB; the limit for what f returns is 16 MB, a frame would show
-
-    def look(x, example):
-        return float(example.size)
-
-    async def work(evaluator):
-        begun = asyncio.get_running_loop().time()
-        evaluation = await evaluator.score("x", 1)
-        return evaluation, asyncio.get_running_loop().time() - begun
-
-    evaluation, _ = judged(work, Examples(big), func=look, sandbox="process")
-    assert evaluation.score == 300_000.0
-
-
 def test_no_more_than_workers_run_at_a_time_whoever_scores():
     now, most = [], []
 

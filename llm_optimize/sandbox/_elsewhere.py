@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..errors import FunctionUnusable
 from ..records import Limits
 from ._outcome import Call, Outcome, Sandbox
 from ._payload import pack, unpack
@@ -84,7 +85,7 @@ class Shelf:
                 if parcel.payload is None:
                     return None
                 here = [path for path in parcel.hidden if os.path.exists(path)]
-                entry = _Entry(opener(parcel.level, unpack(parcel.payload, ()), parcel.limits, here))
+                entry = _Entry(opener(parcel.level, _loaded(parcel.payload), parcel.limits, here))
             self._entries[parcel.digest] = entry
             entry.users += 1
             return entry
@@ -103,6 +104,15 @@ class Shelf:
             entries, self._entries = list(self._entries.values()), {}
         for entry in entries:
             entry.sandbox.close()
+
+
+def _loaded(payload: bytes) -> Callable[..., Any]:
+    try:
+        return unpack(payload, ())
+    except Exception as error:  # the import of the user's module may do anything
+        raise FunctionUnusable(
+            f"f cannot be loaded by a worker ({type(error).__name__}: {error}): its modules must be there, too"
+        ) from None  # what was raised may not survive the journey
 
 
 @functools.lru_cache(maxsize=1)
