@@ -97,7 +97,7 @@ def test_what_a_call_may_cost_grows_with_the_prompt_and_what_came_before():
     assert expected_usage(model, HELLO * 9, Seen(10)).cost_usd == pytest.approx(15 + 20)
     assert expected_usage(model, HELLO * 9, Seen(10, 1.0)).prompt_tokens == 45
     limited = Chat("m", price=Price(1e6, 1e6), max_tokens=5)
-    assert expected_usage(limited, HELLO, Seen()).cost_usd == pytest.approx(1 + 5)
+    assert expected_usage(limited, HELLO, Seen()).cost_usd == pytest.approx(2 + 5)
 
 
 def test_an_ensemble_costs_as_its_dearest_and_is_unknown_where_one_is():

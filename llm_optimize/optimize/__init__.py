@@ -96,8 +96,8 @@ async def arun(
         human_prompt: ends each prompt; may hold the same.
         stop_score: end as soon as a score reaches this.
         search: what to build on: a name such as "best" or "chat", or an object with `ask` and `tell`.
-        proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp" and
-            "random" (Optuna's samplers), or an object with `propose` and `tell`.
+        proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp",
+            "random" (of Optuna), or an object with `propose` and `tell`.
         space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
