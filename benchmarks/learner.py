@@ -14,6 +14,7 @@ from random import Random
 from statistics import fmean
 
 from llm_optimize.errors import BudgetSpent
+from llm_optimize.propose.gates import Adaptive, FixedAlpha
 from llm_optimize.propose.policy_gradient import PolicyGradient
 from llm_optimize.records import Ask, Message, Plan, Proposal, Proposer, Reply, Status, Trial
 from llm_optimize.space import Space
@@ -106,14 +107,36 @@ def learner(seeds: int = SEEDS) -> Iterable[Bar]:
         yield Bar(f"policy_gradient on {problem.name}: seeds won by the last third", share, 29 / 30, at_least=True)
 
 
-BENCHMARKS: dict[str, Callable[[], Iterable[Bar]]] = {"learner": learner}
+def useless_model(problem: Problem, seeds: int = SEEDS) -> Iterable[Bar]:
+    """Measure what is left of the learner's best score when a gate asks a model that knows nothing."""
+    gates: dict[str, Callable[[Space], Proposer]] = {
+        "adaptive": lambda space: Adaptive(Uniform(space), PolicyGradient(space)),
+        "fixed_alpha": lambda space: FixedAlpha(Uniform(space), PolicyGradient(space)),
+    }
+    found = table({"alone": PolicyGradient, **gates}, problem, seeds)
+    alone = columns(found["alone"])
+    for gate in gates:
+        for place in (0, 1):
+            share = columns(found[gate])[place] / alone[place]
+            name = f"{gate} with a useless model on {problem.name}: {COLUMNS[place]}"
+            yield Bar(name, share, 0.9, at_least=True, note="share of policy_gradient alone")
+
+
+def gates(seeds: int = SEEDS) -> Iterable[Bar]:
+    """Measure the gates on both problems."""
+    for problem in (A, B):
+        yield from useless_model(problem, seeds)
+
+
+BENCHMARKS: dict[str, Callable[[], Iterable[Bar]]] = {"learner": learner, "gates": gates}
 
 
 def main() -> int:
     """Measure, print the table, and return the exit code: 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=SEEDS)
-    return report(list(learner(parser.parse_args().seeds)))
+    seeds = parser.parse_args().seeds
+    return report([*learner(seeds), *gates(seeds)])
 
 
 if __name__ == "__main__":

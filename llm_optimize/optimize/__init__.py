@@ -15,6 +15,7 @@ from .. import prompts
 from ..blocking import blocking
 from ..errors import ModelError
 from ..evaluate import Evaluator
+from ..propose.gates import GateSpec
 from ..records import Budget, Limits, Proposer, Result, Search, Status, Task, Watcher, X
 from ..space import Space
 from ..store import DEFAULT_URL, Run, Store
@@ -42,7 +43,7 @@ async def arun(
     stop_score: float | None = None,
     *,
     search: str | Search = "best",
-    proposer: str | Proposer | None = None,
+    proposer: str | Proposer | GateSpec | None = None,
     space: Space | Mapping[str, Any] | None = None,
     workers: int = 1,
     timeout_secs: float = 600.0,
@@ -71,7 +72,8 @@ async def arun(
         human_prompt: ends each prompt; may hold the same.
         stop_score: end as soon as a score reaches this.
         search: what to build on: "best", "chat", or an object with `ask` and `tell`.
-        proposer: who writes the next x: "model", "mutation", or an object with `propose` and `tell`.
+        proposer: who writes the next x: "model", "mutation", "policy_gradient" (for a space), a gate between two of
+            them (`propose.gates.adaptive("model", "policy_gradient")`), or an object with `propose` and `tell`.
         space: typed parameters by name; x is then a dict of values.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
@@ -127,7 +129,7 @@ class Changes(TypedDict, total=False):
     callbacks: Sequence[Watcher]
     budget: Budget
     search: str | Search
-    proposer: str | Proposer
+    proposer: str | Proposer | GateSpec
     workers: int
     timeout_secs: float
 

@@ -12,6 +12,7 @@ from random import Random
 
 from ..errors import BudgetSpent, ModelError, ModelUnavailable
 from ..evaluate import Evaluation
+from ..propose.gates import Gate
 from ..records import (
     Event,
     Message,
@@ -164,7 +165,8 @@ class Loop:
 
     async def _proposal(self, step: Pending) -> Proposal:
         if step.number < len(self.settings.x0):
-            proposal = Proposal(self.settings.x0[step.number], "x0")
+            decision = {"who": "x0"} if isinstance(self._proposer, Gate) else {}
+            proposal = Proposal(self.settings.x0[step.number], "x0", decision=decision)
         else:
             rng = self._rng("propose", step.number)
             proposal = await self._proposer.propose(step.plan, _Conversation(self, step.number).ask, rng)

@@ -12,13 +12,17 @@ from typing import Any
 
 from ..errors import UnknownName, UsageError
 from ..llm import Chat, Model, as_model
+from ..propose import gates
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
+from ..propose.policy_gradient import PolicyGradient
 from ..records import Proposer, Search, Task, Watcher
 from ..search import as_search
 from ..space import Space, as_space
 from ..watch.console import Console
 from ._settings import Settings
+
+_ASK_NOBODY = ("mutation", "policy_gradient")  # proposers that need no model
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,11 @@ class Parts:
 
 
 def choose(
-    settings: Settings, model: Any, search: str | Search, proposer: str | Proposer | None, space: Any = None
+    settings: Settings,
+    model: Any,
+    search: str | Search,
+    proposer: str | Proposer | gates.GateSpec | None,
+    space: Any = None,
 ) -> Parts:
     """Return the parts that were named or given; `model="mutation"` is short for that proposer and no model.
 
@@ -46,33 +54,45 @@ def choose(
     """
     parameters = None if space is None else as_space(space)
     writer = "mutation" if model == "mutation" else proposer or "model"
+    writer = gates.read(writer) if isinstance(writer, str) and "(" in writer else writer
+    writers = writer.parts if isinstance(writer, gates.GateSpec) else (writer,)
     if writer == "mutation" and not settings.x0 and parameters is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
-    speaker = None if writer == "mutation" else as_model(model)
-    if isinstance(speaker, Chat) and writer == "model":
+    speaker = None if all(one in _ASK_NOBODY for one in writers) else as_model(model)
+    if isinstance(speaker, Chat) and "model" in writers:
         speaker.check()
     named = replace(
         settings,
         model=speaker.name if speaker else "",
         is_chat=speaker is None or isinstance(speaker, Chat),
         base_url=speaker.base_url if isinstance(speaker, Chat) else None,
-        proposer=writer if isinstance(writer, str) else type(writer).__name__,
+        proposer=str(writer) if isinstance(writer, str | gates.GateSpec) else type(writer).__name__,
         search=search if isinstance(search, str) else type(search).__name__,
         space=parameters.to_json() if parameters else None,
     )
     return Parts(named, as_search(search), _as_proposer(writer, settings.task, parameters), speaker)
 
 
-def _as_proposer(writer: str | Proposer, task: Task, space: Space | None) -> Proposer:
-    if not isinstance(writer, str):
-        return writer
+def _as_proposer(writer: str | Proposer | gates.GateSpec, task: Task, space: Space | None) -> Proposer:
+    def learner() -> Proposer:
+        if space is None:
+            raise UsageError("policy_gradient draws parameters: give space={...}")
+        return PolicyGradient(space)
+
     makers: dict[str, Callable[[], Proposer]] = {
         "model": lambda: ModelProposer(task, space),
         "mutation": lambda: Mutation(space),
+        "policy_gradient": learner,
     }
-    if writer not in makers:
-        raise UnknownName("proposer", writer, makers)
-    return makers[writer]()
+
+    def make(name: str) -> Proposer:
+        if name not in makers:
+            raise UnknownName("proposer", name, makers)
+        return makers[name]()
+
+    if isinstance(writer, gates.GateSpec):
+        return writer.resolve(make)
+    return make(writer) if isinstance(writer, str) else writer
 
 
 def stored_model(settings: Settings) -> Any:
