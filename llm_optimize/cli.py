@@ -1,4 +1,4 @@
-"""The command line: llm-optimize run | resume | list | show | best | demo."""
+"""The command line: llm-optimize run | resume | list | show | best | compare | demo."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 import llm_optimize
 
+from . import _cli_compare
 from ._cli_func import load
 from ._cli_show import as_json, runs_table, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
@@ -164,6 +165,47 @@ def best(name: RunName, store: Store = _DEFAULT_STORE, json_: Json = False) -> N
     x = llm_optimize.text.show_x(found.x if found.x is not None else "")
     text = llm_optimize.text.visible(x) if sys.stdout.isatty() else x
     typer.echo(text, nl=not text.endswith("\n"))
+
+
+@app.command()
+def compare(
+    func: Annotated[str, typer.Option("--func", help="f, as FILE.py:NAME or MODULE:NAME.")],
+    task: Annotated[str, typer.Option(help="What is wanted, in words; @FILE reads it from a file.")],
+    contender: Annotated[
+        list[str],
+        typer.Option(help="WHAT or NAME=WHAT: a search, a proposer, a gate, model:NAME, best_of_n; two or more."),
+    ],
+    question: Annotated[str, typer.Option(help="What is asked at each step.")] = "What is a better x?",
+    x0: Annotated[list[str] | None, typer.Option(help="The first candidate; several where given again.")] = None,
+    x0_file: Annotated[list[Path] | None, typer.Option(help="A file that holds the first candidate.")] = None,
+    model: ModelOption = None,
+    base_url: BaseUrl = None,
+    budget: Annotated[int, typer.Option(help="Scorings of each run.")] = 50,
+    seeds: Annotated[int, typer.Option(help="Runs of each contender.")] = 5,
+    at_a_time: Annotated[int, typer.Option(help="Runs that go on at once.")] = 1,
+    timeout: Annotated[float, typer.Option(help="Seconds for one scoring.")] = 600.0,
+    sandbox: Annotated[str, typer.Option(help="Where f runs: process, namespace, auto, inline.")] = "process",
+    store: Store = _DEFAULT_STORE,
+    name: Annotated[str | None, typer.Option(help="Name of the comparison; one that exists goes on.")] = None,
+    json_: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Let searches, proposers and models compete with the same budget, and say what differs beyond noise."""
+    options = {
+        "task_description": _text(task),
+        "task_question": question,
+        "func": load(func),
+        "x0": [*(x0 or []), *map(_file_text, x0_file or [])] or None,
+        "model": _model(model, base_url),
+        "budget": budget,
+        "seeds": seeds,
+        "at_a_time": at_a_time,
+        "timeout_secs": timeout,
+        "sandbox": sandbox,
+        "store": store,
+        "name": name,
+    }
+    _cli_compare.compare(contender, not (quiet or json_), json_, options)
 
 
 @app.command()

@@ -19,10 +19,12 @@ NAMED = (*FUNCTION, ast.ClassDef)
 
 MAX_FILE, MAX_BODY, MAX_PARAMETERS = 400, 40, 8
 MANY_PARAMETERS = {
+    ("optimize/__init__.py", "acompare"),
     ("optimize/__init__.py", "arun"),
     ("optimize/__init__.py", "run"),
     ("cli.py", "run"),  # typer reads the options of a command from its parameters
     ("cli.py", "resume"),
+    ("cli.py", "compare"),
 }
 
 FLOORS = (

@@ -73,17 +73,28 @@ def choose(
     return Parts(named, as_search(search), _as_proposer(writer, settings.task, parameters), speaker)
 
 
-def _as_proposer(writer: str | Proposer | gates.GateSpec, task: Task, space: Space | None) -> Proposer:
+def _makers(task: Task, space: Space | None) -> dict[str, Callable[[], Proposer]]:
+    """Return how each proposer is made that has a name."""
+
     def learner() -> Proposer:
         if space is None:
             raise UsageError("policy_gradient draws parameters: give space={...}")
         return PolicyGradient(space)
 
-    makers: dict[str, Callable[[], Proposer]] = {
+    return {
         "model": lambda: ModelProposer(task, space),
         "mutation": lambda: Mutation(space),
         "policy_gradient": learner,
     }
+
+
+def proposer_names() -> tuple[str, ...]:
+    """Return the proposers that have a name."""
+    return tuple(_makers(Task("", "", "", ""), None))
+
+
+def _as_proposer(writer: str | Proposer | gates.GateSpec, task: Task, space: Space | None) -> Proposer:
+    makers = _makers(task, space)
 
     def make(name: str) -> Proposer:
         if name not in makers:

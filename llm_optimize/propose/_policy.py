@@ -58,7 +58,6 @@ class Coordinates:
 
     def __init__(self, space: Space) -> None:
         """Take the space."""
-        self._np = numpy()
         self._space = space
         self.names = list(space.parameters)
         self.parameters = list(space.parameters.values())
@@ -66,8 +65,8 @@ class Coordinates:
 
     def point(self, x: Mapping[str, Any]) -> Point:
         """Return where x is; a value that its parameter does not know counts as absent."""
-        logits = self._np.full(len(self.names), math.nan)
-        options = self._np.full(len(self.names), _ABSENT)
+        np = numpy()
+        logits, options = np.full(len(self.names), math.nan), np.full(len(self.names), _ABSENT)
         for place, (name, parameter) in enumerate(zip(self.names, self.parameters, strict=True)):
             if name not in x:
                 continue
@@ -96,7 +95,7 @@ class Policy:
 
     def __init__(self, sizes: list[int]) -> None:
         """Take the number of options of each parameter; 0 for a number."""
-        np = self._np = numpy()
+        np = numpy()
         self._sizes = np.array(sizes)
         self._mean = np.zeros(len(sizes))
         self._log_sd = np.full(len(sizes), math.log(_START_SD))
@@ -105,7 +104,7 @@ class Policy:
 
     def draw(self, rng: Random) -> Point:
         """Return one point."""
-        np = self._np
+        np = numpy()
         logits = self._mean + np.exp(self._log_sd) * np.array([rng.gauss(0, 1) for _ in self._sizes])
         limit = _logit(0)
         logits = np.where(self._sizes > 0, math.nan, np.clip(logits, limit, -limit))
@@ -122,7 +121,7 @@ class Policy:
         connectionist reinforcement learning, Machine Learning 8 (1992), with the gradient of a mean in units of its
         own variance. A parameter that the point lacks stays where it is.
         """
-        np = self._np
+        np = numpy()
         advantages = np.where(point.present, advantages, 0.0)
         sd = np.exp(self._log_sd)
         far = np.clip(np.nan_to_num((point.logits - self._mean) / sd), -_FAR, _FAR)
@@ -134,7 +133,7 @@ class Policy:
         self._weights = self._weights + _LOGIT_STEP * advantages[:, None] * (taken - self._softmax()) * self._is_option
 
     def _softmax(self) -> Floats:
-        np = self._np
+        np = numpy()
         raised = np.exp(self._weights - self._weights.max(axis=1, initial=0.0)[:, None]) * self._is_option
         shares: Floats = raised / np.maximum(raised.sum(axis=1), np.finfo(float).tiny)[:, None]
         return shares
