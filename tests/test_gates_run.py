@@ -73,6 +73,14 @@ def test_a_gate_is_read_from_its_text():
     assert gates.fixed_alpha(llm_alpha=0.4).options == {"alpha": 0.4}
 
 
+def test_of_two_proposers_a_gate_is_made_at_once():
+    gate = gates.adaptive(Writer("model:m"), Writer("tpe"), min_episodes=0, window=3, cooldown=0)
+    assert isinstance(gate, Adaptive)
+    assert ask(gate).decision["reason"] == "warmup"
+    assert isinstance(gates.fixed_alpha(Writer("model:m"), Writer("tpe"), llm_alpha=1), FixedAlpha)
+    assert isinstance(gates.fixed_alpha(Writer("model:m"), "tpe"), gates.GateSpec)
+
+
 @pytest.mark.parametrize(
     "text",
     ["adaptive(", "adaptive", "adaptive(model)", "adaptive(model, tpe, 3)", "adaptive(model, tpe, a=b)", "(1)(2, 3)"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, overload
 
 from ...errors import UnknownName, UsageError
 from ...records import Proposer
@@ -73,8 +73,18 @@ def _known(gate: str, options: Mapping[str, Any]) -> dict[str, Any]:
     return {_ALIASES[gate].get(word, word): value for word, value in options.items()}
 
 
-def fixed_alpha(model: str | Proposer = "model", other: str | Proposer = "policy_gradient", **options: Any) -> GateSpec:
+@overload
+def fixed_alpha(model: str = ..., other: str | Proposer = ..., **options: Any) -> GateSpec: ...
+@overload
+def fixed_alpha(model: Proposer, other: str = ..., **options: Any) -> GateSpec: ...
+@overload
+def fixed_alpha(model: Proposer, other: Proposer, **options: Any) -> Gate: ...
+def fixed_alpha(
+    model: str | Proposer = "model", other: str | Proposer = "policy_gradient", **options: Any
+) -> GateSpec | Gate:
     """Return a gate that lets the model propose with the probability alpha, for `optimize.run(..., proposer=...)`.
+
+    Of two proposers it is the gate itself; where one is named, it is a `GateSpec`, and the run makes the gate of it.
 
     Args:
         model: asked with that probability: the name of a proposer, or one.
@@ -86,11 +96,21 @@ def fixed_alpha(model: str | Proposer = "model", other: str | Proposer = "policy
     >>> str(fixed_alpha("model", "mutation", llm_alpha=0.5))
     'fixed_alpha(model, mutation, alpha=0.5)'
     """
-    return GateSpec("fixed_alpha", model, other, options)
+    return _made_if_it_can(GateSpec("fixed_alpha", model, other, options))
 
 
-def adaptive(model: str | Proposer = "model", other: str | Proposer = "policy_gradient", **options: Any) -> GateSpec:
+@overload
+def adaptive(model: str = ..., other: str | Proposer = ..., **options: Any) -> GateSpec: ...
+@overload
+def adaptive(model: Proposer, other: str = ..., **options: Any) -> GateSpec: ...
+@overload
+def adaptive(model: Proposer, other: Proposer, **options: Any) -> Gate: ...
+def adaptive(
+    model: str | Proposer = "model", other: str | Proposer = "policy_gradient", **options: Any
+) -> GateSpec | Gate:
     """Return a gate that asks the model when the scores stop rising, for `optimize.run(..., proposer=...)`.
+
+    Of two proposers it is the gate itself; where one is named, it is a `GateSpec`, and the run makes the gate of it.
 
     Args:
         model: asked on a plateau: the name of a proposer, or one.
@@ -104,7 +124,14 @@ def adaptive(model: str | Proposer = "model", other: str | Proposer = "policy_gr
     Traceback (most recent call last):
     llm_optimize.errors.UnknownName: unknown option of the gate adaptive 'coldown': did you mean 'cooldown'?
     """
-    return GateSpec("adaptive", model, other, options)
+    return _made_if_it_can(GateSpec("adaptive", model, other, options))
+
+
+def _made_if_it_can(spec: GateSpec) -> GateSpec | Gate:
+    def unknown(name: str) -> Proposer:
+        raise UsageError(f"{name!r} is a name, which only a run can look up")
+
+    return spec if any(isinstance(part, str) for part in spec.parts) else spec.resolve(unknown)
 
 
 def read(text: str) -> GateSpec:
