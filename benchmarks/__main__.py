@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import engine, hybrid, sandbox
+from . import engine, hybrid, learner, sandbox
 from .bars import measure, report
 
 
@@ -18,6 +18,7 @@ def main() -> int:
     for level in ("process", "namespace"):
         bars += measure(sandbox.benchmarks(level))
     bars += measure(hybrid.BENCHMARKS)
+    bars += measure(learner.BENCHMARKS)
     return report(bars, given.output)
 
 

@@ -7,23 +7,20 @@ its figure by what chance explains, and by no more.
 from __future__ import annotations
 
 import argparse
-import asyncio
 import math
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
-from random import Random
 from statistics import mean, stdev
-from typing import Any
 
 from llm_optimize.propose.classical import Classical
-from llm_optimize.records import Message, Plan, Proposer, Reply, Status, Trial
-from llm_optimize.space import Bool, Choice, Float, Int, Space
+from llm_optimize.records import Proposer
+from llm_optimize.space import Space
 
 from .bars import Bar, measure, report
+from .learner import scores_of
+from .problems import A, B
 
-TRIALS = 150
 SEEDS = 30
 _SEEDS_OF_FIGURES = 20
 _ERRORS = 2.5  # standard errors of a difference that are put down to chance, in one of two dozen comparisons
@@ -31,44 +28,7 @@ _ERRORS = 2.5  # standard errors of a difference that are put down to chance, in
 Maker = Callable[[Space], Proposer]
 
 
-@dataclass(frozen=True)
-class Problem:
-    """Something to maximize; its maximum is 1."""
-
-    space: Space
-    f: Callable[[Mapping[str, Any]], float]
-
-
-def bowl(x: Mapping[str, Any]) -> float:
-    """Return how near three numbers are to their best."""
-    return 1 - math.dist((x["a"], x["b"], x["c"]), (0.3, 0.7, 0.5)) ** 2
-
-
-def network(x: Mapping[str, Any]) -> float:
-    """Return the score of a network that there is not: five parameters of all kinds that depend on each other."""
-    score = math.exp(-((math.log10(x["lr"]) - (-2 if x["act"] == "relu" else -3)) ** 2))
-    score *= 1 - 0.8 * abs(x["drop"] - (0.1 if x["norm"] else 0.5))
-    score *= 1 - 0.15 * abs(math.log2(x["width"]) - 7)
-    score *= {"relu": 1.0, "gelu": 0.9, "tanh": 0.7, "none": 0.3}[str(x["act"])]
-    return float(score if x["norm"] or x["act"] != "relu" else 0.8 * score)
-
-
-PROBLEMS = {
-    "A": Problem(Space({name: Float(0, 1) for name in "abc"}), bowl),
-    "B": Problem(
-        Space(
-            {
-                "lr": Float(1e-5, 0.1, log=True),
-                "drop": Float(0, 0.9),
-                "width": Int(8, 512, log=True),
-                "act": Choice("relu", "gelu", "tanh", "none"),
-                "norm": Bool(),
-            }
-        ),
-        network,
-    ),
-}
-
+PROBLEMS = {problem.name: problem for problem in (A, B)}
 CONTENDERS: dict[str, Maker] = {
     "random": partial(Classical, sampler="random"),
     "tpe": partial(Classical, sampler="tpe"),
@@ -83,23 +43,6 @@ FIGURES: dict[str, dict[str, Sequence[float]]] = {  # contender -> problem -> a 
 }
 
 
-async def no_model(messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
-    """Refuse to answer: these proposers ask no model."""
-    raise RuntimeError("a proposer that needs no model asked one")
-
-
-async def scores_of(problem: Problem, make: Maker, seed: int, trials: int = TRIALS) -> list[float]:
-    """Return the scores of a run in their order."""
-    proposer, scores = make(problem.space), list[float]()
-    for number in range(trials):
-        proposal = await proposer.propose(Plan(None), no_model, Random(f"{seed}/propose/{number}"))
-        if not isinstance(proposal.x, dict):
-            raise TypeError(f"{proposal.source} proposed {proposal.x!r}: {proposal.problem}")
-        scores.append(problem.f(proposal.x))
-        proposer.tell(Trial(number, proposal.x, Status.COMPLETE, proposal.source, score=scores[-1]))
-    return scores
-
-
 def columns(scores: Sequence[float]) -> tuple[float, ...]:
     """Return the columns of the table for one run."""
     return max(scores[:30]), max(scores), mean(scores[:30]), mean(scores[120:])
@@ -109,7 +52,7 @@ def contend(contender: str, seeds: int = SEEDS) -> list[Bar]:
     """Return a bar for each column of each problem."""
     bars = []
     for name, problem in PROBLEMS.items():
-        runs = [asyncio.run(scores_of(problem, CONTENDERS[contender], seed)) for seed in range(seeds)]
+        runs = [scores_of(CONTENDERS[contender](problem.space), problem, seed) for seed in range(seeds)]
         for column, figure, values in zip(
             COLUMNS, FIGURES[contender][name], zip(*map(columns, runs), strict=True), strict=True
         ):

@@ -40,17 +40,21 @@ BaseUrl = Annotated[str | None, typer.Option(help="Address of an OpenAI-compatib
 PriceOption = Annotated[
     str | None, typer.Option(help="Dollars per million tokens of prompt and of reply, such as 0.25/2.")
 ]
-Several = Annotated[list[str] | None, typer.Option()]
+FuncsOption = Annotated[
+    list[str], typer.Option("--func", help="f, as FILE.py:NAME or MODULE:NAME; several are stages.")
+]
+X0Option = Annotated[
+    list[str] | None, typer.Option("--x0", help="The first candidate, or a folder of files; several again.")
+]
+X0FileOption = Annotated[list[Path] | None, typer.Option("--x0-file", help="A file that holds the first candidate.")]
 
 
 def run(
-    func: Annotated[list[str], typer.Option("--func", help="f, as FILE.py:NAME or MODULE:NAME; several are stages.")],
+    func: FuncsOption,
     task: Annotated[str, typer.Option(help="What is wanted, in words; @FILE reads it from a file.")],
     question: Annotated[str, typer.Option(help="What is asked at each step.")] = "What is a better x?",
-    x0: Annotated[
-        list[str] | None, typer.Option(help="The first candidate, or a folder of files; several again.")
-    ] = None,
-    x0_file: Annotated[list[Path] | None, typer.Option(help="A file that holds the first candidate.")] = None,
+    x0: X0Option = None,
+    x0_file: X0FileOption = None,
     space: Annotated[
         Path | None, typer.Option(help="A JSON file with typed parameters; x is then a set of values.")
     ] = None,
@@ -92,10 +96,10 @@ def run(
         lambda: llm_optimize.optimize.run(
             text_of(task),
             question,
-            _functions(func),
-            [*map(_first_x, x0 or []), *map(file_text, x0_file or [])] or None,
+            functions_of(func),
+            [*map(first_x, x0 or []), *map(file_text, x0_file or [])] or None,
             steps,
-            _model(model, base_url, price),
+            model_of(model, base_url, price),
             not (quiet or json_),
             stop_score=stop_score,
             search=search,
@@ -138,7 +142,7 @@ def resume(
     settings = stored_run(name, store).settings
     changes = _changes(store, steps, workers, json_ or quiet)
     if model or base_url is not None or price is not None:
-        changes["model"] = _model(model or [settings["model"]], base_url or settings["base_url"], price)
+        changes["model"] = model_of(model or [settings["model"]], base_url or settings["base_url"], price)
     if max_usd is not None:
         changes["budget"] = Budget(**{**settings["budget"], "usd": max_usd})
     go_on: Callable[[], Any] = lambda: llm_optimize.optimize.resume(name, _stored_func(name, func, settings), **changes)  # noqa: E731
@@ -192,7 +196,7 @@ def _changes(store: str, steps: int | None, workers: int | None, silent: bool) -
     return {"store": store, "verbose": not silent, **{key: value for key, value in given.items() if value is not None}}
 
 
-def _functions(where: list[str]) -> Any:
+def functions_of(where: list[str]) -> Any:
     """Return f, or its stages."""
     return load(where[0]) if len(where) == 1 else [load(one) for one in where]
 
@@ -201,10 +205,10 @@ def _stored_func(name: str, given: list[str] | None, settings: Any) -> Any:
     where = given or ([settings["func"]] if settings["func"] else [])
     if not where:
         raise UsageError(f"the run {name!r} does not know where its f is: add --func FILE.py:NAME")
-    return _functions(where)
+    return functions_of(where)
 
 
-def _first_x(given: str) -> Any:
+def first_x(given: str) -> Any:
     """Return a text, or the files of a folder by their names. Raises UsageError for a folder without any text."""
     folder = Path(given) if "\n" not in given and len(given) < 1000 else None
     if folder is None or not folder.is_dir():
@@ -228,7 +232,7 @@ def _space(path: Path | None) -> Any:
         raise UsageError(f"the file {path} of --space is no JSON: {error}") from error
 
 
-def _model(names: list[str] | None, base_url: str | None, price: str | None) -> Any:
+def model_of(names: list[str] | None, base_url: str | None, price: str | None) -> Any:
     """Return what optimize.run takes for a model: nothing, a name, or chats."""
     wanted: list[str | None] = [*names] if names else [None]
     if names == ["mutation"] or (base_url is None and price is None):

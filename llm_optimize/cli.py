@@ -1,4 +1,4 @@
-"""The command line: llm-optimize run | resume | fork | replay | steer | list | show | best | demo."""
+"""The command line: llm-optimize run | resume | fork | replay | steer | list | show | best | compare | demo."""
 
 from __future__ import annotations
 
@@ -30,6 +30,7 @@ from ._cli_common import (
     watched,
     write_x,
 )
+from ._cli_compare import compare
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
@@ -51,7 +52,7 @@ def front(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (run, resume, fork, replay, steer):
+for command in (run, resume, fork, replay, steer, compare):
     app.command()(command)
 
 

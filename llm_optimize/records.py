@@ -266,6 +266,12 @@ class Result(Sequence[Any]):
         """The scores by trial number, x0's first; a failed trial stands as NaN."""
         return [math.nan if trial.score is None else trial.score for trial in self.trials]
 
+    @property
+    def decisions(self) -> dict[str, int]:
+        """How many trials a gate gave to whom: model, learner, or fallback for a model that failed; else empty."""
+        who = [trial.decision.get("who") for trial in self.trials]
+        return {one: who.count(one) for one in ("model", "learner", "fallback") if any(who)}
+
     def _triple(self) -> tuple[float, list[float], X | None]:
         return (self.best_score, self.scores, self.best_x)
 

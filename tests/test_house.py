@@ -19,9 +19,11 @@ NAMED = (*FUNCTION, ast.ClassDef)
 
 MAX_FILE, MAX_BODY, MAX_PARAMETERS = 400, 40, 8
 MANY_PARAMETERS = {
+    ("optimize/__init__.py", "acompare"),
     ("optimize/__init__.py", "arun"),
     ("optimize/__init__.py", "run"),
-    ("_cli_run.py", "run"),  # typer reads the options of a command from its parameters
+    ("_cli_compare.py", "compare"),  # typer reads the options of a command from its parameters
+    ("_cli_run.py", "run"),
     ("_cli_run.py", "resume"),
 }
 

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..blocking import wait_for
 from ..errors import MissingExtra, ModelError, UsageError
-from ..llm import Chat, as_model
+from ..llm import Chat, as_model, reply_of
 from ..prompts import HUMAN_PROMPT, SYSTEM_PROMPT
 from ..propose.model import ModelProposer
-from ..records import Plan, Proposal, Status, Task, Trial, Usage, rank
+from ..records import Message, Plan, Proposal, Reply, Status, Task, Trial, Usage, rank
 from ..space import Space, as_space
 
 try:
@@ -164,9 +164,12 @@ class ModelSampler(optuna.samplers.BaseSampler):
     async def _proposal(self, study: Study, trial: FrozenTrial, space: Space) -> Proposal:
         proposer = ModelProposer(self._task(study), space)
         try:
-            return await proposer.propose(plan_of(study), self._model.reply, Random(f"{self._seed}/{trial.number}"))
+            return await proposer.propose(plan_of(study), self._ask, Random(f"{self._seed}/{trial.number}"))
         finally:
             await self._model.aclose()
+
+    async def _ask(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
+        return await reply_of(self._model, messages, schema)
 
     def _task(self, study: Study) -> Task:
         description, question = self._words

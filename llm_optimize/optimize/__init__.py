@@ -13,11 +13,14 @@ from typing import Any
 from .. import prompts
 from ..blocking import blocking
 from ..evaluate import Examples, Repeats, Stage
+from ..propose.gates import GateSpec
 from ..records import Budget, Limits, Proposer, Result, Search, Task, Watcher, X
 from ..space import Space
 from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Store
 from ._again import Changes, areplay, aresume, fork
+from ._compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
+from ._comparison import Comparison
 from ._drive import drive
 from ._evaluator import Func, open_evaluator
 from ._loop import Loop
@@ -29,13 +32,16 @@ from ._watchers import watching
 
 __all__ = [
     "Changes",
+    "Comparison",
     "Examples",
     "Optimizer",
     "Repeats",
     "Stage",
+    "acompare",
     "areplay",
     "aresume",
     "arun",
+    "compare",
     "fork",
     "replay",
     "resume",
@@ -56,7 +62,7 @@ async def arun(
     stop_score: float | None = None,
     *,
     search: str | Search = "best",
-    proposer: str | Proposer | None = None,
+    proposer: str | Proposer | GateSpec | None = None,
     space: Space | Mapping[str, Any] | None = None,
     workers: int = 1,
     timeout_secs: float = 600.0,
@@ -97,7 +103,8 @@ async def arun(
         stop_score: end as soon as a score reaches this.
         search: what to build on: a name such as "best" or "chat", or an object with `ask` and `tell`.
         proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp",
-            "random" (of Optuna), or an object with `propose` and `tell`.
+            "random" (of Optuna); a gate between two (`propose.gates.adaptive("model", "tpe")`); or an object with
+            `propose` and `tell`.
         space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
         workers: scorings at a time.
         timeout_secs: wall clock of one func(x); then it is killed with all that it started.
@@ -163,3 +170,66 @@ async def arun(
 run = blocking(arun)
 resume = blocking(aresume)
 replay = blocking(areplay)
+
+
+async def acompare(
+    task_description: str,
+    task_question: str,
+    func: Func,
+    x0: X | Sequence[X] | None = None,
+    *,
+    contenders: Mapping[str, Any],
+    budget: int | Budget = 50,
+    seeds: int | Sequence[int] = 5,
+    store: str = DEFAULT_URL,
+    name: str | None = None,
+    at_a_time: int = 1,
+    **common: Any,
+) -> Comparison:
+    """Let several contenders search with the same budget of scorings, and say what differs beyond noise.
+
+    Each contender makes one run a seed, named NAME/CONTENDER/SEED, in one store. The same call goes on with a
+    comparison that was interrupted: runs that ended by their budget are used as they are, the others are resumed.
+    `compare` is the same without await.
+
+    Args:
+        task_description, task_question, func, x0: as for `run`.
+        contenders: by name: the name of a search or proposer, a gate, "model:NAME", None or "best_of_n" for no search
+            at all, a model, an object or a class of a search or proposer (each run has one of its own), or a dict of
+            keywords of `run`.
+        budget: scorings of each run, x0's included; a `Budget` with `scorings` may have other caps as well.
+        seeds: how many runs each contender makes, or the seeds of these. Each run is one value for the test: few runs
+            can show only large differences, and `Comparison.sentence` says when they could show none.
+        store: a database URL or the path of a file.
+        name: of the comparison; None makes one up.
+        at_a_time: how many runs go on at once.
+        common: further keywords of `run` for every contender, such as `model`, `space` or `sandbox`.
+
+    Returns:
+        A `Comparison`; printed, it is a table. A run proposes at most four x for each scoring, since what was scored
+        before, or is no x at all, is not scored.
+
+    Raises:
+        UnknownName, UsageError: as for `run`, and where a stored run of this name had other settings.
+        MissingKey, StoreError: as for `run`.
+
+    >>> found = compare("Raise x.", "A better x?", float, "1", contenders={"search": "best", "none": "best_of_n"},
+    ...                 budget=4, seeds=2, model="mutation", sandbox="inline")
+    >>> found.sentence.split(". ")[1]
+    'So few runs cannot show one: take at least 4 seeds.'
+    """
+    contest = Contest(
+        task=task_description,
+        question=task_question,
+        func=func,
+        x0=x0,
+        budget=as_budget(budget),
+        seeds=as_seeds(seeds),
+        store=store,
+        name=name or free_name(store),
+        at_a_time=at_a_time,
+    )
+    return await compare_all(Hall(arun, aresume, frozenset(Changes.__annotations__)), contest, contenders, common)
+
+
+compare = blocking(acompare)

@@ -10,6 +10,7 @@ from typing import Any, TypedDict, Unpack
 
 from ..evaluate import Examples, Repeats
 from ..llm import Model
+from ..propose.gates import GateSpec
 from ..records import Budget, Limits, Proposer, Reply, Result, Search, Watcher
 from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Run, Store
@@ -35,7 +36,7 @@ class Changes(TypedDict, total=False):
     callbacks: Sequence[Watcher]
     budget: Budget
     search: str | Search
-    proposer: str | Proposer
+    proposer: str | Proposer | GateSpec
     workers: int
     model_slots: int
     timeout_secs: float

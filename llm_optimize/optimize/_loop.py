@@ -13,6 +13,7 @@ from random import Random
 from ..errors import BudgetSpent, ModelError, ModelUnavailable, ScriptExhausted, StoreError
 from ..evaluate import Evaluation
 from ..llm import Ensemble
+from ..propose.gates import Gate
 from ..records import (
     BudgetUsed,
     Cap,
@@ -204,7 +205,8 @@ class Loop:
 
     async def _proposal(self, step: Pending) -> Proposal:
         if step.number < len(self.settings.x0):
-            proposal = Proposal(self.settings.x0[step.number], "x0")
+            decision = {"who": "x0"} if isinstance(self._parts.proposer, Gate) else {}
+            proposal = Proposal(self.settings.x0[step.number], "x0", decision=decision)
         else:
             rng = self._rng("propose", step.number)
             try:

@@ -9,6 +9,7 @@ from .. import prompts
 from ..blocking import wait_for
 from ..errors import UsageError
 from ..evaluate import judge
+from ..propose.gates import GateSpec
 from ..records import Budget, Proposer, Result, Search, Status, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
 from ..stop import Progress, Rule
@@ -27,7 +28,7 @@ class Options(TypedDict, total=False):
     human_prompt: str
     max_steps: int
     search: str | Search
-    proposer: str | Proposer
+    proposer: str | Proposer | GateSpec
     space: Any
     budget: Budget
     seed: int

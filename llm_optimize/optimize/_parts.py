@@ -13,13 +13,14 @@ from typing import Any
 from ..errors import UnknownName, UsageError
 from ..evaluate import Examples, Judging, Repeats
 from ..llm import Chat, Ensemble, Model, as_model
+from ..propose.gates import GateSpec
 from ..propose.reflect import Reflection
 from ..protected import check_regions
 from ..records import Proposer, Search
 from ..search import as_search
 from ..space import Space, as_space
 from ..stop import Progress, Rule, as_rule
-from ._proposers import as_proposer, needs_model
+from ._proposers import Writer, as_proposer, as_writer, names_of, needs_model
 from ._settings import Settings
 from ._spending import refuse_unknown_price
 
@@ -30,7 +31,7 @@ class Chosen:
 
     model: Any = None
     search: str | Search = "best"
-    proposer: str | Proposer | None = None
+    proposer: str | Proposer | GateSpec | None = None
     space: Space | Mapping[str, Any] | None = None
     stop: Rule | Callable[[Progress], bool] | None = None
     repeats: Repeats | int | None = None
@@ -64,7 +65,7 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
     MissingKey when the model has no key.
     """
     space = None if chosen.space is None else as_space(chosen.space)
-    writer = "mutation" if chosen.model == "mutation" else chosen.proposer or "model"
+    writer = as_writer("mutation" if chosen.model == "mutation" else chosen.proposer or "model")
     for x in settings.x0 if space is None else ():
         check_regions(x)
     if writer == "mutation" and not settings.x0 and space is None:
@@ -72,7 +73,7 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
     speaker = (
         as_model(chosen.model, seed=settings.seed) if needs_model(writer, settings) and not chosen.replayed else None
     )
-    if isinstance(speaker, Chat | Ensemble) and writer == "model":
+    if isinstance(speaker, Chat | Ensemble) and "model" in names_of(writer):
         speaker.check()
     refuse_unknown_price(settings.budget, speaker)
     repeats = Repeats(chosen.repeats) if isinstance(chosen.repeats, int) else chosen.repeats
@@ -88,7 +89,7 @@ def choose(settings: Settings, chosen: Chosen) -> Parts:
     )
 
 
-def _named(settings: Settings, chosen: Chosen, writer: Any, speaker: Model | None, space: Space | None) -> Settings:
+def _named(settings: Settings, chosen: Chosen, writer: Writer, speaker: Model | None, space: Space | None) -> Settings:
     """Return the settings with the names of the parts, by which a resume finds them again."""
     return replace(
         settings,
@@ -96,7 +97,7 @@ def _named(settings: Settings, chosen: Chosen, writer: Any, speaker: Model | Non
         model=speaker.name if speaker else "",
         is_chat=speaker is None or isinstance(speaker, Chat),
         base_url=speaker.base_url if isinstance(speaker, Chat) else None,
-        proposer=writer if isinstance(writer, str) else type(writer).__name__,
+        proposer=str(writer) if isinstance(writer, str | GateSpec) else type(writer).__name__,
         search=chosen.search if isinstance(chosen.search, str) else type(chosen.search).__name__,
         space=space.to_json() if space else None,
     )

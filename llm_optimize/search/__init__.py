@@ -7,11 +7,12 @@ from collections.abc import Callable
 from ..errors import UnknownName
 from ..records import Search
 from .best import Best
+from .best_of_n import BestOfN
 from .chat import Chat
 
-__all__ = ["Best", "Chat", "as_search"]
+__all__ = ["Best", "BestOfN", "Chat", "as_search"]
 
-_BY_NAME: dict[str, Callable[[], Search]] = {"best": Best, "chat": Chat}
+_BY_NAME: dict[str, Callable[[], Search]] = {"best": Best, "best_of_n": BestOfN, "chat": Chat}
 
 
 def as_search(search: str | Search) -> Search:
