@@ -81,9 +81,9 @@ class Gate(ABC):
             proposal = await self.model.propose(plan, counted, rng)
         except ModelError as error:
             usage = counted.usage + Usage(uncertain_calls=error.uncertain_calls)
-            reason = "budget" if isinstance(error, BudgetSpent) else "model_failed"
-            return Proposal(None, "", usage, problem=f"{type(error).__name__}: {error}"), reason
-        return proposal, "model_failed" if proposal.x is None else ""
+            proposal = Proposal(None, "", usage, problem=f"{type(error).__name__}: {error}")
+        failure = "budget" if counted.spent else "model_failed"
+        return proposal, failure if proposal.x is None else ""
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial, and let both proposers learn from it."""
@@ -116,8 +116,13 @@ class _Counted:
     def __init__(self, ask: Ask) -> None:
         self._ask = ask
         self.usage = Usage()
+        self.spent = False  # whether the budget allowed no further call
 
     async def __call__(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
-        reply = await self._ask(messages, schema)
+        try:
+            reply = await self._ask(messages, schema)
+        except BudgetSpent:
+            self.spent = True
+            raise
         self.usage += reply.usage
         return reply
