@@ -311,10 +311,50 @@ def test_three_times_the_effect_is_three_times_the_share():
     assert 2 < shares["a"] / shares["b"] < 4.5
 
 
+def test_the_shares_are_those_of_the_true_effects():
+    """Where effects only add up, a share is what the mean effect of its parameter gained since the start."""
+    space = Space(
+        {"lr": Float(1e-4, 0.1, log=True), "n": Int(1, 8), "act": Choice("relu", "tanh"), "none": Float(0, 1)}
+    )
+    effects = {
+        "lr": lambda lr: -abs(math.log10(lr) + 2) / 2,
+        "n": lambda n: -abs(n - 3) / 10,
+        "act": lambda act: 0.4 * (act == "relu"),
+        "none": lambda value: 0.0,
+    }
+    new, learnt = PolicyGradient(space), PolicyGradient(space)
+    search(learnt, lambda x: sum(effect(x[name]) for name, effect in effects.items()), 100)
+    drawn = [(draw(new, seed), draw(learnt, seed)) for seed in range(500)]
+    gains = {name: fmean(effect(b[name]) - effect(a[name]) for a, b in drawn) for name, effect in effects.items()}
+    shares = learnt.contributions()
+    for name, gain in gains.items():
+        assert shares[name] == pytest.approx(gain / sum(gains.values()), abs=0.08), name
+
+
 def test_options_earn_their_share():
     proposer = PolicyGradient(Space({"kind": Choice("x", "y", "z"), "a": Float(0, 1)}))
     search(proposer, lambda x: float(x["kind"] == "z"), 60)
     assert proposer.contributions()["kind"] > 0.9
+
+
+class Conditional(Space):
+    """A space in which momentum is there for one kind only."""
+
+    def check(self, x):
+        checked = super().check({"momentum": 0.5, **x})
+        return {name: value for name, value in checked.items() if name != "momentum" or checked["kind"] == "sgd"}
+
+
+def test_parameters_that_are_there_under_a_condition_only_are_learnt_and_earn_their_share():
+    space = Conditional({"kind": Choice("sgd", "adam"), "momentum": Float(0, 1), "lr": Float(0, 1)})
+    proposer = PolicyGradient(space, {"mine": ["kind", "momentum"], "other": ["lr"]})
+    search(proposer, lambda x: (x["kind"] == "sgd") * (1 - abs(x.get("momentum", 0) - 0.8)), 100)
+    drawn = [draw(proposer, seed) for seed in range(1000, 1200)]
+    assert {tuple(x) for x in drawn} == {("kind", "lr"), ("kind", "momentum", "lr")}
+    momenta = [x["momentum"] for x in drawn if "momentum" in x]
+    assert len(momenta) > 150
+    assert fmean(momenta) == pytest.approx(0.8, abs=0.05)
+    assert proposer.contributions()["mine"] > 0.9
 
 
 def test_without_anything_learnt_all_shares_are_equal():

@@ -179,7 +179,10 @@ class PolicyGradient:
         start = Policy(self._space.sizes)
         told = [(t.point, self._worst if t.score is None else t.score) for t in self._told.values()]
         known = [(point, score) for point, score in told if score is not None]
-        return shares(known, (start.draw, self._policy.draw), self._places, orders)
+        return shares(known, (start.draw, self._policy.draw), self._legal, self._places, orders)
+
+    def _legal(self, point: Point) -> Point:
+        return self._space.point(self._space.x(point))
 
 
 def _advantage(score: float, baseline: Sequence[float]) -> float:
