@@ -224,7 +224,9 @@ def test_a_good_model_reaches_the_optimum_within_a_cooldown_of_a_plateau(problem
     flat = [0.02 * before] * 11  # min_trials + cooldown + 1
     reached = []
     for number, score in enumerate([*rising, *flat]):
-        proposal = asyncio.run(gate.propose(Plan(None), model.reply, Random(f"4/propose/{number}")))
+        proposal = asyncio.run(
+            gate.propose(Plan(None), lambda messages, schema=None: model.reply(messages), Random(f"4/propose/{number}"))
+        )
         reached += [number] if problem.f(proposal.x) == pytest.approx(1.0) else []
         gate.tell(finished(number, proposal, score))
     assert reached

@@ -94,8 +94,8 @@ class Pipeline:
         if self._tasks:
             _log.info("waiting up to %g s for %d trials in flight", _DRAIN_SECS, len(self._tasks))
             done, self._tasks = await asyncio.wait(self._tasks, timeout=_DRAIN_SECS)
-            for task in done:
-                task.result()
+            for error in filter(None, (task.exception() for task in done if not task.cancelled())):
+                _log.error("a trial ended while the run was being stopped: %s", error)
 
     async def test(self) -> None:
         """Score x0 and the best on the test examples, which nobody has seen yet."""

@@ -81,6 +81,7 @@ class Gate(ABC):
             proposal = await self.model.propose(plan, counted, rng)
         except ModelError as error:
             usage = counted.usage + Usage(uncertain_calls=error.uncertain_calls)
+            counted.spent = counted.spent or isinstance(error, BudgetSpent)
             proposal = Proposal(None, "", usage, problem=f"{type(error).__name__}: {error}")
         failure = "budget" if counted.spent else "model_failed"
         return proposal, failure if proposal.x is None else ""
@@ -120,7 +121,7 @@ class _Counted:
 
     async def __call__(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
         try:
-            reply = await self._ask(messages, schema)
+            reply = await (self._ask(messages) if schema is None else self._ask(messages, schema))
         except BudgetSpent:
             self.spent = True
             raise
