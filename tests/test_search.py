@@ -73,11 +73,11 @@ def test_best_spreads_over_parents_that_others_do_not_build_on():
     assert set(parents(search, pending=[0, 1, 2, 3, 4])) >= {4}
 
 
-def test_best_shows_others_and_remembers_failures_but_not_the_parent_twice():
+def test_best_shows_the_champion_and_others_and_remembers_failures():
     search = told(Best(), [scored(0, 1), failed(1), scored(2, 3), scored(3, 2), scored(4, 3, x="x2")])
     plan = search.ask(Random(0), [])
     assert plan.parent.number == 2
-    assert [trial.number for trial in plan.context] == [0, 3]
+    assert [trial.number for trial in plan.context] == [0, 2, 3]
     assert [trial.number for trial in plan.failures] == [1]
 
 
