@@ -97,7 +97,10 @@ def test_chat_shows_all_in_order_with_the_newest_last():
     assert plan.parent.number == 2
 
 
-def test_chat_forgets_the_oldest_but_never_the_champion():
-    plan = told(Chat(max_trials=5), [scored(0, 99), *(scored(n, n) for n in range(1, 50))]).ask(Random(0), [])
-    assert [trial.number for trial in plan.context] == [0, 45, 46, 47, 48]
-    assert plan.parent.number == 49
+def test_chat_forgets_the_older_half_but_never_the_champion():
+    search = told(Chat(max_trials=8), [scored(0, 99), *(scored(n, n) for n in range(1, 9))])
+    plan = search.ask(Random(0), [])
+    assert [trial.number for trial in plan.context] == [0, 5, 6, 7]
+    assert plan.parent.number == 8
+    plan = told(search, [scored(n, n) for n in range(9, 13)]).ask(Random(0), [])
+    assert [trial.number for trial in plan.context] == [0, *range(5, 12)]

@@ -9,14 +9,12 @@ from ..records import Plan, Trial, rank
 from ._checks import whole
 from ._elite import free
 
-_SHARE_LEAVING = 5  # one in five leaves at a time: in between, each prompt begins as the one before
-
 
 class Chat:
     """Build on the newest trial; show those before it as a conversation.
 
-    Older trials leave the conversation, the champion stays. What does not fit into the prompt is folded into a line
-    each, where prompts are laid out.
+    The older half leaves the conversation at once, so that in between each prompt begins as the one before; the
+    champion stays. What does not fit into the prompt is folded into a line each, where prompts are laid out.
 
     >>> from llm_optimize.records import Status
     >>> search = Chat(max_trials=2)
@@ -24,11 +22,11 @@ class Chat:
     ...     search.tell(Trial(number, f"x{number}", Status.COMPLETE, "x0", score=score))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, [trial.number for trial in plan.context]
-    (2, [0, 1])
+    (2, [0])
     """
 
-    def __init__(self, max_trials: int = 50) -> None:
-        """Keep the last trials in the conversation: `max_trials`, from 1, or up to a fifth less.
+    def __init__(self, max_trials: int = 100) -> None:
+        """Keep at most `max_trials` trials in the conversation, from 1, and at least half as many, beside the champion.
 
         Raises UsageError for a number below 1.
         """
@@ -57,9 +55,9 @@ class Chat:
         elif trial.number > self._last_left:
             self._recent.append(trial)
         if len(self._recent) > self._max_trials:
-            leaving = 1 + (self._max_trials - 1) // _SHARE_LEAVING
-            self._last_left = max(self._last_left, *(other.number for other in self._recent[:leaving]))
-            del self._recent[:leaving]
+            staying = self._max_trials // 2 or 1
+            self._last_left = max(self._last_left, *(other.number for other in self._recent[:-staying]))
+            del self._recent[:-staying]
         self._crown(trial)
 
     def _crown(self, trial: Trial) -> None:
