@@ -100,7 +100,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[Callable[..., float], int], float]]] = 
 def run_program(name: str, x: str, seed: int) -> float:
     """Return the score of a program of ours in which numbers were changed; whatever it raises goes up."""
     names: dict[str, Any] = {"sin": math.sin, "exp": math.exp}
-    exec(x, names)
+    exec(x, names)  # noqa: S102  # our own program, in which numbers were changed
     function = next(value for key, value in names.items() if key in ("curve", "priority", "push"))
     score = PROGRAMS[name][1](function, seed)
     if not math.isfinite(score):

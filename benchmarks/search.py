@@ -34,6 +34,7 @@ BEST_OF_N = "best-of-n"
 AT_CALLS = (25, 50, 100, 200)
 SEEDS = 20
 _PROGRAM_SEEDS = 0.5  # of the seeds: a program takes longer
+_SEEDS_FOR_NOISE = 8  # with fewer, no lag can be told from noise
 _BEYOND_NOISE = 0.01  # the chance of so large a lag without a true one, per comparison
 _TASK = Task(
     "Find an x with a high score. x is numbers from -5 to 5.", "Which x scores higher?", SYSTEM_PROMPT, HUMAN_PROMPT
@@ -221,8 +222,11 @@ def _half_bar(scores: Scores, rival: str, limit: int) -> Bar:
 
 
 def _worse_bar(kind: str, scores: Scores) -> Bar:
+    name = f"{kind}: lags behind best-of-n beyond noise"
+    if min(len(curves) for rows in scores.values() for curves in rows.values()) < _SEEDS_FOR_NOISE:
+        return Bar(name, None, 0, note=f"it takes {_SEEDS_FOR_NOISE} seeds to tell a lag from noise")
     found = worse(scores)
-    return zero(f"{kind}: lags behind best-of-n beyond noise", len(found), "; ".join(found))
+    return zero(name, len(found), "; ".join(found))
 
 
 BENCHMARKS: dict[str, Callable[[int], list[Bar]]] = {"landscapes": landscapes, "programs": programs}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..records import Plan, Status, Trial
 from ._elite import POOL, Elite, free
 
-NOVELTY = 0.9  # of what is shown: the best of twenty that are far apart teach more than the very best, which are alike
+NOVELTY = 0.8  # of what is shown: the best of twenty that are far apart teach more than the very best, which are alike
 BATCH = 10  # finished trials
 _OVERFLOW = 5  # trials appended beyond the number shown, before the batch is ended early
 
