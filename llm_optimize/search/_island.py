@@ -45,12 +45,10 @@ class Island:
         self.elite.tell(trial)
         self._board.tell(trial, self.elite)
 
-    def leave(self, number: int) -> Trial | None:
-        """Let a trial go elsewhere, and return it."""
-        trial = self.elite.get(number)
+    def leave(self, number: int) -> None:
+        """Let a trial go elsewhere."""
         self.elite.forget(number)
         self._board.drop(number)
-        return trial
 
     def tell(self, trial: Trial, spread: float) -> None:
         """Learn from a trial of its own; gains count relative to the `spread` of the scores of the whole run."""

@@ -99,9 +99,18 @@ class Islands:
             for island in self._islands:
                 island.settle(trial)
         elif trial.number in self._homes:
-            self._home_of(trial).settle(trial)
+            self._settle_again(trial)
         else:
             self._receive(trial)
+
+    def _settle_again(self, trial: Trial) -> None:
+        """Replace what is known of a trial, in its home; where that is no more, it gets another."""
+        home = self._home_of(trial)
+        self._homes[trial.number] = home.number
+        for island in self._islands:
+            if island is not home:
+                island.leave(trial.number)
+        home.settle(trial)
 
     def _receive(self, trial: Trial) -> None:
         """Let a new trial live where its parent lives."""

@@ -69,7 +69,7 @@ class SearchContract:
         """Parents, context and failures are trials as they were told last; none stands twice in the context."""
         for workers in (1, 4):
             life = _Life(self.make(), workers)
-            for _ in range(120):
+            for _ in range(400):
                 plan = life.step()
                 for trial in _shown(plan):
                     _require(life.known.get(trial.number) == trial, trial)
@@ -203,11 +203,21 @@ class _Life:
         self._next += 1
         if len(self._flying) == self.workers:
             self._tell(self._flying.pop(self._next % 2 if self.workers > 1 else 0))
-        if self._next % 13 == 0:
-            scored = [trial for trial in self.history if trial.score is not None]
-            again = scored[self._next % len(scored)]
-            self._tell(replace(again, score=(again.score or 0.0) - 2.0, scorings=again.scorings + 1))
+        if self._next % 7 == 0:
+            self._tell_again()
         return plan
+
+    def _tell_again(self) -> None:
+        """Score one anew: what had a score gets a lower one or loses it, what had none gets one."""
+        known = sorted(self.told)
+        before = self.told[known[self._next * 5 % len(known)]]
+        if before.score is None:
+            again = replace(before, status=Status.COMPLETE, score=self._next / 100)
+        elif self._next % 2:
+            again = replace(before, score=before.score - 2.0, scorings=before.scorings + 1)
+        else:
+            again = replace(before, status=Status.FAILED, score=None)
+        self._tell(again)
 
     def _tell(self, trial: Trial) -> None:
         self.search.tell(trial)
