@@ -1,0 +1,93 @@
+"""What all pages are made of: one script from our modules, one style sheet, plotly, and the policy that admits them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+from ...errors import MissingExtra
+
+_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+)\.js";\n', re.M)
+_EXPORT = re.compile(r"^export (?=(async function|function|const|class|let)\b)", re.M)
+_STYLES = ("base.css", "parts.css", "code.css")
+NO_TEXT = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # of "": plotly fills empty style elements by rules
+
+
+def require(*modules: str) -> None:
+    """Raise MissingExtra when one of the modules is not installed."""
+    missing = [module for module in modules if find_spec(module) is None]
+    if missing:
+        raise MissingExtra(f'{" and ".join(missing)} missing: pip install "llm_optimize[view]"')
+
+
+def script(entry: str) -> str:
+    """Return our module `entry` and those that it imports as one script that begins at once."""
+    sources: dict[str, str] = {}
+    _collect(entry, sources)
+    return '(() => {\n"use strict";\n' + "\n".join(sources.values()) + "\n})();\n"
+
+
+def _collect(name: str, sources: dict[str, str]) -> None:
+    """Add a module after those that it imports."""
+    text = (files(__package__) / "static" / f"{name}.js").read_text(encoding="utf-8")
+    for other in _IMPORT.findall(text):
+        if other not in sources:
+            _collect(other, sources)
+    sources[name] = _EXPORT.sub("", _IMPORT.sub("", text))
+
+
+def style() -> str:
+    """Return the style sheet."""
+    return "\n".join((files(__package__) / "static" / name).read_text(encoding="utf-8") for name in _STYLES)
+
+
+def plotly_source() -> str:
+    """Return plotly's JavaScript, from the installed package. Raises MissingExtra."""
+    require("plotly")
+    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+
+
+def plotly_version() -> str:
+    """Return the version of the installed package."""
+    return version("plotly")
+
+
+def template(package: str, name: str) -> Any:
+    """Return a Jinja2 template that escapes whatever it is given. Raises MissingExtra."""
+    require("jinja2")
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    loader = PackageLoader(package, "templates")
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(name)
+
+
+def markup(text: str) -> Any:
+    """Return our own script or style sheet as what a template need not escape."""
+    from markupsafe import Markup
+
+    return Markup(text)  # noqa: S704
+
+
+def hash_of(text: str) -> str:
+    """Return what a policy calls this very script or style sheet.
+
+    >>> hash_of("") == NO_TEXT
+    True
+    """
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def policy(scripts: Sequence[str], styles: Sequence[str], more: Mapping[str, Iterable[str]]) -> str:
+    """Return a Content-Security-Policy that admits these scripts and styles, and no other thing from anywhere.
+
+    >>> policy(["'self'"], [], {"connect-src": ["'self'"]})
+    "default-src 'none'; script-src 'self'; base-uri 'none'; form-action 'none'; connect-src 'self'"
+    """
+    rules = {"script-src": scripts, "style-src": styles, "base-uri": ["'none'"], "form-action": ["'none'"], **more}
+    return "; ".join(["default-src 'none'", *(" ".join([name, *words]) for name, words in rules.items() if words)])

@@ -1,0 +1,122 @@
+// The lineage: who was built on whom, coloured by score, the champion's ancestors marked.
+
+import { el, section, whenSeen } from "./dom.js";
+import { plainNumber, plural } from "./format.js";
+import { chart, colour, draw, plain } from "./plot.js";
+
+const MOST_NODES = 1500;
+
+export function lineage({ facts, open }) {
+  const plot = chart("Lineage of the trials, coloured by score", 420);
+  const note = el("p", { class: "note" });
+  let ready = false;
+  const update = async () => {
+    if (!ready || !facts.length) return;
+    const tree = grown(facts);
+    const less = tree.left ? ` ${plural(tree.left, "trial")} without descendants and with low scores are left out.` : "";
+    note.textContent = `Each generation is one step to the right; the thick line leads to the best trial.${less}`;
+    const fresh = await draw(plot, () => treeFigure(facts, tree));
+    if (fresh) plot.on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
+  };
+  whenSeen(plot, () => {
+    ready = true;
+    update();
+  });
+  return { node: section("lineage", "Lineage", plot, note), update };
+}
+
+// Rows to draw with their generation, and a height such that no branch crosses another.
+function grown(facts) {
+  const { parent, score } = facts.columns;
+  const above = parent.map((number) => (number === null ? -1 : (facts.place.get(number) ?? -1)));
+  const kept = important(facts, above, score);
+  const children = new Map();
+  const roots = [];
+  for (const row of kept) {
+    if (above[row] < 0) roots.push(row);
+    else children.set(above[row], [...(children.get(above[row]) ?? []), row]);
+  }
+  const place = new Map();
+  let leaves = 0;
+  const stack = roots.reverse().map((row) => [row, 0, false]);
+  while (stack.length) {
+    const [row, depth, seen] = stack.pop();
+    const below = children.get(row) ?? [];
+    if (seen || !below.length) {
+      const heights = below.map((child) => place.get(child)[1]);
+      place.set(row, [depth, below.length ? (Math.min(...heights) + Math.max(...heights)) / 2 : leaves++]);
+    } else {
+      stack.push([row, depth, true]);
+      for (const child of below.toReversed?.() ?? [...below].reverse()) stack.push([child, depth + 1, false]);
+    }
+  }
+  return { place, above, left: facts.length - kept.length };
+}
+
+// All rows of a short run; of a long one the best with all their ancestors.
+function important(facts, above, score) {
+  const rows = [...score.keys()];
+  if (rows.length <= MOST_NODES) return rows;
+  const byScore = rows.filter((row) => score[row] !== null).sort((a, b) => score[b] - score[a]);
+  const kept = new Set();
+  for (const first of byScore) {
+    for (let row = first; row >= 0 && !kept.has(row); row = above[row]) kept.add(row);
+    if (kept.size >= MOST_NODES) break;
+  }
+  return [...kept].sort((a, b) => a - b);
+}
+
+function lines(pairs, place) {
+  const x = [];
+  const y = [];
+  for (const [from, to] of pairs) {
+    const [a, b] = [place.get(from), place.get(to)];
+    x.push(a[0], a[0] + 0.5, b[0], null);
+    y.push(a[1], b[1], b[1], null);
+  }
+  return { type: "scatter", mode: "lines", x, y, hoverinfo: "skip" };
+}
+
+function treeFigure(facts, { place, above }) {
+  const rows = [...place.keys()];
+  const pairs = rows.filter((row) => above[row] >= 0 && place.has(above[row])).map((row) => [above[row], row]);
+  const path = [];
+  for (let row = facts.champion; row >= 0 && above[row] >= 0 && place.has(above[row]); row = above[row]) path.push([above[row], row]);
+  const { score } = facts.columns;
+  const scored = rows.filter((row) => score[row] !== null);
+  const failed = rows.filter((row) => score[row] === null);
+  const values = scored.map((row) => score[row]);
+  const sorted = [...values].sort((a, b) => a - b);
+  const scale = {
+    color: values,
+    colorscale: [[0, colour("cold")], [0.5, colour("middle")], [1, colour("warm")]],
+    cmin: sorted[Math.floor(sorted.length * 0.05)] ?? 0,
+    cmax: sorted.at(-1) ?? 1,
+    size: rows.length > 300 ? 7 : 10,
+    line: { color: colour("surface"), width: 1 },
+    colorbar: { thickness: 8, outlinewidth: 0, len: 0.8, title: { text: "score", side: "right", font: { size: 11 } } },
+  };
+  const data = [
+    { ...lines(pairs, place), line: { color: colour("line"), width: 1 } },
+    { ...lines(path, place), line: { color: colour("accent"), width: 3 } },
+    nodes(facts, failed, place, { color: colour("bad"), symbol: "x-thin-open", size: 7 }),
+    nodes(facts, scored, place, scale),
+    nodes(facts, facts.champion < 0 ? [] : [facts.champion], place, { color: "rgba(0,0,0,0)", size: 17, line: { color: colour("accent"), width: 2 } }),
+  ];
+  const xaxis = { title: { text: "generation" }, tickformat: "d", rangemode: "tozero", showgrid: false };
+  return { data, layout: { xaxis, yaxis: { visible: false, fixedrange: true }, margin: { l: 12, r: 8, t: 12, b: 40 } } };
+}
+
+function nodes(facts, rows, place, marker) {
+  const { number, score, status, source } = facts.columns;
+  return {
+    type: "scatter",
+    mode: "markers",
+    x: rows.map((row) => place.get(row)[0]),
+    y: rows.map((row) => place.get(row)[1]),
+    customdata: rows.map((row) => number[row]),
+    text: rows.map((row) => `<b>Trial ${number[row]}</b> ${score[row] === null ? status[row] : plainNumber(score[row], 6)}<br>${plain(source[row])}`),
+    hoverinfo: "text",
+    marker,
+  };
+}
