@@ -1,4 +1,4 @@
-"""The command line: llm-optimize run | resume | list | show | best | demo."""
+"""The command line: llm-optimize run | resume | list | show | best | report | view | demo."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ import typer
 import llm_optimize
 
 from ._cli_func import load
+from ._cli_report import view as view_page
+from ._cli_report import write_report
 from ._cli_show import as_json, runs_table, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
 from .records import Limits
@@ -164,6 +166,26 @@ def best(name: RunName, store: Store = _DEFAULT_STORE, json_: Json = False) -> N
     x = llm_optimize.text.show_x(found.x if found.x is not None else "")
     text = llm_optimize.text.visible(x) if sys.stdout.isatty() else x
     typer.echo(text, nl=not text.endswith("\n"))
+
+
+@app.command()
+def report(
+    name: RunName,
+    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")] = Path("report.html"),
+    store: Store = _DEFAULT_STORE,
+) -> None:
+    """Write one HTML file that shows all of a run, or of a comparison."""
+    typer.echo(write_report(name, output, store))
+
+
+@app.command()
+def view(
+    store: Store = _DEFAULT_STORE,
+    port: Annotated[int, typer.Option(help="Port of the page; 0 takes any that is free.")] = 8765,
+    host: Annotated[str, typer.Option(help="Address to listen at; others than this machine reach 0.0.0.0.")] = "127.0.0.1",
+) -> None:
+    """Show all runs in a web page, live."""
+    view_page(store, host, port, typer.echo)
 
 
 @app.command()

@@ -82,11 +82,12 @@ def _run_blocks(store: Store, name: str) -> Blocks:
     for call in run.calls():
         calls.setdefault(call.trial, []).append(call)
     texts, clipped = _texts(trials, calls)
+    told = columns(trials)
     facts = {
         "run": {**about(run, info), "clipped_chars": clipped, "plotly": bundle.plotly_version()},
-        "columns": columns(trials),
+        "columns": told,
         "state": state(run.progress().begun, run.steers(), info.stop_reason),
-        "story": story({trial.number: trial for trial in trials}),
+        "story": story(told, {trial.number: trial for trial in trials}.__getitem__),
         "parameters": parameters(info.settings.get("space"), trials),
         "texts": {str(trial.number): place // _TRIALS_A_BLOCK for place, trial in enumerate(trials)},
     }
@@ -139,17 +140,18 @@ def _zipped(data: bytes) -> bytes:
 
 
 def _page(name: str, kind: str, blocks: Blocks) -> str:
-    script, style, plotly = bundle.script(kind), bundle.style(), bundle.plotly_source()
+    script, style, plotly = bundle.script(f"report/static/{kind}"), bundle.style(), bundle.plotly_source()
     hashes = [bundle.hash_of(script), bundle.hash_of(plotly)]
     policy = bundle.policy(hashes, [bundle.hash_of(style), bundle.NO_TEXT], {"img-src": ["data:"]})
     packed = {**blocks, "plotly": _zipped(plotly.encode())}
-    page = bundle.template(__package__, "report.html")
+    page = bundle.template("report", "report.html")
     return str(
         page.render(
             name=name,
             policy=policy,
             script=bundle.markup(script),
             style=bundle.markup(style),
+            unused=bundle.plotly_styles(),
             blocks={key: block.decode("ascii") for key, block in packed.items()},
         )
     )

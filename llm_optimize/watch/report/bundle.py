@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import posixpath
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
@@ -13,8 +14,9 @@ from typing import Any
 
 from ...errors import MissingExtra
 
-_IMPORT = re.compile(r'^import \{[^}]*\} from "\./([\w-]+)\.js";\n', re.M)
+_IMPORT = re.compile(r'^import \{[^}]*\} from "([\w./-]+)\.js";\n', re.M)
 _EXPORT = re.compile(r"^export (?=(async function|function|const|class|let)\b)", re.M)
+_WATCH = __package__.rpartition(".")[0]
 _STYLES = ("base.css", "parts.css", "code.css")
 NO_TEXT = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"  # of "": plotly fills empty style elements by rules
 
@@ -27,7 +29,7 @@ def require(*modules: str) -> None:
 
 
 def script(entry: str) -> str:
-    """Return our module `entry` and those that it imports as one script that begins at once."""
+    """Return one of our modules, such as "report/static/report", and those that it imports as one script."""
     sources: dict[str, str] = {}
     _collect(entry, sources)
     return '(() => {\n"use strict";\n' + "\n".join(sources.values()) + "\n})();\n"
@@ -35,8 +37,9 @@ def script(entry: str) -> str:
 
 def _collect(name: str, sources: dict[str, str]) -> None:
     """Add a module after those that it imports."""
-    text = (files(__package__) / "static" / f"{name}.js").read_text(encoding="utf-8")
-    for other in _IMPORT.findall(text):
+    text = (files(_WATCH) / f"{name}.js").read_text(encoding="utf-8")
+    for path in _IMPORT.findall(text):
+        other = posixpath.normpath(posixpath.join(posixpath.dirname(name), path))
         if other not in sources:
             _collect(other, sources)
     sources[name] = _EXPORT.sub("", _IMPORT.sub("", text))
@@ -44,7 +47,7 @@ def _collect(name: str, sources: dict[str, str]) -> None:
 
 def style() -> str:
     """Return the style sheet."""
-    return "\n".join((files(__package__) / "static" / name).read_text(encoding="utf-8") for name in _STYLES)
+    return "\n".join((files(_WATCH) / "report" / "static" / name).read_text(encoding="utf-8") for name in _STYLES)
 
 
 def plotly_source() -> str:
@@ -53,17 +56,25 @@ def plotly_source() -> str:
     return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
 
 
+def plotly_styles() -> list[str]:
+    """Return the ids of the style elements that plotly makes for maps unless there is an element of that id.
+
+    No map is drawn here, and no policy of ours would admit them.
+    """
+    return sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', plotly_source())))
+
+
 def plotly_version() -> str:
     """Return the version of the installed package."""
     return version("plotly")
 
 
-def template(package: str, name: str) -> Any:
-    """Return a Jinja2 template that escapes whatever it is given. Raises MissingExtra."""
+def template(room: str, name: str) -> Any:
+    """Return a Jinja2 template of `report` or `page` that escapes whatever it is given. Raises MissingExtra."""
     require("jinja2")
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    loader = PackageLoader(package, "templates")
+    loader = PackageLoader(f"{_WATCH}.{room}", "templates")
     return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(name)
 
 

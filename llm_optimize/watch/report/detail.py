@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from math import inf
 from typing import Any
 
-from ...records import Trial, rank
+from ...records import Trial
 from ...store import Call
 from ...text import clip
 from .colours import Colours
@@ -68,41 +69,47 @@ def _call(call: Call, cut: Clip) -> dict[str, Any]:
     }
 
 
-def story(trials: Mapping[int, Trial]) -> dict[str, Any]:
+def story(told: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]) -> dict[str, Any]:
     """Return the ancestors of the champion that raised the score, oldest first, each with what it changed.
 
-    A long story keeps the steps that gained most; `left_out` counts all ancestors that it passes over.
+    `told` are the columns of the trials, `read` returns one of them whole. A long story keeps the steps that gained
+    most; `left_out` counts all ancestors that it passes over.
     """
-    champion = max((trial for trial in trials.values() if trial.scored), key=rank, default=None)
-    line = ancestors(trials, champion)
-    told = _raising(line)
+    scores = dict(zip(told["number"], told["score"], strict=True))
+    scored = [number for number, score in scores.items() if score is not None]
+    champion = max(scored, key=lambda number: (scores[number], -number), default=None)
+    line = ancestors(dict(zip(told["number"], told["parent"], strict=True)), champion)
+    kept = [read(number) for number in _raising(line, scores)]
     steps = []
-    for before, trial in zip([None, *told], told, strict=False):
+    for before, trial in zip([None, *kept], kept, strict=False):
         change = None if before is None else changes(before.x, trial.x)
         steps.append({"number": trial.number, "on": None if before is None else before.number, "change": change})
-    return {"steps": steps, "left_out": len(line) - len(told)}
+    return {"steps": steps, "left_out": len(line) - len(kept)}
 
 
-def ancestors(trials: Mapping[int, Trial], trial: Trial | None) -> list[Trial]:
-    """Return a trial and those that it was built on, the first one first."""
-    line: list[Trial] = []
-    seen: set[int] = set()
-    while trial is not None and trial.number not in seen:
-        seen.add(trial.number)
-        line.append(trial)
-        trial = None if trial.parent is None else trials.get(trial.parent)
-    return line[::-1]
+def ancestors(parents: Mapping[int, int | None], number: int | None) -> list[int]:
+    """Return a trial and those that it was built on, the first one first.
+
+    >>> ancestors({0: None, 1: 0, 2: 1, 3: 0}, 2)
+    [0, 1, 2]
+    """
+    line: dict[int, None] = {}  # which keeps its order
+    while number is not None and number in parents and number not in line:
+        line[number] = None
+        number = parents[number]
+    return list(line)[::-1]
 
 
-def _raising(line: Sequence[Trial]) -> list[Trial]:
+def _raising(line: Sequence[int], scores: Mapping[int, float | None]) -> list[int]:
     """Return the first trial, the last, and of those that were better than all before them the largest steps."""
     gains: dict[int, float] = {}
     best: float | None = None
-    for place, trial in enumerate(line):
-        if place == 0 or (trial.score is not None and (best is None or trial.score > best)):
-            gains[place] = float("inf") if best is None or trial.score is None else trial.score - best
-            best = trial.score
-    if line:
-        gains[len(line) - 1] = float("inf")
+    for place, number in enumerate(line):
+        score = scores[number]
+        if place in (0, len(line) - 1):
+            gains[place] = inf
+        elif score is not None and (best is None or score > best):
+            gains[place] = inf if best is None else score - best
+        best = score if best is None or (score is not None and score > best) else best
     kept = sorted(sorted(gains, key=lambda place: gains[place], reverse=True)[:_MAX_STORY])
     return [line[place] for place in kept]

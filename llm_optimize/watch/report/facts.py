@@ -47,7 +47,8 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
 
 def said(trial: Trial) -> str:
     """Return in a line what f said, or what went wrong."""
-    words = trial.feedback if trial.status is Status.COMPLETE else describe_failure(trial)
+    failed = describe_failure(trial).removeprefix(f"{trial.status.value}: ")  # which stands beside it
+    words = trial.feedback if trial.status is Status.COMPLETE else failed
     return one_line(words[: 4 * _MAX_SAID_CHARS], _MAX_SAID_CHARS)
 
 

@@ -94,3 +94,20 @@ export function whenSeen(node, act) {
   );
   watch.observe(node);
 }
+
+// Act at once, and then at most every so many milliseconds; the last call is never lost.
+export function throttled(act, everyMs) {
+  let next = 0;
+  let waiting = null;
+  return () => {
+    if (waiting !== null) return;
+    const left = next - performance.now();
+    const go = () => {
+      waiting = null;
+      next = performance.now() + everyMs;
+      act();
+    };
+    if (left <= 0) go();
+    else waiting = setTimeout(go, left);
+  };
+}

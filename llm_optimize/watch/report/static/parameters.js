@@ -1,6 +1,6 @@
 // Which parameters went with the score, and the score against each.
 
-import { el, fill, section, visible, whenSeen } from "./dom.js";
+import { el, fill, section, throttled, visible, whenSeen } from "./dom.js";
 import { plainNumber, plural } from "./format.js";
 import { chart, colour, draw, forget, plain } from "./plot.js";
 
@@ -29,7 +29,7 @@ export function parameterSection({ facts, source, open }) {
     ready = true;
     update();
   });
-  return { node, update };
+  return { node, update: throttled(update, 5000) };
 }
 
 function importance(row) {

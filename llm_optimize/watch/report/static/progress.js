@@ -1,6 +1,6 @@
 // The score against what it took, champions marked.
 
-import { choice, el, section, whenSeen } from "./dom.js";
+import { choice, el, section, throttled, whenSeen } from "./dom.js";
 import { dollars, duration, plainNumber, plural } from "./format.js";
 import { chart, colour, draw, plain, thinned } from "./plot.js";
 
@@ -57,10 +57,10 @@ function scale(facts) {
   if (scores.length < 12) return { below: 0 };
   const high = scores.at(-1);
   const low = scores[Math.floor(scores.length * 0.1)];
-  const reach = (high - low) * 1.6 || 0;
+  const reach = (high - low) * 1.5;
   const bottom = high - reach;
   const below = scores.filter((score) => score < bottom).length;
-  if (!below || high - scores[0] < 3 * reach) return { below: 0 };
+  if (!below || high - scores[0] < 1.8 * reach) return { below: 0 };
   return { below, range: [bottom, high + reach * 0.06] };
 }
 

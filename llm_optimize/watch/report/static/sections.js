@@ -40,6 +40,9 @@ function link(text, act) {
   return el("button", { type: "button", class: "link", on: { click: act } }, text);
 }
 
+const FIRST = 2;
+const LAST = 8;
+
 // The story: what each ancestor of the champion changed.
 
 export function championStory({ facts, source, open }) {
@@ -52,7 +55,8 @@ export function championStory({ facts, source, open }) {
     told = facts.champion;
     const { steps, left_out } = await source.story();
     note.textContent = `The ancestors of the best trial that raised the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
-    fill(list, steps.filter(({ number }) => facts.place.has(number)).map((step, place) => chapter(facts, source, open, step, place >= steps.length - 2)));
+    const known = steps.filter(({ number }) => facts.place.has(number));
+    tell(list, known.map((step, place) => () => chapter(facts, source, open, step, place >= known.length - 2)));
   };
   const node = section("story", "How the best came about", note, list);
   whenSeen(node, () => {
@@ -60,6 +64,16 @@ export function championStory({ facts, source, open }) {
     update();
   });
   return { node, update };
+}
+
+// Of a long story the first steps and the last are told, those between on demand.
+function tell(list, chapters) {
+  const between = chapters.length - FIRST - LAST;
+  if (between < 3) return fill(list, chapters.map((make) => make()));
+  const more = el("button", { type: "button", class: "quiet" }, `Show ${between} steps between`);
+  const item = el("li", { class: "between" }, more);
+  more.addEventListener("click", () => item.replaceWith(...chapters.slice(FIRST, -LAST).map((make) => make())));
+  return fill(list, chapters.slice(0, FIRST).map((make) => make()), item, chapters.slice(-LAST).map((make) => make()));
 }
 
 function chapter(facts, source, open, { number, on, change }, unfolded) {

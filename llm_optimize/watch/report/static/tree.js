@@ -1,6 +1,6 @@
 // The lineage: who was built on whom, coloured by score, the champion's ancestors marked.
 
-import { el, section, whenSeen } from "./dom.js";
+import { el, fill, section, throttled, whenSeen } from "./dom.js";
 import { plainNumber, plural } from "./format.js";
 import { chart, colour, draw, plain } from "./plot.js";
 
@@ -9,20 +9,23 @@ const MOST_NODES = 1500;
 export function lineage({ facts, open }) {
   const plot = chart("Lineage of the trials, coloured by score", 420);
   const note = el("p", { class: "note" });
+  const key = el("p", { class: "note key" });
   let ready = false;
   const update = async () => {
     if (!ready || !facts.length) return;
     const tree = grown(facts);
     const less = tree.left ? ` ${plural(tree.left, "trial")} without descendants and with low scores are left out.` : "";
     note.textContent = `Each generation is one step to the right; the thick line leads to the best trial.${less}`;
-    const fresh = await draw(plot, () => treeFigure(facts, tree));
+    const sorted = scoresOf(facts);
+    fill(key, plainNumber(lowest(sorted)), el("span", { class: "ramp", "aria-hidden": true }), plainNumber(sorted.at(-1) ?? 0));
+    const fresh = await draw(plot, () => treeFigure(facts, tree, sorted));
     if (fresh) plot.on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
   };
   whenSeen(plot, () => {
     ready = true;
     update();
   });
-  return { node: section("lineage", "Lineage", plot, note), update };
+  return { node: section("lineage", "Lineage", plot, key, note), update: throttled(update, 3000) };
 }
 
 // Rows to draw with their generation, and a height such that no branch crosses another.
@@ -36,21 +39,49 @@ function grown(facts) {
     if (above[row] < 0) roots.push(row);
     else children.set(above[row], [...(children.get(above[row]) ?? []), row]);
   }
+  return { place: placed(roots, children, championLine(facts, above)), above, left: facts.length - kept.length };
+}
+
+function championLine(facts, above) {
+  const line = new Set();
+  for (let row = facts.champion; row >= 0 && !line.has(row); row = above[row]) line.add(row);
+  return line;
+}
+
+// A row stands as high as its main child, the one that leads to the champion or has most below it; half of the other
+// children stand above and half below.
+function placed(roots, children, main) {
+  const weight = new Map();
+  const order = [];
+  const stack = [...roots];
+  while (stack.length) {
+    const row = stack.pop();
+    order.push(row);
+    stack.push(...(children.get(row) ?? []));
+  }
+  for (const row of order.toReversed()) {
+    weight.set(row, (main.has(row) ? 1e9 : 1) + (children.get(row) ?? []).reduce((sum, child) => sum + weight.get(child), 0));
+  }
   const place = new Map();
   let leaves = 0;
-  const stack = roots.reverse().map((row) => [row, 0, false]);
-  while (stack.length) {
-    const [row, depth, seen] = stack.pop();
-    const below = children.get(row) ?? [];
+  const todo = roots.toReversed().map((row) => [row, 0, false]);
+  while (todo.length) {
+    const [row, depth, seen] = todo.pop();
+    const below = arranged(children.get(row) ?? [], weight);
     if (seen || !below.length) {
-      const heights = below.map((child) => place.get(child)[1]);
-      place.set(row, [depth, below.length ? (Math.min(...heights) + Math.max(...heights)) / 2 : leaves++]);
-    } else {
-      stack.push([row, depth, true]);
-      for (const child of below.toReversed?.() ?? [...below].reverse()) stack.push([child, depth + 1, false]);
+      place.set(row, [depth, below.length ? place.get(below[Math.ceil(below.length / 2) - 1])[1] : leaves++]);
+      continue;
     }
+    todo.push([row, depth, true]);
+    for (const child of below.toReversed()) todo.push([child, depth + 1, false]);
   }
-  return { place, above, left: facts.length - kept.length };
+  return place;
+}
+
+function arranged(rows, weight) {
+  const sorted = rows.toSorted((a, b) => weight.get(a) - weight.get(b) || a - b);
+  const above = sorted.filter((_, place) => place % 2 === (sorted.length - 1) % 2);
+  return [...above, ...sorted.filter((_, place) => place % 2 !== (sorted.length - 1) % 2).reverse()];
 }
 
 // All rows of a short run; of a long one the best with all their ancestors.
@@ -77,7 +108,16 @@ function lines(pairs, place) {
   return { type: "scatter", mode: "lines", x, y, hoverinfo: "skip" };
 }
 
-function treeFigure(facts, { place, above }) {
+function scoresOf(facts) {
+  return facts.columns.score.filter((score) => score !== null).sort((a, b) => a - b);
+}
+
+// The colours begin here: a few far lower scores would leave one colour for all others.
+function lowest(sorted) {
+  return sorted[Math.floor(sorted.length * 0.1)] ?? 0;
+}
+
+function treeFigure(facts, { place, above }, sorted) {
   const rows = [...place.keys()];
   const pairs = rows.filter((row) => above[row] >= 0 && place.has(above[row])).map((row) => [above[row], row]);
   const path = [];
@@ -86,15 +126,13 @@ function treeFigure(facts, { place, above }) {
   const scored = rows.filter((row) => score[row] !== null);
   const failed = rows.filter((row) => score[row] === null);
   const values = scored.map((row) => score[row]);
-  const sorted = [...values].sort((a, b) => a - b);
   const scale = {
     color: values,
     colorscale: [[0, colour("cold")], [0.5, colour("middle")], [1, colour("warm")]],
-    cmin: sorted[Math.floor(sorted.length * 0.05)] ?? 0,
+    cmin: lowest(sorted),
     cmax: sorted.at(-1) ?? 1,
     size: rows.length > 300 ? 7 : 10,
     line: { color: colour("surface"), width: 1 },
-    colorbar: { thickness: 8, outlinewidth: 0, len: 0.8, title: { text: "score", side: "right", font: { size: 11 } } },
   };
   const data = [
     { ...lines(pairs, place), line: { color: colour("line"), width: 1 } },
