@@ -182,7 +182,7 @@ def report(
 def view(
     store: Store = _DEFAULT_STORE,
     port: Annotated[int, typer.Option(help="Port of the page; 0 takes any that is free.")] = 8765,
-    host: Annotated[str, typer.Option(help="Address to listen at; others than this machine reach 0.0.0.0.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
 ) -> None:
     """Show all runs in a web page, live."""
     view_page(store, host, port, typer.echo)

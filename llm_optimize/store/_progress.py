@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,7 +60,7 @@ def progress(connection: sa.Connection, tables: Tables, run: int, above: int, ag
     )
 
 
-def _begun(newer: list[Any]) -> Iterator[Begun]:
+def _begun(newer: Iterable[Any]) -> Iterator[Begun]:
     for row in newer:
         if row.finished is None:
             yield Begun(row.number, row.parent, row.source or "")

@@ -11,7 +11,7 @@ from typing import Any
 
 from ...errors import RunNotFound, UsageError
 from ...records import Trial
-from ...store import Call, Run, Store
+from ...store import Call, Store
 from . import bundle
 from .colours import Colours
 from .comparison import comparison, names_in

@@ -1,4 +1,4 @@
-"""The colours of a text's syntax, by Pygments, as runs of characters; whoever shows them makes no markup of the text."""
+"""The colours of a text's syntax, by Pygments, as runs of characters; nobody makes markup of the text."""
 
 from __future__ import annotations
 

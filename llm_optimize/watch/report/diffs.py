@@ -24,9 +24,13 @@ def parts(x: X | None) -> dict[str, str]:
     """
     if x is None:
         return {}
-    if isinstance(x, Mapping) and x and all(isinstance(part, str) for part in x.values()):
-        if any("\n" in part for part in x.values()):
-            return {str(name): part for name, part in x.items()}
+    values = list(x.values()) if isinstance(x, Mapping) else []
+    if (
+        isinstance(x, Mapping)
+        and all(isinstance(part, str) for part in values)
+        and any("\n" in part for part in values)
+    ):
+        return {str(name): part for name, part in x.items()}
     return {"": show_x(x)}
 
 

@@ -120,5 +120,3 @@ def explained(groups: Sequence[Any], ranks: Sequence[float]) -> float:
         return 0.0
     within = sum(sum((one - sum(some) / len(some)) ** 2 for one in some) for some in members.values())
     return round(max(0.0, 1 - within / (count - kinds) / (total / (count - 1))), 6)
-
-

@@ -42,7 +42,10 @@ export class Served {
   trial(number) {
     if (!this.trials.has(number)) {
       if (this.trials.size > 40) this.trials.delete(this.trials.keys().next().value);
-      const asked = ask("trial", [["run", this.name], ["number", number]]).catch(() => {
+      const asked = ask("trial", [
+        ["run", this.name],
+        ["number", number],
+      ]).catch(() => {
         this.trials.delete(number);
         return null;
       });
@@ -52,7 +55,12 @@ export class Served {
   }
 
   async search(query) {
-    return new Set(await ask("search", [["run", this.name], ["q", query]]));
+    return new Set(
+      await ask("search", [
+        ["run", this.name],
+        ["q", query],
+      ]),
+    );
   }
 
   story() {
@@ -69,7 +77,12 @@ export class Served {
 
   // Call `take` with what is new, from a cursor on; `tell` with whether the server is there.
   follow(cursor, take, tell) {
-    const stream = new EventSource(within("/api/live", [["run", this.name], ["after", cursor]]));
+    const stream = new EventSource(
+      within("/api/live", [
+        ["run", this.name],
+        ["after", cursor],
+      ]),
+    );
     stream.addEventListener("message", (event) => take(JSON.parse(event.data)));
     stream.addEventListener("open", () => tell(true));
     stream.addEventListener("error", () => tell(false));

@@ -31,7 +31,11 @@ async function showRun(name) {
   const facts = new Facts(raw);
   const source = new Served(name);
   const controls = steering({ facts, source });
-  const lost = el("p", { class: "problem", role: "status", hidden: true }, "The server does not answer; this page goes on as soon as it does.");
+  const lost = el(
+    "p",
+    { class: "problem", role: "status", hidden: true },
+    "The server does not answer; this page goes on as soon as it does.",
+  );
   const view = new RunView(facts, source, [lost, controls.node]);
   fill(main, crumbs(), view.node);
   view.openFromAddress();
@@ -44,7 +48,10 @@ async function showRun(name) {
 
 async function showComparison(names) {
   document.title = "Comparison · llm-optimize";
-  const { runs } = await ask("curves", names.map((name) => ["run", name]));
+  const { runs } = await ask(
+    "curves",
+    names.map((name) => ["run", name]),
+  );
   const { node, show, verdict } = compareSection(runs, runPath);
   const head = el("header", { class: "title" }, el("h1", {}, plural(runs.length, "run")));
   fill(main, crumbs(), head, verdict, node);

@@ -12,7 +12,17 @@ async function begin() {
   const { name, runs } = await unpackedJson("facts");
   const { node, show, verdict } = compareSection(runs);
   const task = runs[0]?.settings.task?.description ?? "";
-  const head = el("header", { class: "title" }, el("div", { class: "name" }, el("h1", {}, visible(name)), el("span", { class: "status" }, plural(runs.length, "run"))), el("p", { class: "task" }, visible(task)));
+  const head = el(
+    "header",
+    { class: "title" },
+    el(
+      "div",
+      { class: "name" },
+      el("h1", {}, visible(name)),
+      el("span", { class: "status" }, plural(runs.length, "run")),
+    ),
+    el("p", { class: "task" }, visible(task)),
+  );
   inside(main, el("div", { class: "run" }, head, verdict, node));
   show();
 }

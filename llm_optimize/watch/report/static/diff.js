@@ -11,10 +11,18 @@ let manner = "unified";
 export function diffView(oldParts, newParts, change, label) {
   const body = el("div", { class: "diffs" });
   const show = () => body.replaceChildren(...files(oldParts, newParts, change, label));
-  const bar = choice("How to show the difference", [["unified", "Unified"], ["split", "Side by side"]], manner, (value) => {
-    manner = value;
-    show();
-  });
+  const bar = choice(
+    "How to show the difference",
+    [
+      ["unified", "Unified"],
+      ["split", "Side by side"],
+    ],
+    manner,
+    (value) => {
+      manner = value;
+      show();
+    },
+  );
   show();
   return el("div", { class: "diff-view" }, el("div", { class: "bar" }, bar), body);
 }
@@ -48,7 +56,13 @@ function listed(steps, old, fresh) {
     if (sign === "=") return rows.push(...unchanged(old, fresh, [a, b, c], place === 0, place === steps.length - 1));
     for (let at = 0; at < Math.max(b - a, d - c); at++) {
       const [one, other] = [a + at < b ? old[a + at] : null, c + at < d ? fresh[c + at] : null];
-      rows.push({ old: one, fresh: other, a: a + at, b: c + at, words: one && other ? middle(one.text, other.text) : null });
+      rows.push({
+        old: one,
+        fresh: other,
+        a: a + at,
+        b: c + at,
+        words: one && other ? middle(one.text, other.text) : null,
+      });
     }
     return undefined;
   });
@@ -79,7 +93,11 @@ function middle(one, other) {
 }
 
 function gapRow(size, columns) {
-  return el("tr", { class: "gap" }, el("td", { colSpan: columns }, `${size.toLocaleString("en")} ${size === 1 ? "line" : "lines"} not shown`));
+  return el(
+    "tr",
+    { class: "gap" },
+    el("td", { colSpan: columns }, `${size.toLocaleString("en")} ${size === 1 ? "line" : "lines"} not shown`),
+  );
 }
 
 function unified(rows) {
@@ -104,7 +122,14 @@ function unified(rows) {
 
 function unifiedLine(a, b, sign, line, words) {
   const kind = { "−": "gone", "+": "new", " ": "same" }[sign];
-  return el("tr", { class: kind }, lineNumber(a), lineNumber(b), el("td", { class: "sign" }, sign), el("td", { class: "code" }, codeLine(line, words)));
+  return el(
+    "tr",
+    { class: kind },
+    lineNumber(a),
+    lineNumber(b),
+    el("td", { class: "sign" }, sign),
+    el("td", { class: "code" }, codeLine(line, words)),
+  );
 }
 
 function lineNumber(at) {
@@ -115,7 +140,15 @@ function split(rows) {
   const body = el("tbody");
   for (const row of rows) {
     if (row.gap) body.append(gapRow(row.gap, 4));
-    else body.append(el("tr", {}, half(row.old, row.a, row.same ? "same" : "gone", row.words), half(row.fresh, row.b, row.same ? "same" : "new", row.words)));
+    else
+      body.append(
+        el(
+          "tr",
+          {},
+          half(row.old, row.a, row.same ? "same" : "gone", row.words),
+          half(row.fresh, row.b, row.same ? "same" : "new", row.words),
+        ),
+      );
   }
   return el("table", { class: "diff split" }, body);
 }
@@ -140,7 +173,14 @@ export function codeLine({ text, runs }, words = null) {
       at = stop;
     }
   }
-  if (shown.length < text.length) pieces.push(el("span", { class: "cut" }, ` … ${(text.length - shown.length).toLocaleString("en")} more characters in this line`));
+  if (shown.length < text.length)
+    pieces.push(
+      el(
+        "span",
+        { class: "cut" },
+        ` … ${(text.length - shown.length).toLocaleString("en")} more characters in this line`,
+      ),
+    );
   return pieces;
 }
 
@@ -162,7 +202,12 @@ function piece(text, kind, changed) {
 // A whole text with line numbers and colours.
 export function codeView(part, limit = 2000) {
   const all = textLines(part);
-  const draw = (lines) => el("tbody", {}, lines.map((line, at) => el("tr", {}, lineNumber(at), el("td", { class: "code" }, codeLine(line)))));
+  const draw = (lines) =>
+    el(
+      "tbody",
+      {},
+      lines.map((line, at) => el("tr", {}, lineNumber(at), el("td", { class: "code" }, codeLine(line)))),
+    );
   const table = el("table", { class: "diff whole" }, draw(all.slice(0, limit)));
   const scroll = el("div", { class: "diff-scroll", tabIndex: 0 }, table);
   if (all.length <= limit) return scroll;

@@ -41,7 +41,10 @@ export function duration(seconds) {
 
 export function ago(at) {
   const seconds = Math.max(0, Date.now() / 1000 - at);
-  return seconds < 1.5 ? "just now" : `${duration(Math.round(seconds))} ago`;
+  if (seconds < 1.5) return "just now";
+  return seconds < 90 || seconds > 5400
+    ? `${duration(Math.round(seconds))} ago`
+    : `${Math.round(seconds / 60)} min ago`;
 }
 
 export function moment(at) {

@@ -4,8 +4,9 @@ import { el, fill, section, throttled, visible, whenSeen } from "./dom.js";
 import { plainNumber, plural } from "./format.js";
 import { chart, colour, draw, forget, plain } from "./plot.js";
 
-const HONEST = "The share of the variance of the score's ranks that one parameter tells on its own, less what chance would tell. "
-  + "The trials were chosen by a search and not drawn at random, and parameters that matter only together may show little: this describes the run, not f.";
+const HONEST =
+  "The share of the variance of the score's ranks that one parameter tells on its own, less what chance would tell. " +
+  "The trials were chosen by a search and not drawn at random, and parameters that matter only together may show little: this describes the run, not f.";
 
 export function parameterSection({ facts, source, open }) {
   const bars = el("div", { class: "bars", role: "list" });
@@ -19,11 +20,16 @@ export function parameterSection({ facts, source, open }) {
     seen = facts.length;
     const told = await source.parameters();
     if (!told) return;
-    note.textContent = told.rows.some((row) => row.importance !== null) ? HONEST : `${plural(told.trials, "scored trial")}: too few to tell which parameters matter.`;
+    note.textContent = told.rows.some((row) => row.importance !== null)
+      ? HONEST
+      : `${plural(told.trials, "scored trial")}: too few to tell which parameters matter.`;
     const rows = [...told.rows].sort((a, b) => (b.importance ?? 0) - (a.importance ?? 0));
     fill(bars, rows.map(importance));
     for (const old of slices.querySelectorAll(".chart")) forget(old);
-    fill(slices, rows.slice(0, 24).map((row) => slice(row, told, open)));
+    fill(
+      slices,
+      rows.slice(0, 24).map((row) => slice(row, told, open)),
+    );
   };
   whenSeen(node, () => {
     ready = true;
@@ -36,9 +42,22 @@ function importance(row) {
   const share = row.importance ?? 0;
   const bar = el("span", { class: "meter" });
   bar.style.width = `${Math.max(0.5, 100 * share)}%`;
-  const way = row.correlation === null ? "" : row.correlation > 0.1 ? "more is better" : row.correlation < -0.1 ? "less is better" : "neither more nor less";
-  return el("div", { class: "importance", role: "listitem" }, el("span", { class: "name" }, visible(row.name)), el("span", { class: "meters" }, bar),
-    el("span", { class: "num" }, row.importance === null ? "–" : `${Math.round(100 * share)} %`), el("span", { class: "note" }, way && `${way} (rank correlation ${plainNumber(row.correlation, 2)})`));
+  const way =
+    row.correlation === null
+      ? ""
+      : row.correlation > 0.1
+        ? "more is better"
+        : row.correlation < -0.1
+          ? "less is better"
+          : "neither more nor less is better";
+  return el(
+    "div",
+    { class: "importance", role: "listitem" },
+    el("span", { class: "name" }, visible(row.name)),
+    el("span", { class: "meters" }, bar),
+    el("span", { class: "num" }, row.importance === null ? "–" : `${Math.round(100 * share)} %`),
+    el("span", { class: "note" }, way && `${way} (rank correlation ${plainNumber(row.correlation, 2)})`),
+  );
 }
 
 function slice(row, told, open) {
@@ -53,16 +72,34 @@ function slice(row, told, open) {
 function sliceFigure(row, told) {
   const choice = row.kind === "choice";
   const values = told.values[row.name].map((value) => (choice ? plain(value) : value));
-  const data = [{
-    type: "scatter",
-    mode: "markers",
-    x: values,
-    y: told.scores,
-    customdata: told.numbers,
-    text: told.numbers.map((number, place) => `<b>Trial ${number}</b> ${plainNumber(told.scores[place], 6)}<br>${plain(row.name)} ${values[place]}`),
-    hoverinfo: "text",
-    marker: { color: told.numbers, colorscale: [[0, colour("dot")], [1, colour("accent")]], size: 6, opacity: 0.8 },
-  }];
-  const xaxis = choice ? { type: "category", categoryorder: "array", categoryarray: row.options.map(plain) } : { type: row.log ? "log" : "linear" };
-  return { data, layout: { xaxis: { ...xaxis, nticks: 6 }, yaxis: { nticks: 5 }, margin: { l: 44, r: 8, t: 8, b: 32 } } };
+  const data = [
+    {
+      type: "scatter",
+      mode: "markers",
+      x: values,
+      y: told.scores,
+      customdata: told.numbers,
+      text: told.numbers.map(
+        (number, place) =>
+          `<b>Trial ${number}</b> ${plainNumber(told.scores[place], 6)}<br>${plain(row.name)} ${values[place]}`,
+      ),
+      hoverinfo: "text",
+      marker: {
+        color: told.numbers,
+        colorscale: [
+          [0, colour("dot")],
+          [1, colour("accent")],
+        ],
+        size: 6,
+        opacity: 0.8,
+      },
+    },
+  ];
+  const xaxis = choice
+    ? { type: "category", categoryorder: "array", categoryarray: row.options.map(plain) }
+    : { type: row.log ? "log" : "linear" };
+  return {
+    data,
+    layout: { xaxis: { ...xaxis, nticks: 6 }, yaxis: { nticks: 5 }, margin: { l: 44, r: 8, t: 8, b: 32 } },
+  };
 }

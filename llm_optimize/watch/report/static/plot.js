@@ -57,6 +57,7 @@ function dressed(layout) {
     zeroline: false,
     tickcolor: colour("line"),
     automargin: true,
+    exponentformat: "e",
     title: { font: { size: 12, color: colour("muted") }, standoff: 8 },
   };
   const out = {
@@ -64,7 +65,12 @@ function dressed(layout) {
     paper_bgcolor: "rgba(0,0,0,0)",
     plot_bgcolor: "rgba(0,0,0,0)",
     font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: colour("muted") },
-    hoverlabel: { bgcolor: colour("raised"), bordercolor: colour("line"), font: { color: colour("ink") }, align: "left" },
+    hoverlabel: {
+      bgcolor: colour("raised"),
+      bordercolor: colour("line"),
+      font: { color: colour("ink") },
+      align: "left",
+    },
     hovermode: "closest",
     showlegend: false,
     ...layout,

@@ -47,7 +47,9 @@ function options(facts) {
 function remark(facts, state) {
   const shown = facts.counts.scored + facts.counts.duplicate > 1600 && !state.range;
   const thin = shown ? "Of many points the highest and lowest are drawn; drag over a stretch to see all of it. " : "";
-  const failed = facts.counts.failed ? `Marks at the bottom are the ${plural(facts.counts.failed, "trial")} without a score. ` : "";
+  const failed = facts.counts.failed
+    ? `Marks at the bottom are the ${plural(facts.counts.failed, "trial")} without a score. `
+    : "";
   return `${thin}${failed}Choose a point to open its trial.`;
 }
 
@@ -76,17 +78,33 @@ function figure(facts, state, fitted) {
   const data = [
     points(facts, dots, x, { color: colour("dot"), size: 6 }),
     best(facts, x),
-    points(facts, facts.champions, x, { color: colour("accent"), size: 9, line: { color: colour("surface"), width: 1.5 } }),
-    { ...points(facts, marks, x, { color: colour("bad"), size: 7, symbol: "line-ns-open" }), yaxis: "y2", y: marks.map(() => 0.02) },
+    points(facts, facts.champions, x, {
+      color: colour("accent"),
+      size: 9,
+      line: { color: colour("surface"), width: 1.5 },
+    }),
+    {
+      ...points(facts, marks, x, { color: colour("bad"), size: 7, symbol: "line-ns-open" }),
+      yaxis: "y2",
+      y: marks.map(() => 0.02),
+    },
   ];
-  const xaxis = { title: { text: axisTitle(state.axis) }, ...(state.range ? { range: state.range } : { autorange: true }) };
+  const xaxis = {
+    title: { text: axisTitle(state.axis) },
+    ...(state.range ? { range: state.range } : { autorange: true }),
+  };
   const yaxis = { title: { text: "score" }, ...(fitted?.range ? { range: fitted.range } : { autorange: true }) };
   const yaxis2 = { overlaying: "y", range: [0, 1], visible: false, fixedrange: true };
   return { data, layout: { xaxis, yaxis: { ...yaxis, fixedrange: true }, yaxis2 } };
 }
 
 function axisTitle(axis) {
-  return { trial: "trial", calls: "model calls so far", cost: "dollars so far", seconds: "seconds since the run began" }[axis];
+  return {
+    trial: "trial",
+    calls: "model calls so far",
+    cost: "dollars so far",
+    seconds: "seconds since the run began",
+  }[axis];
 }
 
 function points(facts, rows, x, marker) {

@@ -48,8 +48,14 @@ async function begin() {
   plotFrom(embeddedPlotly);
   const raw = await unpackedJson("facts");
   const view = new RunView(new Facts(raw), new Embedded(raw));
-  const clipped = raw.run.clipped_chars ? ` Texts longer than ${plural(raw.run.clipped_chars, "character")} are clipped in this file; the store has all of them.` : "";
-  const foot = el("footer", { class: "note" }, `Written ${moment(raw.run.written_at)} by llm-optimize ${raw.run.versions.llm_optimize}.${clipped}`);
+  const clipped = raw.run.clipped_chars
+    ? ` Texts longer than ${plural(raw.run.clipped_chars, "character")} are clipped in this file; the store has all of them.`
+    : "";
+  const foot = el(
+    "footer",
+    { class: "note" },
+    `Written ${moment(raw.run.written_at)} by llm-optimize ${raw.run.versions.llm_optimize}.${clipped}`,
+  );
   inside(main, el("div", {}, view.node, foot));
   view.openFromAddress();
 }

@@ -14,12 +14,20 @@ export function lineage({ facts, open }) {
   const update = async () => {
     if (!ready || !facts.length) return;
     const tree = grown(facts);
-    const less = tree.left ? ` ${plural(tree.left, "trial")} without descendants and with low scores are left out.` : "";
+    const less = tree.left
+      ? ` ${plural(tree.left, "trial")} without descendants and with low scores are left out.`
+      : "";
     note.textContent = `Each generation is one step to the right; the thick line leads to the best trial.${less}`;
     const sorted = scoresOf(facts);
-    fill(key, plainNumber(lowest(sorted)), el("span", { class: "ramp", "aria-hidden": true }), plainNumber(sorted.at(-1) ?? 0));
+    fill(
+      key,
+      plainNumber(lowest(sorted)),
+      el("span", { class: "ramp", "aria-hidden": true }),
+      plainNumber(sorted.at(-1) ?? 0),
+    );
     const fresh = await draw(plot, () => treeFigure(facts, tree, sorted));
-    if (fresh) plot.on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
+    if (fresh)
+      plot.on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
   };
   whenSeen(plot, () => {
     ready = true;
@@ -60,7 +68,10 @@ function placed(roots, children, main) {
     stack.push(...(children.get(row) ?? []));
   }
   for (const row of order.toReversed()) {
-    weight.set(row, (main.has(row) ? 1e9 : 1) + (children.get(row) ?? []).reduce((sum, child) => sum + weight.get(child), 0));
+    weight.set(
+      row,
+      (main.has(row) ? 1e9 : 1) + (children.get(row) ?? []).reduce((sum, child) => sum + weight.get(child), 0),
+    );
   }
   const place = new Map();
   let leaves = 0;
@@ -121,14 +132,19 @@ function treeFigure(facts, { place, above }, sorted) {
   const rows = [...place.keys()];
   const pairs = rows.filter((row) => above[row] >= 0 && place.has(above[row])).map((row) => [above[row], row]);
   const path = [];
-  for (let row = facts.champion; row >= 0 && above[row] >= 0 && place.has(above[row]); row = above[row]) path.push([above[row], row]);
+  for (let row = facts.champion; row >= 0 && above[row] >= 0 && place.has(above[row]); row = above[row])
+    path.push([above[row], row]);
   const { score } = facts.columns;
   const scored = rows.filter((row) => score[row] !== null);
   const failed = rows.filter((row) => score[row] === null);
   const values = scored.map((row) => score[row]);
   const scale = {
     color: values,
-    colorscale: [[0, colour("cold")], [0.5, colour("middle")], [1, colour("warm")]],
+    colorscale: [
+      [0, colour("cold")],
+      [0.5, colour("middle")],
+      [1, colour("warm")],
+    ],
     cmin: lowest(sorted),
     cmax: sorted.at(-1) ?? 1,
     size: rows.length > 300 ? 7 : 10,
@@ -139,10 +155,18 @@ function treeFigure(facts, { place, above }, sorted) {
     { ...lines(path, place), line: { color: colour("accent"), width: 3 } },
     nodes(facts, failed, place, { color: colour("bad"), symbol: "x-thin-open", size: 7 }),
     nodes(facts, scored, place, scale),
-    nodes(facts, facts.champion < 0 ? [] : [facts.champion], place, { color: "rgba(0,0,0,0)", size: 17, line: { color: colour("accent"), width: 2 } }),
+    nodes(facts, facts.champion < 0 ? [] : [facts.champion], place, {
+      color: "rgba(0,0,0,0)",
+      size: 17,
+      line: { color: colour("accent"), width: 2 },
+    }),
   ];
-  const xaxis = { title: { text: "generation" }, tickformat: "d", rangemode: "tozero", showgrid: false };
-  return { data, layout: { xaxis, yaxis: { visible: false, fixedrange: true }, margin: { l: 12, r: 8, t: 12, b: 40 } } };
+  const deepest = Math.max(1, ...rows.map((row) => place.get(row)[0]));
+  const xaxis = { title: { text: "generation" }, tickformat: "d", showgrid: false, range: [-0.4, deepest + 0.4] };
+  return {
+    data,
+    layout: { xaxis, yaxis: { visible: false, fixedrange: true }, margin: { l: 12, r: 8, t: 12, b: 40 } },
+  };
 }
 
 function nodes(facts, rows, place, marker) {
@@ -153,7 +177,10 @@ function nodes(facts, rows, place, marker) {
     x: rows.map((row) => place.get(row)[0]),
     y: rows.map((row) => place.get(row)[1]),
     customdata: rows.map((row) => number[row]),
-    text: rows.map((row) => `<b>Trial ${number[row]}</b> ${score[row] === null ? status[row] : plainNumber(score[row], 6)}<br>${plain(source[row])}`),
+    text: rows.map(
+      (row) =>
+        `<b>Trial ${number[row]}</b> ${score[row] === null ? status[row] : plainNumber(score[row], 6)}<br>${plain(source[row])}`,
+    ),
     hoverinfo: "text",
     marker,
   };

@@ -9,7 +9,8 @@ export class TrialPanel {
     Object.assign(this, { facts, source, number: null });
     this.body = el("div", { class: "panel-body" });
     this.title = el("h2", { id: "panel-title" });
-    const button = (text, label, act) => el("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
+    const button = (text, label, act) =>
+      el("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
     this.before = button("‹", "Trial before", () => this.step(-1));
     this.after = button("›", "Trial after", () => this.step(1));
     const close = button("✕", "Close", () => this.node.close());
@@ -47,7 +48,13 @@ export class TrialPanel {
     if (!this.node.open) this.node.showModal();
     const [detail, parent] = await this.read(number, one.parent);
     if (this.number !== number) return;
-    fill(this.body, heading(this.facts, row), detail === null ? el("p", { class: "note" }, "Its texts could not be read.") : content(detail, parent, one, (to) => this.open(to)));
+    fill(
+      this.body,
+      heading(this.facts, row),
+      detail === null
+        ? el("p", { class: "note" }, "Its texts could not be read.")
+        : content(detail, parent, one, (to) => this.open(to)),
+    );
     this.body.scrollTop = 0;
     this.node.dataset.shows = number;
   }
@@ -62,27 +69,57 @@ function heading(facts, row) {
   const one = facts.row(row);
   const change = facts.change(row);
   const score = one.score === null ? null : el("strong", { class: "score" }, plainNumber(one.score, 8));
-  const spread = one.error === null ? null : el("span", { class: "note" }, ` ± ${plainNumber(one.error, 2)} in ${one.scorings} scorings`);
-  return el("div", { class: "trial-head" },
-    el("div", {}, score, spread, change === null ? null : el("span", { class: `delta ${change > 0 ? "up" : "down"}` }, ` ${signed(change)} to trial ${one.parent}`)),
-    el("div", { class: "chips" },
+  const spread =
+    one.error === null
+      ? null
+      : el("span", { class: "note" }, ` ± ${plainNumber(one.error, 2)} in ${one.scorings} scorings`);
+  return el(
+    "div",
+    { class: "trial-head" },
+    el(
+      "div",
+      {},
+      score,
+      spread,
+      change === null
+        ? null
+        : el("span", { class: `delta ${change > 0 ? "up" : "down"}` }, ` ${signed(change)} to trial ${one.parent}`),
+    ),
+    el(
+      "div",
+      { class: "chips" },
       el("span", { class: `chip ${one.status}` }, one.status),
-      row === facts.champion ? el("span", { class: "chip best" }, "★ best") : facts.best[row] === row ? el("span", { class: "chip best" }, "★ best at its time") : null,
+      row === facts.champion
+        ? el("span", { class: "chip best" }, "★ best")
+        : facts.best[row] === row
+          ? el("span", { class: "chip best" }, "★ best at its time")
+          : null,
       one.stage ? el("span", { class: "chip" }, `stopped at ${visible(one.stage)}`) : null,
       el("span", { class: "note" }, visible(one.source)),
       el("span", { class: "note" }, `${duration(one.seconds)} to score`),
-      one.at ? el("span", { class: "note" }, moment(one.at)) : null));
+      one.at ? el("span", { class: "note" }, moment(one.at)) : null,
+    ),
+  );
 }
 
 function content(detail, parent, one, open) {
   const changed = detail.change && parent;
   return [
     detail.lesson ? block("Lesson", textBlock(detail.lesson, { label: "Lesson" })) : null,
-    changed ? block(["Change from ", jump(one.parent, open)], diffView(parent.parts, detail.parts, detail.change, `Change from trial ${one.parent}`)) : null,
+    changed
+      ? block(
+          ["Change from ", jump(one.parent, open)],
+          diffView(parent.parts, detail.parts, detail.change, `Change from trial ${one.parent}`),
+        )
+      : null,
     detail.feedback ? block("Feedback", textBlock(detail.feedback, { label: "Feedback" })) : null,
     detail.output ? block("Output", textBlock(detail.output, { label: "Output" })) : null,
-    detail.parts.length ? folded("x", wholeX(detail.parts), !changed) : block("x", el("p", { class: "note" }, "No candidate could be read from the reply.")),
-    detail.calls.map((call, place) => folded(`Prompt and reply${detail.calls.length > 1 ? ` ${place + 1}` : ""}`, conversation(call), false)),
+    detail.parts.length
+      ? folded("x", wholeX(detail.parts), !changed)
+      : block("x", el("p", { class: "note" }, "No candidate could be read from the reply.")),
+    detail.calls.map((call, place) =>
+      folded(`Prompt and reply${detail.calls.length > 1 ? ` ${place + 1}` : ""}`, conversation(call), false),
+    ),
     folded("Numbers", numbers(detail, one), false),
   ];
 }
@@ -100,22 +137,49 @@ function folded(title, inside, open) {
 }
 
 function wholeX(parts) {
-  return parts.map((part) => el("div", { class: "x-part", "data-part": part.name }, el("div", { class: "bar" }, part.name ? el("h4", {}, visible(part.name)) : null, copyButton(part.text)), codeView(part)));
+  return parts.map((part) =>
+    el(
+      "div",
+      { class: "x-part", "data-part": part.name },
+      el("div", { class: "bar" }, part.name ? el("h4", {}, visible(part.name)) : null, copyButton(part.text)),
+      codeView(part),
+    ),
+  );
 }
 
 function conversation(call) {
   const { reply } = call;
   const facts = [visible(reply?.model ?? call.model), moment(call.sent_at)];
-  if (reply) facts.push(duration(reply.seconds), `${count(reply.usage.prompt_tokens)} + ${count(reply.usage.completion_tokens)} tokens`, dollars(call.cost), visible(reply.finish_reason));
-  return el("div", {}, el("p", { class: "note" }, facts.join(" · ")),
+  if (reply)
+    facts.push(
+      duration(reply.seconds),
+      `${count(reply.usage.prompt_tokens)} + ${count(reply.usage.completion_tokens)} tokens`,
+      dollars(call.cost),
+      visible(reply.finish_reason),
+    );
+  return el(
+    "div",
+    {},
+    el("p", { class: "note" }, facts.join(" · ")),
     call.messages.map((message) => said(message.role, message.content)),
     reply?.reasoning ? said("thinking", reply.reasoning) : null,
-    reply ? said("reply", reply.text) : el("p", { class: "problem" }, call.error ? visible(call.error) : "No answer arrived: whether it was billed is not known."));
+    reply
+      ? said("reply", reply.text)
+      : el(
+          "p",
+          { class: "problem" },
+          call.error ? visible(call.error) : "No answer arrived: whether it was billed is not known.",
+        ),
+  );
 }
 
 function said(role, text) {
-  return el("div", { class: `message ${["system", "user", "assistant", "reply", "thinking"].includes(role) ? role : ""}` },
-    el("div", { class: "bar" }, el("h4", {}, visible(role)), copyButton(text)), textBlock(text, { label: role }));
+  return el(
+    "div",
+    { class: `message ${["system", "user", "assistant", "reply", "thinking"].includes(role) ? role : ""}` },
+    el("div", { class: "bar" }, el("h4", {}, visible(role)), copyButton(text)),
+    textBlock(text, { label: role }),
+  );
 }
 
 function numbers(detail, one) {
@@ -125,19 +189,29 @@ function numbers(detail, one) {
     "seed of f": detail.seed,
     "model calls": usage.calls,
     "tokens in": usage.prompt_tokens && `${count(usage.prompt_tokens)}, of them ${count(usage.cached_tokens)} cached`,
-    "tokens out": usage.completion_tokens && `${count(usage.completion_tokens)}, of them ${count(usage.reasoning_tokens)} thinking`,
+    "tokens out":
+      usage.completion_tokens && `${count(usage.completion_tokens)}, of them ${count(usage.reasoning_tokens)} thinking`,
     cost: usage.calls ? dollars(usage.cost_usd) : null,
     "stopped at stage": one.stage,
     ...detail.metrics,
   };
-  return [factTable(rows), ...[["Decision", detail.decision], ["Instances", detail.instances]].map(([title, values]) =>
-    Object.keys(values).length ? [el("h4", {}, title), factTable(values)] : null)];
+  return [
+    factTable(rows),
+    ...[
+      ["Decision", detail.decision],
+      ["Instances", detail.instances],
+    ].map(([title, values]) => (Object.keys(values).length ? [el("h4", {}, title), factTable(values)] : null)),
+  ];
 }
 
 // Names and values, nested ones below each other; empty ones are left out.
 export function factTable(values) {
   const rows = Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "");
-  return el("dl", { class: "facts" }, rows.map(([name, value]) => [el("dt", {}, visible(name)), el("dd", {}, factValue(value))]));
+  return el(
+    "dl",
+    { class: "facts" },
+    rows.map(([name, value]) => [el("dt", {}, visible(name)), el("dd", {}, factValue(value))]),
+  );
 }
 
 function factValue(value) {
