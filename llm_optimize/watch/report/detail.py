@@ -11,7 +11,7 @@ from ...records import Trial
 from ...store import Call
 from ...text import clip
 from .colours import Colours
-from .diffs import changes, parts
+from .diffs import changed, changes, parts
 from .facts import plain
 
 _MAX_STORY = 40  # steps
@@ -42,7 +42,7 @@ def detail(
         "usage": asdict(trial.usage),
         "decision": plain(trial.decision),
         "parts": [{"name": name, "text": text, "runs": colours.of(name, text)} for name, text in texts.items()],
-        "change": None if old is None or trial.x is None else changes(old, texts),
+        "change": None if old is None or trial.x is None else changed(old, texts),
         "calls": [_call(call, cut) for call in calls],
     }
 

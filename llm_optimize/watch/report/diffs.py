@@ -24,14 +24,14 @@ def parts(x: X | None) -> dict[str, str]:
     """
     if x is None:
         return {}
-    values = list(x.values()) if isinstance(x, Mapping) else []
-    if (
-        isinstance(x, Mapping)
-        and all(isinstance(part, str) for part in values)
-        and any("\n" in part for part in values)
-    ):
+    if isinstance(x, Mapping) and _are_texts(list(x.values())):
         return {str(name): part for name, part in x.items()}
     return {"": show_x(x)}
+
+
+def _are_texts(values: list[object]) -> bool:
+    texts = [value for value in values if isinstance(value, str)]
+    return len(texts) == len(values) and any("\n" in text for text in texts)
 
 
 def steps(old: str, new: str) -> list[Step]:
@@ -66,5 +66,9 @@ def _between(a: list[str], b: list[str]) -> list[Step]:
 
 def changes(old: X | None, new: X | None) -> dict[str, list[Step]]:
     """Return the steps from one x to another for each text by name, those of a text that vanished included."""
-    before, after = parts(old), parts(new)
+    return changed(parts(old), parts(new))
+
+
+def changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[Step]]:
+    """Return the same for texts by name."""
     return {name: steps(before.get(name, ""), after.get(name, "")) for name in {**after, **before}}
