@@ -94,7 +94,7 @@ function comparisonFigure(groups, axis) {
 function line(group, run, axis) {
   const { curve } = run;
   const text = curve.best.map(
-    (best, place) => `<b>${plain(run.name)}</b><br>${plainNumber(best, 6)} after ${COST[axis](curve[axis][place])}`,
+    (best, place) => `${plain(run.name)}<br>${plainNumber(best, 6)} after ${COST[axis](curve[axis][place])}`,
   );
   return {
     type: "scatter",
@@ -131,7 +131,7 @@ function band(group, axis) {
   const middle = at(0.5);
   const text = middle.map(
     (best, place) =>
-      `<b>${plain(group.name)}</b><br>median ${plainNumber(best, 6)} after ${COST[axis](axis === "seconds" || axis === "cost" ? xs[place] : Math.round(xs[place]))}`,
+      `${plain(group.name)}<br>median ${plainNumber(best, 6)} after ${COST[axis](axis === "seconds" || axis === "cost" ? xs[place] : Math.round(xs[place]))}`,
   );
   return [
     { ...edge, y: at(0.25) },

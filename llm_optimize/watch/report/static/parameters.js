@@ -81,7 +81,7 @@ function sliceFigure(row, told) {
       customdata: told.numbers,
       text: told.numbers.map(
         (number, place) =>
-          `<b>Trial ${number}</b> ${plainNumber(told.scores[place], 6)}<br>${plain(row.name)} ${values[place]}`,
+          `Trial ${number} ${plainNumber(told.scores[place], 6)}<br>${plain(row.name)} ${values[place]}`,
       ),
       hoverinfo: "text",
       marker: {

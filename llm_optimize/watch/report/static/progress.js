@@ -126,7 +126,7 @@ function hover(facts, row) {
   const value = score[row] === null ? status[row] : `score ${plainNumber(score[row], 6)}`;
   const paid = cost[row] ? `, ${dollars(cost[row])}` : "";
   const words = said[row].length > 70 ? `${said[row].slice(0, 69)}…` : said[row];
-  return `<b>Trial ${number[row]}</b> ${plain(value)}<br>${plain(source[row])}, ${duration(seconds[row])}${paid}<br>${plain(words)}`;
+  return `Trial ${number[row]} ${plain(value)}<br>${plain(source[row])}, ${duration(seconds[row])}${paid}<br>${plain(words)}`;
 }
 
 function best(facts, x) {

@@ -221,7 +221,10 @@ export class TrialTable {
 
   key(event) {
     const step = { ArrowDown: 1, ArrowUp: -1, PageDown: 12, PageUp: -12, Home: -Infinity, End: Infinity }[event.key];
-    if (event.key === "Enter" && event.target.dataset.trial) return this.open(Number(event.target.dataset.trial));
+    if (event.key === "Enter" && event.target.dataset.trial) {
+      event.preventDefault(); // else it would press the button that gets the focus in the dialog
+      return this.open(Number(event.target.dataset.trial));
+    }
     if (step === undefined || event.target.closest(".heads") || !this.order.length) return undefined;
     event.preventDefault();
     const inside = event.target.dataset.trial !== undefined;

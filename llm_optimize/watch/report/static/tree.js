@@ -179,7 +179,7 @@ function nodes(facts, rows, place, marker) {
     customdata: rows.map((row) => number[row]),
     text: rows.map(
       (row) =>
-        `<b>Trial ${number[row]}</b> ${score[row] === null ? status[row] : plainNumber(score[row], 6)}<br>${plain(source[row])}`,
+        `Trial ${number[row]} ${score[row] === null ? status[row] : plainNumber(score[row], 6)}<br>${plain(source[row])}`,
     ),
     hoverinfo: "text",
     marker,

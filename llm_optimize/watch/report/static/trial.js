@@ -7,7 +7,7 @@ import { count, dollars, duration, moment, plainNumber, signed } from "./format.
 export class TrialPanel {
   constructor({ facts, source }) {
     Object.assign(this, { facts, source, number: null });
-    this.body = el("div", { class: "panel-body" });
+    this.body = el("div", { class: "panel-body", tabIndex: -1, autofocus: true });
     this.title = el("h2", { id: "panel-title" });
     const button = (text, label, act) =>
       el("button", { type: "button", "aria-label": label, title: label, on: { click: act } }, text);
