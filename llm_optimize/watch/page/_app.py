@@ -157,7 +157,7 @@ class App:
         state, alive_at = None, time.monotonic()
         yield b"retry: 1000\n\n"
         while not self._stopping():
-            await run_in_threadpool(followed.refresh)
+            await run_in_threadpool(followed.refresh, _POLL_SECS * 0.8)  # shared by all that watch
             news = followed.since(cursor)
             if news["cursor"] != cursor or news["state"] != state:
                 cursor, state, alive_at = news["cursor"], news["state"], time.monotonic()

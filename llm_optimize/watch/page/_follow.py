@@ -11,8 +11,6 @@ from ...records import Trial
 from ...store import Again, Store
 from ..report import bundle, facts
 
-_FRESH_SECS = 0.2  # for so long what was read counts as new, however many watch
-
 
 class Followed:
     """One run, read once and from then on followed; any thread may call."""
@@ -32,10 +30,10 @@ class Followed:
         self._lock = threading.Lock()
         self.refresh()
 
-    def refresh(self) -> None:
-        """Read what is new, unless that was done a moment ago."""
+    def refresh(self, fresh_secs: float = 0.0) -> None:
+        """Read what is new, unless that was done less than so many seconds ago."""
         with self._lock:
-            if time.monotonic() - self._read_at < _FRESH_SECS:
+            if time.monotonic() - self._read_at < fresh_secs:
                 return
             news = self.run.progress(self._above, self._again[-1].key if self._again else 0)
             self._take(trial for trial in news.finished if trial.number not in self._place)

@@ -4,7 +4,9 @@ import { el } from "./dom.js";
 
 export async function unpacked(id) {
   const block = document.getElementById(id);
-  const bytes = Uint8Array.from(atob(block.textContent), (char) => char.charCodeAt(0));
+  const packed = atob(block.textContent);
+  const bytes = new Uint8Array(packed.length);
+  for (let at = 0; at < packed.length; at++) bytes[at] = packed.charCodeAt(at);
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Response(stream).text();
 }
