@@ -31,6 +31,7 @@ from ._cli_common import (
     write_x,
 )
 from ._cli_compare import compare
+from ._cli_report import report, view
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
@@ -52,7 +53,7 @@ def front(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (run, resume, fork, replay, steer, compare):
+for command in (run, resume, fork, replay, steer, compare, report, view):
     app.command()(command)
 
 

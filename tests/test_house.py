@@ -42,16 +42,21 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.s
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
     "cmaes": ("propose/",),
     "cloudpickle": ("sandbox/", "eval_utils.py"),
+    "jinja2": ("watch/report/",),
     "libcst": ("propose/", "automl/"),
     "openai": ("llm/",),
     "optuna": ("propose/", "adapters/", "automl/"),
+    "plotly": ("watch/report/",),
     "psutil": ("sandbox/", "store/_holder.py"),
+    "pygments": ("watch/report/",),
     "rich": ("watch/console.py",),
     "sklearn": ("propose/", "automl/", "demo.py"),
     "sqlalchemy": ("store/",),
+    "starlette": ("watch/page/",),
     "subprocess": ("sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
     "tenacity": ("llm/",),
     "typer": ("cli.py", "_cli"),
+    "uvicorn": ("watch/page/",),
 }
 
 MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may raise anything

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
 from . import _rows as rows
+from ._progress import Progress, one_trial, progress
 from ._rows import Call, Pending, Steer
 
 if TYPE_CHECKING:
@@ -145,6 +146,22 @@ class Run:
         """Return the finished trials in the order in which they were finished, each as it was known last."""
         latest = {trial.number: trial for trial in self.history()}
         return list(latest.values())
+
+    def trial(self, number: int) -> Trial:
+        """Return one finished trial as it was known last. Raises UsageError when there is none of this number."""
+        with self.store.begin() as connection:
+            found = one_trial(connection, self.store.tables, self._key, number)
+        if found is None:
+            raise UsageError(f"the run {self.name!r} has no finished trial {number}")
+        return found
+
+    def progress(self, above: int = -1, again_after: int = 0) -> Progress:
+        """Return what a reader has not seen who knows the trials up to number `above`, for little however long it is.
+
+        Further scorings are those after the key `again_after`. All is read at one moment.
+        """
+        with self.store.begin() as connection:
+            return progress(connection, self.store.tables, self._key, above, again_after)
 
     def history(self) -> list[Trial]:
         """Return what was learnt in its order: each finished trial, and again where further scorings changed it."""
