@@ -42,7 +42,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "libcst": ("propose/", "automl/"),
     "openai": ("llm/",),
     "psutil": ("sandbox/", "store/_holder.py"),
-    "rich": ("watch/console.py",),
+    "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("propose/", "automl/", "demo.py"),
     "sqlalchemy": ("store/",),
     "subprocess": ("sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
