@@ -6,12 +6,13 @@ Real runs with a scripted model, so that everybody gets the same ones.
 from __future__ import annotations
 
 import io
+import random
 import tempfile
 import time
 from pathlib import Path
 
 from llm_optimize import optimize
-from llm_optimize.records import Budget, Event, TrialProposed
+from llm_optimize.records import Budget, Event, Result, Status, Trial, TrialProposed, Usage
 from llm_optimize.testing import ScriptedChat
 from llm_optimize.watch.console import Console
 
@@ -116,6 +117,22 @@ def draw_terminal(folder: str) -> None:
     )
 
 
+def draw_chart() -> None:
+    """Draw `docs/plot.svg`: what `result.plot()` shows of a run of 40 trials."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    rng, trials, best = random.Random(2), [], 0.0
+    for number in range(40):
+        score = None if rng.random() < 0.15 else best - abs(rng.gauss(0, 0.08)) + (rng.random() < 0.25) * 0.12
+        best = max(best, score or best)
+        status = Status.FAILED if score is None else Status.COMPLETE
+        trials.append(Trial(number, "x", status, "model:scripted", score=score))
+    drawn = Result("amber-birch", trials, Usage(), "max_steps").plot()
+    drawn.figure.savefig(DOCS / "plot.svg", metadata={"Date": None})
+
+
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
         draw_terminal(folder)
+    draw_chart()

@@ -26,7 +26,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors records text protected edits replies prompts blocking",  # words: here earlier ones may be imported as well
+    "errors looks records text protected edits replies prompts blocking",  # words: these may import earlier ones
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
@@ -39,8 +39,14 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.s
 
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
     "cloudpickle": ("sandbox/", "eval_utils.py"),
+    "IPython": ("watch/notebook.py",),
     "libcst": ("propose/", "automl/"),
+    "matplotlib": ("looks.py",),
+    "mcp": ("_cli_mcp",),
+    "mlflow": ("watch/mlflow.py",),
     "openai": ("llm/",),
+    "optuna": ("watch/export.py",),
+    "pandas": ("looks.py",),
     "psutil": ("sandbox/", "store/_holder.py"),
     "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("propose/", "automl/", "demo.py"),

@@ -17,7 +17,7 @@ from ..propose.mutation import Mutation
 from ..records import Proposer, Search, Task, Watcher
 from ..search import as_search
 from ..space import Space, as_space
-from ..watch.console import Console
+from ..watch import screen
 from ._settings import Settings
 
 
@@ -117,8 +117,8 @@ def watching(verbose: bool, callbacks: Sequence[Watcher]) -> Iterator[list[Watch
     if not verbose:
         yield list(callbacks)
         return
-    console = Console()
+    shown = screen()
     try:
-        yield [console, *callbacks]
+        yield [shown, *callbacks]
     finally:
-        console.close()
+        shown.close()
