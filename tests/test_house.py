@@ -43,7 +43,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "libcst": ("propose/", "automl/"),
     "matplotlib": ("looks.py",),
     "mcp": ("_cli_mcp",),
-    "mlflow": ("watch/mlflow.py",),
+    "mlflow": ("watch/mlflow.py", "watch/_mlflow_run.py"),
     "openai": ("llm/",),
     "optuna": ("watch/export.py",),
     "pandas": ("looks.py",),
@@ -69,6 +69,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("sandbox/_payload.py", "unpack"),  # the import of the user's modules, which f repeats where it matters
     ("sandbox/_portable.py", "main"),  # the import of the user's module, in the child
     ("sandbox/_zygote.py", "_load"),  # the same
+    ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
     ("sandbox/_zygote.py", "_start_scripts"),  # the import of an installed package, which f repeats where it matters
 }
 
