@@ -1,4 +1,4 @@
-"""The command line: llm-optimize run | resume | list | show | best | demo."""
+"""The command line: llm-optimize run | resume | list | show | best | export | mcp | demo."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import typer
 
 import llm_optimize
 
+from ._cli_export import export_run
 from ._cli_func import load
 from ._cli_show import as_json, runs_table, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
@@ -164,6 +165,17 @@ def best(name: RunName, store: Store = _DEFAULT_STORE, json_: Json = False) -> N
     x = llm_optimize.text.show_x(found.x if found.x is not None else "")
     text = llm_optimize.text.visible(x) if sys.stdout.isatty() else x
     typer.echo(text, nl=not text.endswith("\n"))
+
+
+@app.command()
+def export(
+    name: RunName,
+    to: Annotated[str, typer.Option(help="csv, jsonl or optuna.")],
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else text is printed.")] = None,
+    store: Store = _DEFAULT_STORE,
+) -> None:
+    """Write the trials of a run for other tools."""
+    export_run(_stored(name, store), to, output)
 
 
 @app.command()
