@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import typer
 
 from .errors import UsageError
-from .store import Run
 from .text import visible
 from .watch.export import FORMATS, as_csv, as_json_lines, export, in_order
+
+if TYPE_CHECKING:
+    from .store import Run
 
 
 def export_run(run: Run, form: str, file: Path | None) -> None:

@@ -15,6 +15,7 @@ import llm_optimize
 
 from ._cli_export import export_run
 from ._cli_func import load
+from ._cli_mcp import serve
 from ._cli_show import as_json, runs_table, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
 from .records import Limits
@@ -176,6 +177,12 @@ def export(
 ) -> None:
     """Write the trials of a run for other tools."""
     export_run(_stored(name, store), to, output)
+
+
+@app.command()
+def mcp(store: Store = _DEFAULT_STORE) -> None:
+    """Serve runs to coding agents by the Model Context Protocol, on standard input and output."""
+    serve(store)
 
 
 @app.command()

@@ -51,7 +51,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("propose/", "automl/", "demo.py"),
     "sqlalchemy": ("store/",),
-    "subprocess": ("sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
+    "subprocess": ("_cli_jobs.py", "sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
     "tenacity": ("llm/",),
     "typer": ("cli.py", "_cli"),
 }

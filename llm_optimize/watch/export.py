@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra, UnknownName, UsageError
 from ..looks import rows_of
 from ..records import Trial
-from ..store import Run
 from ..text import show_x, visible
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
+
+    from ..store import Run
 
 __all__ = ["FORMATS", "as_csv", "as_json_lines", "export"]
 
