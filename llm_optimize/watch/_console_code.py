@@ -13,7 +13,7 @@ from ..text import show_x, visible
 if TYPE_CHECKING:
     from rich.text import Text
 
-_MAX_LINES = 2_000  # compared; the time grows with their square
+_MAX_LINES = 2_000  # compared, and shown
 _MAX_LINE_CHARS = 400  # no screen is wider
 _AROUND = 2  # unchanged lines shown around a change
 _LANGUAGES = {  # by what only they begin a line with
@@ -69,7 +69,7 @@ def _difference(champion: Trial, base: Trial | None) -> list[Text]:
 
 def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int]]:
     """Yield "@" before each group of changes, and its lines: "-" with a place in old, "+" or " " with one in new."""
-    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, old, new)
     for group in matcher.get_grouped_opcodes(_AROUND):
         if group[0][0] == "equal" and len(group) == 1:
             continue

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import textwrap
 from typing import TYPE_CHECKING
 
-from ..prompts import describe_failure
-from ..records import Cap, Status, Trial
+from ..records import Cap
 from ..text import one_line, visible
 from ._console_code import Code
-from ._lines import LABELS, amount, duration, failure_line, look_line, score_of, sparkline, verdict
+from ._console_table import HEADER_LINES, table
+from ._lines import LABELS, amount, duration, failure_line, look_line, score_of, sparkline
 from ._state import State
 
 if TYPE_CHECKING:
@@ -18,15 +19,14 @@ if TYPE_CHECKING:
 
 _LOW_SCREEN = 18  # lines, below which the task has one of them
 _WIDE_SCREEN = 130  # columns, from which the code stands beside the trials
-_HEADER_LINES = 2  # of the table
 _GAP = 3  # columns, between the table and the code
 _FEW_ROWS = 4  # of the table, which the code leaves to it
 _LEAST_CODE = 4  # lines, its title included
 _BAR_CHARS = 10
 _ALWAYS = ("max_steps", "calls", "seconds")  # shown without a cap, too
 _WHERE_USED = ("tokens", "usd")
+_MAX_TASK_CHARS = 2_000
 _MAX_X_LINES = 24  # of the best x, when the run is over
-_STYLES = {Status.COMPLETE: "", Status.DUPLICATE: "dim", Status.TIMEOUT: "yellow"}
 
 
 class View:
@@ -46,14 +46,14 @@ class View:
         middle = self._side_by_side(columns, room) if columns >= _WIDE_SCREEN else self._stacked(columns, room)
         return Group(*top, *middle, *bottom)
 
-    def _top(self, columns: int, lines: int) -> list[RenderableType]:
+    def _top(self, columns: int, lines: int) -> list[Text]:
         from rich.text import Text
 
         state = self._state
-        described = visible(" ".join(state.description.split()))
+        described = visible(" ".join(state.description[:_MAX_TASK_CHARS].split()))
         said = textwrap.wrap(described, columns, max_lines=1 if lines < _LOW_SCREEN else 2, placeholder=" …") or [""]
         return [
-            title(one_line(state.name, columns - 8), "cyan"),
+            title(state.name, "cyan", columns),
             *(_line(Text(line, style="dim")) for line in said),
             self._headline(columns),
         ]
@@ -73,25 +73,21 @@ class View:
 
     # The trials, and the code of the best one.
 
-    def _stacked(self, columns: int, room: int) -> list[RenderableType]:
+    def _stacked(self, columns: int, room: int) -> list[Text]:
         few = min(self._state.finished, max(_FEW_ROWS, room // 2 - 1))
-        code = self._best_code(columns, room - _HEADER_LINES - few)
-        rows = max(1, room - _HEADER_LINES - len(code))
-        return [self._table(columns, rows), *code]
+        code = self._best_code(columns, room - HEADER_LINES - few)
+        return [*self._table(columns, max(1, room - HEADER_LINES - len(code))), *code]
 
-    def _side_by_side(self, columns: int, room: int) -> list[RenderableType]:
-        from rich.console import Group
-        from rich.table import Table
+    def _side_by_side(self, columns: int, room: int) -> list[Text]:
+        from rich.text import Text
 
         left = columns // 2
         right = columns - left - _GAP
-        grid = Table.grid(padding=(0, _GAP, 0, 0), pad_edge=False)
-        grid.add_column(width=left)
-        grid.add_column(width=right)
-        grid.add_row(self._table(left, max(1, room - _HEADER_LINES)), Group(*self._best_code(right, room)))
-        return [grid]
+        rows = self._table(left, max(1, room - HEADER_LINES))
+        both = itertools.zip_longest(rows, self._best_code(right, room), fillvalue=Text())
+        return [_beside(row, code, left + _GAP, right) for row, code in both]
 
-    def _best_code(self, columns: int, room: int) -> list[RenderableType]:
+    def _best_code(self, columns: int, room: int) -> list[Text]:
         from rich.text import Text
 
         best, base = self._state.champion, self._state.base
@@ -101,33 +97,19 @@ class View:
         kept = lines if len(lines) < room else lines[: room - 2]
         more = [Text(f"… {len(lines) - len(kept)} more lines", style="dim")] if len(kept) < len(lines) else []
         words = f"trial {best.number} against trial {base.number}" if base else f"x of trial {best.number}"
-        return [title(one_line(words, columns - 8), "green"), *map(_line, [*kept, *more])]
+        return [title(words, "green", columns), *map(_line, [*kept, *more])]
 
-    def _table(self, columns: int, rows: int) -> RenderableType:
-        from rich.box import SIMPLE_HEAD
-        from rich.table import Table
-
-        table = Table(
-            box=SIMPLE_HEAD, width=columns, pad_edge=False, header_style="dim", show_edge=False, border_style="dim"
-        )
-        table.add_column("trial", justify="right", no_wrap=True)
-        table.add_column("source", no_wrap=True, max_width=max(8, min(26, columns // 4)))
-        table.add_column("score", justify="right", no_wrap=True)
-        table.add_column("to best", justify="right", no_wrap=True)
-        table.add_column("time", justify="right", no_wrap=True)
-        table.add_column("what it was", no_wrap=True, ratio=1, overflow="ellipsis")
+    def _table(self, columns: int, rows: int) -> list[Text]:
         best = self._state.champion
-        for trial, change in list(self._state.last)[-rows:]:
-            table.add_row(*_cells(trial, change, best is not None and best.number == trial.number))
-        return table
+        return table(list(self._state.last)[-rows:], None if best is None else best.number, columns)
 
     # What goes on, and what it costs.
 
-    def _bottom(self, columns: int, height: int) -> list[RenderableType]:
+    def _bottom(self, columns: int, height: int) -> list[Text]:
         from rich.text import Text
 
         state = self._state
-        lines: list[RenderableType] = []
+        lines: list[Text] = []
         if state.failure is not None:
             many = f"{state.failed_calls} calls failed, the last: " if state.failed_calls > 1 else ""
             lines.append(_line(Text(many + failure_line(state.failure), style="yellow")))
@@ -182,28 +164,22 @@ def _flowing(parts: list[Text], columns: int) -> list[Text]:
     return lines
 
 
-def _cells(trial: Trial, change: float | None, champion: bool) -> list[RenderableType]:
+def _beside(left: Text, right: Text, at: int, width: int) -> Text:
+    """Return a line that holds two, the second one from a column on."""
+    line = left.copy()
+    line.append(" " * (at - line.cell_len))
+    cut = right.copy()
+    cut.truncate(width, overflow="ellipsis")
+    return _line(line.append_text(cut))
+
+
+def title(words: str, color: str, columns: int) -> Text:
+    """Return a line across the screen that begins with some words."""
     from rich.text import Text
 
-    style = "bold green" if champion else _STYLES.get(trial.status, "red")
-    better = change is not None and change > 0
-    what = trial.feedback if trial.status is Status.COMPLETE else describe_failure(trial)
-    return [
-        Text(("★ " if champion else "") + str(trial.number), style=style),
-        Text(one_line(trial.source, 40), style="dim" if trial.source == "x0" else ""),
-        Text(verdict(trial), style=style),
-        Text("" if change is None else f"{change or 0.0:+.3g}", style="green" if better else "dim"),
-        Text(duration(trial.seconds), style="dim"),
-        Text(one_line(what, 200), style="dim" if trial.status is Status.COMPLETE else style),
-    ]
-
-
-def title(words: str, color: str) -> RenderableType:
-    """Return a line across the screen that begins with some words, made harmless already."""
-    from rich.rule import Rule
-    from rich.text import Text
-
-    return Rule(Text(f" {words} ", style=f"bold {color}"), align="left", style=color)
+    line = Text.assemble((f" {one_line(words, columns - 8)} ", f"bold {color}"))
+    line.append(" " + "─" * max(0, columns - 1 - line.cell_len), style=color)
+    return _line(line)
 
 
 def _line(text: Text) -> Text:
@@ -223,4 +199,4 @@ def ending(state: State, columns: int) -> RenderableType:
         return Group(Text("no trial has a score", style="bold red"), hint)
     lines = Code().lines(best, None)
     more = [Text(f"[... {len(lines) - _MAX_X_LINES} more lines ...]", "dim")] if len(lines) > _MAX_X_LINES else []
-    return Group(title("best x", "green"), *lines[:_MAX_X_LINES], *more, hint)
+    return Group(title("best x", "green", columns), *lines[:_MAX_X_LINES], *more, hint)

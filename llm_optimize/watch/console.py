@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.live import Live
 
-_REFRESH_HZ = 8
+_REFRESH_HZ = 4  # a view takes milliseconds to draw, of which the run shall not feel more than a few per second
 _LEAST_COLUMNS, _LEAST_LINES = 60, 12  # of a screen with a live view
 _FONTS_TO_LOAD = re.compile(r"@font-face \{.*?\}\s*", re.S)  # of a picture; the viewer has one of fixed width
 _BLOCKS_AND_STARS = "▁★━…"  # what a terminal must be able to show for it
