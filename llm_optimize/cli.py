@@ -1,4 +1,4 @@
-"""The command line: llm-optimize run | resume | fork | replay | steer | list | show | best | compare | demo."""
+"""The command line: llm-optimize COMMAND; each file _cli_*.py holds some of the commands."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ from ._cli_common import (
     write_x,
 )
 from ._cli_compare import compare
+from ._cli_export import export
+from ._cli_mcp import mcp
 from ._cli_report import report, view
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
@@ -53,7 +55,7 @@ def front(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (run, resume, fork, replay, steer, compare, report, view):
+for command in (run, resume, fork, replay, steer, compare, report, view, export, mcp):
     app.command()(command)
 
 

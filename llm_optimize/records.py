@@ -13,6 +13,7 @@ from random import Random
 from typing import Any, Protocol, TypeAlias, TypedDict, overload
 
 from .errors import InvalidScore, UsageError
+from .looks import Looks, TrialLooks
 
 X: TypeAlias = str | dict[str, Any]
 
@@ -160,7 +161,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(TrialLooks):
     """One x and what became of it."""
 
     number: int  # from 0, never reused
@@ -228,7 +229,7 @@ class Ask(Protocol):
         """
 
 
-class Result(Sequence[Any]):
+class Result(Looks, Sequence[Any]):
     """What a run found; unpacks and indexes as `(best_score, scores, best_x)`."""
 
     def __init__(

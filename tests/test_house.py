@@ -28,7 +28,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors records text protected edits replies prompts stop blocking",  # words: earlier ones may be imported as well
+    "errors looks records text protected edits replies prompts stop blocking",  # words: these may import earlier ones
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
@@ -42,18 +42,23 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.s
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
     "cmaes": ("propose/",),
     "cloudpickle": ("sandbox/", "eval_utils.py"),
+    "IPython": ("watch/notebook.py",),
     "jinja2": ("watch/report/",),
     "libcst": ("propose/", "automl/"),
+    "matplotlib": ("looks.py",),
+    "mcp": ("_cli_mcp",),
+    "mlflow": ("watch/mlflow.py", "watch/_mlflow_run.py"),
     "openai": ("llm/",),
-    "optuna": ("propose/", "adapters/", "automl/"),
+    "optuna": ("propose/", "adapters/", "automl/", "watch/export.py"),
+    "pandas": ("looks.py",),
     "plotly": ("watch/report/",),
     "psutil": ("sandbox/", "store/_holder.py"),
     "pygments": ("watch/report/",),
-    "rich": ("watch/console.py",),
+    "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("propose/", "automl/", "demo.py"),
     "sqlalchemy": ("store/",),
     "starlette": ("watch/page/",),
-    "subprocess": ("sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
+    "subprocess": ("_cli_jobs.py", "sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
     "tenacity": ("llm/",),
     "typer": ("cli.py", "_cli"),
     "uvicorn": ("watch/page/",),
@@ -73,6 +78,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("sandbox/_payload.py", "unpack"),  # the import of the user's modules, which f repeats where it matters
     ("sandbox/_portable.py", "main"),  # the import of the user's module, in the child
     ("sandbox/_zygote.py", "_load"),  # the same
+    ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
     ("sandbox/_zygote.py", "_start_scripts"),  # the import of an installed package, which f repeats where it matters
 }
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from ..records import Event, Watcher
-from ..watch.console import Console
+from ..watch import screen
 
 _log = logging.getLogger("llm_optimize")
 
@@ -36,8 +36,8 @@ def watching(verbose: bool, callbacks: Sequence[Watcher]) -> Iterator[Watchers]:
     if not verbose:
         yield Watchers(callbacks)
         return
-    console = Console()
+    shown = screen()
     try:
-        yield Watchers([console, *callbacks])
+        yield Watchers([shown, *callbacks])
     finally:
-        console.close()
+        shown.close()

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
 from . import _rows as rows
 from ._progress import Progress, one_trial, progress
