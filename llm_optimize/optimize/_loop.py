@@ -38,6 +38,7 @@ from ..stop import Progress
 from ..store import Pending, Run
 from ..text import key_of
 from ._answers import Answers, Conversation, Place
+from ._found import Found
 from ._parts import Parts
 from ._spending import Spending
 from ._steering import Steering
@@ -322,10 +323,11 @@ class Loop:
         self._watchers.tell(RunEnded(result))
         return result
 
-    def result(self, stop_reason: str) -> Result:
+    def result(self, stop_reason: str) -> Found:
         """Return what was found so far."""
         trials = [self._trials[number] for number in sorted(self._trials)]
-        return Result(self._run.name, trials, self.usage, stop_reason, self._run.test_scores)
+        tests, url = self._run.test_scores, self._run.store.url
+        return Found(self._run.name, trials, self.usage, stop_reason, tests, store=url)
 
     def to_test(self) -> list[Trial]:
         """Return the trials whose test scores are asked for at the end: x0 and the best, once each."""
