@@ -142,7 +142,7 @@ class Pipeline:
 
     async def _with_lesson(self, step: Pending, trial: Trial) -> Trial:
         reflection, parent = self._parts.reflection, step.plan.parent
-        if reflection is None or not reflection.wants(trial, parent):
+        if reflection is None or not trial.source.startswith("model:") or not reflection.wants(trial, parent):
             return trial
         lesson, usage = await reflection.lesson(trial, parent, self._loop.conversation(trial.number, _LESSON_INDEX).ask)
         return replace(trial, lesson=lesson, usage=trial.usage + usage)
