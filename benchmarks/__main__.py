@@ -1,11 +1,11 @@
-"""All bars of the engine and the sandbox: python -m benchmarks [--output FILE]."""
+"""All bars of the engine, the sandbox, report and page: python -m benchmarks [--output FILE]."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from . import engine, sandbox
+from . import engine, sandbox, watch
 from .bars import measure, report
 
 
@@ -17,6 +17,7 @@ def main() -> int:
     bars = measure(engine.BENCHMARKS)
     for level in ("process", "namespace"):
         bars += measure(sandbox.benchmarks(level))
+    bars += measure(watch.BENCHMARKS)
     return report(bars, given.output)
 
 
