@@ -40,8 +40,15 @@ def server(store):
     assert not thread.is_alive()
 
 
+@pytest.fixture(scope="module")
+def context(browser):
+    """Return a context that all pages share, with its cache: plotly is large."""
+    with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
+        yield context
+
+
 @pytest.fixture
-def shown(browser, server):
+def shown(context, server):
     """Return a function that yields a page of the server, and sees to it that nothing was wrong with it."""
 
     @contextmanager
@@ -49,8 +56,7 @@ def shown(browser, server):
         seen = Seen()
         _, _, key = server.url.partition("?")
         words = "&".join(filter(None, [query, key if token else ""]))
-        with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
-            page = context.new_page()
+        with closing(context.new_page()) as page:
             page.set_default_timeout(15_000)
             seen.watch(page)
             page.goto(f"{server.address}{path}?{words}")
@@ -222,9 +228,8 @@ def test_a_new_run_appears_in_the_list_by_itself(shown, run_of):
         page.get_by_role("link", name="born-later").wait_for()
 
 
-def test_a_run_that_is_not_there_is_a_sentence(browser, server):
-    with closing(browser.new_context()) as context:
-        page = context.new_page()
+def test_a_run_that_is_not_there_is_a_sentence(context, server):
+    with closing(context.new_page()) as page:
         page.goto(f"{server.address}run/nobody")
         assert "no run named 'nobody'" in page.text_content(".problem")
         assert page.get_by_role("link", name="All runs").count() == 1
