@@ -1,11 +1,11 @@
-"""All bars of engine, sandbox, proposers and searches: python -m benchmarks [--search-seeds N] [--output FILE]."""
+"""All bars of engine, sandbox, proposers, searches, report and page: python -m benchmarks [--search-seeds N]."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from . import engine, hybrid, learner, sandbox, search
+from . import engine, hybrid, learner, sandbox, search, watch
 from .bars import measure, report
 
 
@@ -21,6 +21,7 @@ def main() -> int:
     bars += measure(hybrid.BENCHMARKS)
     bars += measure(learner.BENCHMARKS)
     bars += measure(search.benchmarks(given.search_seeds))
+    bars += measure(watch.BENCHMARKS)
     return report(bars, given.output)
 
 

@@ -43,18 +43,46 @@ def shown(browser, store, folder):
         path = folder / f"{name.replace('/', '-')}.html"
         if not path.exists():
             report.write(store, name, path)
-        seen = Seen()
         with closing(browser.new_context(viewport={"width": 1200, "height": 900}, **options)) as context:
-            page = context.new_page()
-            page.set_default_timeout(15_000)
-            seen.watch(page)
-            page.goto(path.as_uri() + "#")
-            page.wait_for_selector(".run")
+            page, seen = opened(context, path)
             yield page
-            assert seen.trouble == []
-            assert seen.left("file://") == []
+            check(seen)
 
     return shown
+
+
+def opened(context, path):
+    page, seen = context.new_page(), Seen()
+    page.set_default_timeout(15_000)
+    seen.watch(page)
+    page.goto(path.as_uri() + "#")
+    page.wait_for_selector(".run")
+    return page, seen
+
+
+def check(seen):
+    assert seen.trouble == []
+    assert seen.left("file://") == []
+
+
+@pytest.fixture(scope="module")
+def opened_amber(browser, store, folder):
+    with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
+        yield opened(context, report.write(store, "amber", folder / "read.html"))
+
+
+@pytest.fixture
+def amber(opened_amber):
+    """Return the page of a report that many tests look at, as it was when it was opened."""
+    page, seen = opened_amber
+    page.evaluate("document.querySelector('dialog').close()")
+    page.get_by_role("searchbox").fill("")
+    page.get_by_label("Which trials").select_option("all")
+    while page.get_attribute(".head .c-number", "aria-sort") != "ascending":
+        page.locator(".head .c-number button").click()
+    page.wait_for_selector(DRAWN)
+    yield page
+    check(seen)
 
 
 def numbers(page):
@@ -74,54 +102,49 @@ def open_trial(page, number):
 # What can be seen.
 
 
-def test_the_headline_and_the_charts(shown, store):
+def test_the_headline_and_the_charts(amber, store):
     best = max((trial for trial in store.run("amber").trials() if trial.scored), key=lambda trial: trial.score)
-    with shown("amber") as page:
-        assert page.inner_text(".tile.best .value") == f"{best.score:.4g}"
-        assert f"trial {best.number}" in page.inner_text(".tile.best")
-        assert page.inner_text(".tile:nth-child(3) .value") == "59"
-        page.wait_for_selector(DRAWN)
-        points = page.locator("#progress .scatterlayer .points path").count()
-        assert points > 60, "each trial, and the champions again"
-        page.locator("#lineage").scroll_into_view_if_needed()
-        page.wait_for_selector("#lineage .chart[data-drawn] .points path")
+    assert amber.inner_text(".tile.best .value") == f"{best.score:.4g}"
+    assert f"trial {best.number}" in amber.inner_text(".tile.best")
+    assert amber.inner_text(".tile:nth-child(3) .value") == "59"
+    amber.wait_for_selector(DRAWN)
+    points = amber.locator("#progress .scatterlayer .points path").count()
+    assert points > 60, "each trial, and the champions again"
+    amber.locator("#lineage").scroll_into_view_if_needed()
+    amber.wait_for_selector("#lineage .chart[data-drawn] .points path")
 
 
 @pytest.mark.parametrize("axis", ["Model calls", "Dollars", "Time"])
-def test_the_score_is_drawn_against_what_it_took(shown, axis):
-    with shown("amber") as page:
-        page.wait_for_selector(DRAWN)
-        before = page.text_content("#progress .xtitle")
-        page.get_by_role("radio", name=axis, exact=True).check()
-        page.wait_for_function("was => document.querySelector('#progress .xtitle').textContent !== was", arg=before)
-        assert page.get_by_role("radio", name=axis, exact=True).is_checked()
+def test_the_score_is_drawn_against_what_it_took(amber, axis):
+    amber.wait_for_selector(DRAWN)
+    before = amber.text_content("#progress .xtitle")
+    amber.get_by_role("radio", name=axis, exact=True).check()
+    amber.wait_for_function("was => document.querySelector('#progress .xtitle').textContent !== was", arg=before)
+    assert amber.get_by_role("radio", name=axis, exact=True).is_checked()
 
 
-def test_a_point_of_a_chart_opens_its_trial(shown):
-    with shown("amber") as page:
-        page.wait_for_selector(DRAWN)
-        box = page.locator("#progress .scatterlayer .trace").nth(2).locator(".points path").last.bounding_box()
-        page.mouse.move(box["x"] + 4, box["y"] + 4)
-        page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        page.wait_for_selector("dialog[open][data-shows]")
+def test_a_point_of_a_chart_opens_its_trial(amber):
+    amber.wait_for_selector(DRAWN)
+    box = amber.locator("#progress .scatterlayer .trace").nth(2).locator(".points path").last.bounding_box()
+    amber.mouse.move(box["x"] + 4, box["y"] + 4)
+    amber.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    amber.wait_for_selector("dialog[open][data-shows]")
 
 
-def test_the_story_tells_how_the_champion_came_about(shown):
-    with shown("amber") as page:
-        page.locator("#story").scroll_into_view_if_needed()
-        page.wait_for_selector("#story .diff .new")
-        assert page.locator("#story > ol > li").count() >= 3
+def test_the_story_tells_how_the_champion_came_about(amber):
+    amber.locator("#story").scroll_into_view_if_needed()
+    amber.wait_for_selector("#story .diff .new")
+    assert amber.locator("#story > ol > li").count() >= 3
 
 
-def test_failures_spend_and_settings(shown):
-    with shown("amber") as page:
-        failed = sum(score is None for score in scores_of(60))
-        assert f"{failed} trials of 60 brought no score." in page.inner_text("#failures")
-        assert page.locator("#failures .failure").count() == 1, "the same failure with other numbers is one group"
-        assert page.inner_text("#failures .times") == f"{failed}×"
-        assert "model:small" in page.inner_text("#spend")
-        assert "$0.0590" in page.inner_text("#spend")
-        assert "workers\n2" in page.inner_text("#settings")
+def test_failures_spend_and_settings(amber):
+    failed = sum(score is None for score in scores_of(60))
+    assert f"{failed} trials of 60 brought no score." in amber.inner_text("#failures")
+    assert amber.locator("#failures .failure").count() == 1, "the same failure with other numbers is one group"
+    assert amber.inner_text("#failures .times") == f"{failed}×"
+    assert "model:small" in amber.inner_text("#spend")
+    assert "$0.0590" in amber.inner_text("#spend")
+    assert "workers\n2" in amber.inner_text("#settings")
 
 
 def test_dark_and_light_differ_and_a_phone_has_no_sideways_scroll(shown):
@@ -138,69 +161,65 @@ def test_dark_and_light_differ_and_a_phone_has_no_sideways_scroll(shown):
 # The table.
 
 
-def test_the_table_is_sorted_by_a_click(shown, store):
+def test_the_table_is_sorted_by_a_click(amber, store):
     trials = store.run("amber").trials()
-    with shown("amber") as page:
-        head = page.locator(".head")
-        head.get_by_role("button", name="Score").click()
-        ranked = sorted((t for t in trials if t.scored), key=lambda trial: (-trial.score, trial.number))
-        assert numbers(page)[:5] == [trial.number for trial in ranked[:5]]
-        assert page.get_attribute(".head .c-score", "aria-sort") == "descending"
-        head.get_by_role("button", name="Score").click()
-        assert numbers(page)[0] == ranked[-1].number
-        head.get_by_role("button", name="Trial").click()
-        assert numbers(page)[:3] == [0, 1, 2]
+    head = amber.locator(".head")
+    head.get_by_role("button", name="Score").click()
+    ranked = sorted((t for t in trials if t.scored), key=lambda trial: (-trial.score, trial.number))
+    assert numbers(amber)[:5] == [trial.number for trial in ranked[:5]]
+    assert amber.get_attribute(".head .c-score", "aria-sort") == "descending"
+    head.get_by_role("button", name="Score").click()
+    assert numbers(amber)[0] == ranked[-1].number
+    head.get_by_role("button", name="Trial").click()
+    assert numbers(amber)[:3] == [0, 1, 2]
 
 
-def test_the_table_finds_words_in_columns_at_once_and_in_whole_texts(shown):
-    with shown("amber") as page:
-        search = page.get_by_role("searchbox")
-        search.fill("area is 17")
-        assert numbers(page) == [17]
-        search.fill("print(area(31))")  # in x only, and not in its first line
-        page.wait_for_function("() => document.querySelector('#trials [role=status]').textContent.startsWith('1 of')")
-        assert numbers(page) == [31]
-        search.fill("no such words")
-        assert page.inner_text(".empty") == "No trial fits."
-        search.fill("")
-        page.get_by_label("Which trials").select_option("failed")
-        assert len(numbers(page)) == sum(score is None for score in scores_of(60))
+def test_the_table_finds_words_in_columns_at_once_and_in_whole_texts(amber):
+    search = amber.get_by_role("searchbox")
+    search.fill("area is 17")
+    assert numbers(amber) == [17]
+    search.fill("print(area(31))")  # in x only, and not in its first line
+    amber.wait_for_function("() => document.querySelector('#trials [role=status]').textContent.startsWith('1 of')")
+    assert numbers(amber) == [31]
+    search.fill("no such words")
+    assert amber.inner_text(".empty") == "No trial fits."
+    search.fill("")
+    amber.get_by_label("Which trials").select_option("failed")
+    assert len(numbers(amber)) == sum(score is None for score in scores_of(60))
 
 
-def test_the_table_is_walked_and_opened_by_keys(shown):
-    with shown("amber") as page:
-        page.locator(".rows .row").first.focus()
-        for _ in range(40):
-            page.keyboard.press("ArrowDown")
-        assert page.evaluate("document.activeElement.dataset.trial") == "40"
-        page.keyboard.press("Enter")
-        page.wait_for_selector('dialog[open][data-shows="40"]')
-        page.keyboard.press("ArrowRight")
-        page.wait_for_selector('dialog[open][data-shows="41"]')
-        page.keyboard.press("Escape")
-        assert page.locator("dialog[open]").count() == 0
-        assert not page.url.endswith("#trial-41")
+def test_the_table_is_walked_and_opened_by_keys(amber):
+    amber.locator(".rows .row").first.focus()
+    for _ in range(40):
+        amber.keyboard.press("ArrowDown")
+    assert amber.evaluate("document.activeElement.dataset.trial") == "40"
+    amber.keyboard.press("Enter")
+    amber.wait_for_selector('dialog[open][data-shows="40"]')
+    amber.keyboard.press("ArrowRight")
+    amber.wait_for_selector('dialog[open][data-shows="41"]')
+    amber.keyboard.press("Escape")
+    assert amber.locator("dialog[open]").count() == 0
+    assert not amber.url.endswith("#trial-41")
 
 
 # One trial.
 
 
-def test_a_trial_opens_with_its_difference_both_ways_and_all_its_texts(shown, store):
+def test_a_trial_opens_with_its_difference_both_ways_and_all_its_texts(amber, store):
     trial = next(t for t in store.run("amber").trials() if t.parent and t.scored and t.number > 20)
-    with shown("amber") as page:
-        open_trial(page, trial.number)
-        gone, new = page.locator("dialog .diff .gone .code"), page.locator("dialog .diff .new .code")
-        assert new.all_text_contents()[-1] == f"print(area({trial.number}))"
-        assert gone.all_text_contents()[-1] == f"print(area({trial.parent}))"
-        assert page.locator("dialog .diff .new mark").last.text_content() == str(trial.number)
-        assert page.locator("dialog .t-k").count(), "Python has keywords, and they have a colour"
-        page.locator("dialog").get_by_role("radio", name="Side by side").check()
-        assert page.locator("dialog .diff.split td.code.new").last.text_content() == f"print(area({trial.number}))"
-        page.locator("dialog summary", has_text="Prompt and reply").click()
-        messages = page.locator("dialog .message pre").all_text_contents()
-        assert messages == [f"Trial: {trial.parent}", f"Better:\n```\n{trial.x}```"]
-        assert page.locator("dialog section", has_text="Feedback").locator("pre").text_content() == trial.feedback
-        assert page.locator("dialog section", has_text="Output").locator("pre").text_content() == trial.output
+    open_trial(amber, trial.number)
+    gone, new = amber.locator("dialog .diff .gone .code"), amber.locator("dialog .diff .new .code")
+    assert new.all_text_contents()[-1] == f"print(area({trial.number}))"
+    assert gone.all_text_contents()[-1] == f"print(area({trial.parent}))"
+    assert amber.locator("dialog .diff .new mark").last.text_content() == str(trial.number)
+    assert amber.locator("dialog .t-k").count(), "Python has keywords, and they have a colour"
+    amber.locator("dialog").get_by_role("radio", name="Side by side").check()
+    assert amber.locator("dialog .diff.split td.code.new").last.text_content() == f"print(area({trial.number}))"
+    amber.locator("dialog summary", has_text="Prompt and reply").click()
+    messages = amber.locator("dialog .message pre").all_text_contents()
+    assert messages == [f"Trial: {trial.parent}", f"Better:\n```\n{trial.x}```"]
+    assert amber.locator("dialog section", has_text="Feedback").locator("pre").text_content() == trial.feedback
+    assert amber.locator("dialog section", has_text="Output").locator("pre").text_content() == trial.output
 
 
 def test_each_hostile_text_shows_as_text_and_nothing_else(shown, store):
@@ -299,7 +318,6 @@ def test_a_run_without_trials_and_one_of_nothing_but_failures(shown, store):
     fill(store.create_run("bad", {"task": TASK}), [None, None, None], calls=False)
     with shown("empty") as page:
         assert page.inner_text(".empty") == "No trial is finished yet."
-        page.wait_for_selector(DRAWN)
     with shown("bad") as page:
         assert page.inner_text(".tile.best .value") == "–"
         page.locator("#lineage").scroll_into_view_if_needed()

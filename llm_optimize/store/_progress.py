@@ -67,7 +67,8 @@ def _begun(newer: Iterable[Any]) -> Iterator[Begun]:
 
 
 def _to_again(row: Any) -> Again:
-    return Again(row.id, row.trial, row.score, row.standard_error, row.scorings)
+    verdict = rows.verdict_of(row)
+    return Again(row.id, row.trial, verdict["score"], verdict["standard_error"], verdict["scorings"])
 
 
 def one_trial(connection: sa.Connection, tables: Tables, run: int, number: int) -> Trial | None:

@@ -264,9 +264,14 @@ def to_trial(row: Any) -> Trial:
 
 def scored_again(trial: Trial, row: Any) -> Trial:
     """Return a finished trial with what further scorings of it came to."""
+    return replace(trial, **verdict_of(row))
+
+
+def verdict_of(row: Any) -> dict[str, Any]:
+    """Read what further scorings changed of a trial, by the names of its fields."""
     with undamaged(f"trial {row.trial}"):
         verdict = json.loads(row.verdict)
-        return replace(trial, **{**verdict, "status": Status(verdict["status"])})
+        return {**verdict, "status": Status(verdict["status"])}
 
 
 def to_call(row: Any) -> Call:

@@ -44,7 +44,7 @@ class App:
         self._lock = threading.Lock()
         script, style, plotly = bundle.script("page/static/page"), bundle.style(), bundle.plotly_source()
         self._files = {
-            f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{kind}": (text, mime)
+            f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{kind}": (text.encode(), mime)
             for name, kind, text, mime in (
                 ("page", "js", script, "text/javascript"),
                 ("page", "css", style, "text/css"),
@@ -92,10 +92,10 @@ class App:
         """Script, style sheet and plotly, under names that change with their content."""
         from starlette.responses import PlainTextResponse, Response
 
-        text, mime = self._files.get(request.path_params["file"], (None, ""))
-        if text is None:
+        data, mime = self._files.get(request.path_params["file"], (None, ""))
+        if data is None:
             return PlainTextResponse("no such file", status_code=404)
-        return Response(text, media_type=mime, headers=_FOR_EVER)
+        return Response(data, media_type=mime, headers=_FOR_EVER)
 
     # What a page asks for.
 

@@ -38,9 +38,9 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "reasoning": lambda trial: trial.usage.reasoning_tokens,
     "cost": lambda trial: trial.usage.cost_usd,
     "said": lambda trial: said(trial),
-    "x": lambda trial: "" if trial.x is None else one_line(show_x(trial.x)[: 4 * _MAX_X_CHARS], _MAX_X_CHARS),
+    "x": lambda trial: "" if trial.x is None else _brief(show_x(trial.x), _MAX_X_CHARS),
     "stage": lambda trial: one_line(trial.stage, 40),
-    "lesson": lambda trial: one_line(trial.lesson, _MAX_SAID_CHARS),
+    "lesson": lambda trial: _brief(trial.lesson, _MAX_SAID_CHARS),
     "at": lambda trial: trial.finished_at,
 }
 
@@ -49,7 +49,12 @@ def said(trial: Trial) -> str:
     """Return in a line what f said, or what went wrong."""
     failed = describe_failure(trial).removeprefix(f"{trial.status.value}: ")  # which stands beside it
     words = trial.feedback if trial.status is Status.COMPLETE else failed
-    return one_line(words[: 4 * _MAX_SAID_CHARS], _MAX_SAID_CHARS)
+    return _brief(words, _MAX_SAID_CHARS)
+
+
+def _brief(text: str, max_chars: int) -> str:
+    """Return the beginning of a text in one line; what is long is cut before it is looked at."""
+    return one_line(" ".join(text[: 4 * max_chars].split()), max_chars)
 
 
 def columns(trials: Iterable[Trial]) -> dict[str, list[Any]]:

@@ -4,7 +4,7 @@ import { compareSection } from "../../report/static/compare.js";
 import { el, fill, visible } from "../../report/static/dom.js";
 import { Facts } from "../../report/static/facts.js";
 import { plural } from "../../report/static/format.js";
-import { plotFrom } from "../../report/static/plot.js";
+import { beginPlotly, plotFrom } from "../../report/static/plot.js";
 import { RunView } from "../../report/static/run.js";
 import { Served, ask, runPath, within } from "./api.js";
 import { runList } from "./runs.js";
@@ -27,6 +27,7 @@ function crumbs() {
 
 async function showRun(name) {
   document.title = `${visible(name)} · llm-optimize`;
+  beginPlotly();
   const raw = await ask("facts", [["run", name]]);
   const facts = new Facts(raw);
   const source = new Served(name);
@@ -48,6 +49,7 @@ async function showRun(name) {
 
 async function showComparison(names) {
   document.title = "Comparison · llm-optimize";
+  beginPlotly();
   const { runs } = await ask(
     "curves",
     names.map((name) => ["run", name]),

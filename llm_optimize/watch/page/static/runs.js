@@ -4,7 +4,7 @@ import { el, fill, visible } from "../../report/static/dom.js";
 import { ago, moment, plainNumber, plural } from "../../report/static/format.js";
 import { ask, runPath, within } from "./api.js";
 
-const EVERY_MS = 2000;
+const EVERY_MS = 1000;
 const MOST_COMPARED = 60; // as the server has it
 
 export function runList() {

@@ -2,16 +2,18 @@
 
 import { el } from "./dom.js";
 
+const drawn = new Map(); // element -> how to draw it again
+let loader = null;
 let loading = null;
-let drawn = new Map(); // element -> how to draw it again
 
 export function plotFrom(load) {
-  loading = null;
-  drawn = new Map();
   loader = load;
 }
 
-let loader = null;
+// Plotly takes half a second to begin: who waits for data anyway may let it begin meanwhile.
+export function beginPlotly() {
+  loading ??= loader();
+}
 
 export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
@@ -30,7 +32,7 @@ export function chart(label, height = 320) {
 
 // Draw `make()`, a pair of traces and layout, into the element; again when the colours change.
 export async function draw(node, make) {
-  loading ??= loader();
+  beginPlotly();
   const Plotly = await loading;
   const first = !drawn.has(node);
   drawn.set(node, make);
