@@ -33,6 +33,7 @@ _INSTRUCTIONS = """\
 Optimize a text, a program or parameters: a chat model (or random mutation) writes candidates x, and a Python function f
 of the user's scores them; higher is better. Begin with start_run, look with follow_run until the state is "ended", take
 the result with best_of_run. Runs go on in the background, are stored, and can be resumed."""
+STOPPED = ("interrupted", "stopped by a watcher")  # why a run ended that somebody stopped
 _MAX_TRIALS = 30  # in one answer
 _MAX_FEEDBACK_CHARS = 300
 _MAX_X_CHARS = 100_000
@@ -214,7 +215,7 @@ class Tools:
         if job is not None and job.error:
             return "failed"
         if stop_reason is not None:
-            return "ended"
+            return "stopped" if stop_reason in STOPPED else "ended"
         return "stopped" if job is not None else "not ended: it runs elsewhere, or was interrupted"
 
 

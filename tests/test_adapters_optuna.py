@@ -64,7 +64,7 @@ def test_it_reads_names_ranges_values_and_which_way_is_up():
     assert '"x": a number from 0.001 to 10, on a logarithmic scale' in text
     assert '"n": a whole number from 2 to 20 in steps of 3' in text
     assert '"kind": one of "a", "b", null, true' in text
-    assert text.index('"n": 2') < text.index('"n": 5') < text.index("to improve") < text.index('"n": 8')
+    assert text.index('"n":2') < text.index('"n":5') < text.index("The x to improve") < text.index('"n": 8')
     assert "score -3\nvalue 3.0" in text  # of the parent: n is 8
 
 
@@ -124,7 +124,7 @@ def test_a_model_that_fails_is_replaced_by_the_fallback_and_counted(caplog):
     assert study.best_value == 0
     warned = [record.getMessage() for record in caplog.records]
     assert warned[0] == "trial 1 is proposed by TPESampler, since the model failed: the endpoint is down"
-    assert "the reply holds no JSON object" in warned[1]
+    assert "the reply holds no whole JSON object" in warned[1]
     assert study.sampler.usage.calls == 5
 
 

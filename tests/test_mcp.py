@@ -115,7 +115,11 @@ WRONG = [
     ("start_run", {"func": "task.py:f", "task": "t"}, "OPENAI_API_KEY"),
     ("start_run", {"func": "task.py:f", "task": "t", "x0": "1", "steps": -1, "model": "mutation"}, "max_steps is -1"),
     ("start_run", {"func": "task.py:f", "task": "t", "budget": {"usd": -1}}, "usd is -1"),
-    ("start_run", {"func": "task.py:f", "task": "t", "options": {"space": {"a": {"kind": "real"}}}}, "cannot be read"),
+    (
+        "start_run",
+        {"func": "task.py:f", "task": "t", "options": {"space": {"a": {"kind": "real"}}}},
+        "unknown kind of parameter",
+    ),
     ("start_run", {"func": "task.py:f", "task": "t", "x0": "1", "model": "mutation", "name": "a"}, "a run named 'a'"),
     ("follow_run", {"name": "b"}, "no run named 'b'"),
     ("stop_run", {"name": "a", "at_once": True}, "was not started here"),

@@ -38,9 +38,13 @@ def test_a_search_of_ones_own_keeps_the_contract_as_shown(tmp_path):
     assert re.search(r"1\d passed", done.stdout)
 
 
+def name_of(strategy):
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", strategy.__name__).lower()
+
+
 @pytest.mark.parametrize("strategy", CLASSES, ids=lambda strategy: strategy.__name__)
 def test_the_page_names_every_option_and_its_default(strategy):
-    section = PAGE.split(f"\n## `{strategy.__name__.lower()}`\n")[1].split("\n## ")[0]
+    section = PAGE.split(f"\n## `{name_of(strategy)}`\n")[1].split("\n## ")[0]
     for option in inspect.signature(strategy).parameters.values():
         (row,) = re.findall(rf"^\|[^|]*`{option.name}`.*$", section, re.M)
         value = option.default
@@ -51,4 +55,4 @@ def test_the_page_names_every_option_and_its_default(strategy):
 
 
 def test_every_search_has_a_section():
-    assert set(re.findall(r"^## `(\w+)`$", PAGE, re.M)) == {strategy.__name__.lower() for strategy in CLASSES}
+    assert set(re.findall(r"^## `(\w+)`$", PAGE, re.M)) == set(map(name_of, CLASSES))

@@ -20,6 +20,7 @@ from ._parts import Parts
 from ._steering import POLL_SECS
 
 _log = logging.getLogger("llm_optimize")
+INTERRUPTED = "interrupted"  # why a run ended
 _DRAIN_SECS = 5.0  # how long what is in flight may go on when the run is stopped
 _LESSON_INDEX = 1000  # of the call for a lesson: after all that a proposer makes for a trial
 _MAX_AHEAD = 4  # model slots a worker, at the most
@@ -37,7 +38,7 @@ async def drive(loop: Loop, parts: Parts, evaluator: Evaluator) -> Result:
         reason = f"error: {error}"
     except asyncio.CancelledError:
         await pipeline.drain()
-        loop.end("interrupted")
+        loop.end(INTERRUPTED)
         raise
     finally:
         await pipeline.aclose()

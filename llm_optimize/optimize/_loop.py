@@ -45,6 +45,7 @@ from ._steering import Steering
 from ._watchers import Watchers
 
 _log = logging.getLogger("llm_optimize")
+STOPPED = "stopped by a watcher"  # why a run ended
 _SILENT_CALLS = 3  # calls in a row without an answer, after which the run ends
 
 
@@ -135,7 +136,7 @@ class Loop:
         if self.error is not None:
             return f"error: {self.error}"
         if self.steering.stopped:
-            return "stopped by a watcher"
+            return STOPPED
         goal = self.settings.stop_score
         if goal is not None and self._champion is not None and rank(self._champion)[1] >= goal:
             return "stop_score"

@@ -30,7 +30,7 @@ class Again:
 
     key: int
     trial: int
-    score: float
+    score: float | None
     standard_error: float | None
     scorings: int
 
