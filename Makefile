@@ -5,7 +5,7 @@ PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3 python
 PY := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint check bench soak campaigns table clean anew
+.PHONY: help demo test lint check bench soak campaigns table pictures clean anew
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -15,6 +15,7 @@ help:
 	@echo "make lint   look at style and types"
 	@echo "make check  lint, then the tests with coverage: what a change must pass"
 	@echo "make table  run the hostile programs and write the table of docs/sandbox.md"
+	@echo "make pictures  draw the pictures of the docs anew"
 	@echo "make bench  measure what we claim about speed (some minutes); make soak, make campaigns take longer"
 	@echo "make clean  remove .venv and everything else that was made here"
 
@@ -34,6 +35,9 @@ check: lint
 
 table: .venv/.test
 	@$(PY) tests/hostile_table.py
+
+pictures: .venv/.test
+	@$(PY) tests/pictures.py
 
 bench: .venv/.test
 	@$(PY) -m benchmarks $(ARGS)

@@ -1,11 +1,11 @@
-"""All bars of the engine and the sandbox: python -m benchmarks [--output FILE]."""
+"""All bars of engine, sandbox, proposers, searches, report and page: python -m benchmarks [--search-seeds N]."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from . import engine, sandbox
+from . import engine, hybrid, learner, sandbox, search, watch
 from .bars import measure, report
 
 
@@ -13,10 +13,15 @@ def main() -> int:
     """Measure all, print one table, and return the exit code: 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", help="write the numbers as JSON into this file")
+    parser.add_argument("--search-seeds", type=int, default=4, help="of each problem: 4 take seconds, 20 take minutes")
     given = parser.parse_args()
     bars = measure(engine.BENCHMARKS)
     for level in ("process", "namespace"):
         bars += measure(sandbox.benchmarks(level))
+    bars += measure(hybrid.BENCHMARKS)
+    bars += measure(learner.BENCHMARKS)
+    bars += measure(search.benchmarks(given.search_seeds))
+    bars += measure(watch.BENCHMARKS)
     return report(bars, given.output)
 
 

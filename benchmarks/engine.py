@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import heapq
-import inspect
 import json
 import os
 import subprocess
@@ -119,16 +118,13 @@ def _bare_fork() -> None:
 
 def pipeline(trials: int = 80, slots: int = 8, workers: int = 8, reply_secs: float = 1.0) -> list[Bar]:
     """Compare a run with the best that anybody could make of the same replies."""
-    known = inspect.signature(optimize.arun).parameters
-    extra = {"model_slots": slots} if "model_slots" in known else {}
     with start_server(latency_secs=reply_secs, sigma=0.3) as server, TemporaryDirectory() as folder:
         chat = llm.Chat(MODEL, base_url=server.base_url)
-        clock = run_trials(slow_closeness, trials, chat, folder, workers=workers, sandbox="process", **extra)
+        clock = run_trials(slow_closeness, trials, chat, folder, workers=workers, sandbox="process", model_slots=slots)
         delays = [line["delay_secs"] for line in server.log("request")][:trials]
     needed = max(clock.finished.values()) - min(clock.begun.values())
     ideal = _ideal_secs(delays, slots, workers)
     note = f"{needed:.1f} s, ideal {ideal:.1f} s, {slots} slots, {workers} workers"
-    note += "" if extra else "; optimize.run has no model_slots"
     return [Bar("full pipeline, share of the ideal", ideal / needed, 0.9, at_least=True, note=note)]
 
 
@@ -150,7 +146,7 @@ def in_flight(calls: int = 2048, width: int = 256, reply_secs: float = 1.0) -> l
         before = asyncio.run(_bare_rate(server, calls, width))
         seen = len(server.log("request"))
         chat = llm.Chat(MODEL, base_url=server.base_url)
-        clock = run_trials(closeness_at_once, calls, chat, folder, workers=width)
+        clock = run_trials(closeness_at_once, calls, chat, folder, workers=width, model_slots=width)
         most = max(line["in_flight"] for line in server.log("request")[seen:])
         after = asyncio.run(_bare_rate(server, calls, width))
     moments = clock.moments()[1:]

@@ -27,6 +27,7 @@ from .subjects import Holder, endless, learner, length
 
 _Call = getattr(sandboxes, "Call", None)
 _WARM_MS = {"process": 20.0, "namespace": 40.0}
+_FASTER = {"process": 50.0, "namespace": 25.0}  # than a fresh interpreter: as the two bounds in milliseconds are
 _MB = 2**20
 _LEFT_SECS = 5.0  # after which a process that still runs is a leak
 
@@ -57,7 +58,13 @@ def warm(level: str = "process", scorings: int = 100, cold_starts: int = 5) -> l
     cold_ms = 1000 * median(_cold_secs() for _ in range(cold_starts))
     return [
         Bar(f"warm scoring, {level}", warm_ms, _WARM_MS.get(level, 20.0), "ms", note="f imports numpy and sklearn"),
-        Bar(f"warm scoring, {level}, to a fresh interpreter", cold_ms / warm_ms, 50, "x faster", at_least=True),
+        Bar(
+            f"warm scoring, {level}, to a fresh interpreter",
+            cold_ms / warm_ms,
+            _FASTER.get(level, 50.0),
+            "x faster",
+            True,
+        ),
     ]
 
 

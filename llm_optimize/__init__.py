@@ -7,10 +7,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 __version__ = "1.0.0"
-__all__ = ["demo", "errors", "eval_utils", "llm", "optimize", "records", "space", "store", "testing", "text"]
+__all__ = [
+    "demo",
+    "errors",
+    "eval_utils",
+    "llm",
+    "optimize",
+    "records",
+    "search",
+    "space",
+    "stop",
+    "store",
+    "testing",
+    "text",
+]
 
 if TYPE_CHECKING:
-    from . import demo, errors, eval_utils, llm, optimize, records, space, store, testing, text
+    from . import demo, errors, eval_utils, llm, optimize, records, search, space, stop, store, testing, text
 
 
 def __getattr__(name: str) -> Any:

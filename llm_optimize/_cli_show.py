@@ -10,7 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from .prompts import describe_failure
-from .records import Status, Trial, rank
+from .records import Status, Trial, Usage, rank
 from .text import one_line, show_number, show_x, unified_diff, visible
 
 if TYPE_CHECKING:
@@ -62,6 +62,21 @@ def trials_table(trials: Sequence[Trial]) -> str:
     return _aligned(rows, right={0, 2, 3, 5})
 
 
+def spending(trials: Sequence[Trial], uncertain: Sequence[tuple[int, int]]) -> str:
+    """Return what the trials of a run used, and which calls nobody knows the price of."""
+    usage = sum((trial.usage for trial in trials), Usage())
+    if not usage.calls and not uncertain:
+        return ""
+    cost = "price unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
+    lines = [f"{usage.calls} model calls, {usage.tokens:,} tokens, {cost}"]
+    if usage.uncertain_calls:
+        lines.append(f"up to {usage.uncertain_calls} more requests brought no whole answer, and may be billed")
+    if uncertain:
+        places = ", ".join(f"call {index + 1} of trial {trial}" for trial, index in uncertain)
+        lines.append(f"uncertain, since it was on the wire at a kill, and may be billed: {one_line(places, 200)}")
+    return "\n".join(lines)
+
+
 def _aligned(rows: Sequence[Sequence[str]], right: set[int]) -> str:
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (
@@ -78,12 +93,17 @@ def trial_page(trial: Trial, parent: Trial | None, calls: Sequence[Call]) -> str
     """Return all that is known of one trial."""
     score = "no score" if trial.score is None else f"score {show_number(trial.score)}"
     built_on = "" if trial.parent is None else f", built on trial {trial.parent}"
-    head = f"trial {trial.number}: {trial.status.value}, {score}, by {trial.source}{built_on}, {trial.seconds:.2f} s"
+    error = "" if trial.standard_error is None else f" +- {trial.standard_error:.2g} ({trial.scorings} scorings)"
+    stage = f", not through the stage {trial.stage}" if trial.stage else ""
+    what = f"{trial.status.value}{stage}, {score}{error}"
+    head = f"trial {trial.number}: {what}, by {trial.source}{built_on}, {trial.seconds:.2f} s"
     parts = [(head, ""), ("x", "(none)" if trial.x is None else show_x(trial.x))]
     if parent is not None and parent.x is not None and trial.x is not None:
         names = f"trial {parent.number}", f"trial {trial.number}"
         parts.append(("difference to its parent", unified_diff(show_x(parent.x), show_x(trial.x), *names)))
-    parts += [("feedback", trial.feedback), ("output", trial.output)]
+    parts += [("feedback", trial.feedback), ("output", trial.output), ("lesson", trial.lesson)]
+    decided = ", ".join(f"{name} {value}" for name, value in trial.decision.items() if value is not None)
+    parts.append(("decision of the gate", decided))
     for call in calls:
         prompt = "\n".join(f"[{message['role']}]\n{message['content']}" for message in call.messages)
         answer = call.reply.text if call.reply else call.error or "(no answer arrived)"

@@ -9,6 +9,7 @@ LlmOptimizeError
 ├── EditFailed (ValueError)          a model's edits do not fit x; it is told so, the user never sees it
 ├── ModelError (RuntimeError)        a chat model did not answer
 │   ├── MissingKey                   no API key was given
+│   ├── BudgetSpent                  the budget allows no further call
 │   ├── ModelUnavailable             it failed for good after the allowed attempts, or its deadline passed
 │   │   └── EndpointRests            it is left alone for a while after many failures
 │   ├── ModelRefused                 something must be changed (400, 401, 403, 404, quota, a wrong address)
@@ -75,6 +76,10 @@ class ModelError(LlmOptimizeError, RuntimeError):
         """Take the message, and how many requests brought no answer but may be billed all the same."""
         self.uncertain_calls = uncertain_calls
         super().__init__(said)
+
+
+class BudgetSpent(ModelError):
+    """The budget of the run allows no further model call."""
 
 
 class MissingKey(ModelError):

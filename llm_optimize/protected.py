@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from itertools import zip_longest
 
 from .errors import UsageError
+from .records import X
 from .text import lines_of
 
 _MARKER = re.compile(
@@ -43,6 +44,22 @@ def check_markers(x: str) -> None:
     problem = _misplaced(x) or _behind_code(x)
     if problem:
         raise UsageError(f"the EVOLVE-BLOCK markers of x are wrong: {problem}")
+
+
+def check_regions(x: X) -> None:
+    """Check the markers of a text as `check_markers` does, or of each text of a dict; parameters have none.
+
+    Raises UsageError; for a text of a dict it names that, too.
+    """
+    if isinstance(x, str):
+        check_markers(x)
+        return
+    for name, text in x.items():
+        if isinstance(text, str):
+            try:
+                check_markers(text)
+            except UsageError as error:
+                raise UsageError(f"in the part {name!r}, {error}") from None
 
 
 def check_protected(before: str, after: str) -> str | None:

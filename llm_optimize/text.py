@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import ast
 import difflib
+import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+import uuid
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any, TypeGuard
 
 from .records import X
 
@@ -17,6 +23,8 @@ _THINKING = re.compile(r"\A\ufeff?\s*<think>.*?(</think>|\Z)", re.S)
 NOT_CLOSED = "the last fenced block of the reply is not closed (around a text that holds fences, write longer ones)"
 
 _MAX_BRACES = 2_000  # that begin no object, before a reply is taken for hostile
+_MAX_PYTHON_CHARS = 100_000  # of a text that is parsed: a quarter of a second at most
+_NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields of a syntax tree
 
 
 @dataclass(frozen=True)
@@ -208,15 +216,15 @@ def one_line(text: str, max_chars: int = 120) -> str:
     return folded if len(folded) <= max_chars else folded[: max(0, max_chars - 1)] + "…"
 
 
-def show_number(value: float, others: Iterable[float] = ()) -> str:
-    """Write a number with digits enough to tell it from the others, at least four.
+def show_number(value: float, others: Iterable[float] = (), least: int = 4) -> str:
+    """Write a number with digits enough to tell it from the others, and no less than `least` of them.
 
     >>> show_number(0.96111111), show_number(0.96111111, [0.96111119])
     ('0.9611', '0.9611111')
     """
     value = value or 0.0  # no one wants to read -0
     different = [other for other in others if other != value]
-    for digits in range(4, 17):
+    for digits in range(least, 17):
         shown = f"{value:.{digits}g}"
         if all(f"{other:.{digits}g}" != shown for other in different):
             return shown
@@ -224,10 +232,129 @@ def show_number(value: float, others: Iterable[float] = ()) -> str:
 
 
 def key_of(x: X) -> str:
-    """Return what two equal candidates share: their text without trailing white space, or their sorted JSON."""
+    r"""Return what two candidates share if, and only if, they are the same for f as far as can be told.
+
+    Python is compared by its syntax tree: comments, layout and quotes are one, docstrings count. A text is taken for
+    Python only where it holds a statement that prose and data do not hold by chance (see `is_python`). Other texts are
+    compared line by line, without trailing white space and empty lines at either end. In a dict the order of the names
+    does not count, 1 is 1.0, and a text whose name is a file's is compared as a text. No text raises, and texts too
+    long or too deep to parse are compared as texts.
+
+    The key of Python is a digest of the tree's classes and of those of their fields that hold something; neither the
+    hashes of this process nor fields that newer versions of Python add empty are in it, so that it may be stored.
+
+    >>> key_of("x=1 # one") == key_of("x = 1\n")
+    True
+    >>> key_of("Take it. # one") == key_of("Take it.")
+    False
+    >>> key_of({"a": 1, "b": 2.0}) == key_of({"b": 2, "a": 1.0})
+    True
+    """
     if isinstance(x, str):
-        return "\n".join(line.rstrip() for line in x.strip("\n").splitlines())
-    return json.dumps(x, sort_keys=True, default=repr)
+        return _key_of_text(x)
+    try:
+        return json.dumps(_comparable(x), sort_keys=True, default=repr)
+    except (RecursionError, TypeError, ValueError):
+        return f"like no other: {uuid.uuid4().hex}"  # no plain data: never taken for one that is known
+
+
+def is_python(text: str) -> bool:
+    """Return whether a text is a Python module with a statement that is no bare expression or annotation.
+
+    Almost any word is an expression to Python, and "note: this" an annotation; such texts are taken for prose.
+
+    >>> is_python("x = 1"), is_python("hello"), is_python("note: this"), is_python("two words")
+    (True, False, False, False)
+    """
+    return _tree_of(text) is not None
+
+
+def _key_of_text(text: str) -> str:
+    tree = _tree_of(text)
+    if tree is not None:
+        digest = hashlib.blake2b(digest_size=16)
+        for token in _tokens(tree):
+            digest.update(token.encode("ascii", "backslashreplace") + b"\0")
+        return f"python \n{digest.hexdigest()}"  # no line of another key ends in white space
+    lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    return "\n".join(line.rstrip() for line in lines).strip("\n")
+
+
+def _tree_of(text: str) -> ast.Module | None:
+    """Return the syntax tree of a text that `is_python`, else None."""
+    if len(text) > _MAX_PYTHON_CHARS:
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of the candidate's code, for the candidate
+            tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
+        return None
+    return tree if any(map(_is_statement, tree.body)) else None
+
+
+def _is_statement(node: ast.stmt) -> bool:
+    return not (isinstance(node, ast.Expr) or (isinstance(node, ast.AnnAssign) and node.value is None))
+
+
+def _tokens(tree: ast.AST) -> Iterator[str]:
+    """Yield what a tree is made of, in order, without calling itself: a tree may be deep."""
+    left: list[tuple[str, Any]] = [("", tree)]  # a token, or what is still to be taken apart
+    while left:
+        token, part = left.pop()
+        if token:
+            yield token
+        elif isinstance(part, ast.AST):
+            yield f"({type(part).__name__}"
+            left.append((")", None))
+            for name in sorted(set(part._fields) - _NO_MEANING, reverse=True):
+                value = getattr(part, name, None)
+                if value is not None and value != []:
+                    left += [("", value), (f".{name}", None)]
+        elif isinstance(part, list):
+            yield "["
+            left += [("]", None), *(("", one) for one in reversed(part))]
+        else:
+            yield _leaf(part)
+
+
+def _leaf(value: Any) -> str:
+    """Return a name or a constant as ASCII that no setting and no version of Python changes."""
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, bytes):
+        return f"b{value.hex()}"
+    if type(value) is int:
+        return hex(value)  # of any length: there is a cap on decimal digits
+    if isinstance(value, float):
+        return value.hex()
+    return f"{value.real.hex()} {value.imag.hex()}j" if isinstance(value, complex) else repr(value)
+
+
+def _comparable(value: Any, name: str = "") -> Any:
+    """Return data of which equal JSON means equal to f."""
+    if isinstance(value, dict):
+        return {str(key): _comparable(part, str(key)) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_comparable(part) for part in value]
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, str) and PurePosixPath(name).suffix and value.strip():
+        return _key_of_text(value)
+    return value
+
+
+def is_parts(x: object) -> TypeGuard[dict[str, str]]:
+    """Return whether x is a dict of named texts, each with a name that can stand on a line.
+
+    >>> is_parts({"a.py": "x = 1"}), is_parts({"lr": 0.1}), is_parts("x = 1")
+    (True, False, False)
+    """
+    return isinstance(x, dict) and bool(x) and all(_can_stand(name) and isinstance(x[name], str) for name in x)
+
+
+def _can_stand(name: object) -> bool:
+    return isinstance(name, str) and bool(name) and name == name.strip() and "\n" not in name
 
 
 def show_x(x: X) -> str:

@@ -13,7 +13,6 @@ from benchmarks.faults import RATES, faults
 from benchmarks.kills import Death, Snapshot, Story
 
 ROOT = Path(__file__).parents[1]
-TOO_LONG = "a prompt that is too long ends the run: it is not yet made smaller"
 
 
 def missed(bars):
@@ -22,14 +21,13 @@ def missed(bars):
 
 @pytest.mark.slow
 def test_a_run_survives_what_endpoints_do():
-    bars = faults(trials=60, deadline_secs=4.0, rates={**RATES, "context": 0.0}, seed=2)
+    bars = faults(trials=60, deadline_secs=4.0, seed=2)
     assert len(bars) == 7
     assert missed(bars) == []
     met = next(bar.note for bar in bars if bar.name == "replies lost")
-    assert all(f"{name} " in met for name in RATES if name != "context")
+    assert all(f"{name} " in met for name in RATES if name != "context")  # of which one in a hundred comes seldom
 
 
-@pytest.mark.xfail(strict=True, reason=TOO_LONG)
 def test_a_run_survives_a_prompt_that_is_too_long():
     bars = faults(trials=20, rates=dict.fromkeys(RATES, 0.0) | {"context": 0.05}, seed=15)  # request 12, and no other
     assert missed(bars) == []

@@ -66,19 +66,69 @@ def environment(server, key="sk-test"):
 RUN = ("run", "--task", "Raise f.", "--func", "task.py:f", "--x0", "1", "--writable", ".")
 
 
-def test_a_run_is_made_listed_shown_and_its_best_printed(command, server):
+def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server):
     server.replies(block(3), block("oops"), block(2))
     out = command(*RUN, "--name", "amber", "--steps", 3)
     assert "best 3 in trial 1" in out
     assert re.search(r"amber +4 +3 .*max_steps +Raise f\.", command("list"))
     table = command("show", "amber").splitlines()
-    assert len(table) == 5
+    assert len(table) == 7
+    assert table[6] == "3 model calls, 54 tokens, price unknown"
     assert re.search(r"1 +\* +3 +0 +model:gpt-5-mini", table[2])
     assert "ValueError: could not convert string to float: 'oops'" in table[3]
     page = command("show", "amber", 1)
     for words in ("== difference to its parent", "-1\n+3", "[system]", "Raise f.", "== reply 1\nbetter:"):
         assert words in page
     assert command("best", "amber") == "3\n"
+    command("best", "amber", "-o", "best.txt")
+    assert (folder / "best.txt").read_text() == "3"
+
+
+def test_a_run_is_forked_and_replayed_and_goes_on_from_there(command, server):
+    server.replies(block(3), block(2), block(5))
+    command(*RUN, "--name", "amber", "--steps", 2)
+    assert "go on with: llm-optimize resume amber-2" in command("fork", "amber", 1)
+    assert json.loads(command("resume", "amber-2", "--steps", 2, "--json"))["best_score"] == 5.0
+    again = json.loads(command("replay", "amber", "--json"))
+    assert (again["name"], again["best_score"], again["usage"]["calls"]) == ("amber-replay", 3.0, 0)
+    other = json.loads(command("replay", "amber", "--func", "task.py:dash", "--json"))
+    assert other["best_score"] == 0.0
+    assert "finished trials are 0 to 2" in command("fork", "amber", 9, code=2)
+
+
+def test_a_folder_of_files_is_one_candidate(command, folder, server):
+    (folder / "src" / "deep").mkdir(parents=True)
+    (folder / "src" / "a.py").write_bytes(b"x = 1\r\n")
+    (folder / "src" / "deep" / "b.txt").write_text("y")
+    (folder / "src" / ".hidden").write_text("z")
+    (folder / "task.py").write_text("def f(x):\n    return float(sum(map(len, x.values())))")
+    server.replies("### a.py\n```\nx = 10\n```")
+    command("run", "--task", "Longer.", "--func", "task.py:f", "--x0", "src", "--steps", 1, "--name", "amber")
+    assert json.loads(command("best", "amber", "--json"))["x"] == {"a.py": "x = 10\r\n", "deep/b.txt": "y"}
+    command("best", "amber", "-o", "found")
+    assert (folder / "found" / "a.py").read_bytes() == b"x = 10\r\n"
+    assert (folder / "found" / "deep" / "b.txt").read_text() == "y"
+    (folder / "empty").mkdir()
+    assert "holds no file" in command("run", "--task", "t", "--func", "task.py:f", "--x0", "empty", code=2)
+
+
+def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, server):
+    server.replies(block(3))
+    command(*RUN, "--name", "amber", "--steps", 1)
+    assert "will stop" in command("steer", "amber", "stop")
+    assert "holds the hint" in command("steer", "amber", "hint", "Be bold.")
+    assert "did you mean 'stop'" in command("steer", "amber", "stopp", code=2)
+    assert "the hint is empty" in command("steer", "amber", "hint", code=2)
+
+
+def test_money_is_capped_and_needs_a_price(command, server):
+    server.replies(*[block(n) for n in range(2, 9)])
+    assert "the price of the model 'm' is unknown" in command(*RUN, "--model", "m", "--max-usd", 1, code=2)
+    priced = (*RUN, "--model", "m", "--price", "1e6/1e6")
+    facts = json.loads(command(*priced, "--max-usd", 40, "--json"))
+    assert facts["stop_reason"] == "budget: usd"
+    assert 40 <= facts["usage"]["cost_usd"] < 60
+    assert "write dollars per million" in command(*RUN, "--model", "m", "--price", "cheap", code=2)
 
 
 def test_json_is_json(command, server):

@@ -23,7 +23,8 @@ from llm_optimize.records import (
     Usage,
 )
 from llm_optimize.testing import ScriptedChat
-from llm_optimize.watch.console import Console, sparkline
+from llm_optimize.watch._lines import sparkline
+from llm_optimize.watch.console import Console
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe \r\x9b31m"
 TASK = Task("Make f larger.", "How?", "s", "h")
@@ -200,3 +201,34 @@ def test_a_real_run_is_shown_from_its_events(tmp_path):
     )
     assert "model:scripted" in out.getvalue()
     assert "invalid: the reply holds no fenced block" in out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("a\n" * 2000, "a\nb\n" * 1000),  # took minutes where lines that are everywhere were compared, too
+        ("x" * 3_000_000, "y" * 3_000_000),
+        ("(\n" * 500_000, "'''\n" * 500_000),
+    ],
+)
+def test_a_hostile_difference_is_drawn_soon(old, new):
+    trials = [
+        Trial(0, old, Status.COMPLETE, "m", score=0.0),
+        Trial(1, new, Status.COMPLETE, "m", score=1.0, parent=0, feedback="f" * 3_000_000),
+    ]
+    console = Console(io.StringIO())
+    for event in story(trials)[:-1]:
+        console(event)
+    begun = time.monotonic()
+    picture = console.svg("t", width=200, height=60)
+    assert time.monotonic() - begun < 10
+    assert "trial&#160;1" in picture
+
+
+def test_a_picture_loads_nothing():
+    console = Console(io.StringIO())
+    for event in story(TRIALS):
+        console(event)
+    picture = console.svg("t")
+    assert "url(http" not in picture.replace('"', "")
+    assert "@font-face" not in picture

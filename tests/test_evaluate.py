@@ -2,14 +2,27 @@
 
 import asyncio
 import math
+import os
 import threading
+import time
+from contextlib import closing
+from decimal import Decimal
+from fractions import Fraction
 
 import numpy as np
+import psutil
 import pytest
 
-from llm_optimize.errors import InvalidScore
-from llm_optimize.evaluate import Evaluator, as_score
-from llm_optimize.records import Limits, Score, Status
+from llm_optimize.errors import InvalidScore, UsageError
+from llm_optimize.evaluate import IMPOSSIBLE, Evaluation, Evaluator, Judging, as_score
+from llm_optimize.records import Limits, Score, Status, Trial
+
+
+class Unreadable:
+    def __str__(self):
+        raise KeyError("no text")
+
+    __repr__ = __str__
 
 
 @pytest.mark.parametrize(
@@ -28,6 +41,11 @@ from llm_optimize.records import Limits, Score, Status
         (np.int32(3), 3.0, "f(x) = 3"),
         (np.array(2.5), 2.5, "f(x) = 2.5"),
         (Score(4.0, "kept"), 4.0, "kept"),
+        (Score(np.float32(4.0), None), 4.0, ""),
+        (np.uint8(255), 255.0, "f(x) = 255"),
+        (np.array(7), 7.0, "f(x) = 7"),
+        (0.5 + 2**-40, 0.5 + 2**-40, "f(x) = 0.5"),
+        ((1, Unreadable()), 1.0, "(the feedback cannot be read: KeyError)"),
     ],
 )
 def test_what_users_naturally_return_is_understood(raw, value, feedback):
@@ -37,7 +55,8 @@ def test_what_users_naturally_return_is_understood(raw, value, feedback):
 
 
 def test_metrics_and_instances_are_kept_and_strange_ones_left_out():
-    score = as_score({"score": 1, "size": 20, "flag": True, "bad": math.nan, "instances": {"a": 0, "b": 1}})
+    raw = {"score": 1, "size": 20, "flag": True, "bad": math.nan, "huge": 10**400, "instances": {"a": 0, "b": 1}}
+    score = as_score(raw)
     assert score.metrics == {"size": 20.0}
     assert score.instances == {"a": 0.0, "b": 1.0}
 
@@ -54,10 +73,22 @@ class Liar(float):
         (math.inf, "is inf"),
         ((-math.inf, "x"), "is -inf"),
         (True, "is True, no number"),
+        (Unreadable(), "a value of type Unreadable, no number"),
         (None, "is None, no number"),
         ("0.5", "is '0.5', no number"),
         (Liar(1.0), "no number"),
-        (1j, "no number"),
+        (1j, "a value of type complex, no number"),
+        (Decimal("0.5"), "a value of type Decimal, no number"),
+        (Fraction(1, 2), "a value of type Fraction, no number"),
+        (np.array([True, False]), "no number"),
+        (np.array("0.5"), "no number"),
+        (np.complex64(1), "no number"),
+        (np.float32("nan"), "is nan"),
+        (np.array(math.inf), "is inf"),
+        (np.datetime64("2026-01-01"), "no number"),
+        (Score(True), "is True, no number"),
+        (Score(np.bool_(True)), "no number"),
+        ({"score": np.nan}, "is nan"),
         (np.array([1.0]), "no number"),
         (np.bool_(True), "no number"),
         (10**400, "too large"),
@@ -129,3 +160,131 @@ def test_no_more_than_workers_run_at_a_time():
 
     score_all(f, ["a", "b", "c", "d"])
     assert state["most"] == 2
+
+
+def no_scores(x):
+    raw = {
+        "decimal": Decimal("0.5"),
+        "object": object(),
+        "set": {1.0},
+        "complex": 1j,
+        "array": np.array([1.0]),
+        "bool": True,
+        "numpy bool": np.bool_(True),
+        "text": "0.5",
+        "nothing": None,
+        "infinity": np.float64("inf"),
+        "nan in a pair": (math.nan, "well"),
+    }
+    return raw[x]
+
+
+@pytest.mark.parametrize("sandbox", ["inline", "process"])
+def test_what_is_no_score_is_invalid_at_every_level(sandbox):
+    names = ["decimal", "object", "set", "complex", "array", "bool", "numpy bool", "text", "nothing", "infinity"]
+    for name, evaluation in zip(names, score_all(no_scores, names, sandbox=sandbox), strict=True):
+        assert (name, evaluation.status, evaluation.score) == (name, Status.INVALID, None)
+        assert "score" in evaluation.feedback
+        assert evaluation.stage == ""
+
+
+def test_a_score_above_the_highest_possible_one_is_refused_and_flagged(caplog):
+    judging = Judging(max_score=1.0)
+    just, rounded, above = score_all(float, ["1.0", "1.0000000000000002", "1.0001"], judging=judging)
+    assert (just.status, just.score, just.stage) == (Status.COMPLETE, 1.0, "")
+    assert (rounded.status, rounded.stage) == (Status.COMPLETE, "")
+    assert (above.status, above.score, above.stage) == (Status.INVALID, None, IMPOSSIBLE)
+    assert "the score 1.0001 is above the highest possible one, 1" in above.feedback
+    assert "1.0001" in caplog.text
+
+
+@pytest.mark.parametrize("worst", [-5.0, -1e-9, 0.0])
+def test_a_highest_score_may_be_any_number(worst):
+    judging = Judging(max_score=worst)
+    below, above = score_all(float, [repr(worst - 1), repr(worst + 1)], judging=judging)
+    assert (below.score, above.score) == (worst - 1, None)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, True, "1"])
+def test_a_highest_score_is_a_finite_number(value):
+    with pytest.raises(UsageError, match="max_score"):
+        Judging(max_score=value)
+
+
+def test_an_evaluation_becomes_a_trial_and_is_known_again():
+    evaluation = Evaluation(
+        Status.COMPLETE, 1.0, "fine", {"size": 2.0}, {"0": 1.0}, "out", 0.5, "", scorings=3, standard_error=0.1
+    )
+    trial = evaluation.onto(Trial(4, "x", Status.PENDING, "model:m", parent=3, seed=7))
+    assert (trial.number, trial.source, trial.parent, trial.seed) == (4, "model:m", 3, 7)
+    assert Evaluation.of_trial(trial) == evaluation
+
+
+# Ends before the end.
+
+
+def linger(x):
+    with open(x, "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(60)
+    return 1.0
+
+
+def test_whoever_cancels_a_scoring_kills_it(tmp_path):
+    def alive(path):
+        return psutil.pid_exists(int(path.read_text()))
+
+    async def main():
+        limits = Limits(writable=(str(tmp_path),))
+        with closing(Evaluator(linger, sandbox="process", limits=limits, workers=2, timeout_secs=60)) as evaluator:
+            paths = [tmp_path / "one", tmp_path / "other"]
+            tasks = [asyncio.create_task(evaluator.score(str(path), 0)) for path in paths]
+            while not all(path.exists() and path.read_text() for path in paths):
+                await asyncio.sleep(0.01)
+            tasks[0].cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await tasks[0]
+            begun = time.monotonic()
+            while alive(paths[0]):
+                assert time.monotonic() < begun + 5
+                await asyncio.sleep(0.01)
+            assert alive(paths[1])
+            assert not tasks[1].done()
+            tasks[1].cancel()
+            third = asyncio.create_task(evaluator.score(str(tmp_path / "third"), 0))  # its slot is free at once
+            while not (tmp_path / "third").exists():
+                await asyncio.sleep(0.01)
+            evaluator.close()
+            assert (await third).status is Status.FAILED
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+def test_an_async_f_that_cancels_itself_is_a_failed_trial():
+    async def f(x):
+        raise asyncio.CancelledError("by itself")
+
+    (evaluation,) = score_all(f, ["x"])
+    assert evaluation.status is Status.FAILED
+    assert "by itself" in evaluation.feedback
+
+
+def test_cancelling_ends_an_async_f():
+    ended = []
+
+    async def f(x):
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append(x)
+
+    async def main():
+        with closing(Evaluator(f, sandbox="inline", limits=Limits(), workers=1, timeout_secs=60)) as evaluator:
+            task = asyncio.create_task(evaluator.score("x", 0))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    asyncio.run(main())
+    assert ended == ["x"]

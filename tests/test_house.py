@@ -19,14 +19,16 @@ NAMED = (*FUNCTION, ast.ClassDef)
 
 MAX_FILE, MAX_BODY, MAX_PARAMETERS = 400, 40, 8
 MANY_PARAMETERS = {
+    ("optimize/__init__.py", "acompare"),
     ("optimize/__init__.py", "arun"),
     ("optimize/__init__.py", "run"),
-    ("cli.py", "run"),  # typer reads the options of a command from its parameters
-    ("cli.py", "resume"),
+    ("_cli_compare.py", "compare"),  # typer reads the options of a command from its parameters
+    ("_cli_run.py", "run"),
+    ("_cli_run.py", "resume"),
 }
 
 FLOORS = (
-    "errors records text protected edits replies prompts blocking",  # words: here earlier ones may be imported as well
+    "errors looks records text protected edits replies prompts stop blocking",  # words: these may import earlier ones
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
@@ -38,24 +40,37 @@ WORDS = FLOORS[0].split()
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms.split()} | {"__init__": -1}
 
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
+    "cmaes": ("propose/",),
     "cloudpickle": ("sandbox/", "eval_utils.py"),
+    "IPython": ("watch/notebook.py",),
+    "jinja2": ("watch/report/",),
     "libcst": ("propose/", "automl/"),
+    "matplotlib": ("looks.py",),
+    "mcp": ("_cli_mcp",),
+    "mlflow": ("watch/mlflow.py", "watch/_mlflow_run.py"),
     "openai": ("llm/",),
+    "optuna": ("propose/", "adapters/", "automl/", "watch/export.py"),
+    "pandas": ("looks.py",),
+    "plotly": ("watch/report/",),
     "psutil": ("sandbox/", "store/_holder.py"),
-    "rich": ("watch/console.py",),
+    "pygments": ("watch/report/",),
+    "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("propose/", "automl/", "demo.py"),
     "sqlalchemy": ("store/",),
-    "subprocess": ("sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
+    "starlette": ("watch/page/",),
+    "subprocess": ("_cli_jobs.py", "sandbox/", "errors.py", "llm/", "testing/_sandbox.py"),
     "tenacity": ("llm/",),
     "typer": ("cli.py", "_cli"),
+    "uvicorn": ("watch/page/",),
 }
 
 MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may raise anything
     ("eval_utils.py", "_Script.__call__"),  # a script in its child: what it raised travels to the caller
     ("eval_utils.py", "_raisable"),  # its exception may not survive the journey
     ("eval_utils.py", "LlmScorer.__call__"),  # error_score of get_llm_scorer, a contract of 2023
-    ("evaluate.py", "Evaluator._run_here"),  # around an async f
-    ("optimize/_loop.py", "Loop._announce"),  # a watcher's callback, logged
+    ("evaluate/_places.py", "Here._run_on_loop"),  # around an async f
+    ("evaluate/_score.py", "_text"),  # the __str__ of an object that f returned at `inline`
+    ("optimize/_watchers.py", "Watchers.tell"),  # a watcher's callback, logged
     ("sandbox/_child.py", "call"),  # around f, in the child
     ("sandbox/_child.py", "_describe"),  # a candidate's own __str__
     ("sandbox/_inline.py", "InlineSandbox._call"),  # around f
@@ -63,6 +78,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("sandbox/_payload.py", "unpack"),  # the import of the user's modules, which f repeats where it matters
     ("sandbox/_portable.py", "main"),  # the import of the user's module, in the child
     ("sandbox/_zygote.py", "_load"),  # the same
+    ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
     ("sandbox/_zygote.py", "_start_scripts"),  # the import of an installed package, which f repeats where it matters
 }
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from llm_optimize.errors import UsageError
-from llm_optimize.llm import Chat, Ensemble, Price, as_model, expected_cost, price_of
+from llm_optimize.llm import Chat, Ensemble, Price, Seen, as_model, expected_usage, price_of
 from llm_optimize.records import Usage
 from llm_optimize.testing import ScriptedChat
 from server import KEY, completion
@@ -53,7 +53,7 @@ def test_a_price_that_nobody_knows_is_no_price(server):
     model = Chat("gpt-5-mini", base_url=server.url, api_key=KEY)  # a server of one's own may use any name
     assert model.price is None
     assert answer(model).usage.cost_usd is None
-    assert expected_cost(model, HELLO, Usage()) is None
+    assert expected_usage(model, HELLO, Seen()).cost_usd is None
     assert price_of(ScriptedChat()) is price_of(as_model(len)) is None
 
 
@@ -91,15 +91,17 @@ def test_a_price_of_tiers_is_that_of_short_prompts():
 
 def test_what_a_call_may_cost_grows_with_the_prompt_and_what_came_before():
     model = Chat("m", price=Price(1e6, 1e6))
-    first = expected_cost(model, HELLO, Usage())
-    assert first > 1000  # nothing is known yet: rather too much
-    assert expected_cost(model, HELLO, Usage(10, 500, 100)) == pytest.approx(1 + 20)
-    assert expected_cost(model, HELLO * 9, Usage(10, 500, 100)) == pytest.approx(15 + 20)
-    assert expected_cost(Chat("m", price=Price(1e6, 1e6), max_tokens=5), HELLO, Usage()) == pytest.approx(1 + 5)
+    first = expected_usage(model, HELLO, Seen())
+    assert first.cost_usd > 1000  # nothing is known yet: rather too much
+    assert expected_usage(model, HELLO, Seen(10)).cost_usd == pytest.approx(2 + 20)
+    assert expected_usage(model, HELLO * 9, Seen(10)).cost_usd == pytest.approx(15 + 20)
+    assert expected_usage(model, HELLO * 9, Seen(10, 1.0)).prompt_tokens == 45
+    limited = Chat("m", price=Price(1e6, 1e6), max_tokens=5)
+    assert expected_usage(limited, HELLO, Seen()).cost_usd == pytest.approx(2 + 5)
 
 
 def test_an_ensemble_costs_as_its_dearest_and_is_unknown_where_one_is():
     dear, cheap = Chat("a", price=Price(3, 1)), Chat("b", price=Price(1, 9, 0.1))
     assert Ensemble([dear, cheap]).price == Price(3, 9)
     assert Ensemble([dear, ScriptedChat()]).price is None
-    assert expected_cost(Ensemble([dear, cheap]), HELLO, Usage(1, 1, 1)) > 0
+    assert expected_usage(Ensemble([dear, cheap]), HELLO, Seen(1)).cost_usd > 0

@@ -12,6 +12,8 @@ from llm_optimize import optimize
 from llm_optimize.errors import FunctionUnusable, ModelRefused, ModelUnavailable, UnknownName, UsageError
 from llm_optimize.records import (
     Budget,
+    BudgetUsed,
+    ChampionFound,
     Plan,
     Proposal,
     RunEnded,
@@ -227,10 +229,12 @@ def test_events_come_in_order_and_a_broken_callback_is_switched_off(go, caplog):
         go(chat(3), max_steps=1, callbacks=[broken, events.append])
     assert [type(event) for event in events] == [
         RunStarted,
-        *[TrialStarted, TrialProposed, TrialFinished] * 2,
+        *[TrialStarted, TrialProposed, TrialFinished, ChampionFound, BudgetUsed] * 2,
         RunEnded,
     ]
-    assert events[-2].champion
+    assert events[-4].champion
+    assert (events[-3].trial.number, events[-3].before.number) == (1, 0)
+    assert {cap.name: cap.used for cap in events[-2].caps}["calls"] == 1
     assert len(calls) == 1
     assert "broken" in caplog.text
 
@@ -246,7 +250,12 @@ def test_the_same_seed_repeats_and_another_differs(go):
 def test_parameters_are_proposed_checked_and_scored(go):
     space = {"lr": Float(0.01, 1, log=True), "layers": Int(1, 4)}
     result = go(
-        ScriptedChat('```json\n{"lr": 0.5, "layers": 2}\n```', '{"lr": 0.5, "layers": 2.5}', '{"lr": 1, "layers": 3}'),
+        ScriptedChat(
+            '```json\n{"lr": 0.5, "layers": 2}\n```',
+            '{"lr": 0.5, "layers": 2}',
+            '{"lr": 0.5, "layers": 2.0}',  # asked again once, it stays with it
+            '{"lr": 1, "layers": 3}',
+        ),
         space=space,
         x0={"lr": 0.1, "layers": 1},
         func=lambda x: x["lr"] * x["layers"],
@@ -321,6 +330,11 @@ def test_a_user_s_own_search_and_proposer_are_used(go):
 
     result = go(None, search=Worst(), proposer=Doubler(), x0=["3", "1"], max_steps=2)
     assert [trial.x for trial in result.trials] == ["3", "1", "2.0", "2.0"]
+
+
+def test_wrong_markers_of_x0_are_refused_before_anything_is_asked(go):
+    with pytest.raises(UsageError, match="line 1 ends a block that no line started"):
+        go(chat(2), x0=["1", "# EVOLVE-BLOCK-END"])
 
 
 def test_ask_and_tell_for_people_who_own_the_loop(url):

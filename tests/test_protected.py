@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.errors import UsageError
-from llm_optimize.protected import check_markers, check_protected, has_protected
+from llm_optimize.protected import check_markers, check_protected, check_regions, has_protected
 
 START, END = "EVOLVE-BLOCK-START", "EVOLVE-BLOCK-END"
 TWO = f"import os\n# {START}\na = 1\n# {END}\n\n\t# {START}\n\tb = 2\n\t# {END}\nlast"
@@ -136,3 +136,12 @@ def test_a_very_long_line_is_looked_at_quickly():
     begun = time.perf_counter()
     check_markers(" " * 200_000 + "# " * 100_000 + f"{START}x\nx" + f"# {START} " * 20_000 + "x")
     assert time.perf_counter() - begun < 10
+
+
+def test_the_markers_of_each_text_of_x_are_checked():
+    check_regions({"a": TWO, "b": "x", "lr": 0.1})
+    check_regions(TWO)
+    with pytest.raises(UsageError, match=r"in the part 'b', the EVOLVE-BLOCK markers of x are wrong: .* never ended"):
+        check_regions({"a": TWO, "b": f"# {START}\n"})
+    with pytest.raises(UsageError, match=r"^the EVOLVE-BLOCK markers"):
+        check_regions(f"# {END}\n")

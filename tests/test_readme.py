@@ -55,7 +55,7 @@ def test_the_commands_run_as_they_stand(server, tmp_path):
             name = re.search(r"[a-z]+-[a-z]+", out.split("trials")[-1])[0]
         if arguments[0] == "best":
             assert out == "[1, 1]\n"
-    assert ran == ["run", "list", "show", "best", "resume"]
+    assert ran == ["run", "list", "show", "best", "resume", "report"]
 
 
 def test_the_other_commands_are_those_of_the_project():
@@ -66,7 +66,7 @@ def test_the_other_commands_are_those_of_the_project():
         if program == "make":
             assert arguments[0] in targets
         else:
-            assert re.fullmatch(r"\.(\[automl\])?", arguments[1])
+            assert re.fullmatch(r"\.(\[(automl|view)\])?", arguments[1])
 
 
 @pytest.mark.parametrize("path", re.findall(r"\]\(([^):]+)\)", README))

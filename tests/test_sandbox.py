@@ -240,7 +240,7 @@ def test_close_ends_what_is_in_flight(level):
     made.close()
     thread.join(timeout=LATE_SECS)
     assert [(outcome.status, outcome.message) for outcome in found] == [
-        (OutcomeStatus.KILLED, "the sandbox was closed")
+        (OutcomeStatus.KILLED, "ended from outside before f returned")
     ]
     assert made.run(Call(["answer", 1], 5.0)).status is OutcomeStatus.KILLED
 

@@ -214,7 +214,7 @@ def test_shared_memory_and_semaphores_go_with_their_scoring(level):
 
 
 def test_shared_memory_of_others_stays():
-    from multiprocessing import shared_memory
+    from multiprocessing import get_context, shared_memory
 
     x = "import time\ntime.sleep(0.5)\ny = 1"
     libc = ctypes.CDLL(None)
@@ -224,9 +224,11 @@ def test_shared_memory_of_others_stays():
         thread.start()
         time.sleep(0.1)
         ours, number = shared_memory.SharedMemory(create=True, size=4096), libc.shmget(0, 4096, 0o1600)
+        semaphore = get_context("spawn").Semaphore()  # as a pool of processes has it until its workers are up
         thread.join()
         sandbox.run(Call("y = 1", 20.0))
         assert os.path.exists(f"/dev/shm/{ours.name}")
+        assert os.path.exists(f"/dev/shm/sem.{semaphore._semlock.name.strip('/')}")
         assert str(number) in ipc_numbers()["shm"]
     ours.close()
     ours.unlink()

@@ -73,11 +73,11 @@ def test_best_spreads_over_parents_that_others_do_not_build_on():
     assert set(parents(search, pending=[0, 1, 2, 3, 4])) >= {4}
 
 
-def test_best_shows_others_and_remembers_failures_but_not_the_parent_twice():
+def test_best_shows_the_champion_and_others_and_remembers_failures():
     search = told(Best(), [scored(0, 1), failed(1), scored(2, 3), scored(3, 2), scored(4, 3, x="x2")])
     plan = search.ask(Random(0), [])
     assert plan.parent.number == 2
-    assert [trial.number for trial in plan.context] == [0, 3]
+    assert [trial.number for trial in plan.context] == [0, 2, 3]
     assert [trial.number for trial in plan.failures] == [1]
 
 
@@ -97,7 +97,10 @@ def test_chat_shows_all_in_order_with_the_newest_last():
     assert plan.parent.number == 2
 
 
-def test_chat_forgets_the_oldest_but_never_the_champion():
-    plan = told(Chat(max_trials=5), [scored(0, 99), *(scored(n, n) for n in range(1, 50))]).ask(Random(0), [])
-    assert [trial.number for trial in plan.context] == [0, 45, 46, 47, 48]
-    assert plan.parent.number == 49
+def test_chat_forgets_the_older_half_but_never_the_champion():
+    search = told(Chat(max_trials=8), [scored(0, 99), *(scored(n, n) for n in range(1, 9))])
+    plan = search.ask(Random(0), [])
+    assert [trial.number for trial in plan.context] == [0, 5, 6, 7]
+    assert plan.parent.number == 8
+    plan = told(search, [scored(n, n) for n in range(9, 13)]).ask(Random(0), [])
+    assert [trial.number for trial in plan.context] == [0, *range(5, 12)]

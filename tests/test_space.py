@@ -94,3 +94,159 @@ def test_it_describes_itself():
     assert lines[3] == '- "layers": a whole number from 1 to 4'
     assert lines[4] == '- "kind": one of "relu", "tanh", null, 3'
     assert lines[5] == '- "norm": one of false, true'
+
+
+LINKED = Space(
+    {
+        "nesterov": Bool(when={"momentum": (2, 3)}),  # stands before what it depends on
+        "kind": Choice("sgd", "adam", "none"),
+        "momentum": Int(1, 3, when={"kind": "sgd"}),
+        "lr": Float(0, 1, step=0.1, default=0.3, when={"kind": ("sgd", "adam")}),
+    }
+)
+
+
+def test_what_has_no_condition_that_holds_is_absent_down_the_chain():
+    whole = {"nesterov": True, "kind": "sgd", "momentum": 2, "lr": 0.3}
+    assert LINKED.check(whole) == whole
+    assert list(LINKED.check(whole)) == list(LINKED.parameters)
+    assert LINKED.check({**whole, "momentum": 1}) == {"kind": "sgd", "momentum": 1, "lr": 0.3}
+    assert LINKED.check({**whole, "kind": "adam"}) == {"kind": "adam", "lr": 0.3}
+    assert LINKED.check({"kind": "none"}) == {"kind": "none"}
+    with pytest.raises(UsageError, match="no value for momentum, lr"):
+        LINKED.check({"kind": "sgd"})
+
+
+def test_samples_and_neighbours_respect_conditions():
+    x, shapes = LINKED.sample(Random(0)), set()
+    for seed in range(500):
+        x = LINKED.near(x, Random(seed))
+        drawn = LINKED.sample(Random(seed))
+        assert LINKED.check(x) == x
+        assert LINKED.check(drawn) == drawn
+        shapes |= {tuple(x), tuple(drawn)}
+    assert shapes == {("kind",), ("kind", "lr"), ("kind", "momentum", "lr"), ("nesterov", "kind", "momentum", "lr")}
+
+
+@pytest.mark.parametrize(
+    ("parameters", "error", "words"),
+    [
+        ({"a": Bool(when={"b": True}), "b": Bool(when={"a": True})}, UsageError, "a, b run in a circle"),
+        ({"a": Bool(when={"a": True})}, UsageError, "circle"),
+        ({"kind": Bool(), "a": Bool(when={"kin": True})}, UnknownName, "did you mean 'kind'"),
+        ({"kind": Choice("a"), "b": Bool(when={"kind": "c"})}, UsageError, "'c', which it can never be"),
+        ({"n": Int(1, 3), "b": Bool(when={"n": 4})}, UsageError, "4, which it can never be"),
+        ({"r": Float(0, 1), "b": Bool(when={"r": 0.5})}, UsageError, "a real number"),
+    ],
+)
+def test_impossible_conditions_are_refused(parameters, error, words):
+    with pytest.raises(error, match=words):
+        Space(parameters)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Float(0, 1, step=0), "step is 0"),
+        (lambda: Float(0, 1, step=2), "step is 2"),
+        (lambda: Float(0.1, 1, log=True, step=0.1), "logarithmic"),
+        (lambda: Int(0.5, 3), "the low of an Int is 0.5"),
+        (lambda: Float(0, 1, default=2), "default 2 is no legal value"),
+        (lambda: Float(0, 1, step=0.5, default=0.4), "the nearest is 0.5"),
+        (lambda: Choice("a", default="b"), "'b' is none of"),
+        (lambda: Choice("a", "a"), "twice"),
+        (lambda: Choice("a", ("b",)), "no text, number"),
+        (lambda: Choice("a", when={"b": ()}), "allows no value"),
+    ],
+)
+def test_what_is_wrong_with_a_parameter_is_said(make, words):
+    with pytest.raises(UsageError, match=words):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "values"),
+    [
+        (Float(0.1, 1.05, step=0.3), {0.1, 0.4, 0.7, 1.0}),
+        (Int(1, 11, step=4), {1, 5, 9}),
+        (Choice(2, True, None), {2, True, None}),
+    ],
+)
+def test_steps_and_options_are_drawn_and_moved_between_all_of_them(parameter, values):
+    assert {parameter.sample(Random(seed)) for seed in range(100)} == values
+    walked = [parameter.sample(Random(0))]
+    walked += [walked[-1] for seed in range(200) if not walked.append(parameter.near(walked[-1], Random(seed)))]
+    assert set(walked) == values
+    assert all(parameter.check(value) == value for value in values)
+
+
+def test_the_scale_goes_from_0_to_1_and_back():
+    for parameter in (Float(1e-5, 0.1, log=True), Float(-3, 5), Int(1, 1000, log=True), Int(0, 9)):
+        assert (parameter.from_unit(0), parameter.from_unit(1)) == (parameter.low, parameter.high)
+        assert (parameter.to_unit(parameter.low), parameter.to_unit(parameter.high)) == (0, 1)
+        for seed in range(50):
+            value = parameter.sample(Random(seed))
+            assert parameter.from_unit(parameter.to_unit(value)) == pytest.approx(value, rel=1e-9)
+
+
+PARENT = {"lr": 0.01, "drop": 0.5, "width": 64, "layers": 2, "kind": "tanh", "norm": True}
+
+
+def test_a_right_answer_needs_no_mending():
+    assert SPACE.repair(X, PARENT) == (X, "")
+    assert SPACE.repair({**X, "lr": "1e-3", "layers": "2", "norm": "true"}, None) == ({**X, "lr": 0.001}, "")
+
+
+def test_what_is_mended_is_said():
+    x, said = SPACE.repair({"lr": 5, "layers": 2.6, "width": "99999"}, {"drop": 0.25, "kind": "gone"})
+    assert x == {"lr": 0.1, "drop": 0.25, "width": 512, "layers": 3, "kind": "relu", "norm": False}
+    assert said == (
+        "mended: lr was 5 and became 0.1; drop was missing and is 0.25, as in the parent; width was 99999 and became "
+        "512; layers was 2.6 and became 3; kind was missing and is 'relu', its usual value; norm was missing and is "
+        "False, its usual value"
+    )
+
+
+def test_a_mended_x_has_what_its_conditions_ask_for():
+    x, said = LINKED.repair({"kind": "adam", "momentum": 2, "lr": 0.44}, {"kind": "sgd", "momentum": 3, "lr": 0.1})
+    assert x == {"kind": "adam", "lr": 0.4}
+    assert said == 'mended: momentum was left out: it is there only when "kind" is "sgd"; lr was 0.44 and became 0.4'
+    assert LINKED.repair({"kind": "sgd", "momentum": 1})[0] == {"kind": "sgd", "momentum": 1, "lr": 0.3}
+
+
+@pytest.mark.parametrize(
+    ("values", "error", "words"),
+    [
+        ({**X, "layer": 3}, UnknownName, "did you mean 'layers'"),
+        ({**X, "lr": "fast"}, UsageError, "lr: 'fast' is no number"),
+        ({**X, "kind": "elu"}, UsageError, "kind: 'elu' is none of"),
+        ([1], UsageError, "give an object"),
+    ],
+)
+def test_what_cannot_be_mended_is_refused(values, error, words):
+    with pytest.raises(error, match=words):
+        SPACE.repair(values, PARENT)
+
+
+def test_conditions_steps_and_defaults_are_kept_and_described():
+    again = as_space(json.loads(json.dumps(LINKED.to_json())))
+    assert again.parameters == LINKED.parameters
+    assert again.order == LINKED.order == ("kind", "momentum", "nesterov", "lr")
+    lines = LINKED.describe().splitlines()
+    assert lines[0] == '- "nesterov": one of false, true, only when "momentum" is 2 or 3'
+    assert lines[3] == (
+        '- "lr": a number from 0 to 1 in steps of 0.1, usually 0.3, only when "kind" is "sgd" or "adam"'
+    )
+
+
+def test_what_earlier_versions_stored_is_read():
+    stored = {
+        "lr": {"kind": "float", "low": 1e-5, "high": 0.1, "log": True, "description": "step size"},
+        "n": {"kind": "int", "low": 1, "high": 4, "log": False, "description": ""},
+        "properties": {"kind": "choice", "options": ["a", None], "description": ""},
+    }
+    assert as_space(stored).parameters == {
+        "lr": Float(1e-5, 0.1, log=True, description="step size"),
+        "n": Int(1, 4),
+        "properties": Choice("a", None),
+    }

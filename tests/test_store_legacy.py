@@ -81,17 +81,26 @@ def test_a_run_of_format_1_is_resumed(tmp_path):
 
 
 def to_format_1(path):
-    """Take away what format 2 added."""
+    """Take away what formats 2 and 3 added."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             """
             drop index trial_by_score_key;
             drop table holder;
+            drop table scored_again;
+            drop table steer;
             alter table run drop column func_version;
             alter table run drop column fork_of;
             alter table run drop column fork_at;
             alter table trial drop column seed;
             alter table trial drop column score_key;
+            alter table trial drop column scorings;
+            alter table trial drop column standard_error;
+            alter table trial drop column stage;
+            alter table trial drop column lesson;
+            alter table trial drop column decision;
+            alter table trial drop column note;
+            alter table run drop column test_scores;
             alter table call drop column cost_usd;
             update llm_optimize set version = 1;
             """

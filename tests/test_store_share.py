@@ -8,7 +8,7 @@ import pytest
 
 from llm_optimize import optimize
 from llm_optimize.errors import RunHeld, RunNotFound, UsageError
-from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
+from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, TrialFinished, Usage
 from llm_optimize.store import Origin, Store
 from llm_optimize.testing import ScriptedChat
 from llm_optimize.text import key_of
@@ -222,7 +222,7 @@ def test_a_run_keeps_the_seeds_that_its_f_was_given(tmp_path):
         return 1.0
 
     def note(event):
-        given.extend([event.trial.seed] if hasattr(event, "trial") else [])
+        given.extend([event.trial.seed] if isinstance(event, TrialFinished) else [])
 
     url = f"sqlite:///{tmp_path}/runs.db"
     for name in ("amber", "birch"):

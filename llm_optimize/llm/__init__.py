@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ._chat import Chat, LLMModel, default_llm_options, get_default_llm
-from ._ensemble import Ensemble, Priced, as_model, expected_cost, price_of
-from ._others import Command, Function, Model
+from ._ensemble import Ensemble, Priced, Seen, as_model, expected_usage, price_of
+from ._others import Command, Function, Model, reply_of
 from ._price import Price
 
 __all__ = [
@@ -16,9 +16,11 @@ __all__ = [
     "Model",
     "Price",
     "Priced",
+    "Seen",
     "as_model",
     "default_llm_options",
-    "expected_cost",
+    "expected_usage",
     "get_default_llm",
     "price_of",
+    "reply_of",
 ]

@@ -19,6 +19,7 @@ from ._call import Call
 from ._endpoint import Endpoint
 from ._faults import Again, Unsupported
 from ._price import Price, listed_price
+from ._refusal import RESPONSE_FORMAT
 
 _log = logging.getLogger(__name__)
 _BUILT_IN_MODEL = "gpt-5-mini"
@@ -76,6 +77,7 @@ class Chat:
         self._max_wait_secs = max_wait_secs
         self._own_price = price
         self._options = {word: value for word, value in options.items() if value is not None}
+        self._takes_schema = True  # until it refuses one
         key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
         self._endpoint = Endpoint(self.base_url, key, max_concurrency)
 
@@ -98,10 +100,11 @@ class Chat:
         limit = self._options.get("max_completion_tokens", self._options.get("max_tokens"))
         return int(limit) if limit is not None else None
 
-    async def reply(self, messages: Sequence[Message]) -> Reply:
+    async def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
         """Return the model's answer to these messages, and what it used.
 
-        The answer may be cut off, withheld or empty: `Reply.incomplete` says so.
+        The answer may be cut off, withheld or empty: `Reply.incomplete` says so. With a JSON schema the endpoint is
+        told to answer in JSON of it; one that refuses that is asked without it from then on.
 
         Raises:
             MissingKey: no key was given.
@@ -110,9 +113,16 @@ class Chat:
                 quota), nobody ever answered at its address, or a web page did.
             ModelUnavailable: it did not answer within its attempts or its deadline.
         """
-        return await self.reply_within(self.deadline_secs, messages, patient=True)
+        return await self.reply_within(self.deadline_secs, messages, patient=True, schema=schema)
 
-    async def reply_within(self, deadline_secs: float, messages: Sequence[Message], *, patient: bool) -> Reply:
+    async def reply_within(
+        self,
+        deadline_secs: float,
+        messages: Sequence[Message],
+        *,
+        patient: bool,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
         """Do what `reply` does within another deadline.
 
         Raises EndpointRests, too, as soon as the endpoint rests and the caller is not patient: others may be awake.
@@ -132,7 +142,7 @@ class Chat:
         )
         try:
             async with asyncio.timeout(deadline_secs):
-                reply: Reply = await attempts(self._attempt, messages, call)
+                reply: Reply = await attempts(self._attempt, messages, schema, call)
         except TimeoutError:
             raise call.too_late() from None
         except (EndpointRests, ModelRefused) as error:
@@ -146,11 +156,11 @@ class Chat:
         cost = None if self.price is None else self.price.cost(usage)
         return replace(usage, cost_usd=cost, uncertain_calls=call.uncertain_calls)
 
-    async def _attempt(self, messages: Sequence[Message], call: Call) -> Reply:
+    async def _attempt(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, call: Call) -> Reply:
         """Send one request; where the endpoint refuses an option, another without it."""
         while True:
             try:
-                return await self._sent(self._request(messages), call)
+                return await self._sent(self._request(messages, schema), call)
             except Unsupported as refused:
                 self._give_up(refused.option)
 
@@ -173,15 +183,18 @@ class Chat:
             endpoint.worked()
             return reply
 
-    def _request(self, messages: Sequence[Message]) -> dict[str, Any]:
+    def _request(self, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> dict[str, Any]:
         sendable = [Message(role=one["role"], content=_sendable(one["content"])) for one in messages]
-        return {"model": self.name, "messages": sendable, **self._options}
+        shape = {RESPONSE_FORMAT: _response_format(schema)} if schema is not None and self._takes_schema else {}
+        return {"model": self.name, "messages": sendable, **self._options, **shape}
 
     def _give_up(self, option: str) -> None:
         """Leave out an option that the endpoint refuses, or call it by its newer name; from now on."""
-        if option not in self._options:
+        if option == RESPONSE_FORMAT and self._takes_schema:
+            self._takes_schema = False
+        elif option not in self._options:
             return  # another call has found out meanwhile
-        value = self._options.pop(option)
+        value = self._options.pop(option, None)
         if option == "max_tokens":
             self._options["max_completion_tokens"] = value
         _log.info("the model %s takes no %s: it is asked without", self.name, option)
@@ -232,6 +245,13 @@ def get_default_llm() -> Chat:
 def _default_name() -> str:
     chosen = str(default_llm_options.get("model_name") or _BUILT_IN_MODEL)
     return os.environ.get("LLM_OPTIMIZE_MODEL", chosen) if chosen == _BUILT_IN_MODEL else chosen
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a request asks for JSON; strictly where the schema leaves nothing open, as strict endpoints demand."""
+    names = set(schema.get("properties", ()))
+    strict = schema.get("additionalProperties") is False and set(schema.get("required", ())) == names
+    return {"type": "json_schema", "json_schema": {"name": "x", "schema": dict(schema), "strict": strict}}
 
 
 def _on_this_machine(base_url: str | None) -> bool:

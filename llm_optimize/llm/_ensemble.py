@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import EndpointRests, ModelUnavailable, UnknownName, UsageError
 from ..records import Message, Reply, Trial, Usage
 from ._bandit import Bandit
 from ._chat import Chat, sharing_endpoints
-from ._others import Model, as_one_model
+from ._others import Model, as_one_model, reply_of
 from ._price import Price
 
 _WAYS = ("bandit", "weights")
 _CHARS_PER_TOKEN = 3  # rather too many tokens than too few
 _FIRST_REPLY_TOKENS = 4_000  # what a reply may have, before the first has come
-_SPREAD = 2.0  # how much longer than the mean a reply may be
+_SPREAD = 2.0  # how much longer than the longest so far a reply may be
 
 
 def as_model(model: Any, *, seed: int = 0) -> Model:
@@ -95,15 +96,18 @@ class Ensemble:
         if self._bandit:
             self._bandit.tell(arm, trial)
 
-    async def reply(self, messages: Sequence[Message]) -> Reply:
-        """Return the answer of one of the models; `Reply.model` says whose. Raises what that raises."""
+    async def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+        """Return the answer of one of the models; `Reply.model` says whose. Raises what that raises.
+
+        It is to be JSON of this schema where the model can be told so.
+        """
         begun_at, uncertain_calls = time.monotonic(), 0
         while True:
             name = await self._awake(begun_at, uncertain_calls)
             arm = self._arms[name]
             self._in_flight[name] += 1
             try:
-                reply = await self._ask(arm, messages, begun_at)
+                reply = await self._ask(arm, messages, schema, begun_at)
             except EndpointRests as rests:
                 uncertain_calls += rests.uncertain_calls
                 continue
@@ -112,11 +116,13 @@ class Ensemble:
             usage = replace(reply.usage, uncertain_calls=reply.usage.uncertain_calls + uncertain_calls)
             return replace(reply, usage=usage, model=name, seconds=time.monotonic() - begun_at)
 
-    async def _ask(self, arm: Model, messages: Sequence[Message], begun_at: float) -> Reply:
+    async def _ask(
+        self, arm: Model, messages: Sequence[Message], schema: Mapping[str, Any] | None, begun_at: float
+    ) -> Reply:
         if not isinstance(arm, Chat):
-            return await arm.reply(messages)
+            return await reply_of(arm, messages, schema)
         left_secs = max(0.001, min(arm.deadline_secs, self._left_secs(begun_at)))
-        return await arm.reply_within(left_secs, messages, patient=False)
+        return await arm.reply_within(left_secs, messages, patient=False, schema=schema)
 
     async def _awake(self, begun_at: float, uncertain_calls: int) -> str:
         """Return the model to ask. Waits while all rest; raises ModelUnavailable when the deadline ends first."""
@@ -181,23 +187,28 @@ def price_of(model: Model) -> Price | None:
     return model.price if isinstance(model, Priced) else None
 
 
-def expected_cost(model: Model, messages: Sequence[Message], so_far: Usage) -> float | None:
-    """Return what one more call may cost in US dollars, rather too much than too little; None for an unknown price.
+@dataclass(frozen=True)
+class Seen:
+    """What the replies so far tell of the next one."""
 
-    Nothing is taken to be cached, and the reply to be twice as long as the mean so far, but not longer than a limit
-    that the model has. Meant for calls in flight, which have no cost yet.
+    longest_reply: int | None = None  # in tokens; None before the first
+    tokens_per_char: float = 1 / _CHARS_PER_TOKEN  # the highest of all prompts
+
+
+def expected_usage(model: Model, messages: Sequence[Message], seen: Seen) -> Usage:
+    """Return what one more call may use, rather too much than too little; its cost is None for an unknown price.
+
+    Nothing is taken to be cached, and the reply to be twice as long as the longest so far, but not longer than a limit
+    that the model has. Meant for calls in flight, whose usage nobody knows yet.
 
     >>> from llm_optimize.llm import Chat
     >>> model = Chat("m", price=Price(1.0, 2.0), max_tokens=500)
-    >>> expected_cost(model, [{"role": "user", "content": "x" * 3000}], Usage())
+    >>> expected_usage(model, [{"role": "user", "content": "x" * 3000}], Seen()).cost_usd
     0.002
     """
-    price = price_of(model)
-    if price is None:
-        return None
-    prompt = sum(len(message["content"]) for message in messages) // _CHARS_PER_TOKEN
-    mean = so_far.completion_tokens / so_far.calls if so_far.calls else _FIRST_REPLY_TOKENS / _SPREAD
-    reply = round(_SPREAD * mean)
+    prompt = math.ceil(sum(len(message["content"]) for message in messages) * seen.tokens_per_char)
+    reply = _FIRST_REPLY_TOKENS if seen.longest_reply is None else round(_SPREAD * seen.longest_reply)
     if isinstance(model, Chat) and model.max_tokens is not None:
         reply = min(reply, model.max_tokens)
-    return price.cost(Usage(1, prompt, reply))
+    price, usage = price_of(model), Usage(1, prompt, reply)
+    return usage if price is None else replace(usage, cost_usd=price.cost(usage))

@@ -8,7 +8,7 @@ import inspect
 import os
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
 from ..errors import ModelRefused, ModelUnavailable, UsageError
@@ -29,6 +29,16 @@ class Model(Protocol):
 
     async def aclose(self) -> None:
         """Give back what is held on the running event loop."""
+
+
+async def reply_of(model: Any, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+    """Return a model's answer, which is to be JSON of this schema where the model's `reply` takes a `schema`.
+
+    Raises what the model raises.
+    """
+    shaped = schema is not None and "schema" in inspect.signature(model.reply).parameters
+    reply: Reply = await (model.reply(messages, schema=schema) if shaped else model.reply(messages))
+    return reply
 
 
 def as_one_model(model: Any) -> Model:

@@ -16,10 +16,14 @@ from ..text import one_line
 from ._faults import BUSY, LIMITED, Again, Unsupported
 
 _MAX_MESSAGE_CHARS = 300
+RESPONSE_FORMAT = "response_format"
 _NO_MONEY = re.compile(r"insufficient_quota|billing_hard_limit_reached|insufficient.balance|insufficient.credits", re.I)
 _NO_QUOTA = "exceeded your current quota"  # some endpoints say it of a minute's quota as well, and when to come back
 _COME_BACK = re.compile(r'"retryDelay":\s*"([\d.]+)s"')  # in the body, where there is no Retry-After
 _REFUSES = re.compile(r"unsupported|not support|unrecognized|unknown|unexpected|not allowed|deprecated", re.I)
+_NO_SCHEMA = re.compile(
+    r"response.?format|json.?schema|structured.output|guided|grammar", re.I
+)  # named in a refusal of it
 _WITHHELD = re.compile(r"content_filter|content_policy|content management policy|invalid_prompt", re.I)
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|context (?:length|window|size)|string too long|request too large"
@@ -116,6 +120,8 @@ def _quota_is_spent(body: str, after_secs: float | None) -> bool:
 
 
 def _refused_option(status: int, said: str, request: Mapping[str, Any]) -> str | None:
+    if status in (400, 422, 500, 501) and RESPONSE_FORMAT in request and _NO_SCHEMA.search(said):
+        return RESPONSE_FORMAT
     if status not in (400, 422) or not _REFUSES.search(said):
         return None
     options = (name for name in request if name not in ("model", "messages"))

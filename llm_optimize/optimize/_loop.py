@@ -6,57 +6,63 @@ import hashlib
 import logging
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
 
-from ..errors import ModelError, ModelUnavailable
+from ..errors import BudgetSpent, ModelError, ModelUnavailable, ScriptExhausted, StoreError
 from ..evaluate import Evaluation
+from ..llm import Ensemble
+from ..propose.gates import Gate
 from ..records import (
-    Event,
-    Message,
+    BudgetUsed,
+    Cap,
+    ChampionFound,
     Plan,
     Proposal,
     Reply,
     Result,
     RunEnded,
     RunStarted,
+    ScoredAgain,
     Status,
     Trial,
     TrialFinished,
     TrialProposed,
     TrialStarted,
     Usage,
-    Watcher,
     X,
     rank,
 )
+from ..stop import Progress
 from ..store import Pending, Run
 from ..text import key_of
+from ._answers import Answers, Conversation, Place
+from ._found import Found
 from ._parts import Parts
+from ._spending import Spending
+from ._steering import Steering
+from ._watchers import Watchers
 
 _log = logging.getLogger("llm_optimize")
+STOPPED = "stopped by a watcher"  # why a run ended
 _SILENT_CALLS = 3  # calls in a row without an answer, after which the run ends
-
-
-class BudgetSpent(ModelError):
-    """No model call may be made any more."""
 
 
 class Loop:
     """One run: its trials so far, and how the next ones come about."""
 
-    def __init__(self, run: Run, parts: Parts, watchers: Sequence[Watcher] = ()) -> None:
-        """Take the parts of a run, and learn again what its store holds."""
+    def __init__(
+        self, run: Run, parts: Parts, watchers: Watchers, recorded: Mapping[Place, Reply] | None = None
+    ) -> None:
+        """Take the parts of a run, and learn again what its store holds; `recorded` are the replies of a replay."""
         self.settings = parts.settings
-        self.usage = Usage()
         self.error: ModelError | None = None  # what ended the run
+        self.steering = Steering(run)
         self._run = run
-        self._search = parts.search
-        self._proposer = parts.proposer
-        self._model = parts.model
-        self._watchers = list(watchers)
-        self._trials: dict[int, Trial] = {}  # finished ones
+        self._parts = parts
+        self._watchers = watchers
+        self._trials: dict[int, Trial] = {}  # finished ones, as known last
         self._champion: Trial | None = None
         self._seen: dict[bytes, int] = {}  # key of x -> the first trial with it
         self._flying: dict[int, Plan] = {}
@@ -64,56 +70,101 @@ class Loop:
         self._stale_steps = 0
         self._silent_calls = 0
         self._begun_at = time.monotonic()
-        for trial in run.trials():
-            self.usage += trial.usage
+        for trial in run.history():
             self._learn(trial)
         self._left = deque(run.pending())
         self._next = max([*self._trials, *(pending.number for pending in self._left)], default=-1) + 1
-        self._answered_before = {pending.number for pending in self._left}
-        self._calls = run.answered_calls() if self._trials else 0
+        stored = _stored_replies(run, self._left)
+        self._inherited = run.inherited()
+        self._spending = Spending(parts.settings.budget, self._paid_before(stored), self._calls_before())
+        self._answers = Answers(run, parts.model, self._spending, stored, recorded, watchers.tell)
+
+    def _paid_before(self, stored: Mapping[Place, Reply]) -> Usage:
+        """Return what earlier sessions of this run used, without what a fork took over from its origin."""
+        own = [trial.usage for trial in self._trials.values() if not self._is_inherited(trial)]
+        return sum((reply.usage for reply in stored.values()), sum(own, Usage()))
+
+    def _calls_before(self) -> int:
+        return self._run.answered_calls() - self._inherited.calls if self._trials or self._left else 0
+
+    def _is_inherited(self, trial: Trial) -> bool:
+        return self._run.origin is not None and trial.number <= self._run.origin.trial
+
+    @property
+    def usage(self) -> Usage:
+        """What all model calls used, those of a fork's origin included."""
+        return self._inherited + self._spending.usage
+
+    @property
+    def champion(self) -> Trial | None:
+        """The best trial so far."""
+        return self._champion
 
     def start(self) -> None:
         """Tell the watchers that the run begins or goes on."""
         self._run.end(None)
         trials = tuple(self._trials[number] for number in sorted(self._trials))
-        settings = self.settings
-        self._announce(
-            RunStarted(self._run.name, settings.task, self._run.store.url, settings.max_steps, settings.budget, trials)
-        )
+        task, steps, budget = self.settings.task, self.settings.max_steps, self.settings.budget
+        self._watchers.tell(RunStarted(self._run.name, task, self._run.store.url, steps, budget, trials))
 
     # What is next.
 
     def ready(self) -> bool:
         """Whether another trial may begin now: no cap would be overrun, and there is a score to build on."""
-        full = any(cap is not None and used + flying >= cap for _, cap, used, flying in self._caps())
+        flying = len(self._flying)
+        full = any(
+            cap.cap is not None and cap.used + (flying if cap.name in ("max_steps", "scorings") else 0) >= cap.cap
+            for cap in self._caps()
+        )
         first_scores_missing = self._next >= len(self.settings.x0) and len(self._trials) < len(self.settings.x0)
-        return self.why_stop() is None and not full and (bool(self._left) or not first_scores_missing)
+        begun = bool(self._left) or not first_scores_missing
+        return begun and not full and not self.steering.paused and self.why_stop() is None
 
     def why_stop(self) -> str | None:
         """Return why the run is over; None while it is not."""
+        return self.why_stop_now() or next(
+            (
+                cap.name if cap.name == "max_steps" else f"budget: {cap.name}"
+                for cap in self._caps()
+                if cap.cap is not None and cap.used >= cap.cap
+            ),
+            None,
+        )
+
+    def why_stop_now(self) -> str | None:
+        """Return why nothing in flight is of use any more; None while it is."""
         if self.error is not None:
             return f"error: {self.error}"
+        if self.steering.stopped:
+            return STOPPED
         goal = self.settings.stop_score
         if goal is not None and self._champion is not None and rank(self._champion)[1] >= goal:
             return "stop_score"
-        return next((name for name, cap, used, _ in self._caps() if cap is not None and used >= cap), None)
+        reason = self._parts.stop.why(self._progress()) if self._parts.stop else None
+        return f"stop: {reason}" if reason else None
 
-    def _caps(self) -> list[tuple[str, float | None, float, int]]:
-        """Return each cap: its name, its value, what is used of it, and what the trials in flight may add."""
-        budget, flying = self.settings.budget, len(self._flying)
+    def _progress(self) -> Progress:
+        trials = tuple(self._trials.values())
+        return Progress(trials, self._champion, self.usage, self._seconds(), self._scorings, self._stale_steps)
+
+    def _caps(self) -> list[Cap]:
+        """Return each cap, and what is used of it."""
+        budget = self.settings.budget
         return [
-            ("max_steps", self.settings.max_steps + len(self.settings.x0), len(self._trials), flying),
-            ("budget: scorings", budget.scorings, self._scorings, flying),
-            ("budget: seconds", budget.seconds, time.monotonic() - self._begun_at, 0),
-            ("budget: calls", budget.calls, self._calls, 0),
-            ("budget: tokens", budget.tokens, self.usage.tokens, 0),
-            ("budget: stale_steps", budget.stale_steps, self._stale_steps, 0),
+            Cap("max_steps", len(self._trials), self.settings.max_steps + len(self.settings.x0)),
+            Cap("scorings", self._scorings, budget.scorings),
+            Cap("seconds", self._seconds(), budget.seconds),
+            *(Cap(*cap) for cap in self._spending.caps()),
+            Cap("stale_steps", self._stale_steps, budget.stale_steps),
         ]
+
+    def _seconds(self) -> float:
+        return time.monotonic() - self._begun_at
 
     def seconds_left(self) -> float | None:
         """Return how long the run may go on, in seconds; None without such a cap."""
         cap = self.settings.budget.seconds
-        return None if cap is None else max(0.0, cap - (time.monotonic() - self._begun_at))
+        return None if cap is None else max(0.0, cap - self._seconds())
 
     # The steps of one trial.
 
@@ -121,7 +172,7 @@ class Loop:
         """Begin the next trial, first those that an earlier session left unfinished."""
         step = self._left.popleft() if self._left else self._plan()
         self._flying[step.number] = step.plan
-        self._announce(TrialStarted(step.number, step.plan.parent.number if step.plan.parent else None))
+        self._watchers.tell(TrialStarted(step.number, step.plan.parent.number if step.plan.parent else None))
         return step
 
     def _plan(self) -> Pending:
@@ -131,7 +182,9 @@ class Loop:
             plan = Plan(parent=None)
         else:
             pending = [plan.parent.number for plan in self._flying.values() if plan.parent]
-            plan = self._search.ask(self._rng("plan", number), pending)
+            plan = self._parts.search.ask(self._rng("plan", number), pending)
+            hints = [plan.hint, *self.steering.hints]
+            plan = replace(plan, hint="\n".join(filter(None, hints)))
         self._run.plan(number, plan)
         return Pending(number, plan, None)
 
@@ -140,70 +193,113 @@ class Loop:
 
         Raises ModelError when the model did not answer; the trial then waits in the store for a resume.
         """
-        if step.proposal is not None:
-            self.usage += step.proposal.usage
-        proposal = step.proposal or await self._proposal(step)
-        parent = step.plan.parent.number if step.plan.parent else None
-        seed, usage = self.seed(step.number), proposal.usage
-        trial = Trial(step.number, proposal.x, Status.PENDING, proposal.source, parent=parent, usage=usage, seed=seed)
-        if proposal.x is None:
-            return self.finish(replace(trial, status=Status.INVALID, feedback=proposal.problem))
-        first = self._seen.setdefault(_hash(proposal.x), step.number)
+        trial = self._opened(step, step.proposal or await self._proposal(step))
+        if trial.x is None:
+            return self.finish(trial)
+        first = self._seen.setdefault(_hash(trial.x), step.number)
         if first != step.number:
             return self.finish(self._duplicate(trial, first))
-        self._announce(TrialProposed(step.number, proposal.source))
+        known = self._known_elsewhere(trial.x)
+        if known is not None:
+            return self.scored(trial, replace(Evaluation.of_trial(known), scorings=0))
+        self._watchers.tell(TrialProposed(step.number, trial.source))
         return trial
 
     async def _proposal(self, step: Pending) -> Proposal:
         if step.number < len(self.settings.x0):
-            proposal = Proposal(self.settings.x0[step.number], "x0")
+            decision = {"who": "x0"} if isinstance(self._parts.proposer, Gate) else {}
+            proposal = Proposal(self.settings.x0[step.number], "x0", decision=decision)
         else:
             rng = self._rng("propose", step.number)
-            proposal = await self._proposer.propose(step.plan, _Conversation(self, step.number).ask, rng)
+            try:
+                proposal = await self._parts.proposer.propose(step.plan, self.conversation(step.number).ask, rng)
+            except ScriptExhausted as error:
+                if self._parts.model is not None:
+                    raise
+                proposal = Proposal(None, "replay", problem=str(error))
+            self._silent_calls = 0
         if proposal.x is not None:
             self._run.propose(step.number, proposal)
         return proposal
+
+    def _opened(self, step: Pending, proposal: Proposal) -> Trial:
+        planned = step.plan.parent.number if step.plan.parent else None
+        return Trial(
+            step.number,
+            proposal.x,
+            Status.INVALID if proposal.x is None else Status.PENDING,
+            proposal.source,
+            feedback=proposal.problem if proposal.x is None else proposal.note,
+            parent=planned if proposal.parent is None else proposal.parent,
+            usage=proposal.usage,
+            seed=self.seed(step.number),
+            scorings=0 if proposal.x is None else 1,
+            decision=proposal.decision,
+        )
 
     def _duplicate(self, trial: Trial, first: int) -> Trial:
         known = self._trials.get(first)
         said = f"the same x as trial {first}" + (f": {known.feedback}" if known else ", which is being scored")
         score = known.score if known else None
-        return replace(trial, status=Status.DUPLICATE, score=score, feedback=said)
+        return replace(trial, status=Status.DUPLICATE, score=score, feedback=said, scorings=0)
+
+    def _known_elsewhere(self, x: X) -> Trial | None:
+        """Return what the same version of f said of x in any run of this store; None when it never did."""
+        version = self._run.func_version
+        return None if version is None else self._run.store.known_score(version, key_of(x))
 
     def scored(self, trial: Trial, evaluation: Evaluation) -> Trial:
         """Finish a trial with what f said of its x."""
-        return self.finish(
-            replace(
-                trial,
-                status=evaluation.status,
-                score=evaluation.score,
-                feedback=evaluation.feedback,
-                metrics=evaluation.metrics,
-                instances=evaluation.instances,
-                output=evaluation.output,
-                seconds=evaluation.seconds,
-            )
-        )
+        return self.finish(with_verdict(trial, evaluation))
+
+    def keep(self, trial: Trial) -> None:
+        """Write what f said of x, while there is more to do before the trial is finished."""
+        self._run.judge(trial)
 
     def finish(self, trial: Trial) -> Trial:
         """Write a finished trial, learn from it, tell the watchers."""
+        trial = replace(trial, finished_at=time.time())
         self._run.finish(trial, order=len(self._trials) + 1)
         self._flying.pop(trial.number)
+        before = self._champion
         self._learn(trial)
-        self._announce(TrialFinished(trial, trial is self._champion, self.usage))
+        champion = self._champion is not before and self._champion is trial
+        self._watchers.tell(TrialFinished(trial, champion, self.usage))
+        if champion:
+            self._watchers.tell(ChampionFound(trial, before))
+        self._watchers.tell(BudgetUsed(tuple(self._caps())))
         return trial
 
+    def scored_again(self, trial: Trial) -> None:
+        """Write what further scorings of a finished trial came to, learn it, tell the watchers."""
+        self._run.score_again(trial, after=len(self._trials))
+        before = self._champion
+        self._learn(trial)
+        self._watchers.tell(ScoredAgain(trial))
+        if before and self._champion and self._champion.number != before.number:
+            self._watchers.tell(ChampionFound(self._champion, before))
+
     def _learn(self, trial: Trial) -> None:
+        old = self._trials.get(trial.number)
         self._trials[trial.number] = trial
-        self._scorings += trial.x is not None and trial.status is not Status.DUPLICATE
-        self._stale_steps += trial.number >= len(self.settings.x0)
+        self._scorings += trial.scorings - (old.scorings if old else 0)
+        if old is None:
+            self._stale_steps += trial.number >= len(self.settings.x0)
         if trial.x is not None:
             self._seen.setdefault(_hash(trial.x), trial.number)
-        if trial.scored and (self._champion is None or rank(trial) > rank(self._champion)):
+        self._crown(trial)
+        self._parts.search.tell(trial)
+        self._parts.proposer.tell(trial)
+        if isinstance(self._parts.model, Ensemble):
+            self._parts.model.tell(trial)
+
+    def _crown(self, trial: Trial) -> None:
+        champion = self._champion
+        if champion is not None and champion.number == trial.number:
+            self._champion = max(self._trials.values(), key=rank)  # its score may have fallen below another's
+        elif trial.scored and (champion is None or rank(trial) > rank(champion)):
             self._champion = trial
             self._stale_steps = 0
-        self._search.tell(trial)
-        self._proposer.tell(trial)
 
     def abandon(self, step: Pending, error: ModelError) -> None:
         """Leave a trial that got no answer unfinished; the run ends when the model is out of reach for good."""
@@ -219,49 +315,36 @@ class Loop:
             _log.warning("trial %d is asked again: %s", step.number, error)
 
     def end(self, stop_reason: str) -> Result:
-        """Write why the run is over, and return what it found."""
-        self._run.end(stop_reason)
+        """Write why the run is over, and return what it found; a store that cannot be written is only logged."""
+        try:
+            self._run.end(stop_reason)
+        except StoreError as error:
+            _log.error("the end of the run was not written: %s", error)
         result = self.result(stop_reason)
-        self._announce(RunEnded(result))
+        self._watchers.tell(RunEnded(result))
         return result
 
-    def result(self, stop_reason: str) -> Result:
+    def result(self, stop_reason: str) -> Found:
         """Return what was found so far."""
         trials = [self._trials[number] for number in sorted(self._trials)]
-        return Result(self._run.name, trials, self.usage, stop_reason)
+        tests, url = self._run.test_scores, self._run.store.url
+        return Found(self._run.name, trials, self.usage, stop_reason, tests, store=url)
 
-    # The model, the dice, the watchers.
+    def to_test(self) -> list[Trial]:
+        """Return the trials whose test scores are asked for at the end: x0 and the best, once each."""
+        first = next((trial for trial in self._trials.values() if trial.number == 0 and trial.scored), None)
+        both = {trial.number: trial for trial in (first, self._champion) if trial is not None}
+        return [trial for trial in both.values() if trial.number not in self._run.test_scores]
 
-    async def answer(self, number: int, index: int, messages: Sequence[Message]) -> Reply:
-        """Return the model's reply to call `index` of a trial: a stored one, or a new one that is stored first.
+    def tested(self, scores: Mapping[int, float]) -> None:
+        """Write test scores."""
+        self._run.test({**self._run.test_scores, **scores})
 
-        Raises BudgetSpent when no call may be made, and the ModelError of the model.
-        """
-        reply = self._stored_answer(number, index) or await self._new_answer(number, index, messages)
-        self.usage += reply.usage
-        self._silent_calls = 0
-        return reply
+    # The model and the dice.
 
-    def _stored_answer(self, number: int, index: int) -> Reply | None:
-        if number not in self._answered_before:
-            return None
-        return next((call.reply for call in self._run.calls(number) if call.index == index and call.reply), None)
-
-    async def _new_answer(self, number: int, index: int, messages: Sequence[Message]) -> Reply:
-        if self._model is None:
-            raise ModelError("this run has no model: pass model=..., or resume it with the model that it began with")
-        cap = self.settings.budget.calls
-        if cap is not None and self._calls >= cap:
-            raise BudgetSpent(f"all {cap} model calls of the budget are spent")
-        self._calls += 1
-        key = self._run.sent(number, index, self._model.name, messages)
-        try:
-            reply = await self._model.reply(messages)
-        except ModelError as error:
-            self._run.call_failed(key, str(error))
-            raise
-        self._run.received(key, reply)
-        return reply
+    def conversation(self, number: int, first_index: int = 0) -> Conversation:
+        """Return how a part of the run talks to the model for one trial; its calls are counted from `first_index`."""
+        return Conversation(self._answers, number, first_index)
 
     def seed(self, number: int) -> int:
         """Return the seed of one scoring: the same for the same run seed and trial number."""
@@ -271,27 +354,18 @@ class Loop:
         """Return fresh dice that depend on nothing but their purpose, so that a resumed run throws the same."""
         return Random(f"{self.settings.seed}/{purpose}/{number}")
 
-    def _announce(self, event: Event) -> None:
-        for watcher in list(self._watchers):
-            try:
-                watcher(event)
-            except Exception:  # a watcher never breaks a run
-                name = getattr(watcher, "__qualname__", type(watcher).__qualname__)
-                _log.exception("the callback %s failed at %s and is switched off", name, type(event).__name__)
-                self._watchers.remove(watcher)
+
+def _stored_replies(run: Run, left: deque[Pending]) -> dict[Place, Reply]:
+    """Return the replies that had arrived for the trials that are left to be finished."""
+    calls = [call for step in left for call in run.calls(step.number)]
+    return {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply}
 
 
-class _Conversation:
-    """The calls of one trial, counted from 0."""
-
-    def __init__(self, loop: Loop, number: int) -> None:
-        self._loop = loop
-        self._number = number
-        self._index = -1
-
-    async def ask(self, messages: Sequence[Message]) -> Reply:
-        self._index += 1
-        return await self._loop.answer(self._number, self._index, messages)
+def with_verdict(trial: Trial, evaluation: Evaluation) -> Trial:
+    """Return a trial with what f said; its feedback begins with what was mended in the reply."""
+    note = trial.feedback if trial.status is Status.PENDING else ""
+    judged = evaluation.onto(trial)
+    return replace(judged, feedback="\n".join(filter(None, [note, judged.feedback])))
 
 
 def _hash(x: X) -> bytes:

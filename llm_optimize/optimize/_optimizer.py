@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, Unpack
 
 from .. import prompts
 from ..blocking import wait_for
 from ..errors import UsageError
 from ..evaluate import judge
+from ..propose.gates import GateSpec
 from ..records import Budget, Proposer, Result, Search, Status, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
+from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Store
 from ._loop import Loop
 from ._names import new_name
-from ._parts import choose, refuse_unknown, seed_or_new
+from ._parts import Chosen, choose, refuse_unknown, seed_or_new
 from ._settings import Settings, as_x0
+from ._watchers import Watchers
 
 
 class Options(TypedDict, total=False):
@@ -25,11 +28,14 @@ class Options(TypedDict, total=False):
     human_prompt: str
     max_steps: int
     search: str | Search
-    proposer: str | Proposer
+    proposer: str | Proposer | GateSpec
     space: Any
     budget: Budget
     seed: int
     callbacks: Sequence[Watcher]
+    stop: Rule | Callable[[Progress], bool]
+    max_prompt_tokens: int
+    tune: int
 
 
 class Optimizer:
@@ -68,13 +74,23 @@ class Optimizer:
             max_steps=options.get("max_steps", 1_000_000),
             budget=options.get("budget", Budget()),
             seed=seed_or_new(options.get("seed")),
+            max_prompt_tokens=options.get("max_prompt_tokens", 16_000),
+            tune=options.get("tune", 0),
         )
-        search, proposer = options.get("search", "best"), options.get("proposer")
-        self._parts = choose(settings, model, search, proposer, options.get("space"))
+        self._parts = choose(
+            settings,
+            Chosen(
+                model, options.get("search", "best"), options.get("proposer"), options.get("space"), options.get("stop")
+            ),
+        )
         self._store = Store(store)
-        row = self._store.create_run(name or new_name(self._store.names()), self._parts.settings.to_json())
-        self._loop = Loop(row, self._parts, options.get("callbacks", ()))
-        self._loop.start()
+        try:
+            row = self._store.create_run(name or new_name(self._store.names()), self._parts.settings.to_json())
+            self._loop = Loop(row, self._parts, Watchers(options.get("callbacks", ())))
+            self._loop.start()
+        except BaseException:
+            self._store.close()
+            raise
 
     def ask(self) -> Trial:
         """Return the next trial, with an x to be scored.
@@ -85,6 +101,7 @@ class Optimizer:
 
     async def aask(self) -> Trial:
         """Do what `ask` does inside a running event loop."""
+        self._loop.steering.look()
         try:
             while self._loop.ready():
                 trial = await self._loop.propose(self._loop.begin())

@@ -23,6 +23,7 @@ class Settings:
     proposer: str = "model"
     search: str = "best"
     space: Mapping[str, Any] | None = None
+    tune: int = 0
     max_steps: int = 10
     stop_score: float | None = None
     workers: int = 1
@@ -31,12 +32,20 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
     budget: Budget = field(default_factory=Budget)
     seed: int = 0
+    model_slots: int | None = None  # None: adapts
+    max_prompt_tokens: int = 16_000
+    max_score: float | None = None
+    reflect: bool = False
 
     def __post_init__(self) -> None:
         if self.max_steps < 0:
             raise UsageError(f"max_steps is {self.max_steps}: give 0 (score x0 only) or more")
+        if self.tune < 0:
+            raise UsageError(f"tune is {self.tune}: give how many scorings to spend on the knobs of a champion, or 0")
         if self.workers < 1:
             raise UsageError(f"workers is {self.workers}: at least 1 scoring at a time is needed")
+        if self.model_slots is not None and self.model_slots < 1:
+            raise UsageError(f"model_slots is {self.model_slots}: at least 1 model call at a time is needed")
         if not self.timeout_secs > 0:
             raise UsageError(f"timeout_secs is {self.timeout_secs}: a scoring needs more than 0 s")
 

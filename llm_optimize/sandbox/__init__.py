@@ -14,8 +14,9 @@ from typing import Any
 
 from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
+from ._elsewhere import Parcel, call_there, make_parcel
 from ._inline import InlineSandbox
-from ._outcome import Call, Outcome, OutcomeStatus, Sandbox
+from ._outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
 from ._portable import PortableSandbox
 from ._script import MISSING, UNKNOWN, perform
 
@@ -30,8 +31,12 @@ __all__ = [
     "InlineSandbox",
     "Outcome",
     "OutcomeStatus",
+    "Parcel",
     "PortableSandbox",
     "Sandbox",
+    "Stop",
+    "call_there",
+    "make_parcel",
     "open_sandbox",
     "open_script_sandbox",
     "run_once",

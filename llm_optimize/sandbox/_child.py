@@ -17,7 +17,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from ..records import Limits
-from ._data import Packer, join, length_of
+from ._data import NoPlainData, Packer, join, length_of
 from ._wire import write_answer, write_endless
 
 _TRACEBACK_LINES = 12
@@ -46,6 +46,8 @@ def call(
             value = func(x)
             value = asyncio.run(value) if type(value) is types.CoroutineType else value
             answer = _as_answer(value, limits, arrays)
+        except NoPlainData as error:
+            answer = join({**_describe(TypeError(str(error)), limits), "unusable": True})
         except BaseException as error:  # SystemExit and KeyboardInterrupt, too: a candidate may raise anything
             answer = _as_failure(error, limits)
         _flush()

@@ -23,6 +23,10 @@ _MAX_DEPTH = 100  # of lists and dicts
 _MAX_HEADER_CHARS = 10_000  # of an array: enough for a dtype of many fields
 
 
+class NoPlainData(TypeError):
+    """A value is neither plain data nor of numpy's."""
+
+
 class Packer:
     """Turns a value into bytes, looking at exact types only: no method of a foreign object is called."""
 
@@ -39,10 +43,10 @@ class Packer:
     def plain(self, value: Any, depth: int = 0) -> Any:
         """Return the value as what JSON can hold.
 
-        Raises TypeError for what is neither plain data nor of numpy's.
+        Raises NoPlainData, a TypeError, for what is neither plain data nor of numpy's.
         """
         if depth > _MAX_DEPTH:
-            raise TypeError(f"the value holds data nested deeper than {_MAX_DEPTH} levels")
+            raise NoPlainData(f"the value holds data nested deeper than {_MAX_DEPTH} levels")
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
@@ -71,7 +75,7 @@ class Packer:
             if self._arrays and kind is numpy.ndarray and not value.dtype.hasobject:
                 return self._place(value)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        raise TypeError(f"a value of type {name} is no plain data: return numbers, texts, lists and dicts of them")
+        raise NoPlainData(f"a value of type {name} is no plain data: return numbers, texts, lists and dicts of them")
 
     def _place(self, array: Any) -> dict[str, list[int]]:
         file = io.BytesIO()

@@ -43,7 +43,8 @@ class InlineSandbox:
             self._waiting.add(first)
         threading.Thread(target=lambda: first.put(self._call(call.x)), name="inline scoring", daemon=True).start()
         try:
-            outcome = first.get(timeout=call.timeout_secs)
+            with call.stop.ends(lambda: first.put(killed())):
+                outcome = first.get(timeout=call.timeout_secs)
         except queue.Empty:
             outcome = Outcome(OutcomeStatus.TIMEOUT, message=f"given up at its deadline of {call.timeout_secs:g} s")
         with self._lock:

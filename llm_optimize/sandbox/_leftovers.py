@@ -32,10 +32,10 @@ def kept() -> Kept:
 def remove_new(before: Kept) -> None:
     """Remove what came since, is this user's, and is used by nobody who lives."""
     fresh = [path for path in _files() if path not in before.files]
-    held = _open_paths() if fresh else set()
+    held = _open_files() if fresh else set()
     for path in fresh:
-        if path not in held:
-            with suppress(OSError):
+        with suppress(OSError):
+            if os.lstat(path).st_ino not in held:
                 os.unlink(path)
     libc = ctypes.CDLL(None)
     for kind in _KINDS:
@@ -64,16 +64,21 @@ def _objects(kind: str) -> list[tuple[int, int, int]]:
     return found
 
 
-def _open_paths() -> set[str]:
-    """Return the files in /dev/shm that some process of this user maps or holds open."""
-    found: set[str] = set()
+def _open_files() -> set[int]:
+    """Return the inodes of the files in /dev/shm that some process of this user maps or holds open.
+
+    Not their names: a named semaphore is mapped under the name of a temporary file that it was made as.
+    """
+    found: set[int] = set()
+    device = os.stat(_SHM_FOLDER).st_dev
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with suppress(OSError), open(f"/proc/{pid}/maps", encoding="utf-8", errors="replace") as file:
-            found |= {line[line.index(_SHM_FOLDER) :].rstrip("\n") for line in file if _SHM_FOLDER in line}
+            found |= {int(line.split(maxsplit=5)[4]) for line in file if f" {_SHM_FOLDER}" in line}
         with suppress(OSError):
             for fd in os.listdir(f"/proc/{pid}/fd"):
                 with suppress(OSError):
-                    found.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
+                    facts = os.stat(f"/proc/{pid}/fd/{fd}")
+                    found |= {facts.st_ino} if facts.st_dev == device else set()
     return found
 
 

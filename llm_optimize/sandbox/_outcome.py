@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import signal
-from dataclasses import dataclass
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -23,6 +26,35 @@ class OutcomeStatus(StrEnum):
     PROTOCOL = "protocol"
 
 
+class Stop:
+    """The way to end one call from another thread, before it begins or while it runs."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._ends: list[Callable[[], None]] = []
+        self.given = False
+
+    def give(self) -> None:
+        """End the call; it returns `killed`. Does nothing to one that is over."""
+        with self._lock:
+            self.given = True
+            for end in self._ends:
+                end()
+
+    @contextmanager
+    def ends(self, end: Callable[[], None]) -> Iterator[None]:
+        """Let `end` be called, at once and perhaps in another thread, when the stop is given in this block or was."""
+        with self._lock:
+            self._ends.append(end)
+            if self.given:
+                end()
+        try:
+            yield
+        finally:
+            with self._lock:  # from here on whatever `end` ends may belong to another call
+                self._ends.remove(end)
+
+
 @dataclass(frozen=True)
 class Call:
     """One call of f, and how long it may take."""
@@ -31,6 +63,7 @@ class Call:
     timeout_secs: float  # wall clock, counted by the monotonic clock of the optimizer
     seed: int = 0  # of the dice in the child: random, numpy.random, PYTHONHASHSEED of what it starts
     arrays: bool = False  # whether numpy arrays may be in x and in the value
+    stop: Stop = field(default_factory=Stop, compare=False, repr=False)  # ends this call alone
 
     def body(self) -> bytes:
         """Return x as bytes. Raises TypeError when it is no plain data."""
@@ -52,6 +85,7 @@ class Outcome:
     traceback: str = ""  # its last lines, for `raised`
     signal: int | None = None  # that ended it, for `crashed`
     exit_code: int | None = None  # with which it ended before f returned, for `crashed`
+    unusable: bool = False  # for `raised`: f itself returned, but no plain data
 
 
 def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outcome:
@@ -73,8 +107,8 @@ def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outco
 
 
 def killed() -> Outcome:
-    """Return the outcome of a call whose sandbox was closed."""
-    return Outcome(OutcomeStatus.KILLED, message="the sandbox was closed")
+    """Return the outcome of a call that was told to stop, or whose sandbox was closed."""
+    return Outcome(OutcomeStatus.KILLED, message="ended from outside before f returned")
 
 
 class Sandbox(Protocol):
@@ -87,7 +121,10 @@ class Sandbox(Protocol):
         """What is at work here beyond processes and limits for each of them."""
 
     def run(self, call: Call) -> Outcome:
-        """Return what becomes of f(x); nothing that f does raises here. May be called from several threads."""
+        """Return what becomes of f(x); nothing that f does raises here. May be called from several threads.
+
+        A call whose stop is given ends soon, and returns `killed`.
+        """
 
     def close(self) -> None:
         """End everything in flight; those calls return `killed`."""

@@ -71,7 +71,7 @@ def _module_of(value: Any) -> str:
 def _functions(func: Callable[..., Any]) -> list[types.FunctionType]:
     """Return f, or the methods of its class, and the functions beside it."""
     inner = inspect.unwrap(func)
-    own = [inner] if isinstance(inner, types.FunctionType) else list(vars(type(func)).values())
+    own = [inner] if isinstance(inner, types.FunctionType) else list(vars(type(inner)).values())
     found = [one for one in own if isinstance(one, types.FunctionType)]
     mates = [value for one in found[:1] for value in one.__globals__.values() if isinstance(value, types.FunctionType)]
     return found + [mate for mate in mates if mate.__globals__ is found[0].__globals__ and mate not in found]

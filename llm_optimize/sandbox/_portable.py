@@ -144,14 +144,16 @@ class _Worker:
         with open(self._folder / "answer", "xb+") as file:  # now: later a candidate may put a pipe in its place
             (self._folder / "go").touch()
             answer = Answer(self._nonce, self._limits, call.arrays)
-            seconds, verdict = self._wait(call.timeout_secs, closed, lambda: _arrived(file, answer))
+            seconds, verdict = self._wait(
+                call.timeout_secs, lambda: closed.is_set() or call.stop.given, lambda: _arrived(file, answer)
+            )
             _arrived(file, answer)
         ended = crashed(self._process.wait(), cpu_limit(self._limits, call.timeout_secs))
         outcome = verdict or (ended if answer.empty else answer.outcome())
         return replace(outcome, output=self._output.text(), seconds=seconds)
 
     def _wait(
-        self, timeout_secs: float, closed: threading.Event, arrived: Callable[[], bool]
+        self, timeout_secs: float, over: Callable[[], bool], arrived: Callable[[], bool]
     ) -> tuple[float, Outcome | None]:
         """Return how long f took, and our own verdict where we made an end."""
         begun, seconds, verdict = math.inf, 0.0, None
@@ -162,7 +164,7 @@ class _Worker:
             if begun == math.inf and (self._folder / "ready").exists():
                 begun = now
             seconds = max(0.0, now - begun)
-            verdict = killed() if closed.is_set() else self._verdict(seconds, timeout_secs)
+            verdict = killed() if over() else self._verdict(seconds, timeout_secs)
             if verdict is None and now > look_at:
                 verdict = self._overfull(scratch)
                 look_at = time.monotonic() + scratch.next_look_secs

@@ -58,11 +58,16 @@ class ProcessSandbox:
             if keeper is None:
                 return killed()
             try:
-                if keeper.ready():
-                    outcome = Scoring(keeper, self._limits, call).run()
-                    return killed() if self._closed and outcome.status is OutcomeStatus.KILLED else outcome
+                with call.stop.ends(keeper.hang_up):
+                    if keeper.ready():
+                        outcome = Scoring(keeper, self._limits, call).run()
+                        ended = self._closed or call.stop.given
+                        return killed() if ended and outcome.status is OutcomeStatus.KILLED else outcome
             finally:
+                keeper.usable = keeper.usable and not call.stop.given
                 self._give_back(keeper)
+            if call.stop.given:
+                return killed()
             self._restart(keeper.source)
         return Outcome(OutcomeStatus.KILLED, message="the warm process of the sandbox does not start: see the log")
 

@@ -111,7 +111,8 @@ class Answer:
         if answer["memory"]:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
-        return Outcome(OutcomeStatus.RAISED, message=message, traceback=lines)
+        unusable = answer.get("unusable") is True
+        return Outcome(OutcomeStatus.RAISED, message=message, traceback=lines, unusable=unusable)
 
 
 def _protocol(message: str) -> Outcome:

@@ -15,14 +15,15 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunNotFound, UsageError
+from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
 from . import _rows as rows
 from ._copy import copy_run
 from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
 from ._hold import FileHold, Hold, RowHold, Taken
 from ._migrate import is_current, make_current
-from ._rows import Call, Origin, Pending, RunInfo
+from ._progress import Again, Begun, Progress
+from ._rows import Call, Origin, Pending, RunInfo, Steer
 from ._run import Run
 from ._trouble import translated
 from ._whole import refuse_torn
@@ -30,7 +31,7 @@ from ._whole import refuse_torn
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["DEFAULT_URL", "Call", "Origin", "Pending", "Run", "RunInfo", "Store"]
+__all__ = ["DEFAULT_URL", "Again", "Begun", "Call", "Origin", "Pending", "Progress", "Run", "RunInfo", "Steer", "Store"]
 
 
 class Store:
@@ -187,6 +188,26 @@ class Store:
         )
         with self.begin() as connection:
             return [rows.to_info(row) for row in connection.execute(query)]
+
+    def steer(self, name: str, kind: str, text: str = "") -> Steer:
+        """Tell the process that goes on with a run what it shall do; whoever may write the store may steer.
+
+        Args:
+            name: of the run.
+            kind: "stop" ends it, "pause" lets it begin nothing new until "go", "hint" is for the model to read.
+            text: of the hint.
+
+        Raises RunNotFound, UnknownName for another kind, and UsageError for a hint without a text.
+        """
+        if kind not in rows.STEERS:
+            raise UnknownName("kind of steering", kind, rows.STEERS)
+        if kind == "hint" and not text.strip():
+            raise UsageError("the hint is empty: write one sentence for the model")
+        now, key, text = time.time(), self._row(name).id, rows.storable(text)
+        values = {"run_id": key, "kind": kind, "text": text, "given_at": now}
+        with self.begin(write=True) as connection:
+            found = connection.execute(self.tables.steer.insert().values(values)).inserted_primary_key
+        return Steer(found[0] if found else 0, kind, text, now)
 
     # What one run leaves to others.
 

@@ -16,7 +16,7 @@ def copy_run(connection: sa.Connection, tables: Tables, origin: Origin, new_name
     """Write a run of the new name with the finished trials up to `origin.trial`, and with their calls."""
     import sqlalchemy as sa
 
-    run, trial, call = tables.run, tables.trial, tables.call
+    run, trial, call, again = tables.run, tables.trial, tables.call, tables.again
     old, new = run.c.name == origin.run, run.c.name == new_name
     row = {"name": new_name, "created_at": time.time(), "fork_of": origin.run, "fork_at": origin.trial}
     _copy(connection, run, {**row, "stop_reason": None}, old)
@@ -29,6 +29,17 @@ def copy_run(connection: sa.Connection, tables: Tables, origin: Origin, new_name
 
     copied = sa.select(trial.c.number).where(trial.c.run_id == key)
     _copy(connection, call, {"run_id": key}, sa.and_(call.c.run_id == of_old, call.c.trial.in_(copied)))
+
+    earlier = trial.alias()
+    place = sa.select(sa.func.count()).select_from(earlier)  # of a further scoring among the trials that are kept
+    place = place.where(
+        earlier.c.run_id == of_old, earlier.c.number <= origin.trial, earlier.c.finished <= again.c.after
+    )
+    others = (
+        sa.select(trial.c.finished).where(trial.c.run_id == of_old, trial.c.number == origin.trial).scalar_subquery()
+    )
+    known_then = sa.and_(again.c.run_id == of_old, again.c.trial.in_(copied), again.c.after <= others)
+    _copy(connection, again, {"run_id": key, "after": place.scalar_subquery()}, known_then)
 
 
 def _copy(connection: sa.Connection, table: sa.Table, changed: dict[str, Any], where: Any) -> None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 DEFAULT_URL = "sqlite:///runs.db"
-VERSION = 2  # of the tables below; _migrate.py leads there from earlier ones
+VERSION = 3  # of the tables below; _migrate.py leads there from earlier ones
 _RETRY_SECS = 0.01
 
 
@@ -30,6 +30,8 @@ class Tables:
         self.trial = _trial_table(self.metadata)
         self.call = _call_table(self.metadata)
         self.holder = _holder_table(self.metadata)
+        self.again = _again_table(self.metadata)
+        self.steer = _steer_table(self.metadata)
 
 
 def _run_table(metadata: sa.MetaData) -> sa.Table:
@@ -46,6 +48,7 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("func_version", sa.Text),  # of f, as the user names it
         sa.Column("fork_of", sa.String(200)),  # the run that the first trials come from
         sa.Column("fork_at", sa.Integer),  # the last of them
+        sa.Column("test_scores", sa.Text),  # JSON, by trial
     )
 
 
@@ -74,6 +77,12 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("finished_at", sa.Float),
         sa.Column("seed", sa.BigInteger),
         sa.Column("score_key", sa.String(32)),  # of the version of f and of x
+        sa.Column("scorings", sa.Integer),
+        sa.Column("standard_error", sa.Float),
+        sa.Column("stage", sa.Text),
+        sa.Column("lesson", sa.Text),
+        sa.Column("decision", sa.Text),  # JSON
+        sa.Column("note", sa.Text),  # of a proposal
         sa.Index("trial_by_score_key", "score_key"),
     )
 
@@ -111,6 +120,39 @@ def _holder_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("host", sa.Text, nullable=False),
         sa.Column("started", sa.Text, nullable=False),  # tells a process from a later one with the same pid
         sa.Column("token", sa.String(32), nullable=False),
+    )
+
+
+def _again_table(metadata: sa.MetaData) -> sa.Table:
+    """What further scorings of a finished trial came to."""
+    import sqlalchemy as sa
+
+    return sa.Table(
+        "scored_again",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
+        sa.Column("trial", sa.Integer, nullable=False),
+        sa.Column("after", sa.Integer, nullable=False),  # how many trials were finished by then
+        sa.Column("verdict", sa.Text, nullable=False),  # JSON of what changed
+        sa.Column("scored_at", sa.Float, nullable=False),
+        sa.Index("scored_again_by_run", "run_id"),
+    )
+
+
+def _steer_table(metadata: sa.MetaData) -> sa.Table:
+    """What people who watch a run want of it."""
+    import sqlalchemy as sa
+
+    return sa.Table(
+        "steer",
+        metadata,
+        sa.Column("id", sa.Integer, primary_key=True),
+        sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
+        sa.Column("kind", sa.String(20), nullable=False),
+        sa.Column("text", sa.Text, nullable=False),
+        sa.Column("given_at", sa.Float, nullable=False),
+        sa.Index("steer_by_run", "run_id"),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import NewerStore, NotAStore
@@ -10,11 +11,15 @@ from ._database import VERSION, Tables
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_NEW_IN_2 = {
-    "run": ("func_version", "fork_of", "fork_at"),
-    "trial": ("seed", "score_key"),
-    "call": ("cost_usd",),
+_NEW_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {  # by the format that brought them
+    2: {
+        "run": ("func_version", "fork_of", "fork_at"),
+        "trial": ("seed", "score_key"),
+        "call": ("cost_usd",),
+    },
+    3: {"run": ("test_scores",), "trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note")},
 }
+_NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer")}
 
 
 def is_current(connection: sa.Connection, tables: Tables, store: str) -> bool:
@@ -46,20 +51,23 @@ def make_current(connection: sa.Connection, tables: Tables) -> None:
         tables.metadata.create_all(connection)
         connection.execute(tables.version.insert().values(version=VERSION))
         return
-    _to_format_2(connection, tables)
+    old = connection.execute(sa.select(tables.version.c.version)).scalar_one()
+    for version in range(old + 1, VERSION + 1):
+        _add_columns(connection, tables, _NEW_COLUMNS[version])
+        for name in _NEW_TABLES[version]:
+            tables.metadata.tables[name].create(connection, checkfirst=False)
+    for index in tables.trial.indexes:
+        index.create(connection, checkfirst=True)
     connection.execute(tables.version.update().values(version=VERSION))
 
 
-def _to_format_2(connection: sa.Connection, tables: Tables) -> None:
+def _add_columns(connection: sa.Connection, tables: Tables, new: Mapping[str, Sequence[str]]) -> None:
     import sqlalchemy as sa
 
-    for name, columns in _NEW_IN_2.items():
+    for name, columns in new.items():
         table = tables.metadata.tables[name]
         for column in columns:
             declared = sa.schema.CreateColumn(table.c[column]).compile(dialect=connection.dialect)
             connection.exec_driver_sql(
                 f"ALTER TABLE {connection.dialect.identifier_preparer.format_table(table)} ADD COLUMN {declared}"
             )
-    for index in tables.trial.indexes:
-        index.create(connection)
-    tables.holder.create(connection)

@@ -8,7 +8,7 @@ import json
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import StoreError, UsageError
@@ -46,6 +46,20 @@ class Pending:
     number: int
     plan: Plan
     proposal: Proposal | None
+    judged: Trial | None = None  # when f has scored it, and there was more to do
+
+
+@dataclass(frozen=True)
+class Steer:
+    """What somebody who watches a run wants of it."""
+
+    key: int  # grows with time
+    kind: str  # stop | pause | go | hint
+    text: str  # of a hint: a sentence for the model
+    given_at: float  # seconds since the epoch
+
+
+STEERS = ("stop", "pause", "go", "hint")
 
 
 @dataclass(frozen=True)
@@ -91,17 +105,25 @@ def from_messages(messages: Sequence[Message]) -> bytes:
 
 def from_proposal(proposal: Proposal) -> dict[str, Any]:
     """Return the columns that a proposal fills."""
+    other_parent = {} if proposal.parent is None else {"parent": proposal.parent}
     return {
+        **other_parent,
         "x": None if proposal.x is None else json.dumps(proposal.x),
         "source": proposal.source,
         "usage": json.dumps(asdict(proposal.usage)),
+        "decision": json.dumps(dict(proposal.decision)),
+        "note": storable(proposal.note),
     }
 
 
 def from_trial(trial: Trial) -> dict[str, Any]:
     """Return the columns that a finished trial fills."""
     return {
-        **from_proposal(Proposal(trial.x, trial.source, trial.usage)),
+        "x": None if trial.x is None else json.dumps(trial.x),
+        "source": trial.source,
+        "parent": trial.parent,
+        "usage": json.dumps(asdict(trial.usage)),
+        "decision": json.dumps(dict(trial.decision)),
         "status": trial.status.value,
         "score": trial.score,
         "feedback": storable(trial.feedback),
@@ -110,7 +132,17 @@ def from_trial(trial: Trial) -> dict[str, Any]:
         "output": storable(trial.output),
         "seconds": trial.seconds,
         "seed": _storable_seed(trial),
+        "scorings": trial.scorings,
+        "standard_error": trial.standard_error,
+        "stage": trial.stage,
+        "lesson": storable(trial.lesson),
     }
+
+
+def from_verdict(trial: Trial) -> str:
+    """Return as JSON what further scorings may change of a trial."""
+    changed = ("status", "score", "standard_error", "scorings", "feedback", "metrics", "seconds", "stage")
+    return storable(json.dumps({name: getattr(trial, name) for name in changed}))
 
 
 def _storable_seed(trial: Trial) -> int | None:
@@ -171,10 +203,17 @@ def to_origin(row: Any) -> Origin | None:
     return None if row.fork_of is None else Origin(row.fork_of, row.fork_at)
 
 
+def to_test_scores(row: Any) -> dict[int, float]:
+    """Read the scores on examples that no model has seen, by trial."""
+    with undamaged(f"the run {row.name!r}"):
+        return {int(number): score for number, score in json.loads(row.test_scores or "{}").items()}
+
+
 def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
     """Read a trial that was not finished; `known` holds the finished ones by number."""
     with undamaged(f"trial {row.number}"):
-        return Pending(row.number, _to_plan(row.plan, known), _to_proposal(row))
+        plan, proposal = _to_plan(row.plan, known), _to_proposal(row)
+    return Pending(row.number, plan, proposal, None if row.status == Status.PENDING else to_trial(row))
 
 
 def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
@@ -190,7 +229,11 @@ def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
 
 def _to_proposal(row: Any) -> Proposal | None:
     """Read the proposal of a trial that was not scored; None when it was not even proposed."""
-    return None if row.x is None else Proposal(json.loads(row.x), row.source, Usage(**json.loads(row.usage)))
+    if row.x is None:
+        return None
+    usage, decision = Usage(**json.loads(row.usage)), json.loads(row.decision or "{}")
+    parent = None if row.parent == json.loads(row.plan)["parent"] else row.parent
+    return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=row.note or "", parent=parent)
 
 
 def to_trial(row: Any) -> Trial:
@@ -210,7 +253,25 @@ def to_trial(row: Any) -> Trial:
             seconds=row.seconds,
             usage=Usage(**json.loads(row.usage)),
             seed=row.seed,
+            scorings=1 if row.scorings is None else row.scorings,  # formats 1 and 2 had only one
+            standard_error=row.standard_error,
+            stage=row.stage or "",
+            lesson=row.lesson or "",
+            decision=json.loads(row.decision or "{}"),
+            finished_at=row.finished_at or 0.0,
         )
+
+
+def scored_again(trial: Trial, row: Any) -> Trial:
+    """Return a finished trial with what further scorings of it came to."""
+    return replace(trial, **verdict_of(row))
+
+
+def verdict_of(row: Any) -> dict[str, Any]:
+    """Read what further scorings changed of a trial, by the names of its fields."""
+    with undamaged(f"trial {row.trial}"):
+        verdict = json.loads(row.verdict)
+        return {**verdict, "status": Status(verdict["status"])}
 
 
 def to_call(row: Any) -> Call:

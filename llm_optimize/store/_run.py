@@ -9,10 +9,11 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError
+from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
 from . import _rows as rows
-from ._rows import Call, Pending
+from ._progress import Progress, one_trial, progress
+from ._rows import Call, Pending, Steer
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -32,6 +33,7 @@ class Run:
             self.settings: Mapping[str, Any] = json.loads(row.settings)
         self.func_version: str | None = row.func_version  # of f, as the user names it; trials finished now have it
         self.origin = rows.to_origin(row)  # of a fork
+        self.test_scores = rows.to_test_scores(row)  # on examples that no model has seen, by trial
         self._key: int = row.id
         self._hold = hold
 
@@ -94,13 +96,30 @@ class Run:
         """Write the x of a trial, not yet scored."""
         self._update(number, **rows.from_proposal(proposal))
 
+    def judge(self, trial: Trial) -> None:
+        """Write what f said of a trial that is not finished yet, so that f need not be called again after a kill."""
+        self._update(trial.number, **rows.from_trial(trial))
+
     def finish(self, trial: Trial, order: int) -> None:
         """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it.
 
         Raises UsageError when the trial's seed does not fit into 63 bits.
         """
         key = rows.score_key_of(trial, self.func_version)
-        self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=time.time())
+        at = trial.finished_at or time.time()
+        self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=at)
+
+    def score_again(self, trial: Trial, after: int) -> None:
+        """Write what further scorings of a finished trial came to, when `after` trials were finished."""
+        values = {
+            "run_id": self._key,
+            "trial": trial.number,
+            "after": after,
+            "verdict": rows.from_verdict(trial),
+            "scored_at": time.time(),
+        }
+        with self._write() as connection:
+            connection.execute(self.store.tables.again.insert().values(values))
 
     def _update(self, number: int, **values: Any) -> None:
         table = self.store.tables.trial
@@ -114,11 +133,56 @@ class Run:
         with self._write() as connection:
             connection.execute(table.update().where(table.c.id == self._key).values(stop_reason=stop_reason))
 
+    def test(self, scores: Mapping[int, float]) -> None:
+        """Write the scores of some trials on examples that no model has seen."""
+        self.test_scores = dict(scores)
+        table, values = self.store.tables.run, {"test_scores": json.dumps(self.test_scores)}
+        with self._write() as connection:
+            connection.execute(table.update().where(table.c.id == self._key).values(values))
+
     # Reading.
 
     def trials(self) -> list[Trial]:
-        """Return the finished trials in the order in which they were finished."""
-        return [rows.to_trial(row) for row in self._rows(finished=True)]
+        """Return the finished trials in the order in which they were finished, each as it was known last."""
+        latest = {trial.number: trial for trial in self.history()}
+        return list(latest.values())
+
+    def trial(self, number: int) -> Trial:
+        """Return one finished trial as it was known last. Raises UsageError when there is none of this number."""
+        with self.store.begin() as connection:
+            found = one_trial(connection, self.store.tables, self._key, number)
+        if found is None:
+            raise UsageError(f"the run {self.name!r} has no finished trial {number}")
+        return found
+
+    def progress(self, above: int = -1, again_after: int = 0) -> Progress:
+        """Return what a reader has not seen who knows the trials up to number `above`, for little however long it is.
+
+        Further scorings are those after the key `again_after`. All is read at one moment.
+        """
+        with self.store.begin() as connection:
+            return progress(connection, self.store.tables, self._key, above, again_after)
+
+    def history(self) -> list[Trial]:
+        """Return what was learnt in its order: each finished trial, and again where further scorings changed it."""
+        again: dict[int, list[Any]] = {}
+        for row in self._scored_again():
+            again.setdefault(row.after, []).append(row)
+        told: list[Trial] = []
+        known: dict[int, Trial] = {}
+        for place, trial in enumerate(map(rows.to_trial, self._rows(finished=True)), start=1):
+            known[trial.number] = trial
+            told.append(trial)
+            for row in again.get(place, ()):
+                known[row.trial] = rows.scored_again(known[row.trial], row)
+                told.append(known[row.trial])
+        return told
+
+    def _scored_again(self) -> Sequence[Any]:
+        table = self.store.tables.again
+        query = table.select().where(table.c.run_id == self._key).order_by(table.c.id)
+        with self.store.begin() as connection:
+            return connection.execute(query).all()
 
     def pending(self) -> list[Pending]:
         """Return the trials that were begun and not finished, by number."""
@@ -142,6 +206,13 @@ class Run:
         with self.store.begin() as connection:
             return [rows.to_call(row) for row in connection.execute(query)]
 
+    def steers(self, after: int = 0) -> list[Steer]:
+        """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
+        table = self.store.tables.steer
+        query = table.select().where(table.c.run_id == self._key, table.c.id > after).order_by(table.c.id)
+        with self.store.begin() as connection:
+            return [Steer(row.id, row.kind, row.text, row.given_at) for row in connection.execute(query)]
+
     def answered_calls(self) -> int:
         """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it."""
         import sqlalchemy as sa
@@ -150,6 +221,17 @@ class Run:
         query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self._key)
         with self.store.begin() as connection:
             return connection.execute(query).scalar_one()
+
+    def uncertain_calls(self) -> list[tuple[int, int]]:
+        """Return trial and index of the calls that were on the wire when the program died: they may be billed."""
+        import sqlalchemy as sa
+
+        table = self.store.tables.call
+        query = sa.select(table.c.trial, table.c.call_index).where(
+            table.c.run_id == self._key, table.c.reply.is_(None), table.c.error.is_(None)
+        )
+        with self.store.begin() as connection:
+            return [(row.trial, row.call_index) for row in connection.execute(query.order_by(table.c.id))]
 
     def inherited(self) -> Usage:
         """Return what the trials that a fork began with had used in the run that they come from."""

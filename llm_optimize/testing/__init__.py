@@ -2,5 +2,6 @@
 
 from ._sandbox import SandboxContract
 from ._scripted import ScriptedChat
+from ._search import SearchContract
 
-__all__ = ["SandboxContract", "ScriptedChat"]
+__all__ = ["SandboxContract", "ScriptedChat", "SearchContract"]

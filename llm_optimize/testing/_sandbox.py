@@ -21,6 +21,7 @@ from ..sandbox import Call, Outcome, OutcomeStatus, Sandbox
 _LONG_SECS = 20.0
 _SHORT_SECS = 0.5
 _LATE_SECS = 5.0  # a generous bound: what is waited for would take _LONG_SECS
+_SLEEP_SECS = 2.0
 _SECRET = "LLM_OPTIMIZE_TEST_API_KEY"
 
 
@@ -105,6 +106,28 @@ class SandboxContract:
         for outcome in (*found, sandbox.run(Call("data", _LONG_SECS))):
             _expect(outcome, OutcomeStatus.KILLED)
         _require(len(found) == 1, "the call in flight did not return")
+
+    def test_one_call_can_be_stopped_alone(self) -> None:
+        """A call that is told to stop returns `killed` soon, or at once if it has not begun; others go on."""
+        found: dict[str, Outcome] = {}
+        with self.opened() as sandbox:
+            calls = {name: Call("sleep", _LONG_SECS) for name in ("stopped", "other")}
+
+            def run(name: str) -> None:
+                found[name] = sandbox.run(calls[name])
+
+            threads = {name: threading.Thread(target=run, args=(name,)) for name in calls}
+            for thread in threads.values():
+                thread.start()
+            time.sleep(_SHORT_SECS)
+            calls["stopped"].stop.give()
+            threads["stopped"].join(_SLEEP_SECS / 2)
+            _require(list(found) == ["stopped"], found)
+            _expect(sandbox.run(calls["stopped"]), OutcomeStatus.KILLED)
+            _expect(sandbox.run(Call("data", _LONG_SECS)), OutcomeStatus.OK)
+            threads["other"].join(_LATE_SECS)
+        _expect(found["stopped"], OutcomeStatus.KILLED)
+        _expect(found["other"], OutcomeStatus.OK)
 
     def test_no_number_is_lost_or_made_up(self) -> None:
         """NaN and infinity arrive as they are, for others to judge."""
@@ -289,5 +312,5 @@ _DEEDS: dict[str, Callable[[], Any]] = {
     "print": _print,
     "raise": _raise,
     "score": lambda: Score(2.0, "fine"),
-    "sleep": lambda: time.sleep(2.0),
+    "sleep": lambda: time.sleep(_SLEEP_SECS),
 }

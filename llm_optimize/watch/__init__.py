@@ -1,1 +1,13 @@
 """To look at runs: fed by events and the store, they steer nothing."""
+
+from __future__ import annotations
+
+from .console import Console
+from .notebook import Notebook, in_notebook
+
+__all__ = ["screen"]
+
+
+def screen() -> Console | Notebook:
+    """Return the watcher for where this program runs: a notebook, a terminal, or a file; `close` it at the end."""
+    return Notebook() if in_notebook() else Console()

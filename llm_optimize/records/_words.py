@@ -1,18 +1,15 @@
-"""What the rooms hand to each other: frozen records, whole at birth.
-
-x, a candidate, is plain data: a text (`str`), or a dict of named texts, or a dict of parameters.
-"""
+"""What the rooms hand to each other, as plain frozen records."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from random import Random
-from typing import Any, Protocol, TypeAlias, TypedDict, overload
+from typing import Any, TypeAlias, TypedDict
 
-from .errors import InvalidScore, UsageError
+from ..errors import InvalidScore, UsageError
+from ..looks import TrialLooks
 
 X: TypeAlias = str | dict[str, Any]
 
@@ -139,10 +136,11 @@ class Budget:
     seconds: float | None = None  # wall clock of the run
     calls: int | None = None  # model calls
     tokens: int | None = None  # prompt and completion tokens
+    usd: float | None = None  # US dollars; the price of the model must be known
     stale_steps: int | None = None  # steps in a row without a new best
 
     def __post_init__(self) -> None:
-        for name in ("scorings", "seconds", "calls", "tokens", "stale_steps"):
+        for name in ("scorings", "seconds", "calls", "tokens", "usd", "stale_steps"):
             value = getattr(self, name)
             if value is not None and value <= 0:
                 raise UsageError(f"budget: {name} is {value}, it must be more than 0, or None for no cap")
@@ -159,7 +157,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Trial(TrialLooks):
     """One x and what became of it."""
 
     number: int  # from 0, never reused
@@ -175,6 +173,12 @@ class Trial:
     seconds: float = 0.0  # wall clock of f(x)
     usage: Usage = field(default_factory=Usage)  # of the model calls that wrote x
     seed: int | None = None  # of the dice that f was given; it fits into 63 bits
+    scorings: int = 1  # calls of f for this x; score is their mean
+    standard_error: float | None = None  # of the mean; None for a single scoring
+    stage: str = ""  # which of several stages x did not pass
+    lesson: str = ""  # what a model concluded from it: why, and what to do instead
+    decision: Mapping[str, Any] = field(default_factory=dict)  # what a gate decided, and why
+    finished_at: float = field(default=0.0, compare=False)  # seconds since the epoch; 0 while it is not finished
 
     @property
     def scored(self) -> bool:
@@ -206,131 +210,6 @@ class Proposal:
     source: str
     usage: Usage = field(default_factory=Usage)
     problem: str = ""  # why there is no x; empty when there is one
-
-
-Ask: TypeAlias = Callable[[Sequence[Message]], Awaitable[Reply]]
-"""How a proposer talks to the model of the run: recorded, counted, under the budget."""
-
-
-class Result(Sequence[Any]):
-    """What a run found; unpacks and indexes as `(best_score, scores, best_x)`."""
-
-    def __init__(self, name: str, trials: Sequence[Trial], usage: Usage, stop_reason: str) -> None:
-        """Take the run's name, its finished trials by number, what it used and why it ended."""
-        self.name = name
-        self.trials = tuple(trials)
-        self.usage = usage
-        self.stop_reason = stop_reason
-
-    @property
-    def best(self) -> Trial | None:
-        """The trial with the highest score, the earliest of equals; None when none has a score."""
-        return max((trial for trial in self.trials if trial.scored), key=rank, default=None)
-
-    @property
-    def best_score(self) -> float:
-        """The highest score; NaN when no trial has one."""
-        return self.best.score if self.best and self.best.score is not None else math.nan
-
-    @property
-    def best_x(self) -> X | None:
-        """The x of the best trial; the first x when no trial has a score; None without trials."""
-        return self.best.x if self.best else (self.trials[0].x if self.trials else None)
-
-    @property
-    def scores(self) -> list[float]:
-        """The scores by trial number, x0's first; a failed trial stands as NaN."""
-        return [math.nan if trial.score is None else trial.score for trial in self.trials]
-
-    def _triple(self) -> tuple[float, list[float], X | None]:
-        return (self.best_score, self.scores, self.best_x)
-
-    @overload
-    def __getitem__(self, index: int) -> Any: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[Any]: ...
-    def __getitem__(self, index: int | slice) -> Any:
-        return self._triple()[index]
-
-    def __len__(self) -> int:
-        return 3
-
-    def __iter__(self) -> Iterator[Any]:
-        return iter(self._triple())
-
-    def __repr__(self) -> str:
-        return (
-            f"Result(name={self.name!r}, best_score={self.best_score!r}, trials={len(self.trials)}, "
-            f"stop_reason={self.stop_reason!r})"
-        )
-
-
-# What watchers are told, in this order, once the store has it.
-
-
-@dataclass(frozen=True)
-class RunStarted:
-    """A run began or was resumed; `trials` are those already finished."""
-
-    name: str
-    task: Task
-    store: str
-    max_steps: int
-    budget: Budget
-    trials: tuple[Trial, ...]
-
-
-@dataclass(frozen=True)
-class TrialStarted:
-    """An x is being written: trial `number`, built on `parent`."""
-
-    number: int
-    parent: int | None
-
-
-@dataclass(frozen=True)
-class TrialProposed:
-    """An x is written and about to be scored."""
-
-    number: int
-    source: str
-
-
-@dataclass(frozen=True)
-class TrialFinished:
-    """A trial ended; `champion` says whether it is the best so far; `usage` is the run's."""
-
-    trial: Trial
-    champion: bool
-    usage: Usage
-
-
-@dataclass(frozen=True)
-class RunEnded:
-    """The run is over."""
-
-    result: Result
-
-
-Event: TypeAlias = RunStarted | TrialStarted | TrialProposed | TrialFinished | RunEnded
-Watcher: TypeAlias = Callable[[Event], None]
-
-
-class Search(Protocol):
-    """Decides what to build on next; rebuilt on resume by telling it the stored trials again."""
-
-    def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
-        """Return the next plan; `pending` are the parents of trials in flight; randomness comes from `rng` only."""
-
-    def tell(self, trial: Trial) -> None:
-        """Learn from a finished trial."""
-
-
-class Proposer(Protocol):
-    """Writes the next x."""
-
-    async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
-        """Return the next x or why there is none; randomness comes from `rng` only."""
-
-    def tell(self, trial: Trial) -> None:
-        """Learn from a finished trial."""
+    decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate, which becomes the trial's
+    note: str = ""  # what was mended in the reply; the trial's feedback begins with it
+    parent: int | None = None  # the trial that x was built on, where that is not the plan's parent

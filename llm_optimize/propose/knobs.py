@@ -1,0 +1,129 @@
+"""Tuning of the numbers inside code: whenever a new champion declares knobs, a classical sampler turns them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+from ..errors import UsageError
+from ..records import Ask, Plan, Proposal, Proposer, Trial, rank
+from ..space import Space
+from ..text import key_of
+from ._declared import Knob, find_knobs, knob_problems, with_values
+from .classical import Classical
+
+_PREFIX = "tune:"
+_STARTUP = 5  # scored trials before the sampler trusts its model: the champion and four at random
+
+
+class Tuned:
+    """Another proposer, and between its proposals up to n scorings for the knobs of each new champion.
+
+    The tuned x has the champion's number as its parent and `tune:tpe` (or another sampler) as its source. The best of
+    them is the new champion, so that its children inherit its values; a champion that was found by tuning is not
+    tuned again. All is learnt from the told trials. With several workers, what was in flight when a run was killed is
+    not counted until it is told: a resumed run may tune that many times more.
+    """
+
+    def __init__(self, inner: Proposer, n: int, sampler: str = "tpe") -> None:
+        """Take who writes x, how many scorings each champion with knobs is worth, and how they are chosen.
+
+        Raises UsageError when n is less than 1, and what `Classical` raises.
+        """
+        if n < 1:
+            raise UsageError(f"tune is {n}: give how many scorings to spend on the knobs of a champion, 1 or more")
+        self._inner = inner
+        self._most = n
+        self._sampler = sampler
+        self._source = f"{_PREFIX}{sampler}"
+        self._trials: dict[int, Trial] = {}  # those with a score, and those that were tuned
+        self._champion: Trial | None = None
+        self._round: _Round | None = None
+
+    async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
+        """Return the champion with other values while it is being tuned, else what the inner proposer writes."""
+        if self._round is not None and self._round.used < self._most:
+            x = await self._round.next(ask, rng)
+            if x is not None:
+                return Proposal(x, self._source, parent=self._round.root.number)
+        proposal = await self._inner.propose(plan, ask, rng)
+        problems = [] if proposal.x is None else knob_problems(proposal.x)
+        return replace(proposal, note="\n".join(filter(None, [proposal.note, *problems])))
+
+    def tell(self, trial: Trial) -> None:
+        """Learn from a trial; one that is told again replaces what was known of it."""
+        self._inner.tell(trial)
+        again = trial.number in self._trials
+        if trial.scored or trial.source == self._source or again:
+            self._trials[trial.number] = trial
+        if self._round is not None and trial.parent == self._round.root.number and trial.source == self._source:
+            self._round.tell(trial)
+        if again or (trial.scored and (self._champion is None or rank(trial) > rank(self._champion))):
+            self._crown(max((other for other in self._trials.values() if other.scored), key=rank, default=None))
+
+    def _crown(self, champion: Trial | None) -> None:
+        """Note the champion, and begin to tune it, or go on, where it or what it was tuned from has knobs."""
+        self._champion = champion
+        root = champion
+        if champion is not None and champion.source == self._source and champion.parent is not None:
+            root = self._trials.get(champion.parent, champion)
+        if self._round is not None and root == self._round.root:
+            return
+        knobs = {} if root is None or root.x is None else find_knobs(root.x)
+        if root is None or not knobs:
+            self._round = None
+            return
+        self._round = _Round(root, knobs, self._sampler)
+        for trial in self._trials.values():
+            if trial.source == self._source and trial.parent == root.number:
+                self._round.tell(trial)
+
+
+class _Round:
+    """The tuning of one champion."""
+
+    def __init__(self, root: Trial, knobs: Mapping[str, Knob], sampler: str) -> None:
+        self.root = root
+        self._names = set(knobs)
+        space = Space({name: knob.parameter for name, knob in knobs.items()})
+        startup = _STARTUP if sampler in ("tpe", "gp") else None
+        self._classical = Classical(space, sampler, startup=startup)
+        self._tuned: set[int] = set()
+        self._tried = {key_of(root.x or "")}
+        self._flying: list[str] = []
+        self._learn(root)
+
+    @property
+    def used(self) -> int:
+        """How many scorings it has cost so far, with those in flight."""
+        return len(self._tuned) + len(self._flying)
+
+    def tell(self, trial: Trial) -> None:
+        """Learn what became of other values."""
+        key = key_of(trial.x or "")
+        if key in self._flying:
+            self._flying.remove(key)
+        self._tried.add(key)
+        self._tuned.add(trial.number)
+        self._learn(trial)
+
+    async def next(self, ask: Ask, rng: Random) -> Any:
+        """Return the champion's x with values that were not tried; None when none are found."""
+        proposal = await self._classical.propose(Plan(self.root), ask, rng)
+        if self.root.x is None or not isinstance(proposal.x, dict):
+            return None
+        x = with_values(self.root.x, proposal.x)
+        if key_of(x) in self._tried or key_of(x) in self._flying:
+            self._classical.drop(proposal.x)
+            return None
+        self._flying.append(key_of(x))
+        return x
+
+    def _learn(self, trial: Trial) -> None:
+        values = {name: knob.value for name, knob in find_knobs(trial.x or "").items() if name in self._names}
+        self._classical.tell(replace(trial, x=values, source=trial.source.removeprefix(_PREFIX)))
+
+
+__all__ = ["Knob", "Tuned", "find_knobs", "knob_problems", "with_values"]

@@ -1,0 +1,56 @@
+"""What the rooms hand to each other: frozen records, whole at birth.
+
+x, a candidate, is plain data: a text (`str`), or a dict of named texts, or a dict of parameters.
+"""
+
+from __future__ import annotations
+
+from ._events import (
+    BudgetUsed,
+    CallFailed,
+    Cap,
+    ChampionFound,
+    Event,
+    RunEnded,
+    RunStarted,
+    ScoredAgain,
+    TrialFinished,
+    TrialProposed,
+    TrialStarted,
+    Watcher,
+)
+from ._parts import Ask, Proposer, Search
+from ._result import Result
+from ._words import Budget, Limits, Message, Plan, Proposal, Reply, Score, Status, Task, Trial, Usage, X, rank
+
+__all__ = [
+    "Ask",
+    "Budget",
+    "BudgetUsed",
+    "CallFailed",
+    "Cap",
+    "ChampionFound",
+    "Event",
+    "Limits",
+    "Message",
+    "Plan",
+    "Proposal",
+    "Proposer",
+    "Reply",
+    "Result",
+    "RunEnded",
+    "RunStarted",
+    "Score",
+    "ScoredAgain",
+    "Search",
+    "Status",
+    "Task",
+    "Trial",
+    "TrialFinished",
+    "TrialProposed",
+    "TrialStarted",
+    "Usage",
+    "Watcher",
+    "X",
+    "rank",
+]

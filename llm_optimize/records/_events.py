@@ -1,0 +1,108 @@
+"""What watchers are told once the store has it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from ._result import Result
+from ._words import Budget, Task, Trial, Usage
+
+
+@dataclass(frozen=True)
+class RunStarted:
+    """A run began or was resumed; `trials` are those already finished."""
+
+    name: str
+    task: Task
+    store: str
+    max_steps: int
+    budget: Budget
+    trials: tuple[Trial, ...]
+
+
+@dataclass(frozen=True)
+class TrialStarted:
+    """An x is being written: trial `number`, built on `parent`."""
+
+    number: int
+    parent: int | None
+
+
+@dataclass(frozen=True)
+class TrialProposed:
+    """An x is written and about to be scored."""
+
+    number: int
+    source: str
+
+
+@dataclass(frozen=True)
+class TrialFinished:
+    """A trial ended; `champion` says whether it is the best so far; `usage` is the run's."""
+
+    trial: Trial
+    champion: bool
+    usage: Usage
+
+
+@dataclass(frozen=True)
+class ChampionFound:
+    """A trial is the best so far; `before` is the champion that it took over from."""
+
+    trial: Trial
+    before: Trial | None
+
+
+@dataclass(frozen=True)
+class ScoredAgain:
+    """A finished trial was scored again, because another challenged it or it challenges: its score is a mean now."""
+
+    trial: Trial
+
+
+@dataclass(frozen=True)
+class CallFailed:
+    """A model call of trial `number` ended without a reply, after all its attempts."""
+
+    number: int
+    model: str
+    error: str
+
+
+@dataclass(frozen=True)
+class Cap:
+    """One cap of a run: its name as in `Budget` or "max_steps", what is used of it, and where it ends the run."""
+
+    name: str
+    used: float
+    cap: float | None  # None: no cap
+
+
+@dataclass(frozen=True)
+class BudgetUsed:
+    """What is used of each cap, after each finished trial."""
+
+    caps: tuple[Cap, ...]
+
+
+@dataclass(frozen=True)
+class RunEnded:
+    """The run is over."""
+
+    result: Result
+
+
+Event: TypeAlias = (
+    RunStarted
+    | TrialStarted
+    | TrialProposed
+    | TrialFinished
+    | ChampionFound
+    | ScoredAgain
+    | CallFailed
+    | BudgetUsed
+    | RunEnded
+)
+Watcher: TypeAlias = Callable[[Event], None]

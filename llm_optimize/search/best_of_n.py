@@ -1,0 +1,32 @@
+"""No search at all: every x is built on x0 alone. What any search has to beat with the same number of scorings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from ..records import Plan, Trial, rank
+
+
+class BestOfN:
+    """Always build on x0, the best of several; show nothing else, and remember nothing.
+
+    >>> from llm_optimize.records import Status
+    >>> search = BestOfN()
+    >>> search.tell(Trial(0, "5", Status.COMPLETE, "x0", score=1.0))
+    >>> search.tell(Trial(1, "6", Status.COMPLETE, "model:m", score=2.0, parent=0))
+    >>> search.ask(Random(1), []).parent.x
+    '5'
+    """
+
+    def __init__(self) -> None:
+        self._starts: dict[int, Trial] = {}
+
+    def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
+        """Return a plan with x0 as its parent, or with none where there is no x0."""
+        return Plan(max(self._starts.values(), key=rank, default=None))
+
+    def tell(self, trial: Trial) -> None:
+        """Learn what x0 scored; of any other trial, nothing."""
+        if trial.source == "x0":
+            self._starts[trial.number] = trial

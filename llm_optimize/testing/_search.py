@@ -1,0 +1,255 @@
+"""What every search promises, as tests: subclass it beside your own."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from random import Random
+
+from ..records import Plan, Search, Status, Trial
+
+_MANY = 5_000  # trials
+_MAX_SHOWN = 200  # trials in one plan
+_MAX_TELL_SECS, _MAX_ASK_SECS = 0.005, 0.05  # generous: five times and ten times what our own are to hold
+
+
+class SearchContract:
+    """Tests that any search must pass, collected by pytest from a subclass whose name begins with `Test`.
+
+    >>> from llm_optimize.search import Best
+    >>> class TestBest(SearchContract):
+    ...     def make(self):
+    ...         return Best()
+    >>> TestBest().test_resume_equals_having_lived_through_it()
+    """
+
+    def make(self) -> Search:
+        """Return a new search that was told nothing. Raises NotImplementedError until a subclass defines it."""
+        raise NotImplementedError("define make(): it returns the search that is tested")
+
+    def told(self, trials: Iterable[Trial]) -> Search:
+        """Return a search that was told these trials, and asked nothing."""
+        search = self.make()
+        for trial in trials:
+            search.tell(trial)
+        return search
+
+    def test_with_nothing_told_there_is_nothing_to_build_on(self) -> None:
+        """The first plan is empty, whatever is in flight."""
+        for pending in ([], [0, 0]):
+            plan = self.make().ask(Random(0), pending)
+            _require(not _shown(plan), plan)
+
+    def test_what_was_no_x_is_not_built_on(self) -> None:
+        """A reply without an x leaves nothing to show."""
+        no_x = Trial(0, None, Status.INVALID, "model:m", feedback="no block")
+        _require(not _shown(self.told([no_x]).ask(Random(0), [])), "an x out of nothing")
+        search = self.told([*_trials(20), replace(no_x, number=20)])
+        for dice in range(40):
+            plan = search.ask(Random(dice), [])
+            _require(all(trial.x is not None for trial in _shown(plan)), plan)
+
+    def test_a_single_trial_is_built_on(self) -> None:
+        """Whether it has a score or not, and whether or not others in flight build on it already."""
+        for trial in (_scored(0, 1.0), _failed(0)):
+            for pending in ([], [0], [0, 0, 0]):
+                plan = self.told([trial]).ask(Random(0), pending)
+                _require(plan.parent == trial, plan)
+
+    def test_only_failures_so_far(self) -> None:
+        """One of them is the parent."""
+        trials = [_failed(number, None if number == 0 else 0) for number in range(30)]
+        for count in (2, 10, 30):
+            plan = self.told(trials[:count]).ask(Random(count), [0])
+            _require(plan.parent in trials[:count], plan)
+
+    def test_what_is_shown_was_told(self) -> None:
+        """Parents, context and failures are trials as they were told last; none stands twice in the context."""
+        for workers in (1, 4):
+            life = _Life(self.make(), workers)
+            for _ in range(400):
+                plan = life.step()
+                for trial in _shown(plan):
+                    _require(life.known.get(trial.number) == trial, trial)
+                numbers = [trial.number for trial in plan.context]
+                _require(len(numbers) == len(set(numbers)), f"shown twice: {numbers}")
+
+    def test_the_same_dice_give_the_same_plan(self) -> None:
+        """Two that were told the same plan the same; asking changes nothing."""
+        one, other = self.told(_trials(60)), self.told(_trials(60))
+        plans = [one.ask(Random(dice), [3]) for dice in range(20)]
+        _require(plans == [one.ask(Random(dice), [3]) for dice in range(20)], "asking has changed it")
+        _require(plans == [other.ask(Random(dice), [3]) for dice in range(20)], "two of a kind differ")
+
+    def test_resume_equals_having_lived_through_it(self) -> None:
+        """Told again in the order of finishing, a new one plans what the old one would have planned."""
+        for workers in (1, 3):
+            life = _Life(self.make(), workers)
+            for step in range(90):
+                life.step()
+                if step % 9 == 0:
+                    resumed, dice, pending = self.told(life.history), Random(step), life.pending
+                    _require(life.search.ask(Random(step), pending) == resumed.ask(dice, pending), f"trial {step}")
+
+    def test_any_order_of_finishing(self) -> None:
+        """Children may be told before their parents, and numbers in any order."""
+        for seed in range(5):
+            trials = _trials(40)
+            Random(seed).shuffle(trials)
+            plan = self.told(trials).ask(Random(seed), [])
+            _require(plan.parent in trials, plan)
+
+    def test_ties(self) -> None:
+        """Equal scores and equal x are no trouble."""
+        equal = [_scored(number, 1.0, 0 if number else None) for number in range(40)]
+        same_x = [replace(trial, x="x") for trial in equal]
+        copies = [equal[0], *(replace(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:])]
+        for trials in (equal, same_x, copies):
+            search = self.told(trials)
+            plans = [search.ask(Random(dice), [0]) for dice in range(10)]
+            _require(all(plan.parent in trials for plan in plans), plans)
+
+    def test_scores_of_any_size_and_sign(self) -> None:
+        """Nothing is divided by, or taken for good because it is positive."""
+        for scores in ([-1e300, 1e300, 0.0, -0.0], [-5.0, -4.0, -3.0], [1e-320, 0.0], [7.0] * 3):
+            trials = [_scored(number, score, 0 if number else None) for number, score in enumerate(scores)]
+            plan = self.told(trials).ask(Random(0), [])
+            _require(plan.parent in trials, plan)
+
+    def test_a_trial_told_again_replaces_what_was_known(self) -> None:
+        """Its score may rise and fall, and it may lose it."""
+        trials = _trials(40)
+        best = max((trial for trial in trials if trial.score is not None), key=lambda trial: trial.score or 0.0)
+        for again in (
+            replace(best, score=-1e6, scorings=2),
+            replace(best, score=1e6, scorings=2),
+            replace(best, score=None, status=Status.FAILED, feedback="not any more"),
+        ):
+            search = self.told([*trials, again])
+            for dice in range(30):
+                shown = [one for one in _shown(search.ask(Random(dice), [])) if one.number == best.number]
+                _require(all(one == again for one in shown), shown)
+
+    def test_every_kind_of_x(self) -> None:
+        """x may be a text, named texts, or parameters; with metrics, scores per example, and failed stages."""
+        for x in ("", "a\nb", {"main": "a = 1\n", "other": "b\n"}, {"rate": 0.1, "kind": "a", "bag": True}):
+            trials = [replace(trial, x=f"{x}{trial.number}" if x == "" else x) for trial in _trials(12)]
+            for trial in trials:
+                trial = replace(trial, metrics={"size": trial.number}, instances={"a": trial.number % 3, "b": 1.0})
+                trials[trial.number] = trial if trial.scored else replace(trial, instances={}, stage="minibatch")
+            plan = self.told(trials).ask(Random(0), [])
+            _require(plan.parent in trials, plan)
+
+    def test_nothing_that_is_handed_in_is_changed(self) -> None:
+        """Trials and the list of what is in flight stay as they are."""
+        trials, pending = [replace(trial, x={"a": trial.number}) for trial in _trials(40)], [0, 1, 2]
+        before = copy.deepcopy((trials, pending))
+        search = self.told(trials)
+        for dice in range(20):
+            search.ask(Random(dice), pending)
+        _require((trials, pending) == before, "something was changed")
+
+    def test_what_is_in_flight_counts(self) -> None:
+        """Workers that ask one after the other do not all build on the same parent."""
+        search = self.told(_trials(60))
+        for seed in range(10):
+            pending: list[int] = []
+            for worker in range(4):
+                plan = search.ask(Random(f"{seed}/{worker}"), tuple(pending))
+                pending += [plan.parent.number] if plan.parent else []
+            _require(len(set(pending)) > 1, f"all four build on {pending}")
+
+    def test_thousands_of_trials(self) -> None:
+        """Told thousands, it stays quick, and shows few."""
+        trials = _trials(_MANY)
+        begun = time.perf_counter()
+        search = self.told(trials)
+        told = time.perf_counter()
+        plans = [search.ask(Random(dice), [dice]) for dice in range(20)]
+        asked = time.perf_counter()
+        _require((told - begun) / _MANY < _MAX_TELL_SECS, f"{told - begun:.1f} s for {_MANY} trials told")
+        _require((asked - told) / 20 < _MAX_ASK_SECS, f"{asked - told:.1f} s for 20 plans")
+        most = max(len(_shown(plan)) for plan in plans)
+        _require(most <= _MAX_SHOWN, f"{most} trials in one plan")
+
+
+@dataclass
+class _Life:
+    """A run of several workers: the trial that has been in flight longest, or the one after it, is told next."""
+
+    search: Search
+    workers: int
+
+    def __post_init__(self) -> None:
+        self.history: list[Trial] = []
+        self.told: dict[int, Trial] = {}  # by number, as told last
+        self.known: dict[int, Trial] = {}  # the same, when the last plan was made
+        self._flying: list[Trial] = []
+        self._next = 1
+        self._tell(_scored(0, 0.0))
+
+    @property
+    def pending(self) -> tuple[int, ...]:
+        return tuple(trial.parent for trial in self._flying if trial.parent is not None)
+
+    def step(self) -> Plan:
+        """Ask for one more trial and return its plan; with all workers busy, tell of one; now and then of one again."""
+        plan = self.search.ask(Random(f"plan/{self._next}"), self.pending)
+        self.known = dict(self.told)
+        parent = plan.parent.number if plan.parent else None
+        self._flying.append(_trial(self._next, parent))
+        self._next += 1
+        if len(self._flying) == self.workers:
+            self._tell(self._flying.pop(self._next % 2 if self.workers > 1 else 0))
+        if self._next % 7 == 0:
+            self._tell_again()
+        return plan
+
+    def _tell_again(self) -> None:
+        """Score one anew: what had a score gets a lower one or loses it, what had none gets one."""
+        known = sorted(self.told)
+        before = self.told[known[self._next * 5 % len(known)]]
+        if before.score is None:
+            again = replace(before, status=Status.COMPLETE, score=self._next / 100)
+        elif self._next % 2:
+            again = replace(before, score=before.score - 2.0, scorings=before.scorings + 1)
+        else:
+            again = replace(before, status=Status.FAILED, score=None)
+        self._tell(again)
+
+    def _tell(self, trial: Trial) -> None:
+        self.search.tell(trial)
+        self.history.append(trial)
+        self.told[trial.number] = trial
+
+
+def _trials(count: int) -> list[Trial]:
+    """Return a run: scores that rise and fall, one in nine fails, each child of an earlier one."""
+    return [_trial(number, number * 7 % 11 * number // 11 if number else None) for number in range(count)]
+
+
+def _trial(number: int, parent: int | None) -> Trial:
+    score = (number * 7919) % 1009 / 100 + number / 100
+    return _failed(number, parent) if number % 9 == 4 else _scored(number, score, parent)
+
+
+def _scored(number: int, score: float, parent: int | None = None) -> Trial:
+    x = f"x{number} = [{number * 31 % 17}, {number / 8}]" if number else "x0"
+    source = "x0" if parent is None else "model:m"
+    return Trial(number, x, Status.COMPLETE, source, score=score, feedback="so so", parent=parent)
+
+
+def _failed(number: int, parent: int | None = None) -> Trial:
+    source = "x0" if parent is None else "model:m"
+    return Trial(number, f"x{number} fails", Status.FAILED, source, feedback="ValueError: no", parent=parent)
+
+
+def _shown(plan: Plan) -> Sequence[Trial]:
+    return [trial for trial in (*plan.context, *plan.failures, plan.parent) if trial is not None]
+
+
+def _require(condition: bool, said: object) -> None:
+    if not condition:
+        raise AssertionError(str(said))

@@ -1,0 +1,94 @@
+"""A run as its pages know it: columns that grow with what the store has to tell."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable
+from typing import Any
+
+from ...records import Trial
+from ...store import Again, Store
+from ..report import bundle, facts
+
+
+class Followed:
+    """One run, read once and from then on followed; any thread may call."""
+
+    def __init__(self, store: Store, name: str) -> None:
+        """Take the run of this name. Raises RunNotFound."""
+        self.run = store.run(name)
+        info = next(info for info in store.runs() if info.name == name)
+        self._about = {**facts.about(self.run, info), "plotly": bundle.plotly_version()}
+        self.columns = facts.columns([])
+        self.state: dict[str, Any] = facts.state([], [], None)
+        self._place: dict[int, int] = {}  # trial number -> row
+        self._again: list[Again] = []
+        self._steers = self.run.steers()
+        self._above = -1  # all trials up to this number are known
+        self._read_at = 0.0
+        self._lock = threading.Lock()
+        self.refresh()
+
+    def refresh(self, fresh_secs: float = 0.0) -> None:
+        """Read what is new, unless that was done less than so many seconds ago."""
+        with self._lock:
+            if time.monotonic() - self._read_at < fresh_secs:
+                return
+            news = self.run.progress(self._above, self._again[-1].key if self._again else 0)
+            self._take(trial for trial in news.finished if trial.number not in self._place)
+            for again in news.again:
+                self._score_again(again)
+            self._steers += self.run.steers(self._steers[-1].key if self._steers else 0)
+            self.state = facts.state(news.begun, self._steers, news.stop_reason)
+            self._read_at = time.monotonic()
+
+    def _take(self, trials: Iterable[Trial]) -> None:
+        added = facts.columns(trials)
+        for number in added["number"]:
+            self._place[number] = len(self._place)
+        for name, values in added.items():
+            self.columns[name] += values
+        while self._above + 1 in self._place:
+            self._above += 1
+
+    def _score_again(self, again: Again) -> None:
+        self._again.append(again)
+        row = self._place.get(again.trial)
+        if row is not None:
+            self.columns["score"][row] = again.score
+            self.columns["error"][row] = again.standard_error
+            self.columns["scorings"][row] = again.scorings
+
+    def whole(self) -> dict[str, Any]:
+        """Return all facts, and the cursor from which `since` goes on."""
+        with self._lock:
+            about = {**self._about, "written_at": time.time(), "stop_reason": self.state["stop_reason"]}
+            columns = {name: list(values) for name, values in self.columns.items()}
+            return {"run": about, "columns": columns, "state": self.state, "cursor": self._cursor()}
+
+    def since(self, cursor: str) -> dict[str, Any]:
+        """Return the rows and further scorings after a cursor, the state, and the next cursor."""
+        rows, agains = _places(cursor)
+        with self._lock:
+            return {
+                "columns": {name: values[rows:] for name, values in self.columns.items()},
+                "again": facts.plain(self._again[agains:]),
+                "state": self.state,
+                "cursor": self._cursor(),
+            }
+
+    def _cursor(self) -> str:
+        return f"{len(self._place)}.{len(self._again)}"
+
+    def parent(self, number: int) -> int | None:
+        """Return the parent of a finished trial, if that is finished as well."""
+        row = self._place.get(number)
+        parent = None if row is None else self.columns["parent"][row]
+        return parent if parent in self._place else None
+
+
+def _places(cursor: str) -> tuple[int, int]:
+    """Read a cursor; what is none stands for the beginning."""
+    rows, _, agains = cursor.partition(".")
+    return (int(rows), int(agains)) if rows.isdecimal() and agains.isdecimal() else (0, 0)

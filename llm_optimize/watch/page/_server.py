@@ -1,0 +1,93 @@
+"""The server of the page: a port, a token, and an end."""
+
+from __future__ import annotations
+
+import secrets
+import socket
+from contextlib import closing
+from typing import Any
+
+from ...errors import UsageError
+from ...store import Store
+from ..report import bundle
+from ._app import App
+from ._guard import Guard, is_loopback
+
+DEFAULT_PORT = 8765
+_GRACE_SECS = 2
+_OWN = ["'self'"]
+
+
+class Page:
+    """A web page of all runs of a store.
+
+    Whoever may reach the port may read; whoever has the token, which is in `url`, may steer runs as well. Where more
+    than this machine reaches the port, reading needs the token, too.
+
+    Raises UsageError when the port is taken or the host is none of this machine's, and MissingExtra when starlette,
+    uvicorn, jinja2, plotly or pygments is not installed.
+    """
+
+    def __init__(self, store: Store, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+        """Listen at a port; 0 takes any that is free. The store stays the caller's to close."""
+        bundle.require("jinja2", "plotly", "pygments", "starlette", "uvicorn")
+        import uvicorn
+
+        self._token = secrets.token_urlsafe(24)
+        self._socket = _listening(host, port)
+        self._host = host
+        app = App(store, lambda: self._server.should_exit)
+        guard = Guard(app.starlette(), host=host, token=self._token, headers=_headers())
+        config: Any = uvicorn.Config(
+            guard,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            lifespan="off",
+            ws="none",
+            timeout_graceful_shutdown=_GRACE_SECS,
+        )
+        self._server = uvicorn.Server(config)
+
+    @property
+    def address(self) -> str:
+        """Where it is, without the token."""
+        host, port = self._socket.getsockname()[:2]
+        name = self._host if is_loopback(host) or self._host not in ("0.0.0.0", "::") else socket.gethostname()
+        return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+
+    @property
+    def url(self) -> str:
+        """Where it is, with the token."""
+        return f"{self.address}?token={self._token}"
+
+    def run(self) -> None:
+        """Answer until `stop` is called, or until Ctrl-C, which is raised again as KeyboardInterrupt."""
+        with closing(self._socket):
+            self._server.run(sockets=[self._socket])
+
+    def stop(self) -> None:
+        """Let `run` end; any thread may call."""
+        self._server.should_exit = True
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    if not 0 <= port <= 65535:
+        raise UsageError(f"{port} is no port: choose one from 0 to 65535")
+    try:
+        return socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise UsageError(f"cannot listen at port {port} of {host} ({error.strerror}): choose another --port") from error
+
+
+def _headers() -> dict[str, str]:
+    more = {"img-src": [*_OWN, "data:"], "connect-src": _OWN, "frame-ancestors": ["'none'"]}
+    return {
+        "content-security-policy": bundle.policy(_OWN, [*_OWN, bundle.NO_TEXT], more),
+        "cross-origin-opener-policy": "same-origin",
+        "cross-origin-resource-policy": "same-origin",
+        "referrer-policy": "no-referrer",
+        "x-content-type-options": "nosniff",
+        "x-frame-options": "DENY",
+    }

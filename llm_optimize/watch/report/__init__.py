@@ -1,0 +1,7 @@
+"""One self-contained HTML file about a run, or about a comparison of runs: no network, it opens from disk."""
+
+from __future__ import annotations
+
+from ._write import write
+
+__all__ = ["write"]

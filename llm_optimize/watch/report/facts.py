@@ -1,0 +1,102 @@
+"""What a page knows of a run from its beginning: one column per fact of its trials, and what the run was asked to do.
+
+All else that a page shows (the best so far, failures by kind, spend by model) it works out from these columns, so that
+a live run and a finished one are shown by the same code. Everything here is plain data that JSON can hold.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import platform
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from typing import Any
+
+from ... import __version__
+from ...prompts import describe_failure
+from ...records import Status, Trial
+from ...store import Begun, Run, RunInfo, Steer
+from ...text import one_line, show_x
+
+_MAX_SAID_CHARS = 160
+_MAX_X_CHARS = 100
+_COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
+    "number": lambda trial: trial.number,
+    "status": lambda trial: trial.status.value,
+    "source": lambda trial: one_line(trial.source, 80),
+    "score": lambda trial: trial.score,
+    "error": lambda trial: trial.standard_error,
+    "scorings": lambda trial: trial.scorings,
+    "parent": lambda trial: trial.parent,
+    "seconds": lambda trial: round(trial.seconds, 4),
+    "calls": lambda trial: trial.usage.calls,
+    "prompt": lambda trial: trial.usage.prompt_tokens,
+    "completion": lambda trial: trial.usage.completion_tokens,
+    "cached": lambda trial: trial.usage.cached_tokens,
+    "reasoning": lambda trial: trial.usage.reasoning_tokens,
+    "cost": lambda trial: trial.usage.cost_usd,
+    "said": lambda trial: said(trial),
+    "x": lambda trial: "" if trial.x is None else _brief(show_x(trial.x), _MAX_X_CHARS),
+    "stage": lambda trial: one_line(trial.stage, 40),
+    "lesson": lambda trial: _brief(trial.lesson, _MAX_SAID_CHARS),
+    "at": lambda trial: trial.finished_at,
+}
+
+
+def said(trial: Trial) -> str:
+    """Return in a line what f said, or what went wrong."""
+    failed = describe_failure(trial).removeprefix(f"{trial.status.value}: ")  # which stands beside it
+    words = trial.feedback if trial.status is Status.COMPLETE else failed
+    return _brief(words, _MAX_SAID_CHARS)
+
+
+def _brief(text: str, max_chars: int) -> str:
+    """Return the beginning of a text in one line; what is long is cut before it is looked at."""
+    return one_line(" ".join(text[: 4 * max_chars].split()), max_chars)
+
+
+def columns(trials: Iterable[Trial]) -> dict[str, list[Any]]:
+    """Return the facts of trials, one list per fact, in the order of the trials; times in seconds since the epoch."""
+    rows = list(trials)
+    return {name: [fact(trial) for trial in rows] for name, fact in _COLUMNS.items()}
+
+
+def about(run: Run, info: RunInfo) -> dict[str, Any]:
+    """Return what the run was asked to do, where it comes from, and which versions look at it."""
+    return {
+        "name": info.name,
+        "begun_at": info.created_at,
+        "stop_reason": info.stop_reason,
+        "origin": plain(info.origin),
+        "settings": plain(info.settings),
+        "func_version": run.func_version,
+        "versions": {"llm_optimize": __version__, "Python": platform.python_version(), "system": platform.system()},
+        "written_at": time.time(),
+    }
+
+
+def state(begun: Sequence[Begun], steers: Sequence[Steer], stop_reason: str | None) -> dict[str, Any]:
+    """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended."""
+    return {"begun": plain(begun), "steers": plain(steers), "stop_reason": stop_reason}
+
+
+def plain(value: Any) -> Any:
+    """Return records as plain data; numbers that JSON does not have become their names.
+
+    >>> plain({"a": (1, float("nan"))})
+    {'a': [1, 'nan']}
+    """
+    if is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part) for part in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def to_json(value: Any) -> bytes:
+    """Return JSON in ASCII: what no UTF-8 could hold, such as half a surrogate pair, goes through all the same."""
+    return json.dumps(value, separators=(",", ":"), default=repr).encode("ascii")

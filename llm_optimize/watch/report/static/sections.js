@@ -1,0 +1,324 @@
+// The headline, the champion's story, failures, spend and settings of a run.
+
+import { el, fill, section, textBlock, visible, whenSeen } from "./dom.js";
+import { diffView } from "./diff.js";
+import { ago, count, digitsFor, dollars, duration, moment, plainNumber, plural, signed } from "./format.js";
+import { factTable } from "./trial.js";
+
+// The headline: what was found, and what it took.
+
+export function headline({ facts, open }) {
+  const node = el("div", { class: "tiles" });
+  const update = () => {
+    const first = facts.columns.score.findIndex((score) => score !== null);
+    const best = facts.champion < 0 ? null : facts.row(facts.champion);
+    const gain = best && facts.champion !== first ? best.score - facts.columns.score[first] : 0;
+    const { scored, failed, duplicate } = facts.counts;
+    const tokens = facts.tokens.prompt + facts.tokens.completion;
+    const digits = digitsFor(facts.champions.map((row) => facts.columns.score[row]));
+    fill(
+      node,
+      tile(
+        "Best score",
+        best ? plainNumber(best.score, digits) : "–",
+        best
+          ? [link(`trial ${best.number}`, () => open(best.number)), gain ? ` · ${signed(gain)} to the first` : ""]
+          : "no trial has a score",
+        "best",
+      ),
+      tile(
+        "Trials",
+        count(facts.length),
+        [
+          `${count(scored)} scored`,
+          failed ? `${count(failed)} failed` : "",
+          duplicate ? `${count(duplicate)} the same` : "",
+        ]
+          .filter(Boolean)
+          .join(" · "),
+      ),
+      tile(
+        "Model calls",
+        count(facts.sums.calls.at(-1) ?? 0),
+        tokens
+          ? `${count(tokens)} tokens${facts.tokens.cached ? `, ${Math.round((100 * facts.tokens.cached) / facts.tokens.prompt)} % of the prompts cached` : ""}`
+          : "no model was asked",
+      ),
+      tile("Spent", dollars(facts.usd), facts.usd === null ? "a price is unknown" : spentOn(facts)),
+      tile("Time", duration(facts.seconds), facts.length ? `${duration(facts.seconds / facts.length)} a trial` : ""),
+    );
+  };
+  update();
+  return { node, update };
+}
+
+function spentOn(facts) {
+  const gained = facts.champions.length - 1;
+  return facts.usd && gained > 0 ? `${dollars(facts.usd / gained)} for each better one` : " ";
+}
+
+function tile(name, value, note, style = "") {
+  return el(
+    "div",
+    { class: `tile ${style}` },
+    el("div", { class: "name" }, name),
+    el("div", { class: "value" }, value),
+    el("div", { class: "note" }, note),
+  );
+}
+
+function link(text, act) {
+  return el("button", { type: "button", class: "link", on: { click: act } }, text);
+}
+
+const FIRST = 2;
+const LAST = 8;
+
+// The story: what each ancestor of the champion changed.
+
+export function championStory({ facts, source, open }) {
+  const list = el("ol", { class: "story" });
+  const note = el("p", { class: "note" });
+  let ready = false;
+  let told = null;
+  const update = async () => {
+    if (!ready || facts.champion < 0 || told === facts.champion) return;
+    told = facts.champion;
+    const { steps, left_out } = await source.story();
+    note.textContent = `The ancestors of the best trial that raised the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
+    const known = steps.filter(({ number }) => facts.place.has(number));
+    tell(
+      list,
+      known.map((step, place) => () => chapter(facts, source, open, step, place >= known.length - 2)),
+    );
+  };
+  const node = section("story", "How the best came about", note, list);
+  whenSeen(node, () => {
+    ready = true;
+    update();
+  });
+  return { node, update };
+}
+
+// Of a long story the first steps and the last are told, those between on demand.
+function tell(list, chapters) {
+  const between = chapters.length - FIRST - LAST;
+  if (between < 3)
+    return fill(
+      list,
+      chapters.map((make) => make()),
+    );
+  const more = el("button", { type: "button", class: "quiet" }, `Show ${between} steps between`);
+  const item = el("li", { class: "between" }, more);
+  more.addEventListener("click", () => item.replaceWith(...chapters.slice(FIRST, -LAST).map((make) => make())));
+  return fill(
+    list,
+    chapters.slice(0, FIRST).map((make) => make()),
+    item,
+    chapters.slice(-LAST).map((make) => make()),
+  );
+}
+
+function chapter(facts, source, open, { number, on, change }, unfolded) {
+  const one = facts.at(number);
+  const before = on === null ? null : facts.at(on);
+  const gain = before && one.score !== null && before.score !== null ? one.score - before.score : null;
+  const body = el("div", { class: "chapter-body" });
+  const details = el(
+    "details",
+    { open: unfolded },
+    el(
+      "summary",
+      {},
+      el("strong", {}, one.score === null ? one.status : plainNumber(one.score, 6)),
+      gain === null ? null : el("span", { class: `delta ${gain > 0 ? "up" : "down"}` }, ` ${signed(gain)}`),
+      el("span", { class: "note" }, ` trial ${number} · ${visible(one.source)}`),
+      el("span", { class: "words" }, visible(one.lesson || one.said)),
+    ),
+    body,
+  );
+  const show = async () => {
+    if (body.childElementCount) return;
+    body.append(
+      el(
+        "p",
+        { class: "bar" },
+        link(`Open trial ${number}`, () => open(number)),
+      ),
+    );
+    if (change === null) return;
+    const [fresh, old] = await Promise.all([source.trial(number), source.trial(on)]);
+    if (fresh && old)
+      body.append(diffView(old.parts, fresh.parts, change, `Change from trial ${on} to trial ${number}`));
+  };
+  details.addEventListener("toggle", () => details.open && show());
+  if (unfolded) show();
+  return el("li", {}, details);
+}
+
+// What failed and why.
+
+export function failures({ facts, open }) {
+  const body = el("div");
+  const node = section("failures", "What failed, and why", body);
+  const update = () => {
+    const groups = facts.failures();
+    const failed = facts.counts.failed;
+    if (!failed)
+      return fill(body, el("p", { class: "note" }, facts.length ? "No trial failed." : "No trial is finished yet."));
+    const most = groups[0].trials.length;
+    return fill(
+      body,
+      el(
+        "p",
+        { class: "note" },
+        `${plural(failed, "trial")} of ${facts.length.toLocaleString("en")} brought no score.`,
+      ),
+      groups.slice(0, 60).map((group) => failureGroup(group, most, open)),
+      groups.length > 60
+        ? el("p", { class: "note" }, `${plural(groups.length - 60, "rarer kind")} not shown; the table has them.`)
+        : null,
+    );
+  };
+  update();
+  return { node, update };
+}
+
+function failureGroup({ status, stage, said, trials }, most, open) {
+  const bar = el("span", { class: "meter", "aria-hidden": true });
+  bar.style.width = `${Math.max(2, (100 * trials.length) / most)}%`;
+  return el(
+    "details",
+    { class: "failure" },
+    el(
+      "summary",
+      {},
+      el("span", { class: "times" }, `${trials.length.toLocaleString("en")}×`),
+      el("span", { class: `chip ${status}` }, stage ? `${status} at ${visible(stage)}` : status),
+      el("span", { class: "words" }, visible(said)),
+      el("span", { class: "meters" }, bar),
+    ),
+    el(
+      "p",
+      { class: "numbers" },
+      trials.slice(0, 200).map((number) => link(String(number), () => open(number))),
+      trials.length > 200 ? ` and ${trials.length - 200} more` : "",
+    ),
+  );
+}
+
+// Spend by who wrote x.
+
+export function spend({ facts }) {
+  const body = el("div", { class: "scroll" });
+  const node = section("spend", "Who wrote it, and what it cost", body);
+  const update = () =>
+    fill(body, facts.length ? spendTable(facts) : el("p", { class: "note" }, "Nothing was spent yet."));
+  update();
+  return { node, update };
+}
+
+function spendTable(facts) {
+  const digits = digitsFor(facts.champions.map((row) => facts.columns.score[row]));
+  const heads = [
+    "Written by",
+    "Trials",
+    "Scored",
+    "Champions",
+    "Best",
+    "Calls",
+    "Tokens in",
+    "Cached",
+    "Tokens out",
+    "Cost",
+    "Scoring time",
+  ];
+  const rows = facts
+    .sources()
+    .map((one) => [
+      visible(one.name),
+      count(one.trials),
+      count(one.scored),
+      count(one.champions),
+      one.best === null ? "–" : plainNumber(one.best, digits),
+      count(one.calls),
+      count(one.prompt),
+      one.prompt ? `${Math.round((100 * one.cached) / one.prompt)} %` : "–",
+      count(one.completion),
+      one.unknown ? "unknown" : one.calls ? dollars(one.cost) : "–",
+      duration(one.seconds),
+    ]);
+  return el(
+    "table",
+    { class: "plain" },
+    el(
+      "thead",
+      {},
+      el(
+        "tr",
+        {},
+        heads.map((text, place) => el("th", { scope: "col", class: place ? "num" : null }, text)),
+      ),
+    ),
+    el(
+      "tbody",
+      {},
+      rows.map((cells) =>
+        el(
+          "tr",
+          {},
+          cells.map((text, place) => (place ? el("td", { class: "num" }, text) : el("th", { scope: "row" }, text))),
+        ),
+      ),
+    ),
+  );
+}
+
+// Settings, steering, versions.
+
+export function settings({ facts }) {
+  const body = el("div");
+  const node = section("settings", "Settings and versions", body);
+  const update = () => fill(body, settingsBody(facts));
+  update();
+  return { node, update };
+}
+
+function settingsBody({ run, state }) {
+  const { task = {}, ...rest } = run.settings;
+  const origin = run.origin ? `a fork of ${visible(run.origin.run)} at trial ${run.origin.trial}` : null;
+  const facts = {
+    begun: moment(run.begun_at),
+    "looked at": moment(run.written_at),
+    "began as": origin,
+    "version of f": run.func_version,
+    ...rest,
+  };
+  const prompts = Object.entries(task).filter(([name, text]) => name !== "description" && text);
+  return [
+    factTable(facts),
+    prompts.map(([name, text]) =>
+      el(
+        "details",
+        { class: "block" },
+        el("summary", {}, visible(name.replaceAll("_", " "))),
+        textBlock(String(text), { label: name }),
+      ),
+    ),
+    state.steers.length
+      ? [el("h3", {}, "Asked for by those who watched"), el("ul", { class: "steers" }, state.steers.map(steer))]
+      : null,
+    el("h3", {}, "Versions"),
+    factTable({ ...run.versions, plotly: run.plotly }),
+  ];
+}
+
+export function steer({ kind, text, given_at }) {
+  return el(
+    "li",
+    {},
+    el("span", { class: "chip" }, kind),
+    text ? ` ${visible(text)}` : "",
+    el("span", { class: "note" }, ` ${ago(given_at)}`),
+  );
+}

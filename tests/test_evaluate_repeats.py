@@ -1,0 +1,236 @@
+"""A noisy f is asked again: the mean is right whatever the numbers, and failures count."""
+
+import asyncio
+import math
+import random
+import statistics
+import sys
+from contextlib import closing
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from llm_optimize.errors import UsageError
+from llm_optimize.evaluate import IMPOSSIBLE, Evaluation, Evaluator, Judging, Mean, Repeats, pooled
+from llm_optimize.records import Limits, Status
+
+SCORES = st.floats(allow_nan=False, allow_infinity=False)
+
+
+def exact(scores):
+    """Return mean and standard error, computed without rounding until the end."""
+    values = [Fraction(score) for score in scores]
+    mean = sum(values) / len(values)
+    if len(values) == 1:
+        return float(mean), None
+    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
+    scale = Fraction(max(map(abs, scores)) or 1.0)
+    return float(mean), math.sqrt(variance / scale**2) * float(scale)
+
+
+@given(st.lists(SCORES, min_size=1, max_size=8), st.data())
+def test_pooling_is_as_if_all_had_been_there_at_once(scores, data):
+    at = data.draw(st.integers(1, len(scores)))
+    found = pooled(pooled(None, scores[:at]), scores[at:])
+    mean, error = exact(scores)
+    largest = max(map(abs, scores))
+    assert found.number == len(scores)
+    assert abs(found.value / 2 - mean / 2) <= 1e-14 * largest + 5e-324
+    if error is None:
+        assert found.standard_error is None
+    else:
+        assert abs(found.standard_error / 2 - error / 2) <= 1e-7 * largest + 5e-324  # a root of what rounding left
+    assert min(scores) <= found.value * (1 + 1e-14) or math.isclose(found.value, min(scores), abs_tol=1e-14 * largest)
+
+
+@given(SCORES, st.integers(1, 5), st.integers(1, 5))
+def test_equal_scores_have_that_mean_and_no_spread(score, known, new):
+    found = pooled(pooled(None, [score] * known), [score] * new)
+    assert found == Mean(score, 0.0, known + new)
+
+
+def test_a_small_spread_around_a_large_mean_is_not_lost():
+    scores = [1e9 + noise for noise in (0.1, 0.2, 0.3, 0.4, 0.5)]
+    found = pooled(pooled(pooled(None, scores[:1]), scores[1:3]), scores[3:])
+    assert math.isclose(found.standard_error, statistics.stdev(scores) / math.sqrt(5), rel_tol=1e-6)
+
+
+def test_the_largest_numbers_do_not_overflow():
+    largest = sys.float_info.max
+    assert pooled(pooled(None, [largest]), [largest, largest]) == Mean(largest, 0.0, 3)
+    apart = pooled(None, [largest, -largest])
+    assert (apart.value, apart.standard_error, apart.number) == (0.0, largest, 2)
+    assert math.isclose(pooled(None, [5e-324, 5e-324]).value, 5e-324)
+
+
+def test_nothing_new_changes_nothing_and_nothing_at_all_is_refused():
+    known = Mean(1.0, 0.5, 3)
+    assert pooled(known, []) is known
+    with pytest.raises(UsageError, match="no scores"):
+        pooled(None, [])
+
+
+@pytest.mark.parametrize("n", [1, 0, -1, 2.0, True, "3"])
+def test_fewer_than_two_scorings_are_no_repeats(n):
+    with pytest.raises(UsageError, match="repeats"):
+        Repeats(n)
+
+
+def test_the_seeds_are_those_that_are_missing_always_the_same_and_all_different():
+    once = Evaluation(Status.COMPLETE, 1.0, "")
+    repeats = Repeats(4)
+    seeds = repeats.seeds(7, once)
+    assert len(set(seeds)) == 3
+    assert repeats.seeds(7, replace(once, scorings=2)) == seeds[1:]
+    assert repeats.seeds(7, replace(once, scorings=9)) == []
+    assert repeats.seeds(8, once) != seeds
+
+
+# Scoring again.
+
+
+def noisy(x):
+    rolled = random.random()
+    if x == "flaky" and rolled < 0.34:
+        raise ConnectionError("no line")
+    if x == "broken" and rolled < 0.9:
+        raise ConnectionError("no line")
+    if x == "cheat" and rolled > 0.5:
+        return 99.0
+    return {"score": rolled, "feedback": "rolled", "size": 3}
+
+
+def evaluate(work, func=noisy, sandbox="process", **judging):
+    async def main():
+        options = {"limits": Limits(), "workers": 2, "timeout_secs": 20.0, "judging": Judging(**judging)}
+        with closing(Evaluator(func, sandbox=sandbox, **options)) as evaluator:
+            return await work(evaluator)
+
+    return asyncio.run(main())
+
+
+def dice(seed):
+    return random.Random(seed).random()
+
+
+def test_a_challenger_is_scored_again_together_with_the_champion():
+    repeats = Repeats(5)
+
+    async def work(evaluator):
+        challenger, champion = [await evaluator.score("x", seed) for seed in (1, 2)]
+        assert (challenger.scorings, challenger.standard_error) == (1, None)
+        return await asyncio.gather(
+            evaluator.more("x", challenger, repeats.seeds(1, challenger)),
+            evaluator.more("x", champion, repeats.seeds(2, champion)),
+        )
+
+    for seed, evaluation in zip((1, 2), evaluate(work, repeats=repeats), strict=True):
+        once = Evaluation(Status.COMPLETE, 1.0, "")
+        scores = [dice(seed), *map(dice, repeats.seeds(seed, once))]
+        assert math.isclose(evaluation.score, statistics.mean(scores))
+        assert math.isclose(evaluation.standard_error, statistics.stdev(scores) / math.sqrt(5))
+        assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 5)
+        assert evaluation.feedback.startswith("rolled\nmean of 5 scorings: ")
+        assert evaluation.metrics == {"size": 3.0}
+
+
+def test_every_x_is_scored_n_times_where_that_is_wanted():
+    async def work(evaluator):
+        return await evaluator.score("x", 3)
+
+    evaluation = evaluate(work, repeats=Repeats(4, champion=False))
+    assert (evaluation.scorings, evaluation.score != dice(3)) == (4, True)
+    assert evaluate(work, repeats=Repeats(4)).scorings == 1
+
+
+def test_scoring_in_two_goes_comes_to_the_same_as_in_one():
+    async def work(evaluator):
+        first = await evaluator.score("x", 1)
+        at_once = await evaluator.more("x", first, [5, 6, 7])
+        in_two = await evaluator.more("x", await evaluator.more("x", first, [5]), [6, 7])
+        return at_once, in_two, await evaluator.more("x", first, []) is first
+
+    at_once, in_two, unchanged = evaluate(work)
+    assert unchanged
+    assert math.isclose(at_once.score, in_two.score)
+    assert math.isclose(at_once.standard_error, in_two.standard_error)
+    assert at_once.feedback == in_two.feedback
+    assert in_two.feedback.count("mean of") == 1
+
+
+def known_score(score=0.5):
+    return Evaluation(Status.COMPLETE, score, "rolled", seconds=1.0)
+
+
+def seeds_that(wanted, how_many):
+    return [seed for seed in range(1000) if wanted(dice(seed))][:how_many]
+
+
+def test_some_failures_are_counted_beside_the_mean_of_the_others():
+    bad, good = seeds_that(lambda rolled: rolled < 0.34, 1), seeds_that(lambda rolled: rolled > 0.4, 2)
+
+    async def work(evaluator):
+        return await evaluator.more("flaky", known_score(), [*bad, *good])
+
+    evaluation = evaluate(work)
+    assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 4)
+    assert evaluation.metrics == {"failed_scorings": 1.0}
+    assert math.isclose(evaluation.score, statistics.mean([0.5, *map(dice, good)]))
+    assert "mean of 3 scorings, besides 1 without a score" in evaluation.feedback
+
+
+def test_an_x_that_fails_more_often_than_not_has_failed():
+    bad = seeds_that(lambda rolled: rolled < 0.3, 2)
+
+    async def work(evaluator):
+        return await evaluator.more("flaky", known_score(), bad), await evaluator.more("flaky", known_score(), bad[:1])
+
+    failed, even = evaluate(work)
+    assert (failed.status, failed.score, failed.scorings) == (Status.FAILED, None, 3)
+    assert "no score in 2 of 3 scorings" in failed.feedback
+    assert "ConnectionError: no line" in failed.feedback
+    assert (even.status, even.score, even.standard_error) == (Status.COMPLETE, 0.5, None)
+
+
+def test_one_impossible_score_spoils_all():
+    async def work(evaluator):
+        good, cheat = seeds_that(lambda rolled: rolled < 0.5, 3), seeds_that(lambda rolled: rolled > 0.5, 1)
+        return await evaluator.more("cheat", known_score(), [*good, *cheat])
+
+    evaluation = evaluate(work, max_score=1.0)
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.INVALID, None, IMPOSSIBLE)
+
+
+def test_a_first_failure_is_final_where_every_x_is_repeated():
+    seed = seeds_that(lambda rolled: rolled < 0.9, 1)[0]
+
+    async def work(evaluator):
+        return await evaluator.score("broken", seed)
+
+    evaluation = evaluate(work, repeats=Repeats(5, champion=False))
+    assert (evaluation.status, evaluation.scorings) == (Status.FAILED, 1)
+
+
+def test_only_the_last_stage_is_repeated(tmp_path):
+    def check(x):
+        with open(tmp_path / "checks", "a") as file:
+            file.write("x")
+        return 1.0
+
+    async def work(evaluator):
+        return await evaluator.score("x", 0)
+
+    evaluation = evaluate(work, [check, lambda x: 2.0], "inline", repeats=Repeats(3, champion=False))
+    assert (evaluation.score, evaluation.scorings, evaluation.metrics) == (2.0, 3, {"check.score": 1.0})
+    assert (tmp_path / "checks").read_text() == "x"
+
+
+def test_what_has_no_score_is_not_scored_again():
+    async def work(evaluator):
+        with pytest.raises(UsageError, match="no score"):
+            await evaluator.more("x", Evaluation(Status.TIMEOUT, None, ""), [1])
+
+    evaluate(work, sandbox="inline")

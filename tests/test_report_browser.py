@@ -1,0 +1,335 @@
+"""The report in a real browser, opened from disk: what can be seen, done and read in it, and that it is safe."""
+
+from contextlib import closing, contextmanager
+
+import pytest
+
+from llm_optimize import optimize, space
+from llm_optimize.records import Plan, Status, Trial
+from llm_optimize.store import Store
+from llm_optimize.text import visible
+from llm_optimize.watch import report
+from pages import HOSTILE, TASK, Seen, browsing, fill, hostile_run, scores_of
+
+DRAWN = "#progress .chart[data-drawn]"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with browsing() as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("reports")
+
+
+@pytest.fixture(scope="module")
+def store(folder):
+    with closing(Store(str(folder / "runs.db"))) as opened:
+        run = opened.create_run("amber", {"task": TASK, "max_steps": 60, "workers": 2})
+        fill(run, scores_of(60))
+        run.end("max_steps")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def shown(browser, store, folder):
+    """Return a function that yields the page of a report, and sees to it that nothing was wrong with it."""
+
+    @contextmanager
+    def shown(name, **options):
+        path = folder / f"{name.replace('/', '-')}.html"
+        if not path.exists():
+            report.write(store, name, path)
+        with closing(browser.new_context(viewport={"width": 1200, "height": 900}, **options)) as context:
+            page, seen = opened(context, path)
+            yield page
+            check(seen)
+
+    return shown
+
+
+def opened(context, path):
+    page, seen = context.new_page(), Seen()
+    page.set_default_timeout(15_000)
+    seen.watch(page)
+    page.goto(path.as_uri() + "#")
+    page.wait_for_selector(".run")
+    return page, seen
+
+
+def check(seen):
+    assert seen.trouble == []
+    assert seen.left("file://") == []
+
+
+@pytest.fixture(scope="module")
+def opened_amber(browser, store, folder):
+    with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
+        yield opened(context, report.write(store, "amber", folder / "read.html"))
+
+
+@pytest.fixture
+def amber(opened_amber):
+    """Return the page of a report that many tests look at, as it was when it was opened."""
+    page, seen = opened_amber
+    page.evaluate("document.querySelector('dialog').close()")
+    page.get_by_role("searchbox").fill("")
+    page.get_by_label("Which trials").select_option("all")
+    while page.get_attribute(".head .c-number", "aria-sort") != "ascending":
+        page.locator(".head .c-number button").click()
+    page.wait_for_selector(DRAWN)
+    yield page
+    check(seen)
+
+
+def numbers(page):
+    """Return the trials in the rows on screen."""
+    return page.eval_on_selector_all(
+        ".rows .row",
+        """rows => rows.map(row => [new DOMMatrix(row.style.transform).m42, Number(row.dataset.trial)])
+                        .sort((a, b) => a[0] - b[0]).map(([, number]) => number)""",
+    )
+
+
+def open_trial(page, number):
+    page.evaluate("hash => { location.hash = hash }", f"#trial-{number}")
+    page.wait_for_selector(f'dialog[open][data-shows="{number}"]')
+
+
+# What can be seen.
+
+
+def test_the_headline_and_the_charts(amber, store):
+    best = max((trial for trial in store.run("amber").trials() if trial.scored), key=lambda trial: trial.score)
+    assert amber.inner_text(".tile.best .value") == f"{best.score:.4g}"
+    assert f"trial {best.number}" in amber.inner_text(".tile.best")
+    assert amber.inner_text(".tile:nth-child(3) .value") == "59"
+    amber.wait_for_selector(DRAWN)
+    points = amber.locator("#progress .scatterlayer .points path").count()
+    assert points > 60, "each trial, and the champions again"
+    amber.locator("#lineage").scroll_into_view_if_needed()
+    amber.wait_for_selector("#lineage .chart[data-drawn] .points path")
+
+
+@pytest.mark.parametrize("axis", ["Model calls", "Dollars", "Time"])
+def test_the_score_is_drawn_against_what_it_took(amber, axis):
+    amber.wait_for_selector(DRAWN)
+    before = amber.text_content("#progress .xtitle")
+    amber.get_by_role("radio", name=axis, exact=True).check()
+    amber.wait_for_function("was => document.querySelector('#progress .xtitle').textContent !== was", arg=before)
+    assert amber.get_by_role("radio", name=axis, exact=True).is_checked()
+
+
+def test_a_point_of_a_chart_opens_its_trial(amber):
+    amber.wait_for_selector(DRAWN)
+    box = amber.locator("#progress .scatterlayer .trace").nth(2).locator(".points path").last.bounding_box()
+    amber.mouse.move(box["x"] + 4, box["y"] + 4)
+    amber.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    amber.wait_for_selector("dialog[open][data-shows]")
+
+
+def test_the_story_tells_how_the_champion_came_about(amber):
+    amber.locator("#story").scroll_into_view_if_needed()
+    amber.wait_for_selector("#story .diff .new")
+    assert amber.locator("#story > ol > li").count() >= 3
+
+
+def test_failures_spend_and_settings(amber):
+    failed = sum(score is None for score in scores_of(60))
+    assert f"{failed} trials of 60 brought no score." in amber.inner_text("#failures")
+    assert amber.locator("#failures .failure").count() == 1, "the same failure with other numbers is one group"
+    assert amber.inner_text("#failures .times") == f"{failed}×"
+    assert "model:small" in amber.inner_text("#spend")
+    assert "$0.0590" in amber.inner_text("#spend")
+    assert "workers\n2" in amber.inner_text("#settings")
+
+
+def test_dark_and_light_differ_and_a_phone_has_no_sideways_scroll(shown):
+    grounds = set()
+    for scheme in ("dark", "light"):
+        with shown("amber", color_scheme=scheme) as page:
+            grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+            page.wait_for_selector(DRAWN)
+            page.set_viewport_size({"width": 380, "height": 800})
+            page.wait_for_function("() => document.documentElement.scrollWidth <= 380")
+    assert len(grounds) == 2
+
+
+# The table.
+
+
+def test_the_table_is_sorted_by_a_click(amber, store):
+    trials = store.run("amber").trials()
+    head = amber.locator(".head")
+    head.get_by_role("button", name="Score").click()
+    ranked = sorted((t for t in trials if t.scored), key=lambda trial: (-trial.score, trial.number))
+    assert numbers(amber)[:5] == [trial.number for trial in ranked[:5]]
+    assert amber.get_attribute(".head .c-score", "aria-sort") == "descending"
+    head.get_by_role("button", name="Score").click()
+    assert numbers(amber)[0] == ranked[-1].number
+    head.get_by_role("button", name="Trial").click()
+    assert numbers(amber)[:3] == [0, 1, 2]
+
+
+def test_the_table_finds_words_in_columns_at_once_and_in_whole_texts(amber):
+    search = amber.get_by_role("searchbox")
+    search.fill("area is 17")
+    assert numbers(amber) == [17]
+    search.fill("print(area(31))")  # in x only, and not in its first line
+    amber.wait_for_function("() => document.querySelector('#trials [role=status]').textContent.startsWith('1 of')")
+    assert numbers(amber) == [31]
+    search.fill("no such words")
+    assert amber.inner_text(".empty") == "No trial fits."
+    search.fill("")
+    amber.get_by_label("Which trials").select_option("failed")
+    assert len(numbers(amber)) == sum(score is None for score in scores_of(60))
+
+
+def test_the_table_is_walked_and_opened_by_keys(amber):
+    amber.locator(".rows .row").first.focus()
+    for _ in range(40):
+        amber.keyboard.press("ArrowDown")
+    assert amber.evaluate("document.activeElement.dataset.trial") == "40"
+    amber.keyboard.press("Enter")
+    amber.wait_for_selector('dialog[open][data-shows="40"]')
+    amber.keyboard.press("ArrowRight")
+    amber.wait_for_selector('dialog[open][data-shows="41"]')
+    amber.keyboard.press("Escape")
+    assert amber.locator("dialog[open]").count() == 0
+    assert not amber.url.endswith("#trial-41")
+
+
+# One trial.
+
+
+def test_a_trial_opens_with_its_difference_both_ways_and_all_its_texts(amber, store):
+    trial = next(t for t in store.run("amber").trials() if t.parent and t.scored and t.number > 20)
+    open_trial(amber, trial.number)
+    gone, new = amber.locator("dialog .diff .gone .code"), amber.locator("dialog .diff .new .code")
+    assert new.all_text_contents()[-1] == f"print(area({trial.number}))"
+    assert gone.all_text_contents()[-1] == f"print(area({trial.parent}))"
+    assert amber.locator("dialog .diff .new mark").last.text_content() == str(trial.number)
+    assert amber.locator("dialog .t-k").count(), "Python has keywords, and they have a colour"
+    amber.locator("dialog").get_by_role("radio", name="Side by side").check()
+    assert amber.locator("dialog .diff.split td.code.new").last.text_content() == f"print(area({trial.number}))"
+    amber.locator("dialog summary", has_text="Prompt and reply").click()
+    messages = amber.locator("dialog .message pre").all_text_contents()
+    assert messages == [f"Trial: {trial.parent}", f"Better:\n```\n{trial.x}```"]
+    assert amber.locator("dialog section", has_text="Feedback").locator("pre").text_content() == trial.feedback
+    assert amber.locator("dialog section", has_text="Output").locator("pre").text_content() == trial.output
+
+
+def test_each_hostile_text_shows_as_text_and_nothing_else(shown, store):
+    run = hostile_run(store, HOSTILE[0])
+    with shown(HOSTILE[0]) as page:
+        assert page.title() == f"{HOSTILE[0]} · llm-optimize"
+        assert page.inner_text("h1") == HOSTILE[0]
+        page.wait_for_selector(DRAWN)
+        page.locator("#lineage").scroll_into_view_if_needed()
+        page.wait_for_selector("#lineage .chart[data-drawn]")
+        page.locator("#story").scroll_into_view_if_needed()
+        for summary in page.locator("#failures summary, #settings summary").all():
+            summary.click()
+        for trial in run.trials():
+            open_trial(page, trial.number)
+            assert read(page, trial.number) == expected(trial, run.calls(trial.number)[0])
+        assert page.evaluate("window.pwned") is None
+        assert page.locator("img, iframe, svg svg, dialog script, dialog a").count() == 0
+
+
+def read(page, number):
+    """Return the texts of the open trial as the page shows them, the long ones in full."""
+    page.evaluate("document.querySelectorAll('dialog details').forEach(one => { one.open = true })")
+    page.evaluate("document.querySelectorAll('dialog pre.text + button.quiet').forEach(one => one.click())")
+    return page.evaluate(
+        """() => {
+          const title = (node) => node.querySelector("h3, summary").textContent;
+          const all = [...document.querySelectorAll("dialog .block")];
+          const blocks = Object.fromEntries(all.map(one => [title(one), one]));
+          const pre = (name) => blocks[name].querySelector("pre").textContent;
+          const code = [...blocks.x.querySelectorAll("td.code")].map(cell => cell.textContent).join("\\n");
+          const said = [...document.querySelectorAll("dialog .message pre")].map(one => one.textContent);
+          const roles = [...document.querySelectorAll("dialog .message h4")].map(one => one.textContent);
+          const [lesson, feedback, output] = ["Lesson", "Feedback", "Output"].map(pre);
+          return { lesson, feedback, output, x: code, said, role: roles[1] };
+        }"""
+    )
+
+
+def expected(trial, call):
+    (x,) = trial.x.values() if isinstance(trial.x, dict) else (trial.x,)
+    lines = [line if len(line) <= 3000 else cut(line) for line in x.split("\n")]
+    texts = [message["content"] for message in call.messages] + [call.reply.reasoning, call.reply.text]
+    return {
+        "lesson": visible(trial.lesson),
+        "feedback": visible(trial.feedback),
+        "output": visible(trial.output),
+        "x": "\n".join(map(visible, lines)),
+        "said": [visible(text) for text in texts],
+        "role": visible(call.messages[1]["role"]),
+    }
+
+
+def cut(line):
+    return f"{line[:3000]} … {len(line) - 3000:,} more characters in this line"
+
+
+# Other kinds of runs.
+
+
+def test_parameters_show_importance_and_slices(shown, store):
+    peak, hostile = space.Float(0.001, 1, log=True), space.Choice("a", HOSTILE[0])
+    known = space.Space({"peak": peak, HOSTILE[4]: hostile})
+    run = store.create_run("knobs", {"task": TASK, "space": known.to_json()})
+    for number in range(40):
+        x = {"peak": 0.001 * 1.18**number, HOSTILE[4]: ("a", HOSTILE[0])[number % 2]}
+        run.plan(number, Plan(None))
+        run.finish(Trial(number, x, Status.COMPLETE, "m", -abs(number - 20.0)), number + 1)
+    with shown("knobs") as page:
+        page.locator("#parameters").scroll_into_view_if_needed()
+        page.wait_for_selector("#parameters .chart[data-drawn] .points path")
+        assert page.locator(".importance .name").all_text_contents() == ["peak", HOSTILE[4]]
+        assert "not drawn at random" in page.inner_text("#parameters .note")
+        page.locator("#parameters figure").nth(1).scroll_into_view_if_needed()
+        page.wait_for_function("() => document.querySelectorAll('#parameters .chart[data-drawn]').length === 2")
+        labels = page.locator("#parameters figure").nth(1).locator(".xtick text").all_text_contents()
+        assert labels == ["a", HOSTILE[0]]
+        assert page.evaluate("window.pwned") is None
+
+
+def test_a_comparison_has_bands_and_a_verdict(shown, store):
+    for contender, lift in (("model", 1.0), (HOSTILE[0].replace("/", ""), 0.0)):
+        for seed in (1, 2, 3):
+            scores = [None if score is None else score + lift for score in scores_of(12, seed)]
+            fill(store.create_run(f"digits/{contender}/{seed}", {"task": TASK}), scores)
+    with shown("digits") as page:
+        page.wait_for_selector("#curves .chart[data-drawn]")
+        assert page.locator("#curves .scatterlayer .fills path").count() >= 2
+        assert page.locator("#verdict tbody tr").count() == 2
+        assert "better in 3 of 3. So few pairs may differ by chance." in page.inner_text("#verdict")
+        assert page.evaluate("window.pwned") is None
+
+
+def test_a_run_without_trials_and_one_of_nothing_but_failures(shown, store):
+    store.create_run("empty", {})
+    fill(store.create_run("bad", {"task": TASK}), [None, None, None], calls=False)
+    with shown("empty") as page:
+        assert page.inner_text(".empty") == "No trial is finished yet."
+    with shown("bad") as page:
+        assert page.inner_text(".tile.best .value") == "–"
+        page.locator("#lineage").scroll_into_view_if_needed()
+        page.wait_for_selector("#lineage .chart[data-drawn]")
+
+
+def test_a_real_run(shown, folder, store):
+    optimize.run(
+        "Raise it.", "Higher?", float, "1", 12, "mutation", False, sandbox="inline", seed=1, name="real",
+        store=str(folder / "runs.db"),
+    )  # fmt: skip
+    with shown("real") as page:
+        page.wait_for_selector(DRAWN)
+        assert page.inner_text("#trials [role=status]") == "13 trials"
+        assert "mutation" in page.inner_text("#spend")
