@@ -1,8 +1,23 @@
-"""What many tests share: a clean environment, and a scripted OpenAI-compatible server."""
+"""What many tests share: a clean environment, and a scripted OpenAI-compatible server.
+
+Tests run in several processes at a time: those of one file in one, and all that look at the whole machine, at its
+processes, its shared memory or its limits, in one as well, so that none of these sees another's.
+"""
+
+import re
 
 import pytest
 
 from server import Server
+
+ON_THE_MACHINE = re.compile(r"test_(ablation|sandbox|hostile|run_script|evaluate_executor|eval_utils)")
+
+
+def pytest_collection_modifyitems(items):
+    """Keep together what must not run beside each other."""
+    for item in items:
+        group = "machine" if ON_THE_MACHINE.match(item.path.name) else item.path.name
+        item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)

@@ -170,7 +170,7 @@ def test_strategies_that_are_given_as_objects_are_fresh_in_every_run(compare):
         (ScriptedChat(*['{"a": 1, "b": 1}'] * 20, name="other"), {"search": "best", "model": "other"}),
         ({"search": "chat", "model": "mutation"}, {"search": "chat", "proposer": "mutation"}),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_contender_is_whatever_names_or_is_one(compare, tmp_path, contender, stored):
     def writer(messages):

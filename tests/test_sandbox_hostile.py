@@ -16,7 +16,7 @@ import pytest
 
 from candidates import load_and_call
 from hostile_table import DOCS, LEVELS, rows, table_in, word
-from levels import need_namespaces
+from levels import need_namespaces, shared_memory
 from llm_optimize.evaluate import judge
 from llm_optimize.records import Limits, Status
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
@@ -152,7 +152,7 @@ def world(place):
     umask = os.umask(0)
     os.umask(umask)
     return {
-        "shared memory": sorted(entry.name for entry in os.scandir("/dev/shm") if entry.stat().st_uid == os.geteuid()),
+        "shared memory": shared_memory(),
         "ipc": [Path(f"/proc/sysvipc/{kind}").read_text().count(f" {os.geteuid()} ") for kind in ("shm", "sem", "msg")],
         "mounts": len(Path("/proc/self/mounts").read_text().splitlines()),
         "files": {str(path): path.read_bytes() for path in place.rglob("*") if path.is_file()},

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from levels import need_namespaces
+from levels import need_namespaces, shared_memory
 from llm_optimize.errors import SandboxUnavailable, UsageError
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
@@ -204,13 +204,13 @@ def ipc_numbers():
 
 
 def test_shared_memory_and_semaphores_go_with_their_scoring(level):
-    numbers, files = ipc_numbers(), set(os.listdir("/dev/shm"))
+    numbers, files = ipc_numbers(), shared_memory()
     with closing(open_sandbox(level, run)) as sandbox:
         outcome = sandbox.run(Call(LEAVE, 20.0))
         assert outcome.status is OutcomeStatus.OK, outcome
         sandbox.run(Call("y = 1", 20.0))  # by then the first is tidied up
         assert ipc_numbers() == numbers
-        assert set(os.listdir("/dev/shm")) == files
+        assert shared_memory() == files
 
 
 def test_shared_memory_of_others_stays():
