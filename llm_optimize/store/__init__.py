@@ -22,7 +22,7 @@ from ._copy import copy_run
 from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
 from ._hold import FileHold, Hold, RowHold, Taken
 from ._migrate import is_current, make_current
-from ._progress import Again, Begun, Progress
+from ._progress import Again, Begun, Progress, Seen
 from ._rows import Call, Origin, Pending, RunInfo, Steer
 from ._run import Run
 from ._trouble import translated
@@ -31,7 +31,20 @@ from ._whole import refuse_torn
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-__all__ = ["DEFAULT_URL", "Again", "Begun", "Call", "Origin", "Pending", "Progress", "Run", "RunInfo", "Steer", "Store"]
+__all__ = [
+    "DEFAULT_URL",
+    "Again",
+    "Begun",
+    "Call",
+    "Origin",
+    "Pending",
+    "Progress",
+    "Run",
+    "RunInfo",
+    "Seen",
+    "Steer",
+    "Store",
+]
 
 
 class Store:

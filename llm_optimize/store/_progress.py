@@ -45,11 +45,22 @@ class Progress:
     stop_reason: str | None  # None: it goes on, or was killed
 
 
-def progress(connection: sa.Connection, tables: Tables, run: int, above: int, again_after: int) -> Progress:
-    """Read the trials numbered above a number, and the further scorings after a key."""
+@dataclass(frozen=True)
+class Seen:
+    """How far a reader knows a run."""
+
+    above: int = -1  # it knows all trials up to this number
+    finished: int = 0  # and so many finished trials in all
+    again: int = 0  # and all further scorings up to this key
+
+
+def progress(connection: sa.Connection, tables: Tables, run: int, seen: Seen) -> Progress:
+    """Read what is new to a reader; its trials are found by their numbers, which have an index."""
     trial, again = tables.trial, tables.again
-    newer = connection.execute(trial.select().where(trial.c.run_id == run, trial.c.number > above)).all()
-    scored = again.select().where(again.c.run_id == run, again.c.id > again_after).order_by(again.c.id)
+    unknown = trial.c.finished.is_(None) | (trial.c.finished > seen.finished)
+    asked = trial.select().where(trial.c.run_id == run, trial.c.number > seen.above, unknown)
+    newer = connection.execute(asked).all()
+    scored = again.select().where(again.c.run_id == run, again.c.id > seen.again).order_by(again.c.id)
     row = connection.execute(tables.run.select().where(tables.run.c.id == run)).one()
     done = sorted((one for one in newer if one.finished is not None), key=lambda one: one.finished)
     return Progress(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
 from . import _rows as rows
-from ._progress import Progress, one_trial, progress
+from ._progress import Progress, Seen, one_trial, progress
 from ._rows import Call, Pending, Steer
 
 if TYPE_CHECKING:
@@ -155,13 +155,13 @@ class Run:
             raise UsageError(f"the run {self.name!r} has no finished trial {number}")
         return found
 
-    def progress(self, above: int = -1, again_after: int = 0) -> Progress:
-        """Return what a reader has not seen who knows the trials up to number `above`, for little however long it is.
+    def progress(self, seen: Seen = Seen()) -> Progress:
+        """Return what is new to a reader who knows the run so far, read at one moment; by default all of it.
 
-        Further scorings are those after the key `again_after`. All is read at one moment.
+        It costs little, however long the run is, while the trials that are in flight are among the last.
         """
         with self.store.begin() as connection:
-            return progress(connection, self.store.tables, self._key, above, again_after)
+            return progress(connection, self.store.tables, self._key, seen)
 
     def history(self) -> list[Trial]:
         """Return what was learnt in its order: each finished trial, and again where further scorings changed it."""

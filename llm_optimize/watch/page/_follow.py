@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...records import Trial
-from ...store import Again, Store
+from ...store import Again, Seen, Store
 from ..report import bundle, facts
 
 
@@ -35,10 +35,11 @@ class Followed:
         with self._lock:
             if time.monotonic() - self._read_at < fresh_secs:
                 return
-            news = self.run.progress(self._above, self._again[-1].key if self._again else 0)
+            again = self._again[-1].key if self._again else 0
+            news = self.run.progress(Seen(self._above, len(self._place), again))
             self._take(trial for trial in news.finished if trial.number not in self._place)
-            for again in news.again:
-                self._score_again(again)
+            for scored in news.again:
+                self._score_again(scored)
             self._steers += self.run.steers(self._steers[-1].key if self._steers else 0)
             self.state = facts.state(news.begun, self._steers, news.stop_reason)
             self._read_at = time.monotonic()

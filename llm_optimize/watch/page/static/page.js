@@ -41,6 +41,7 @@ async function showRun(name) {
   fill(main, crumbs(), view.node);
   view.openFromAddress();
   const take = (news) => {
+    if (!facts.differ(news)) return;
     view.update(facts.add(news));
     controls.update();
   };

@@ -150,7 +150,8 @@ function split(rows) {
         ),
       );
   }
-  return el("table", { class: "diff split" }, body);
+  const columns = ["number", null, "number", null].map((style) => el("col", { class: style }));
+  return el("table", { class: "diff split" }, el("colgroup", {}, columns), body);
 }
 
 function half(line, at, kind, words) {

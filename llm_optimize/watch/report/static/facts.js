@@ -56,6 +56,11 @@ export class Facts {
     for (const name of Object.keys(this.tokens)) this.tokens[name] += this.columns[name][row];
   }
 
+  // Whether there is anything new: a stream begins with what is known already.
+  differ({ columns, again, state }) {
+    return columns.number.length > 0 || again.length > 0 || JSON.stringify(state) !== JSON.stringify(this.state);
+  }
+
   // Take rows that are new, and those that were scored again.
   add(news) {
     const from = this.length;

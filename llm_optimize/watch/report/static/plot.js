@@ -84,7 +84,7 @@ function dressed(layout) {
 }
 
 // At most about `limit` rows of those given: from each stretch along x the lowest and the highest.
-export function thinned(rows, x, y, limit = 1600) {
+export function thinned(rows, x, y, limit = 1000) {
   if (rows.length <= limit) return rows;
   const low = x[rows[0]];
   const width = (x[rows.at(-1)] - low || 1) / (limit / 2);

@@ -45,7 +45,7 @@ function options(facts) {
 }
 
 function remark(facts, state) {
-  const shown = facts.counts.scored + facts.counts.duplicate > 1600 && !state.range;
+  const shown = facts.counts.scored + facts.counts.duplicate > 1000 && !state.range;
   const thin = shown ? "Of many points the highest and lowest are drawn; drag over a stretch to see all of it. " : "";
   const failed = facts.counts.failed
     ? `Marks at the bottom are the ${plural(facts.counts.failed, "trial")} without a score. `
@@ -74,7 +74,7 @@ function figure(facts, state, fitted) {
   const failed = [];
   for (let row = 0; row < facts.length; row++) (score[row] === null ? failed : scored).push(row);
   const dots = thinned(scored.filter(inside), x, score);
-  const marks = thinned(failed.filter(inside), x, number, 600);
+  const marks = thinned(failed.filter(inside), x, number, 300);
   const data = [
     points(facts, dots, x, { color: colour("dot"), size: 6 }),
     best(facts, x),
