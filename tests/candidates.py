@@ -32,8 +32,9 @@ def mark(marker, text=""):
     """Write into a file, and lock it for as long as this process or one forked off it lives."""
     HELD.append(os.open(marker, os.O_RDWR | os.O_CREAT, 0o666))
     fcntl.flock(HELD[-1], fcntl.LOCK_SH)
-    os.ftruncate(HELD[-1], 0)
-    os.write(HELD[-1], (text or str(os.getpid())).encode())
+    words = (text or str(os.getpid())).encode()
+    os.pwrite(HELD[-1], words, 0)
+    os.ftruncate(HELD[-1], len(words))  # in this order: whoever is killed in between leaves something
 
 
 def gone(marker, within_secs=1.0):

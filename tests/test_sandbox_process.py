@@ -138,6 +138,14 @@ def test_scratch_goes_whatever_is_in_it_and_nothing_else_does(level, temporary, 
     assert [oct(path.stat().st_mode & 0o777) for path in (temporary, outside)] == ["0o755", "0o755"]
 
 
+def dead(*pids, within_secs=10.0):
+    """Whether processes that were killed are gone, or will be in a moment."""
+    until = time.monotonic() + within_secs
+    while any(map(alive, pids)) and time.monotonic() < until:
+        time.sleep(0.005)
+    return not any(map(alive, pids))
+
+
 def test_a_killed_warm_process_is_replaced(tmp_path, limits):
     with closing(open_sandbox("process", act, limits)) as made:
         for signal_number in (signal.SIGKILL, signal.SIGSTOP):
@@ -148,6 +156,7 @@ def test_a_killed_warm_process_is_replaced(tmp_path, limits):
             if signal_number == signal.SIGKILL:  # or the keeper that is left would do
                 os.kill(keeper, signal.SIGKILL)
                 assert gone(marker)
+                assert dead(zygote, keeper)  # a scoring that a dying keeper takes up ends with it
             assert made.run(Call(["answer", 1], 10.0)).value == 1
     assert gone(marker)
 
