@@ -1,4 +1,4 @@
-"""Short runs for the tests of the engine: a model that counts, an f that reads a number, and `runner`, which brings both together."""
+"""Short runs for tests of the engine: a model that counts, an f that reads a number, and `runner` for both."""
 
 from __future__ import annotations
 
