@@ -104,7 +104,8 @@ def _compare(words: Sequence[str], progress: bool, as_json_: bool, options: dict
 
 def _runs(found: Any) -> str:
     runs = [run for standing in found.standings for run in standing.runs]
-    return f"the runs {runs[0]} to {runs[-1]}, which `llm-optimize show` shows, and `llm-optimize report {found.name}` draws"
+    draw = f"llm-optimize report {found.name}"
+    return f"the runs {runs[0]} to {runs[-1]}, which `llm-optimize show` shows, and `{draw}` draws"
 
 
 def _say(event: Any) -> None:
