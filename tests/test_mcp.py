@@ -65,8 +65,19 @@ async def ended(call, name: str, since: int = 0) -> dict:
             return told
 
 
-def test_a_run_is_started_followed_and_its_best_fetched(tmp_path):
+def test_runs_are_started_followed_and_their_best_fetched(tmp_path):
+    """One conversation from a folder without a store on, since each server takes seconds to begin."""
+
     async def conversation(client, call):
+        await list_without_a_store(call)
+        await follow_a_run(client, call)
+        await take_parameters_as_objects(call)
+
+    async def list_without_a_store(call):
+        assert "there is no store" in await call("list_runs")
+        assert not (tmp_path / "runs.db").exists()
+
+    async def follow_a_run(client, call):
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
         assert set(tools) == {"start_run", "follow_run", "stop_run", "resume_run", "best_of_run", "list_runs"}
         assert all(tool.description for tool in tools.values())
@@ -93,11 +104,7 @@ def test_a_run_is_started_followed_and_its_best_fetched(tmp_path):
         (listed,) = (await call("list_runs"))["runs"]
         assert (listed["name"], listed["state"], listed["finished_trials"]) == ("amber", "ended", 9)
 
-    assert talk(tmp_path, conversation) == ""
-
-
-def test_parameters_come_and_go_as_objects(tmp_path):
-    async def conversation(client, call):
+    async def take_parameters_as_objects(call):
         space = {"a": {"kind": "int", "low": 0, "high": 9}, "b": {"kind": "choice", "options": ["u", "v"]}}
         options = {"space": space, "sandbox": "inline", "seed": 1}
         begun = await call("start_run", func="task.py:g", task="Near 3.", steps=3, model="mutation", options=options)
@@ -106,7 +113,7 @@ def test_parameters_come_and_go_as_objects(tmp_path):
         assert set(best["x"]) == {"a", "b"}
         assert best["score"] == -abs(best["x"]["a"] - 3)
 
-    talk(tmp_path, conversation)
+    assert talk(tmp_path, conversation) == ""
 
 
 WRONG = [
@@ -143,14 +150,6 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path):
             assert "Traceback" not in said
 
     talk(tmp_path, conversation)
-
-
-def test_without_a_store_the_list_says_how_to_begin(tmp_path):
-    async def conversation(client, call):
-        assert "there is no store" in await call("list_runs")
-
-    talk(tmp_path, conversation)
-    assert not (tmp_path / "runs.db").exists()
 
 
 async def until(there: Callable[[], bool]) -> None:
