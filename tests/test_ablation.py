@@ -70,7 +70,7 @@ WALLS = {
         "if length_of(plain) <= limits.result_mb * 2**20 else None",
         "",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
-        "out = deed(['huge', 300 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 600)",
+        "out = deed(['huge', 100 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 220)",
     ),
     "the exact types": (
         "sandbox/_data.py",
