@@ -1,6 +1,7 @@
 """Which sandbox levels work here."""
 
 import os
+from functools import cache
 
 import pytest
 
@@ -10,12 +11,21 @@ from llm_optimize.sandbox import open_sandbox
 
 def need_namespaces() -> None:
     """Skip the test where bubblewrap cannot work; where REQUIRE_BUBBLEWRAP is set, that is a failure."""
+    missing = missing_for_namespaces()
+    if missing is not None:
+        if os.environ.get("REQUIRE_BUBBLEWRAP"):
+            raise missing
+        pytest.skip(str(missing))
+
+
+@cache
+def missing_for_namespaces() -> SandboxUnavailable | None:
+    """Try it out, once: it takes a good part of a second."""
     try:
         open_sandbox("namespace", abs).close()
     except SandboxUnavailable as error:
-        if os.environ.get("REQUIRE_BUBBLEWRAP"):
-            raise
-        pytest.skip(str(error))
+        return error
+    return None
 
 
 def shared_memory() -> list[str]:

@@ -70,7 +70,7 @@ WALLS = {
         "if length_of(plain) <= limits.result_mb * 2**20 else None",
         "",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
-        "out = deed(['huge', 300 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 600)",
+        "out = deed(['huge', 100 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 220)",
     ),
     "the exact types": (
         "sandbox/_data.py",
@@ -207,10 +207,12 @@ def test_an_attack_is_stopped_by_a_wall_and_comes_through_without_it(name, tmp_p
     file, wall, hole, attack = WALLS[name]
     holes = [(file, wall, hole), *SECOND_LINES.get(name, [])]
     assert result_of(attack, LIBRARY.parent, tmp_path / "whole") == "held"
-    shutil.copytree(LIBRARY, tmp_path / "copy" / "llm_optimize", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(LIBRARY, tmp_path / "copy" / "llm_optimize")  # compiled as it is, since compiling all takes long
     for file, wall, hole in holes:
         target = tmp_path / "copy" / "llm_optimize" / file
         source = target.read_text(encoding="utf-8")
         assert source.count(wall) == 1, "the wall has moved: mend this test"
         target.write_text(source.replace(wall, hole), encoding="utf-8")
+        for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*"):
+            compiled.unlink()
     assert result_of(attack, tmp_path / "copy", tmp_path / "broken") == "open"

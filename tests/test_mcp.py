@@ -65,48 +65,57 @@ async def ended(call, name: str, since: int = 0) -> dict:
             return told
 
 
-def test_a_run_is_started_followed_and_its_best_fetched(tmp_path):
+async def follow_a_run(client, call):
+    tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    assert set(tools) == {"start_run", "follow_run", "stop_run", "resume_run", "best_of_run", "list_runs"}
+    assert all(tool.description for tool in tools.values())
+    assert set(tools["start_run"].input_schema["required"]) == {"func", "task"}
+    begun = await call(
+        "start_run", func="task.py:f", task="Raise f.", x0="1 2", steps=6, model="mutation", name="amber",
+        budget={"scorings": 50}, options={"seed": 3, "sandbox": "inline", "timeout_secs": 20},
+    )  # fmt: skip
+    assert begun == {"name": "amber", "state": "running"}
+    told = await ended(call, "amber")
+    assert (told["state"], told["stop_reason"], told["finished_trials"]) == ("ended", "max_steps", 7)
+    assert told["error"] == ""
+    whole = await call("follow_run", name="amber")
+    assert [trial["number"] for trial in whole["trials"]] == list(range(7))
+    assert whole["next_since"] == 7
+    assert len(whole["trials"][0]["feedback"]) <= 300
+    assert "\\x1b[2J" in whole["trials"][0]["feedback"]
+    assert (await call("follow_run", name="amber", since=5))["trials"][0]["number"] == 5
+    best = await call("best_of_run", name="amber")
+    assert best["score"] == max(trial["score"] for trial in whole["trials"])
+    assert sum(map(float, best["x"].split())) == best["score"]
+    assert (await call("resume_run", name="amber", steps=8))["state"] == "running"
+    assert (await ended(call, "amber", since=7))["finished_trials"] == 9
+    (listed,) = (await call("list_runs"))["runs"]
+    assert (listed["name"], listed["state"], listed["finished_trials"]) == ("amber", "ended", 9)
+
+
+async def take_parameters_as_objects(call):
+    space = {"a": {"kind": "int", "low": 0, "high": 9}, "b": {"kind": "choice", "options": ["u", "v"]}}
+    options = {"space": space, "sandbox": "inline", "seed": 1}
+    begun = await call("start_run", func="task.py:g", task="Near 3.", steps=3, model="mutation", options=options)
+    await ended(call, begun["name"])
+    best = await call("best_of_run", name=begun["name"])
+    assert set(best["x"]) == {"a", "b"}
+    assert best["score"] == -abs(best["x"]["a"] - 3)
+
+
+def test_runs_are_started_followed_and_their_best_fetched(tmp_path):
+    """One conversation from a folder without a store on, since each server takes seconds to begin."""
+
     async def conversation(client, call):
-        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-        assert set(tools) == {"start_run", "follow_run", "stop_run", "resume_run", "best_of_run", "list_runs"}
-        assert all(tool.description for tool in tools.values())
-        assert set(tools["start_run"].input_schema["required"]) == {"func", "task"}
-        begun = await call(
-            "start_run", func="task.py:f", task="Raise f.", x0="1 2", steps=6, model="mutation", name="amber",
-            budget={"scorings": 50}, options={"seed": 3, "sandbox": "inline", "timeout_secs": 20},
-        )  # fmt: skip
-        assert begun == {"name": "amber", "state": "running"}
-        told = await ended(call, "amber")
-        assert (told["state"], told["stop_reason"], told["finished_trials"]) == ("ended", "max_steps", 7)
-        assert told["error"] == ""
-        whole = await call("follow_run", name="amber")
-        assert [trial["number"] for trial in whole["trials"]] == list(range(7))
-        assert whole["next_since"] == 7
-        assert len(whole["trials"][0]["feedback"]) <= 300
-        assert "\\x1b[2J" in whole["trials"][0]["feedback"]
-        assert (await call("follow_run", name="amber", since=5))["trials"][0]["number"] == 5
-        best = await call("best_of_run", name="amber")
-        assert best["score"] == max(trial["score"] for trial in whole["trials"])
-        assert sum(map(float, best["x"].split())) == best["score"]
-        assert (await call("resume_run", name="amber", steps=8))["state"] == "running"
-        assert (await ended(call, "amber", since=7))["finished_trials"] == 9
-        (listed,) = (await call("list_runs"))["runs"]
-        assert (listed["name"], listed["state"], listed["finished_trials"]) == ("amber", "ended", 9)
+        await list_without_a_store(call)
+        await follow_a_run(client, call)
+        await take_parameters_as_objects(call)
+
+    async def list_without_a_store(call):
+        assert "there is no store" in await call("list_runs")
+        assert not (tmp_path / "runs.db").exists()
 
     assert talk(tmp_path, conversation) == ""
-
-
-def test_parameters_come_and_go_as_objects(tmp_path):
-    async def conversation(client, call):
-        space = {"a": {"kind": "int", "low": 0, "high": 9}, "b": {"kind": "choice", "options": ["u", "v"]}}
-        options = {"space": space, "sandbox": "inline", "seed": 1}
-        begun = await call("start_run", func="task.py:g", task="Near 3.", steps=3, model="mutation", options=options)
-        await ended(call, begun["name"])
-        best = await call("best_of_run", name=begun["name"])
-        assert set(best["x"]) == {"a", "b"}
-        assert best["score"] == -abs(best["x"]["a"] - 3)
-
-    talk(tmp_path, conversation)
 
 
 WRONG = [
@@ -143,14 +152,6 @@ def test_what_is_wrong_is_said_in_a_sentence(tmp_path):
             assert "Traceback" not in said
 
     talk(tmp_path, conversation)
-
-
-def test_without_a_store_the_list_says_how_to_begin(tmp_path):
-    async def conversation(client, call):
-        assert "there is no store" in await call("list_runs")
-
-    talk(tmp_path, conversation)
-    assert not (tmp_path / "runs.db").exists()
 
 
 async def until(there: Callable[[], bool]) -> None:

@@ -72,20 +72,33 @@ for found in client.search_runs([experiment]):
         "metrics": history, "tags": found.data.tags, "text": text}
 print(json.dumps(runs))
 """
+BELOW = """
+from llm_optimize.llm import Chat
+with mlflow.start_run() as active:
+    with Tracker(artifacts="none") as tracker:
+        optimize.run("d", "q", f, "1", 0, Chat("gpt-4o-mini", api_key="k"), False,
+                     sandbox="inline", callbacks=[tracker])
+(found,) = mlflow.search_runs(output_format="list", filter_string=f"tags.mlflow.parentRunId = '{active.info.run_id}'")
+print(found.data.params["price.prompt_per_million"], found.info.status,
+      mlflow.MlflowClient().list_artifacts(found.info.run_id), mlflow.get_run(active.info.run_id).info.status)
+"""
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    """Return a folder with an MLflow that has two runs, one of them resumed; making its database takes seconds."""
+def read(tmp_path_factory):
+    """Return what a second process reads in an MLflow with two runs, one of them resumed, and says of a third run.
+
+    Each process imports MLflow anew, and the first makes its database, which takes seconds.
+    """
     folder = tmp_path_factory.mktemp("mlflow")
     python(folder, TWO_RUNS)
-    return folder
+    return python(folder, READ + BELOW).stdout.splitlines()[-2:]
 
 
 @pytest.fixture(scope="module")
-def runs(folder):
-    """Return by name what MLflow has of them."""
-    return json.loads(python(folder, READ).stdout.splitlines()[-1])
+def runs(read):
+    """Return by name what MLflow has of the first two."""
+    return json.loads(read[0])
 
 
 def test_runs_are_nested_below_their_parent_and_ended(runs):
@@ -129,46 +142,41 @@ def test_champions_are_artifacts_and_settings_are_params(runs):
     )
 
 
-def test_a_run_goes_below_the_one_that_is_active_and_the_list_price_is_a_param(folder):
-    done = python(
-        folder,
-        """
-import mlflow
-from llm_optimize.llm import Chat
-with mlflow.start_run() as active:
-    with Tracker(artifacts="none") as tracker:
-        optimize.run("d", "q", f, "1", 0, Chat("gpt-4o-mini", api_key="k"), False,
-                     sandbox="inline", callbacks=[tracker])
-(found,) = mlflow.search_runs(output_format="list", filter_string=f"tags.mlflow.parentRunId = '{active.info.run_id}'")
-print(found.data.params["price.prompt_per_million"], found.info.status,
-      mlflow.MlflowClient().list_artifacts(found.info.run_id), mlflow.get_run(active.info.run_id).info.status)
-""",
-    )
-    assert done.stdout.splitlines()[-1] == "0.15 FINISHED [] FINISHED"
+def test_a_run_goes_below_the_one_that_is_active_and_the_list_price_is_a_param(read):
+    assert read[1] == "0.15 FINISHED [] FINISHED"
 
 
-def test_a_run_goes_on_when_mlflow_is_down_and_says_so_once(tmp_path):
-    code = 'print(run("amber", Tracker(), "3", "4").best_score)'
-    done = python(tmp_path, code, uri="http://ada:secret@127.0.0.1:9")
-    assert done.stdout == "4.0\n"
-    assert done.stderr.count("no longer tracked: MLflow at http://127.0.0.1:9 failed") == 1
-    assert "secret" not in done.stderr
-
-
-def test_a_run_does_not_wait_for_an_mlflow_that_never_answers(tmp_path):
-    code = """
+TROUBLE = """
+print(run("amber", Tracker(), "3", "4").best_score)
 try:
     Tracker(artifacts="champion")
 except ValueError as error:
     print(error)
+print("deaf", file=sys.stderr)
 deaf = socket.create_server(("127.0.0.1", 0))
 tracker = Tracker(tracking_uri=f"http://127.0.0.1:{deaf.getsockname()[1]}", wait_secs=0.2)
 begun = time.monotonic()
-print(run("amber", tracker, *map(str, range(20))).best_score, time.monotonic() - begun < 10)
+print(run("birch", tracker, *map(str, range(20))).best_score, time.monotonic() - begun < 10)
 """
-    done = python(tmp_path, code)
-    assert done.stdout.splitlines() == [
+
+
+@pytest.fixture(scope="module")
+def trouble(tmp_path_factory):
+    """Return what a process says that meets an MLflow that is down, then one that never answers."""
+    return python(tmp_path_factory.mktemp("trouble"), TROUBLE, uri="http://ada:secret@127.0.0.1:9")
+
+
+def test_a_run_goes_on_when_mlflow_is_down_and_says_so_once(trouble):
+    assert trouble.stdout.splitlines()[0] == "4.0"
+    down, _, _ = trouble.stderr.partition("deaf\n")
+    assert down.count("no longer tracked: MLflow at http://127.0.0.1:9 failed") == 1
+    assert trouble.stderr.count("no longer tracked: MLflow at http://127.0.0.1:9 failed") == 1
+    assert "secret" not in trouble.stderr
+
+
+def test_a_run_does_not_wait_for_an_mlflow_that_never_answers(trouble):
+    assert trouble.stdout.splitlines()[1:] == [
         "unknown choice of artifacts 'champion': did you mean 'champions'?",
         "19.0 True",
     ]
-    assert done.stderr.count("has not taken everything within 0.2 s") == 1
+    assert trouble.stderr.partition("deaf\n")[2].count("has not taken everything within 0.2 s") == 1

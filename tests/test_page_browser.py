@@ -41,29 +41,31 @@ def server(store):
 
 
 @pytest.fixture(scope="module")
-def context(browser):
-    """Return a context that all pages share, with its cache: plotly is large."""
+def tab(browser):
+    """Return the one tab that all pages are opened in, since a new one reads plotly anew; and what was said in it."""
     with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
-        yield context
+        page, seen = context.new_page(), Seen()
+        page.set_default_timeout(15_000)
+        seen.watch(page)
+        yield page, seen
 
 
 @pytest.fixture
-def shown(context, server):
+def shown(tab, server):
     """Return a function that yields a page of the server, and sees to it that nothing was wrong with it."""
+    page, seen = tab
 
     @contextmanager
     def shown(path="", query="", token=True):
-        seen = Seen()
         _, _, key = server.url.partition("?")
         words = "&".join(filter(None, [query, key if token else ""]))
-        with closing(context.new_page()) as page:
-            page.set_default_timeout(15_000)
-            seen.watch(page)
-            page.goto(f"{server.address}{path}?{words}")
-            page.wait_for_selector('main[aria-busy="false"]')
-            yield page
-            assert seen.trouble == []
-            assert seen.left(server.address) == []
+        seen.requests.clear()
+        page.goto(f"{server.address}{path}?{words}")
+        page.wait_for_selector('main[aria-busy="false"]')
+        yield page
+        assert seen.trouble == []
+        assert seen.requests
+        assert seen.left(server.address) == []
 
     return shown
 
@@ -228,11 +230,14 @@ def test_a_new_run_appears_in_the_list_by_itself(shown, run_of):
         page.get_by_role("link", name="born-later").wait_for()
 
 
-def test_a_run_that_is_not_there_is_a_sentence(context, server):
-    with closing(context.new_page()) as page:
-        page.goto(f"{server.address}run/nobody")
-        assert "no run named 'nobody'" in page.text_content(".problem")
-        assert page.get_by_role("link", name="All runs").count() == 1
+def test_a_run_that_is_not_there_is_a_sentence(tab, server):
+    page, seen = tab
+    page.goto(f"{server.address}run/nobody")
+    assert "no run named 'nobody'" in page.text_content(".problem")
+    assert page.get_by_role("link", name="All runs").count() == 1
+    (said,) = seen.trouble
+    assert "404" in said
+    seen.trouble.clear()
 
 
 # Hostile texts, and a long run.

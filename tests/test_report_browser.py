@@ -1,6 +1,6 @@
 """The report in a real browser, opened from disk: what can be seen, done and read in it, and that it is safe."""
 
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
@@ -12,6 +12,7 @@ from llm_optimize.watch import report
 from pages import HOSTILE, TASK, Seen, browsing, fill, hostile_run, scores_of
 
 DRAWN = "#progress .chart[data-drawn]"
+WIDE = {"width": 1200, "height": 900}
 
 
 @pytest.fixture(scope="module")
@@ -35,40 +36,54 @@ def store(folder):
 
 
 @pytest.fixture(scope="module")
-def shown(browser, store, folder):
-    """Return a function that yields the page of a report, and sees to it that nothing was wrong with it."""
+def tab(browser):
+    """Return the function that opens a new tab, of a browser that prefers one scheme; the page, and what it said."""
+
+    def tab(scheme):
+        context = stack.enter_context(closing(browser.new_context(viewport=WIDE, color_scheme=scheme)))
+        page, seen = context.new_page(), Seen()
+        page.set_default_timeout(15_000)
+        seen.watch(page)
+        return page, seen
+
+    with ExitStack() as stack:
+        yield tab
+
+
+@pytest.fixture(scope="module")
+def shown(tab, store, folder):
+    """Return a function that yields the page of a report, and sees to it that nothing was wrong with it.
+
+    All these reports are opened one after another in one tab, since a new one reads plotly anew; it is a dark one.
+    """
+    page, seen = tab("dark")
 
     @contextmanager
-    def shown(name, **options):
-        path = folder / f"{name.replace('/', '-')}.html"
-        if not path.exists():
-            report.write(store, name, path)
-        with closing(browser.new_context(viewport={"width": 1200, "height": 900}, **options)) as context:
-            page, seen = opened(context, path)
-            yield page
-            check(seen)
+    def shown(name):
+        go(page, report.write(store, name, folder / f"{name.replace('/', '-')}.html"))
+        yield page
+        check(seen)
+        seen.requests.clear()
 
     return shown
 
 
-def opened(context, path):
-    page, seen = context.new_page(), Seen()
-    page.set_default_timeout(15_000)
-    seen.watch(page)
+def go(page, path):
     page.goto(path.as_uri() + "#")
     page.wait_for_selector(".run")
-    return page, seen
 
 
 def check(seen):
     assert seen.trouble == []
+    assert seen.requests
     assert seen.left("file://") == []
 
 
 @pytest.fixture(scope="module")
-def opened_amber(browser, store, folder):
-    with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
-        yield opened(context, report.write(store, "amber", folder / "read.html"))
+def opened_amber(tab, store, folder):
+    page, seen = tab("light")
+    go(page, report.write(store, "amber", folder / "read.html"))
+    return page, seen
 
 
 @pytest.fixture
@@ -147,14 +162,16 @@ def test_failures_spend_and_settings(amber):
     assert "workers\n2" in amber.inner_text("#settings")
 
 
-def test_dark_and_light_differ_and_a_phone_has_no_sideways_scroll(shown):
+def test_dark_and_light_differ_and_a_phone_has_no_sideways_scroll(amber):
     grounds = set()
     for scheme in ("dark", "light"):
-        with shown("amber", color_scheme=scheme) as page:
-            grounds.add(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-            page.wait_for_selector(DRAWN)
-            page.set_viewport_size({"width": 380, "height": 800})
-            page.wait_for_function("() => document.documentElement.scrollWidth <= 380")
+        amber.emulate_media(color_scheme=scheme)
+        grounds.add(amber.evaluate("getComputedStyle(document.body).backgroundColor"))
+        amber.wait_for_selector(DRAWN)
+        amber.set_viewport_size({"width": 380, "height": 800})
+        amber.wait_for_function("() => document.documentElement.scrollWidth <= 380")
+        amber.set_viewport_size(WIDE)
+        amber.wait_for_function("() => document.documentElement.clientWidth > 380")
     assert len(grounds) == 2
 
 

@@ -64,10 +64,11 @@ class SandboxContract:
 
     def test_an_exception_is_told(self) -> None:
         """Whatever is raised comes back as text; nothing is raised here."""
-        for deed in ("raise", "exit"):
-            outcome = self.outcome(deed)
-            _expect(outcome, OutcomeStatus.RAISED)
-            _require("no luck" in outcome.message and outcome.value is None, outcome)
+        with self.opened() as sandbox:
+            for deed in ("raise", "exit"):
+                outcome = sandbox.run(Call(deed, _LONG_SECS))
+                _expect(outcome, OutcomeStatus.RAISED)
+                _require("no luck" in outcome.message and outcome.value is None, outcome)
 
     def test_the_deadline_is_kept(self) -> None:
         """A call is over soon after its deadline."""
@@ -145,27 +146,30 @@ class SandboxContract:
     def test_what_is_printed_is_kept_and_bounded(self) -> None:
         """Both streams are kept; a flood ends the call."""
         if self.isolates:
-            _require(self.outcome("print").output == "out\nerr\n", "print")
-            flood = self.outcome("flood")
+            with self.opened() as sandbox:
+                _require(sandbox.run(Call("print", _LONG_SECS)).output == "out\nerr\n", "print")
+                flood = sandbox.run(Call("flood", _LONG_SECS))
             _expect(flood, OutcomeStatus.OUTPUT)
             _require(len(flood.output) < 1 << 20, "the output is not bounded")
 
     def test_a_crash_is_an_outcome(self) -> None:
         """A process that ends before f returned has crashed, whatever its exit code."""
         if self.isolates:
-            _expect(self.outcome("end"), OutcomeStatus.CRASHED)
-            if os.name == "posix":
-                outcome = self.outcome("kill")
-                _expect(outcome, OutcomeStatus.CRASHED)
-                _require(outcome.signal == signal.SIGTERM, outcome)
+            with self.opened() as sandbox:
+                _expect(sandbox.run(Call("end", _LONG_SECS)), OutcomeStatus.CRASHED)
+                if os.name == "posix":
+                    outcome = sandbox.run(Call("kill", _LONG_SECS))
+                    _expect(outcome, OutcomeStatus.CRASHED)
+                    _require(outcome.signal == signal.SIGTERM, outcome)
 
     def test_what_is_no_data_is_refused(self) -> None:
         """An object is no value, and none of its methods is called; an answer is bounded and cannot be forged."""
         if self.isolates:
-            _expect(self.outcome("object"), OutcomeStatus.RAISED)
-            _expect(self.outcome("huge"), OutcomeStatus.PROTOCOL)
-            forged = self.outcome("forge")
-            _require(forged.status is not OutcomeStatus.OK, forged)
+            with self.opened() as sandbox:
+                _expect(sandbox.run(Call("object", _LONG_SECS)), OutcomeStatus.RAISED)
+                _expect(sandbox.run(Call("huge", _LONG_SECS)), OutcomeStatus.PROTOCOL)
+                forged = sandbox.run(Call("forge", _LONG_SECS))
+                _require(forged.status is not OutcomeStatus.OK, forged)
 
     def test_memory_is_limited(self) -> None:
         """A breach is called by its name."""
