@@ -23,7 +23,8 @@ from llm_optimize.sandbox import OutcomeStatus, open_sandbox
 
 from .bars import Bar, measure, report, zero
 from .engine import resident_bytes
-from .subjects import Holder, endless, learner, length
+from .heavy_subjects import Holder, learner
+from .subjects import endless, length
 
 _Call = getattr(sandboxes, "Call", None)
 _WARM_MS = {"process": 20.0, "namespace": 40.0}

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from ..errors import ModelError, SandboxError, StoreError
@@ -58,6 +58,8 @@ class Pipeline:
         repeats = parts.judging.repeats
         self._crown = Crown(loop, evaluator, repeats) if repeats and repeats.champion else None
         self._tasks: set[asyncio.Task[None]] = set()
+        self._ended: list[asyncio.Task[None]] = []  # and not looked at yet
+        self._any_ended = asyncio.Event()
         self._asking = 0
         self._draining = False
         self._reply_secs = self._scoring_secs = 0.0  # means, the newest counting most; 0 before the first
@@ -67,12 +69,12 @@ class Pipeline:
         while True:
             self._loop.steering.look()
             while self._room() and self._loop.ready():
-                self._tasks.add(asyncio.create_task(self._live(self._loop.begin())))
+                self._begin()
                 await asyncio.sleep(0)  # it begins, and counts
             if self._loop.why_stop_now():
                 await self.drain()
                 return self._loop.why_stop_now() or ""
-            if not self._tasks and not self._loop.steering.paused:
+            if not self._tasks and not self._ended and not self._loop.steering.paused:
                 return self._loop.why_stop() or "nothing left to do"
             await self._wait()
             if self._loop.seconds_left() == 0:
@@ -82,19 +84,29 @@ class Pipeline:
         """Wait until a candidate is done, or it is time to look at the clock or the store."""
         left_secs = self._loop.seconds_left()
         patience = POLL_SECS if left_secs is None else min(POLL_SECS, left_secs)
-        if not self._tasks:
-            await asyncio.sleep(patience)
-            return
-        done, self._tasks = await asyncio.wait(self._tasks, timeout=patience, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._any_ended.wait(), patience)
+        self._any_ended.clear()
+        ended, self._ended = self._ended, []
+        for task in ended:
             task.result()
+
+    def _begin(self) -> None:
+        task = asyncio.create_task(self._live(self._loop.begin()))
+        self._tasks.add(task)
+        task.add_done_callback(self._end_of)
+
+    def _end_of(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._ended.append(task)
+        self._any_ended.set()
 
     async def drain(self) -> None:
         """Begin nothing more, and give what is in flight a few seconds."""
         self._draining = True
         if self._tasks:
             _log.info("waiting up to %g s for %d trials in flight", _DRAIN_SECS, len(self._tasks))
-            done, self._tasks = await asyncio.wait(self._tasks, timeout=_DRAIN_SECS)
+            done, _ = await asyncio.wait(self._tasks, timeout=_DRAIN_SECS)
             for error in filter(None, (task.exception() for task in done if not task.cancelled())):
                 _log.error("a trial ended while the run was being stopped: %s", error)
 
@@ -111,9 +123,10 @@ class Pipeline:
 
     async def aclose(self) -> None:
         """End what is still in flight."""
-        for task in self._tasks:
+        tasks = list(self._tasks)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _live(self, step: Pending) -> None:
         """The life of one candidate, from plan to score."""
