@@ -42,7 +42,7 @@ class Writer:
         return "```\n" + " ".join(sorted(words) or ["Answer."]) + "\n```"
 
 
-def go(url, seed, minibatch, steps=60, **options):
+def go(url, seed, minibatch, steps=45, **options):
     model, calls = Writer(seed), []
 
     def count(event):
@@ -80,12 +80,12 @@ def calls_until(calls, goal):
 
 def test_a_few_examples_first_cost_less_than_half_to_the_same_score(tmp_path):
     factors = []
-    for seed in range(5):
+    for seed in range(3):
         few, _, few_calls = go(str(tmp_path / f"few{seed}.db"), seed, 3)
         every, _, every_calls = go(str(tmp_path / f"all{seed}.db"), seed, None)
         goal = min(few.best_score, every.best_score)
         factors.append(calls_until(every_calls, goal) / calls_until(few_calls, goal))
-    assert sorted(factors)[2] >= 2.0, factors
+    assert sorted(factors)[1] >= 2.0, factors
 
 
 def test_the_test_is_scored_once_at_the_end_and_is_in_no_prompt(tmp_path):

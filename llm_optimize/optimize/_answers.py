@@ -26,14 +26,16 @@ class Answers:
         stored: Mapping[Place, Reply],
         recorded: Mapping[Place, Reply] | None,
         announce: Callable[[Event], None],
+        heard: Callable[[], None],
     ) -> None:
-        """Take the replies that arrived in an earlier session; and, for a replay, those of another run."""
+        """Take the replies of an earlier session; for a replay, those of another run; and whom to tell of replies."""
         self._run = run
         self._model = model
         self._spending = spending
         self._stored = dict(stored)
         self._recorded = recorded
         self._announce = announce
+        self._heard = heard
 
     async def answer(self, place: Place, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
         """Return the reply to one call; as JSON of the schema, where one is given and the model takes it.
@@ -63,6 +65,7 @@ class Answers:
             self._announce(CallFailed(place[0], model.name, str(error)))
             raise
         self._run.received(key, reply)
+        self._heard()
         return reply
 
     def _replayed(self, place: Place, messages: Sequence[Message]) -> Reply:

@@ -77,7 +77,7 @@ class Loop:
         stored = _stored_replies(run, self._left)
         self._inherited = run.inherited()
         self._spending = Spending(parts.settings.budget, self._paid_before(stored), self._calls_before())
-        self._answers = Answers(run, parts.model, self._spending, stored, recorded, watchers.tell)
+        self._answers = Answers(run, parts.model, self._spending, stored, recorded, watchers.tell, self._heard)
 
     def _paid_before(self, stored: Mapping[Place, Reply]) -> Usage:
         """Return what earlier sessions of this run used, without what a fork took over from its origin."""
@@ -217,7 +217,6 @@ class Loop:
                 if self._parts.model is not None:
                     raise
                 proposal = Proposal(None, "replay", problem=str(error))
-            self._silent_calls = 0
         if proposal.x is not None:
             self._run.propose(step.number, proposal)
         return proposal
@@ -300,6 +299,10 @@ class Loop:
         elif trial.scored and (champion is None or rank(trial) > rank(champion)):
             self._champion = trial
             self._stale_steps = 0
+
+    def _heard(self) -> None:
+        """Learn that the model answers: only silence without a break ends a run."""
+        self._silent_calls = 0
 
     def abandon(self, step: Pending, error: ModelError) -> None:
         """Leave a trial that got no answer unfinished; the run ends when the model is out of reach for good."""
