@@ -23,7 +23,7 @@ demo: .venv/.automl
 	@$(PY) -m llm_optimize demo
 
 test: .venv/.test
-	@$(PY) -m pytest --numprocesses 4 $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 $(ARGS)
 
 lint: .venv/.test
 	@$(PY) -m ruff check .
@@ -31,7 +31,7 @@ lint: .venv/.test
 	@$(PY) -m mypy
 
 check: lint
-	@$(PY) -m pytest --numprocesses 4 --cov $(ARGS)
+	@$(PY) -m pytest --numprocesses 3 --cov $(ARGS)
 
 table: .venv/.test
 	@$(PY) tests/hostile_table.py
