@@ -6,7 +6,7 @@ import asyncio
 import functools
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -23,47 +23,96 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     """
 
     @functools.wraps(function)
-    def wait(*args: P.args, **kwargs: P.kwargs) -> T:
+    def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
         return wait_for(function(*args, **kwargs))
 
-    wait.__name__ = wait.__qualname__ = function.__name__.removeprefix("a")
-    return wait
+    waiting.__name__ = waiting.__qualname__ = function.__name__.removeprefix("a")
+    return waiting
 
 
 def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run a coroutine to its end; where a loop runs already in this thread, on a loop of another thread."""
+    if not _has_running_loop():
+        return asyncio.run(coroutine)
+    loop = BackgroundLoop()
+    try:
+        return loop.run(coroutine)
+    finally:
+        loop.close()
+
+
+def _has_running_loop() -> bool:
+    # Asked in a function of its own: what the coroutine raises must not be shown as raised "during
+    # handling of" the RuntimeError that answers this question.
     try:
         asyncio.get_running_loop()
     except RuntimeError:
-        return asyncio.run(coroutine)
-    return _in_other_thread(coroutine)
+        return False
+    return True
 
 
-def _in_other_thread(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Wait in this thread; an interrupt of it cancels the coroutine and lets it clean up first."""
-    loop: Future[tuple[asyncio.AbstractEventLoop, asyncio.Task[T]]] = Future()
-    result: Future[T] = Future()
+class BackgroundLoop:
+    """An event loop in a thread of its own, for coroutines that live longer than one call.
 
-    async def main() -> T:
-        task = asyncio.ensure_future(coroutine)
-        loop.set_result((asyncio.get_running_loop(), task))
-        return await task
+    >>> loop = BackgroundLoop()
+    >>> loop.run(asyncio.sleep(0, "done"))
+    'done'
+    >>> loop.close()
+    """
 
-    def work() -> None:
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._work, name="llm_optimize", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing runs here any more."""
+        return self._loop.is_closed()
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Begin a coroutine, and return what will hold its result."""
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end, and return its result or raise its exception.
+
+        An interrupt of the thread that waits cancels the coroutine, and lets it clean up first; a
+        second interrupt does not wait for that.
+        """
+        tasks: list[asyncio.Task[Any] | None] = []
+
+        async def main() -> T:
+            tasks.append(asyncio.current_task())
+            return await coroutine
+
+        future = self.submit(main())
         try:
-            result.set_result(asyncio.run(main()))
-        except BaseException as error:
-            result.set_exception(error)
-            if not isinstance(error, Exception | asyncio.CancelledError):
-                raise
+            return future.result()
+        except KeyboardInterrupt:
+            for task in filter(None, tasks):
+                self._loop.call_soon_threadsafe(task.cancel)
+            wait([future])
+            raise
 
-    thread = threading.Thread(target=work, name="llm_optimize", daemon=True)
-    thread.start()
-    try:
-        return result.result()
-    except KeyboardInterrupt:
-        own_loop, task = loop.result()
-        own_loop.call_soon_threadsafe(task.cancel)
-        raise
-    finally:
-        thread.join()
+    def _work(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        try:
+            self._loop.run_forever()
+        finally:
+            self._cancel_all()
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.close()
+
+    def _cancel_all(self) -> None:
+        tasks = asyncio.all_tasks(self._loop)
+        for task in tasks:
+            task.cancel()
+        self._loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+
+    def close(self) -> None:
+        """Cancel what still runs, wait for it, and end the thread."""
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            self._thread.join()

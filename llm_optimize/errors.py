@@ -5,6 +5,7 @@ LlmOptimizeError
 │   ├── UnknownName                  a word that is none of the known ones, with the nearest
 │   ├── FunctionUnusable             f cannot be imported or cannot be sent to a sandbox
 │   └── MissingExtra (ImportError)   an optional package is not installed
+├── NothingToPropose                 a proposer has no further x: the run is over
 ├── InvalidScore (ValueError)        f returned something that is no finite score
 ├── EditFailed (ValueError)          a model's edits do not fit x; it is told so, the user never sees it
 ├── ModelError (RuntimeError)        a chat model did not answer
@@ -59,6 +60,10 @@ class FunctionUnusable(UsageError):
 
 class MissingExtra(UsageError, ImportError):
     """An optional package is not installed; the message holds the install line."""
+
+
+class NothingToPropose(LlmOptimizeError):
+    """A proposer has no further x, and will have none: the run is over."""
 
 
 class InvalidScore(LlmOptimizeError, ValueError):

@@ -86,6 +86,56 @@ as 'import sys\\n'
     return None
 
 
+def regions(x: str) -> list[tuple[int, int]]:
+    """Return where the blocks of x begin and end, in characters, without their marker lines.
+
+    An x without markers is one region as a whole. Raises UsageError as `check_markers` does.
+
+    >>> x = "a\\n# EVOLVE-BLOCK-START\\nb = 1\\n# EVOLVE-BLOCK-END\\n"
+    >>> [x[begin:end] for begin, end in regions(x)]
+    ['b = 1\\n']
+    """
+    check_markers(x)
+    if not has_protected(x):
+        return [(0, len(x))]
+    found: list[tuple[int, int]] = []
+    place = begin = 0
+    for line in lines_of(x):
+        marker = _marker(line)
+        if marker == "END":
+            found.append((begin, place))
+        place += len(line)
+        if marker == "START":
+            begin = place
+    return found
+
+
+def check_change(before: X, after: X) -> str | None:
+    """Return None when a candidate kept what its parent protects; else a sentence that says what changed.
+
+    Texts are compared as `check_protected` does, and so is each text of a dict. Parameters protect
+    nothing. Raises UsageError as `check_regions(before)` does.
+
+    >>> x = "# EVOLVE-BLOCK-START\\nx = 1\\n# EVOLVE-BLOCK-END\\nprint(x)\\n"
+    >>> check_change({"a.py": x}, {"b.py": x})
+    "the part 'a.py' holds EVOLVE-BLOCK regions and must come back"
+    """
+    if isinstance(before, str):
+        if isinstance(after, str):
+            return check_protected(before, after)
+        return "x must stay one text: it holds EVOLVE-BLOCK regions" if has_protected(before) else None
+    for name, text in before.items():
+        if not isinstance(text, str) or not has_protected(text):
+            continue
+        other = after.get(name) if isinstance(after, dict) else None
+        if not isinstance(other, str):
+            return f"the part {name!r} holds EVOLVE-BLOCK regions and must come back"
+        problem = check_protected(text, other)
+        if problem is not None:
+            return f"in the part {name!r}, {problem}"
+    return None
+
+
 def _marker(line: str) -> str:
     """Return START or END for a marker line, else nothing."""
     match = _MARKER.match(line)

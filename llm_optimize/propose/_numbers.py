@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import bisect
 import math
 import re
+from collections.abc import Sequence
 from random import Random
 
 _NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w])(?!\.\d)")
@@ -11,17 +13,47 @@ _WIDEST_FACTOR = 4.0  # by which one step multiplies or divides at the most
 _ZERO_STEPS = (0.1, 1.0)  # from 0 there is no scale to go by
 
 
+# Where no code stands, in any of the usual languages: comments, and texts in quotes of one line.
+# An apostrophe inside a word opens nothing, so that prose is not taken for a text in quotes.
+_NO_CODE = re.compile(
+    r"""
+    /\*.*?\*/ | <!--.*?-->            # comments of several lines
+    | (?:\#|//|--[ ]|^[ \t]*[;%]).*?$  # comments to the end of the line
+    | "(?:\\.|[^"\\\n])*"
+    | (?<!\w)'(?:\\.|[^'\\\n])*'
+    """,
+    re.X | re.S | re.M,
+)
+
+
 def change_a_number(text: str, rng: Random) -> str:
     """Return text with one of its numbers moved; unchanged when it holds none.
 
+    Numbers in code come before those in comments and in quotes: these are changed only where
+    there are no others.
+
     >>> change_a_number("x = [5, 3]", Random(1)) != "x = [5, 3]"
+    True
+    >>> change_a_number("x = 'v2'  # at most 10", Random(1)).startswith("x = 'v2'  # at most ")
     True
     """
     found = list(_NUMBER.finditer(text))
     if not found:
         return text
-    match = rng.choice(found)
+    no_code = [match.span() for match in _NO_CODE.finditer(text)]
+    in_code = [match for match in found if not _is_inside(match.start(), no_code)]
+    match = rng.choice(in_code or found)
     return text[: match.start()] + move(match[0], rng) + text[match.end() :]
+
+
+def has_number(text: str) -> bool:
+    """Return whether there is a number to be moved."""
+    return _NUMBER.search(text) is not None
+
+
+def _is_inside(place: int, spans: Sequence[tuple[int, int]]) -> bool:
+    index = bisect.bisect_right(spans, (place, math.inf)) - 1
+    return index >= 0 and place < spans[index][1]
 
 
 def move(literal: str, rng: Random) -> str:

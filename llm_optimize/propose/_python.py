@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ _MAX_CHARS = 200_000
 _MAX_DEPTH = 60  # of brackets and indentation: a parser of hostile text must not run out of stack
 _WEIGHTS = {"number": 3.0, "boolean": 1.0, "keyword": 4.0, "swap": 1.5}
 Change = Callable[[Random], "str | None"]
+Spans = Sequence[tuple[int, int]]  # from and to, in characters
 
 
 class PythonChanges:
@@ -31,17 +33,32 @@ class PythonChanges:
         self._cst = libcst
         self._catalogue = Catalogue()
 
-    def change(self, source: str, rng: Random) -> str | None:
-        """Return the program with one thing changed; None when it is no Python or nothing in it can be changed."""
-        module = self._parse(source)
-        if module is None:
+    def change(self, source: str, rng: Random, allowed: Spans | None = None) -> str | None:
+        """Return the program with one thing changed; None when it is no Python or has nothing to change.
+
+        `allowed` are the places in characters, from and to, that may change; None: all of it.
+        """
+        sites = self._sites(source, allowed)
+        if sites is None:
             return None
-        sites = _Sites(module, self._catalogue)
         kinds = [kind for kind in _WEIGHTS if sites.of(kind)]
         if not kinds:
             return None
         (kind,) = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
         return rng.choice(sites.of(kind))(rng)
+
+    def can_change(self, source: str, allowed: Spans | None = None) -> bool:
+        """Return whether this is Python with something to change in these places."""
+        sites = self._sites(source, allowed)
+        return sites is not None and any(sites.of(kind) for kind in _WEIGHTS)
+
+    def _sites(self, source: str, allowed: Spans | None) -> _Sites | None:
+        module = self._parse(source)
+        if module is None:
+            return None
+        if allowed is None or list(allowed) == [(0, len(source))]:
+            return _Sites(module, self._catalogue)
+        return _Sites(module, self._catalogue, _inside(module, source, allowed))
 
     def _parse(self, source: str) -> cst.Module | None:
         if len(source) > _MAX_CHARS or _depth(source) > _MAX_DEPTH or not source.strip():
@@ -65,16 +82,41 @@ def _depth(source: str) -> int:
     return max(deepest, operators // 20)
 
 
+def _inside(module: cst.Module, source: str, allowed: Spans) -> Callable[[cst.CSTNode], bool]:
+    """Return whether a node of a module lies wholly within one of these places."""
+    from libcst.metadata import MetadataWrapper, PositionProvider
+
+    lines = source.splitlines(keepends=True)
+    starts = [0, *itertools.accumulate(map(len, lines))]
+    positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
+
+    def may_change(node: cst.CSTNode) -> bool:
+        if node not in positions:
+            return False
+        span = positions[node]
+        begin = starts[span.start.line - 1] + span.start.column
+        end = starts[min(span.end.line, len(starts)) - 1] + span.end.column
+        return any(low <= begin and end <= high for low, high in allowed)
+
+    return may_change
+
+
 class _Sites:
     """The places of a program where something can be changed, by kind of change."""
 
-    def __init__(self, module: cst.Module, catalogue: Catalogue) -> None:
+    def __init__(
+        self,
+        module: cst.Module,
+        catalogue: Catalogue,
+        may_change: Callable[[cst.CSTNode], bool] = lambda node: True,
+    ) -> None:
         self._module = module
         self._catalogue = catalogue
         self._imports = _imports(module)
         self._changes: dict[str, list[Change]] = {kind: [] for kind in _WEIGHTS}
         for node in _walk(module):
-            self._collect(node)
+            if may_change(node):
+                self._collect(node)
 
     def of(self, kind: str) -> Sequence[Change]:
         """Return the changes of one kind."""
