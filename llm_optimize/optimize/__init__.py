@@ -18,17 +18,15 @@ from ..records import Budget, Limits, Proposer, Result, Search, Task, Watcher, X
 from ..space import Space
 from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Store
-from ._again import Changes, areplay, aresume, fork
-from ._compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
-from ._comparison import Comparison
-from ._drive import drive
-from ._evaluator import Func, open_evaluator
-from ._loop import Loop
-from ._names import new_name
-from ._optimizer import Optimizer
-from ._parts import Chosen, choose, seed_or_new, where
 from ._settings import Settings, as_x0
-from ._watchers import watching
+from .ask_tell import Optimizer
+from .build import Chosen, Func, FuncJudge, choose, seed_or_new, where
+from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
+from .comparison import Comparison
+from .engine import Engine
+from .names import new_name
+from .sessions import Changes, areplay, aresume, fork
+from .watchers import watching
 
 __all__ = [
     "Changes",
@@ -161,10 +159,10 @@ async def arun(
         tune=tune,
     )
     parts = choose(settings, Chosen(model, search, proposer, space, stop, repeats, examples, executor))
-    with closing(Store(store)) as opened, closing(open_evaluator(func, parts, opened)) as judge:
+    with closing(Store(store)) as opened, closing(FuncJudge(func, parts, opened)) as judge:
         row = opened.create_run(name or new_name(opened.names()), parts.settings.to_json(), func_version)
         with watching(verbose, callbacks) as watchers:
-            return await drive(Loop(row, parts, watchers), parts, judge)
+            return await Engine(row, parts, judge, watchers.tell).run()
 
 
 run = blocking(arun)

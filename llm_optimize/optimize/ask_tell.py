@@ -1,24 +1,32 @@
-"""The run whose loop the user owns."""
+"""The run whose loop the user owns: ask for a trial, tell its score.
+
+A candidate of an `Optimizer` lives in the same coroutine as every other (`engine.Engine.live`), on
+an event loop in a thread of its own. Where a run would call f, it waits there until the user tells
+the score.
+"""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
-from typing import Any, TypedDict, Unpack
+from typing import Any, Self, TypedDict, Unpack
 
 from .. import prompts
-from ..blocking import wait_for
-from ..errors import UsageError
+from ..blocking import BackgroundLoop
+from ..errors import ModelError, UsageError
 from ..evaluate import judge
 from ..propose.gates import GateSpec
-from ..records import Budget, Proposer, Result, Search, Status, Task, Trial, Watcher, X
+from ..records import Budget, Evaluation, Proposer, Result, Search, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
 from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Store
-from ._loop import Loop
-from ._names import new_name
-from ._parts import Chosen, choose, refuse_unknown, seed_or_new
 from ._settings import Settings, as_x0
-from ._watchers import Watchers
+from .build import Chosen, choose, refuse_unknown, seed_or_new
+from .engine import Engine
+from .names import new_name
+from .watchers import Watchers
+
+_OPEN = "tell the score of an open trial first"
 
 
 class Options(TypedDict, total=False):
@@ -77,54 +85,132 @@ class Optimizer:
             max_prompt_tokens=options.get("max_prompt_tokens", 16_000),
             tune=options.get("tune", 0),
         )
-        self._parts = choose(
+        parts = choose(
             settings,
             Chosen(
                 model, options.get("search", "best"), options.get("proposer"), options.get("space"), options.get("stop")
             ),
         )
         self._store = Store(store)
+        self._told = _Told()
+        self._loop = BackgroundLoop()
         try:
-            row = self._store.create_run(name or new_name(self._store.names()), self._parts.settings.to_json())
-            self._loop = Loop(row, self._parts, Watchers(options.get("callbacks", ())))
-            self._loop.start()
+            name = name or new_name(self._store.names())
+            row = self._store.create_run(name, parts.settings.to_json())
+            watchers = Watchers(options.get("callbacks", ()))
+            self._engine = Engine(row, parts, self._told, watchers.tell)
+            self._loop.run(self._engine.start())
         except BaseException:
+            self._loop.close()
             self._store.close()
             raise
 
     def ask(self) -> Trial:
-        """Return the next trial, with an x to be scored.
+        """Return the next trial, with an x to be scored. Several may be open at a time.
 
-        Raises ModelError when the model is out of reach, and UsageError when the budget or the steps are spent.
+        Raises:
+            ModelError: the model is out of reach.
+            UsageError: the budget or the steps are spent, or the score of an open trial must be
+                told first.
         """
-        return wait_for(self.aask())
+        return self._loop.run(self._ask())
 
     async def aask(self) -> Trial:
-        """Do what `ask` does inside a running event loop."""
-        self._loop.steering.look()
-        try:
-            while self._loop.ready():
-                trial = await self._loop.propose(self._loop.begin())
-                if trial.status is Status.PENDING:
-                    return trial
-        finally:
-            await self._parts.aclose()
-        raise UsageError(f"nothing to ask: {self._loop.why_stop() or 'tell the score of an open trial first'}")
+        """Do what `ask` does, without blocking the running event loop."""
+        return await asyncio.wrap_future(self._loop.submit(self._ask()))
+
+    async def _ask(self) -> Trial:
+        """Let candidates live until one of them waits for its score."""
+        engine = self._engine
+        await engine.look()
+        while engine.may_begin():
+            opened = asyncio.ensure_future(self._told.opened.get())
+            task = engine.begin()
+            await asyncio.wait([opened, task], return_when=asyncio.FIRST_COMPLETED)
+            if opened.done():
+                return opened.result()
+            opened.cancel()
+            await task  # it ended without a score of the user's, or raises what ended it
+            if isinstance(engine.state.error, ModelError):
+                raise engine.state.error
+        stop = engine.state.why_stop()
+        raise UsageError(f"nothing to ask: {stop.reason if stop else _OPEN}")
 
     def tell(self, trial: Trial, score: Any, feedback: str = "") -> Trial:
-        """Give the score of a trial that `ask` returned, or whatever else a scoring function may return.
+        """Give the score of a trial that `ask` returned, or whatever else a scoring function returns.
 
-        Returns the finished trial; a score that is no finite number makes it invalid, never an exception.
+        Returns:
+            The finished trial. A score that is no finite number makes it invalid, and raises
+            nothing.
+
+        Raises:
+            UsageError: the trial was told already, or does not come from `ask`.
         """
         outcome = Outcome(OutcomeStatus.OK, value=(score, feedback) if feedback else score)
-        return self._loop.scored(trial, judge(outcome))
+        return self._loop.run(self._tell(trial.number, judge(outcome)))
+
+    async def _tell(self, number: int, evaluation: Evaluation) -> Trial:
+        await self._told.tell(number, evaluation)
+        return self._engine.state.trials[number]
 
     @property
     def result(self) -> Result:
         """What was found so far."""
-        return self._loop.result(self._loop.why_stop() or "open")
+        stop = self._engine.state.why_stop()
+        return self._engine.result(stop.reason if stop else "open")
 
     def close(self) -> None:
-        """End the run and close its store."""
-        self._loop.end(self._loop.why_stop() or "closed")
-        self._store.close()
+        """End the run and close its store; does nothing the second time."""
+        if self._loop.is_closed:
+            return
+        stop = self._engine.state.why_stop()
+        try:
+            self._loop.run(self._end(stop.reason if stop else "closed"))
+        finally:
+            self._loop.close()
+            self._store.close()
+
+    async def _end(self, reason: str) -> None:
+        await self._engine.aclose()
+        await self._engine.end(reason)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Told:
+    """Scores trials by what the user tells of them: a trial lives on until it is told."""
+
+    def __init__(self) -> None:
+        self.opened: asyncio.Queue[Trial] = asyncio.Queue()  # those that wait, and nobody has seen
+        self._waiting: dict[int, tuple[asyncio.Future[Evaluation], asyncio.Task[Any] | None]] = {}
+
+    async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
+        """Wait until the trial is told."""
+        told: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
+        self._waiting[trial.number] = (told, asyncio.current_task())
+        self.opened.put_nowait(trial)
+        return await told
+
+    async def tell(self, number: int, evaluation: Evaluation) -> None:
+        """Give the evaluation of a trial, and wait until it has been written and learned."""
+        if number not in self._waiting:
+            raise UsageError(
+                f"trial {number} does not wait for a score: it was told already, or is not of this run"
+            )
+        told, life = self._waiting.pop(number)
+        told.set_result(evaluation)
+        if life is not None:
+            await asyncio.wait([life])
+            life.result()
+
+    async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
+        """Raise UsageError: nobody but the user can score again."""
+        raise UsageError("Optimizer takes no repeats: tell the mean of several scorings")
+
+    async def test(self, trial: Trial) -> Evaluation:
+        """Raise UsageError: nobody but the user can score a test."""
+        raise UsageError("Optimizer takes no examples: score the test yourself")

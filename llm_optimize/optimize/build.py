@@ -4,25 +4,33 @@ from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from ..errors import UnknownName, UsageError
-from ..evaluate import Examples, Judging, Repeats
-from ..llm import Chat, Ensemble, Model, as_model
+from ..evaluate import Evaluator, Examples, Judging, Repeats, Stage
+from ..llm import Chat, Ensemble, Model, as_model, price_of
+from ..propose import classical, gates
 from ..propose.gates import GateSpec
+from ..propose.knobs import Tuned
+from ..propose.model import ModelProposer
+from ..propose.mutation import Mutation
+from ..propose.policy_gradient import PolicyGradient
 from ..propose.reflect import Reflection
 from ..protected import check_regions
-from ..records import Proposer, Search
+from ..records import Budget, Evaluation, Proposer, Search, Task, Trial, X
 from ..search import as_search
 from ..space import Space, as_space
 from ..stop import Progress, Rule, as_rule
-from ._proposers import Writer, as_proposer, as_writer, names_of, needs_model
+from ..store import Store
 from ._settings import Settings
-from ._spending import refuse_unknown_price
+
+Func = Callable[..., Any] | Stage | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
+Writer = str | Proposer | GateSpec
+_ASK_NOBODY = ("mutation", "policy_gradient", *classical.SAMPLERS)  # proposers that need no model
 
 
 @dataclass(frozen=True)
@@ -51,6 +59,12 @@ class Parts:
     stop: Rule | None = None
     judging: Judging = field(default_factory=Judging)
     reflection: Reflection | None = None
+
+    @property
+    def goes_on_after_scoring(self) -> bool:
+        """Whether a scored trial is not finished yet: f may be asked again, or a model for a lesson."""
+        repeats = self.judging.repeats
+        return self.reflection is not None or (repeats is not None and repeats.champion)
 
     async def aclose(self) -> None:
         """Close the connections of the model on this event loop."""
@@ -137,3 +151,139 @@ def refuse_unknown(options: Any, known: type) -> None:
     for word in options:
         if word not in known.__annotations__:
             raise UnknownName("argument", word, known.__annotations__)
+
+
+# Proposers.
+
+
+def as_writer(writer: Writer) -> Writer:
+    """Return what is meant: a text with brackets is a gate. Raises what `gates.read` raises."""
+    return gates.read(writer) if isinstance(writer, str) and "(" in writer else writer
+
+
+def names_of(writer: Writer) -> tuple[object, ...]:
+    """Return the proposer, or the two of a gate."""
+    return writer.parts if isinstance(writer, gates.GateSpec) else (writer,)
+
+
+def needs_model(writer: Writer, settings: Settings) -> bool:
+    """Return whether a run asks a model at all. Raises UsageError for lessons that nobody would write."""
+    asks = not all(name in _ASK_NOBODY for name in names_of(writer))
+    if settings.reflect and not asks:
+        raise UsageError(f"reflect asks a model for lessons, and the proposer {writer!s} uses none: leave it away")
+    return asks
+
+
+def as_proposer(writer: Writer, settings: Settings, space: Space | None) -> Proposer:
+    """Return the proposer of this name, or the one given; with `settings.tune`, one that tunes knobs between its x.
+
+    Raises UnknownName with the nearest name, and UsageError for parts that cannot work together.
+    """
+    if settings.tune and space is not None:
+        raise UsageError(f"tune is {settings.tune}: with a space there are no numbers in code to tune; leave it away")
+    proposer = _made(writer, settings, space)
+    return Tuned(proposer, settings.tune) if settings.tune else proposer
+
+
+def _made(writer: Writer, settings: Settings, space: Space | None) -> Proposer:
+    makers = _makers(settings, space)
+
+    def make(name: str) -> Proposer:
+        if name not in makers:
+            raise UnknownName("proposer", name, makers)
+        return makers[name]()
+
+    if isinstance(writer, gates.GateSpec):
+        return writer.resolve(make)
+    return make(writer) if isinstance(writer, str) else writer
+
+
+def _makers(settings: Settings, space: Space | None) -> dict[str, Callable[[], Proposer]]:
+    """Return how each proposer is made that has a name."""
+
+    def learner() -> Proposer:
+        if space is None:
+            raise UsageError("policy_gradient draws parameters: give space={...}")
+        return PolicyGradient(space)
+
+    return {
+        "model": lambda: ModelProposer(
+            settings.task, space, max_prompt_tokens=settings.max_prompt_tokens, knobs=settings.tune > 0
+        ),
+        "mutation": lambda: Mutation(space),
+        "policy_gradient": learner,
+        **classical.makers(space),
+    }
+
+
+def proposer_names() -> tuple[str, ...]:
+    """Return the proposers that have a name."""
+    return tuple(_makers(Settings(Task("", "", "", "")), None))
+
+
+# The budget of dollars.
+
+
+def refuse_unknown_price(budget: Budget, model: Model | None) -> None:
+    """Raise UsageError when dollars are capped and nobody knows what the model costs."""
+    if budget.usd is not None and model is not None and price_of(model) is None:
+        raise UsageError(
+            f"budget: usd is {budget.usd:g}, but the price of the model {model.name!r} is unknown: pass "
+            "llm.Chat(..., price=llm.Price(prompt_per_million=..., completion_per_million=...)), install the list of "
+            "prices with pip install 'llm_optimize[prices]', or cap tokens or calls instead"
+        )
+
+
+# Scoring.
+
+
+class Judge(Protocol):
+    """Who scores the trials of a run."""
+
+    async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
+        """Return what f says of the trial's x; `parent` is the trial it was built on."""
+
+    async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
+        """Return what f says of it after one further scoring under each of these seeds."""
+
+    async def test(self, trial: Trial) -> Evaluation:
+        """Return what f says of it on examples that nobody has seen."""
+
+
+class FuncJudge:
+    """Scores trials by f, in the sandbox and within the limits that the settings name."""
+
+    def __init__(self, func: Func, parts: Parts, store: Store) -> None:
+        """Open the sandbox. Raises what `evaluate.Evaluator` raises."""
+        settings = parts.settings
+        self._evaluator = Evaluator(
+            func,
+            sandbox=settings.sandbox,
+            limits=settings.limits,
+            workers=settings.workers,
+            timeout_secs=settings.timeout_secs,
+            hidden=store.files,
+            judging=parts.judging,
+        )
+
+    async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
+        """Return what f says of the trial's x; nothing that f does raises here."""
+        return await self._evaluator.score(_x(trial), trial.seed or 0, parent)
+
+    async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
+        """Return what f says of it after one further scoring under each of these seeds."""
+        return await self._evaluator.more(_x(trial), trial.evaluation, seeds)
+
+    async def test(self, trial: Trial) -> Evaluation:
+        """Return its mean over the test examples."""
+        return await self._evaluator.test(_x(trial), trial.seed or 0)
+
+    def close(self) -> None:
+        """End all scorings in flight and the sandboxes."""
+        self._evaluator.close()
+
+
+def _x(trial: Trial) -> X:
+    if trial.x is None:
+        raise UsageError(f"trial {trial.number} has no x: nothing can be scored")
+    return trial.x

@@ -18,11 +18,10 @@ from ..propose import gates
 from ..records import Budget, Result, Usage, X
 from ..search import as_search
 from ..store import RunInfo, Store
-from ._comparison import Comparison, Story, compared, curve_of
-from ._evaluator import Func
-from ._names import new_name
-from ._proposers import proposer_names
 from ._settings import as_x0
+from .build import Func, proposer_names
+from .comparison import Comparison, Story, compared, curve_of
+from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
 _STEPS = 4  # proposals for each scoring: some are duplicates or no x at all, and are not scored

@@ -10,7 +10,7 @@ from statistics import median
 
 from ..records import Status, Trial, Usage
 from ..text import show_number
-from ._bootstrap import LEVEL, Interval, holm, median_interval, rank_test, seeds_needed
+from .statistics import LEVEL, Interval, holm, median_interval, rank_test, seeds_needed
 
 _CHECKPOINTS = (0.10, 0.25, 0.50, 1.0)  # of the budget
 

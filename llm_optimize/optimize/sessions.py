@@ -1,4 +1,4 @@
-"""Stored runs: going on with one, beginning another from its trials, and living through it again for no money."""
+"""Resume, replay and fork stored runs."""
 
 from __future__ import annotations
 
@@ -14,13 +14,11 @@ from ..propose.gates import GateSpec
 from ..records import Budget, Limits, Proposer, Reply, Result, Search, Watcher
 from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Run, Store
-from ._answers import Place
-from ._drive import drive
-from ._evaluator import Func, open_evaluator
-from ._loop import Loop
-from ._parts import Chosen, Parts, choose, refuse_unknown, stored_model
 from ._settings import Settings
-from ._watchers import watching
+from .build import Chosen, Func, FuncJudge, Parts, choose, refuse_unknown, stored_model
+from .calls import Place
+from .engine import Engine
+from .watchers import watching
 
 
 class Changes(TypedDict, total=False):
@@ -127,8 +125,8 @@ async def _go(
     row: Run, func: Func, parts: Parts, changes: Changes, recorded: dict[Place, Reply] | None = None
 ) -> Result:
     watched = watching(changes.get("verbose", True), changes.get("callbacks", ()))
-    with closing(open_evaluator(func, parts, row.store)) as judge, watched as watchers:
-        return await drive(Loop(row, parts, watchers, recorded), parts, judge)
+    with closing(FuncJudge(func, parts, row.store)) as judge, watched as watchers:
+        return await Engine(row, parts, judge, watchers.tell, recorded).run()
 
 
 def _changed(settings: Settings, changes: Changes) -> Settings:
