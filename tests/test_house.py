@@ -78,6 +78,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("sandbox/_payload.py", "unpack"),  # the import of the user's modules, which f repeats where it matters
     ("sandbox/_portable.py", "main"),  # the import of the user's module, in the child
     ("sandbox/_zygote.py", "_load"),  # the same
+    ("store/_writer.py", "_Line._work"),  # what ends a group of writes travels to all who wait for it
     ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
     ("sandbox/_zygote.py", "_start_scripts"),  # the import of an installed package, which f repeats where it matters
 }

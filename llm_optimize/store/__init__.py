@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,11 @@ from ._migrate import is_current, make_current
 from ._progress import Again, Begun, Progress, Seen
 from ._rows import Call, Origin, Pending, RunInfo, Steer
 from ._run import Run
-from ._trouble import translated
+from ._statements import Statements, Unfit
+from ._trouble import as_users_see, translated
 from ._whole import refuse_torn
+from ._writer import Writer
+from ._writes import Write
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -44,6 +47,7 @@ __all__ = [
     "Seen",
     "Steer",
     "Store",
+    "Writer",
 ]
 
 
@@ -68,7 +72,9 @@ class Store:
         self.tables = Tables()
         self._wait_secs = wait_secs
         self._holds: list[Hold] = []
+        self._writers: list[Writer] = []
         self._engine = connect(self.url, create=create, wait_secs=wait_secs)
+        self._statements = Statements(self.tables, self._engine.dialect)
         self._shown = without_password(self.url)
         try:
             self._open_tables()
@@ -104,12 +110,39 @@ class Store:
             with connection.begin():
                 yield connection
 
+    def write(self, write: Write) -> int | None:
+        """Write one row; return its key where that is asked for."""
+        try:
+            with self.begin(write=True) as connection:
+                return self._statements.write(connection, write)
+        except Unfit as unfit:
+            raise self._error_of(unfit) from unfit.error
+
+    def write_all(self, writes: Sequence[Write]) -> list[int | BaseException | None]:
+        """Write rows in one transaction; return for each its key, or why it alone is not written.
+
+        Raises StoreError when the database fails; then no row is written.
+        """
+        outcomes = self._statements.write_all(lambda: self.begin(write=True), writes)
+        return [self._error_of(one) if isinstance(one, Unfit) else one for one in outcomes]
+
+    def _error_of(self, unfit: Unfit) -> Exception:
+        """Return what a user is told of a row that cannot be written."""
+        return as_users_see(unfit.error, self._shown, self._wait_secs)
+
+    def close_before_the_holds(self, writer: Writer) -> None:
+        """Close a writer when the store is closed, while its run may still be written."""
+        self._writers = [one for one in self._writers if not one.closed]
+        self._writers.append(writer)
+
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._shown, self._wait_secs)
 
     def close(self) -> None:
-        """Close the database and let others write its runs; what was written stays."""
+        """Write what the writers still have, close the database, and let others write its runs."""
         try:
+            for writer in self._writers:
+                writer.close()
             for hold in self._holds:
                 hold.close()
         finally:

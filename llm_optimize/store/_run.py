@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError, UsageError
-from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
+from ..records import Message, Plan, Proposal, Reply, Trial, Usage
 from . import _rows as rows
+from . import _writes as writes
 from ._progress import Progress, Seen, one_trial, progress
 from ._rows import Call, Pending, Steer
+from ._writer import Writer
+from ._writes import Write
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
-
     from . import Store
     from ._hold import Hold
 
@@ -34,111 +32,87 @@ class Run:
         self.func_version: str | None = row.func_version  # of f, as the user names it; trials finished now have it
         self.origin = rows.to_origin(row)  # of a fork
         self.test_scores = rows.to_test_scores(row)  # on examples that no model has seen, by trial
-        self._key: int = row.id
+        self.key: int = row.id
         self._hold = hold
+        self._writer: Writer | None = None
 
     def close(self) -> None:
-        """Let others write this run; reading goes on."""
+        """Write what the writer still has, and let others write this run; reading goes on."""
+        if self._writer is not None:
+            self._writer.close()
         if self._hold is not None:
             self._hold.close()
 
-    @contextmanager
-    def _write(self) -> Iterator[sa.Connection]:
+    def writer(self) -> Writer:
+        """Return what writes this run beside an event loop, until it, the run or the store is closed.
+
+        Raises StoreError when the run is open for reading only.
+        """
+        self.check_held()
+        if self._writer is None or self._writer.closed:
+            self._writer = Writer(self)
+            self.store.close_before_the_holds(self._writer)
+        return self._writer
+
+    def check_held(self) -> None:
+        """Raise StoreError when this run may not be written here."""
         if self._hold is None or not self._hold.held:
             raise StoreError(
                 f"the run {self.name!r} is open for reading only here: open it with Store.hold, and write before close"
             )
-        with self.store.begin(write=True) as connection:
-            yield connection
 
-    # Writing.
+    # Writing. `writer` does the same for an event loop.
 
     def plan(self, number: int, plan: Plan) -> None:
         """Write that trial `number` is begun, and what it builds on."""
-        values = {
-            "run_id": self._key,
-            "number": number,
-            "status": Status.PENDING.value,
-            "parent": plan.parent.number if plan.parent else None,
-            "plan": rows.from_plan(plan),
-            "created_at": time.time(),
-        }
-        with self._write() as connection:
-            connection.execute(self.store.tables.trial.insert().values(values))
+        self._write(writes.plan(self.key, number, plan))
 
     def sent(self, trial: int, index: int, model: str, messages: Sequence[Message]) -> int:
         """Write a model call that is about to be sent; return its key."""
-        values = {
-            "run_id": self._key,
-            "trial": trial,
-            "call_index": index,
-            "model": model,
-            "messages": rows.from_messages(messages),
-            "sent_at": time.time(),
-        }
-        with self._write() as connection:
-            return _only(connection.execute(self.store.tables.call.insert().values(values)).inserted_primary_key)
+        key = self._write(writes.sent(self.key, trial, index, model, messages))
+        if key is None:
+            raise StoreError("the database did not return the key of a new row: use a database that does")
+        return key
 
     def received(self, call: int, reply: Reply) -> None:
         """Write the reply of a call, before anybody reads it."""
-        self._end_call(call, reply=json.dumps(asdict(reply)), cost_usd=reply.usage.cost_usd)
+        self._write(writes.received(call, reply))
 
     def call_failed(self, call: int, error: str) -> None:
         """Write that a call ended without a reply."""
-        self._end_call(call, error=rows.storable(error))
-
-    def _end_call(self, call: int, **values: str | float | None) -> None:
-        table = self.store.tables.call
-        with self._write() as connection:
-            connection.execute(table.update().where(table.c.id == call).values(**values, received_at=time.time()))
+        self._write(writes.call_failed(call, error))
 
     def propose(self, number: int, proposal: Proposal) -> None:
         """Write the x of a trial, not yet scored."""
-        self._update(number, **rows.from_proposal(proposal))
+        self._write(writes.propose(self.key, number, proposal))
 
     def judge(self, trial: Trial) -> None:
         """Write what f said of a trial that is not finished yet, so that f need not be called again after a kill."""
-        self._update(trial.number, **rows.from_trial(trial))
+        self._write(writes.judge(self.key, trial))
 
     def finish(self, trial: Trial, order: int) -> None:
         """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it.
 
         Raises UsageError when the trial's seed does not fit into 63 bits.
         """
-        key = rows.score_key_of(trial, self.func_version)
-        at = trial.finished_at or time.time()
-        self._update(trial.number, **rows.from_trial(trial), score_key=key, finished=order, finished_at=at)
+        self._write(writes.finish(self.key, self.func_version, trial, order))
 
     def score_again(self, trial: Trial, after: int) -> None:
         """Write what further scorings of a finished trial came to, when `after` trials were finished."""
-        values = {
-            "run_id": self._key,
-            "trial": trial.number,
-            "after": after,
-            "verdict": rows.from_verdict(trial),
-            "scored_at": time.time(),
-        }
-        with self._write() as connection:
-            connection.execute(self.store.tables.again.insert().values(values))
-
-    def _update(self, number: int, **values: Any) -> None:
-        table = self.store.tables.trial
-        statement = table.update().where(table.c.run_id == self._key, table.c.number == number).values(**values)
-        with self._write() as connection:
-            connection.execute(statement)
+        self._write(writes.score_again(self.key, trial, after))
 
     def end(self, stop_reason: str | None) -> None:
         """Write why the run ended; None says that it goes on."""
-        table = self.store.tables.run
-        with self._write() as connection:
-            connection.execute(table.update().where(table.c.id == self._key).values(stop_reason=stop_reason))
+        self._write(writes.end(self.key, stop_reason))
 
     def test(self, scores: Mapping[int, float]) -> None:
         """Write the scores of some trials on examples that no model has seen."""
         self.test_scores = dict(scores)
-        table, values = self.store.tables.run, {"test_scores": json.dumps(self.test_scores)}
-        with self._write() as connection:
-            connection.execute(table.update().where(table.c.id == self._key).values(values))
+        self._write(writes.test(self.key, scores))
+
+    def _write(self, write: Write) -> int | None:
+        self.check_held()
+        return self.store.write(write)
 
     # Reading.
 
@@ -150,7 +124,7 @@ class Run:
     def trial(self, number: int) -> Trial:
         """Return one finished trial as it was known last. Raises UsageError when there is none of this number."""
         with self.store.begin() as connection:
-            found = one_trial(connection, self.store.tables, self._key, number)
+            found = one_trial(connection, self.store.tables, self.key, number)
         if found is None:
             raise UsageError(f"the run {self.name!r} has no finished trial {number}")
         return found
@@ -161,7 +135,7 @@ class Run:
         It costs little, however long the run is, while the trials that are in flight are among the last.
         """
         with self.store.begin() as connection:
-            return progress(connection, self.store.tables, self._key, seen)
+            return progress(connection, self.store.tables, self.key, seen)
 
     def history(self) -> list[Trial]:
         """Return what was learnt in its order: each finished trial, and again where further scorings changed it."""
@@ -180,7 +154,7 @@ class Run:
 
     def _scored_again(self) -> Sequence[Any]:
         table = self.store.tables.again
-        query = table.select().where(table.c.run_id == self._key).order_by(table.c.id)
+        query = table.select().where(table.c.run_id == self.key).order_by(table.c.id)
         with self.store.begin() as connection:
             return connection.execute(query).all()
 
@@ -193,14 +167,14 @@ class Run:
     def _rows(self, *, finished: bool) -> Sequence[Any]:
         table = self.store.tables.trial
         ended = table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
-        query = table.select().where(table.c.run_id == self._key, ended).order_by(table.c.finished, table.c.number)
+        query = table.select().where(table.c.run_id == self.key, ended).order_by(table.c.finished, table.c.number)
         with self.store.begin() as connection:
             return connection.execute(query).all()
 
     def calls(self, trial: int | None = None) -> list[Call]:
         """Return the model calls of one trial, or of the whole run, in the order of sending."""
         table = self.store.tables.call
-        query = table.select().where(table.c.run_id == self._key).order_by(table.c.id)
+        query = table.select().where(table.c.run_id == self.key).order_by(table.c.id)
         if trial is not None:
             query = query.where(table.c.trial == trial)
         with self.store.begin() as connection:
@@ -209,7 +183,7 @@ class Run:
     def steers(self, after: int = 0) -> list[Steer]:
         """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
         table = self.store.tables.steer
-        query = table.select().where(table.c.run_id == self._key, table.c.id > after).order_by(table.c.id)
+        query = table.select().where(table.c.run_id == self.key, table.c.id > after).order_by(table.c.id)
         with self.store.begin() as connection:
             return [Steer(row.id, row.kind, row.text, row.given_at) for row in connection.execute(query)]
 
@@ -218,7 +192,7 @@ class Run:
         import sqlalchemy as sa
 
         table = self.store.tables.call
-        query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self._key)
+        query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self.key)
         with self.store.begin() as connection:
             return connection.execute(query).scalar_one()
 
@@ -228,7 +202,7 @@ class Run:
 
         table = self.store.tables.call
         query = sa.select(table.c.trial, table.c.call_index).where(
-            table.c.run_id == self._key, table.c.reply.is_(None), table.c.error.is_(None)
+            table.c.run_id == self.key, table.c.reply.is_(None), table.c.error.is_(None)
         )
         with self.store.begin() as connection:
             return [(row.trial, row.call_index) for row in connection.execute(query.order_by(table.c.id))]
@@ -237,9 +211,3 @@ class Run:
         """Return what the trials that a fork began with had used in the run that they come from."""
         first = [trial.usage for trial in self.trials() if self.origin and trial.number <= self.origin.trial]
         return sum(first, Usage())
-
-
-def _only(key: Sequence[Any] | None) -> int:
-    if not key:
-        raise StoreError("the database did not return the key of a new row: use a database that does")
-    return int(key[0])

@@ -44,10 +44,19 @@ def translated(store: str, wait_secs: float) -> Iterator[None]:
 
     try:
         yield
-    except sa.exc.DBAPIError as error:
-        raise _as_store_error(error, store, wait_secs) from error
     except sa.exc.SQLAlchemyError as error:
-        raise StoreError(f"the store {store} cannot be used: {error}; {_SAFE}, mend it and resume") from error
+        raise as_users_see(error, store, wait_secs) from error
+
+
+def as_users_see(error: Exception, store: str, wait_secs: float) -> Exception:
+    """Return the StoreError, or NotAStore, that says what an error of the database means; another error as it is."""
+    import sqlalchemy as sa
+
+    if isinstance(error, sa.exc.DBAPIError):
+        return _as_store_error(error, store, wait_secs)
+    if isinstance(error, sa.exc.SQLAlchemyError):
+        return StoreError(f"the store {store} cannot be used: {error}; {_SAFE}, mend it and resume")
+    return error
 
 
 def _as_store_error(error: sa.exc.DBAPIError, store: str, wait_secs: float) -> StoreError:

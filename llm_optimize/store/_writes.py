@@ -1,0 +1,106 @@
+"""What is written: each step of a trial is one row that is added or changed."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ..records import Message, Plan, Proposal, Reply, Status, Trial
+from . import _rows as rows
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One row that is added, or changed where its `place` says so."""
+
+    table: str
+    values: Mapping[str, Any]
+    place: Mapping[str, Any] = field(default_factory=dict)  # columns that tell which row; empty: a new row
+    wants_key: bool = False  # whether the key that the database makes for a new row is asked for
+
+
+def plan(run: int, number: int, plan: Plan) -> Write:
+    """Return the row of a trial that is begun."""
+    values = {
+        "run_id": run,
+        "number": number,
+        "status": Status.PENDING.value,
+        "parent": plan.parent.number if plan.parent else None,
+        "plan": rows.from_plan(plan),
+        "created_at": time.time(),
+    }
+    return Write("trial", values)
+
+
+def sent(run: int, trial: int, index: int, model: str, messages: Sequence[Message]) -> Write:
+    """Return the row of a model call that is about to be sent."""
+    values = {
+        "run_id": run,
+        "trial": trial,
+        "call_index": index,
+        "model": model,
+        "messages": rows.from_messages(messages),
+        "sent_at": time.time(),
+    }
+    return Write("call", values, wants_key=True)
+
+
+def received(call: int, reply: Reply) -> Write:
+    """Return what the reply of a call fills in."""
+    values = {
+        "reply": json.dumps(asdict(reply)),
+        "cost_usd": reply.usage.cost_usd,
+        "received_at": time.time(),
+    }
+    return Write("call", values, {"id": call})
+
+
+def call_failed(call: int, error: str) -> Write:
+    """Return what a call that ended without a reply fills in."""
+    return Write("call", {"error": rows.storable(error), "received_at": time.time()}, {"id": call})
+
+
+def propose(run: int, number: int, proposal: Proposal) -> Write:
+    """Return what the x of a trial fills in."""
+    return Write("trial", rows.from_proposal(proposal), {"run_id": run, "number": number})
+
+
+def judge(run: int, trial: Trial) -> Write:
+    """Return what f said of a trial that is not finished yet."""
+    return Write("trial", rows.from_trial(trial), {"run_id": run, "number": trial.number})
+
+
+def finish(run: int, func_version: str | None, trial: Trial, order: int) -> Write:
+    """Return a finished trial. Raises UsageError when its seed does not fit into 63 bits."""
+    values = {
+        **rows.from_trial(trial),
+        "score_key": rows.score_key_of(trial, func_version),
+        "finished": order,
+        "finished_at": trial.finished_at or time.time(),
+    }
+    return Write("trial", values, {"run_id": run, "number": trial.number})
+
+
+def score_again(run: int, trial: Trial, after: int) -> Write:
+    """Return the row of further scorings of a finished trial."""
+    values = {
+        "run_id": run,
+        "trial": trial.number,
+        "after": after,
+        "verdict": rows.from_verdict(trial),
+        "scored_at": time.time(),
+    }
+    return Write("scored_again", values)
+
+
+def end(run: int, stop_reason: str | None) -> Write:
+    """Return why a run ended."""
+    return Write("run", {"stop_reason": stop_reason}, {"id": run})
+
+
+def test(run: int, scores: Mapping[int, float]) -> Write:
+    """Return the scores on examples that no model has seen."""
+    return Write("run", {"test_scores": json.dumps(dict(scores))}, {"id": run})

@@ -1,0 +1,115 @@
+"""What a writer said was written is there, whenever its program is killed."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import closing
+
+import pytest
+
+from llm_optimize.store import Store
+from test_store_faults import ROOT, check_integrity, posix
+
+VICTIM = """
+import asyncio, itertools, os, sys
+from llm_optimize.records import Plan, Proposal
+from llm_optimize.store import Store
+
+run = Store(sys.argv[1]).hold("amber")
+numbers = itertools.count(int(sys.argv[2]))
+
+
+async def live(writer):
+    for number in numbers:
+        await writer.plan(number, Plan(None))
+        os.write(1, f"{number} planned\\n".encode())
+        await writer.propose(number, Proposal(f"x{number}", "m"))
+        os.write(1, f"{number} proposed\\n".encode())
+
+
+async def main():
+    writer = run.writer()
+    await asyncio.gather(*(live(writer) for _ in range(20)))
+
+
+asyncio.run(main())
+"""
+
+
+def kill_one(path, first, secs):
+    """Kill a program that writes, so many seconds after its first row; return what it had said was written."""
+    command = [sys.executable, "-c", VICTIM, path, str(first)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+        said = child.stdout.readline()
+        time.sleep(secs)
+        child.send_signal(signal.SIGKILL)
+        said += child.stdout.read()
+    return [(int(number), word) for number, word in (line.split() for line in said.decode().splitlines())]
+
+
+def check_kills(path, kills):
+    """Kill a program so often, and see after each kill that all is there that was said to be written."""
+    dice = random.Random(kills)
+    with closing(Store(str(path))) as store:
+        store.create_run("amber", {}).close()
+    for kill in range(kills):
+        said = kill_one(path, 10_000 * kill, dice.uniform(0, 0.1))
+        assert said
+        with closing(Store(str(path))) as store:
+            stored = {step.number: step.proposal for step in store.run("amber").pending()}
+        assert {number for number, _ in said} <= set(stored)
+        assert all(stored[number].x == f"x{number}" for number, word in said if word == "proposed")
+    check_integrity(path)
+
+
+@posix
+def test_what_was_acknowledged_survives_a_kill(tmp_path):
+    check_kills(tmp_path / "runs.db", 3)
+
+
+@posix
+@pytest.mark.slow
+def test_what_was_acknowledged_survives_fifty_kills(tmp_path):
+    check_kills(tmp_path / "runs.db", 50)
+
+
+GROUPS = """
+import asyncio, itertools, os, sys
+from llm_optimize.records import Plan
+from llm_optimize.store import Store
+
+run = Store(sys.argv[1]).hold("amber")
+
+
+async def main():
+    writer, number = run.writer(), int(sys.argv[2])
+    while True:  # each round is one group: it is put in line before the thread is awake, or while it commits
+        await asyncio.gather(*(writer.plan(number + place, Plan(None)) for place in range(100)))
+        number += 100
+        os.write(1, b".")
+
+
+asyncio.run(main())
+"""
+
+
+@posix
+def test_rows_appear_in_the_order_of_the_calls_without_a_gap_at_a_kill(tmp_path):
+    path = tmp_path / "runs.db"
+    with closing(Store(str(path))) as store:
+        store.create_run("amber", {}).close()
+    for kill, secs in enumerate((0.003, 0.01, 0.03)):
+        first = 100_000 * kill
+        command = [sys.executable, "-c", GROUPS, path, str(first)]
+        with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
+            rounds = len(child.stdout.read(1))
+            time.sleep(secs)
+            os.kill(child.pid, signal.SIGKILL)
+            rounds += len(child.stdout.read())
+        with closing(Store(str(path))) as store:
+            stored = [step.number for step in store.run("amber").pending() if step.number >= first]
+        assert stored == list(range(first, first + len(stored)))
+        assert len(stored) >= 100 * rounds
