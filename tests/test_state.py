@@ -176,8 +176,9 @@ def test_slots_follow_the_times_of_replies_and_scorings():
     slots = Slots(2, None)
     assert slots.has_room(3)
     slots.scored(1000.0)
-    with slots.writing(measured=True):
+    with slots.writing():
         assert slots.has_room(2)
+    slots.written(0.001)
     assert not slots.has_room(3)
     assert Slots(2, 5).has_room(6)
     assert not Slots(1, 1).has_room(1)

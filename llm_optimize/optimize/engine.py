@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 
 from ..errors import (
     BudgetSpent,
@@ -46,6 +47,7 @@ from ..records import (
     TrialStarted,
 )
 from ..store import Pending, Run
+from ..watch import report
 from .build import Judge, Parts
 from .calls import ModelCalls, Place
 from .state import DRAIN_SECS, RunState, Slots, Wishes, with_hints
@@ -124,18 +126,16 @@ class Engine:
         step = left or self._plan()
         number, plan = step.number, step.plan
         self.state.begin(number, plan)
-        if left is None:
-            await self._store.plan(number, plan)
-        self._notify(TrialStarted(number, plan.parent.number if plan.parent else None))
-
-        proposal = step.proposal
-        if proposal is None:
+        with self._slots.writing():
+            if left is None:
+                await self._store.plan(number, plan)
+            self._notify(TrialStarted(number, plan.parent.number if plan.parent else None))
             try:
-                proposal = await self._propose(number, plan)
+                proposal = step.proposal or await self._propose(number, plan)
             except (ModelError, NothingToPropose) as error:
                 return self._give_up(step, error)
-            if proposal.x is not None:
-                await self._store.propose(number, proposal)
+        if proposal.x is not None and step.proposal is None:
+            await self._store.propose(number, proposal)
         trial = self._opened(step, proposal)
 
         evaluation = None if step.evaluation else await self._known(trial)
@@ -172,19 +172,20 @@ class Engine:
 
     async def _propose(self, number: int, plan: Plan) -> Proposal:
         """Return the x of a trial, or why there is none. Raises ModelError where no model answers."""
-        measured = not self.state.is_first(number)
-        with self._slots.writing(measured):
-            if not measured:
-                decision = {"who": "x0"} if isinstance(self._parts.proposer, Gate) else {}
-                return Proposal(self.state.settings.x0[number], "x0", decision=decision)
-            ask = self._calls.of_trial(number)
-            rng = self.state.rng("propose", number)
-            try:
-                return await self._parts.proposer.propose(plan, ask, rng)
-            except ScriptExhausted as error:
-                if self._parts.model is not None:
-                    raise
-                return Proposal(None, "replay", problem=str(error))
+        if self.state.is_first(number):
+            decision = {"who": "x0"} if isinstance(self._parts.proposer, Gate) else {}
+            return Proposal(self.state.settings.x0[number], "x0", decision=decision)
+        ask = self._calls.of_trial(number)
+        rng = self.state.rng("propose", number)
+        begun_at = time.monotonic()
+        try:
+            return await self._parts.proposer.propose(plan, ask, rng)
+        except ScriptExhausted as error:
+            if self._parts.model is not None:
+                raise
+            return Proposal(None, "replay", problem=str(error))
+        finally:
+            self._slots.written(time.monotonic() - begun_at)
 
     def _opened(self, step: Pending, proposal: Proposal) -> Trial:
         """Return the trial of a proposal, which waits for its score or has it already."""
@@ -336,8 +337,10 @@ class Engine:
 
     async def start(self) -> None:
         """Write that the run goes on, and tell the watchers."""
-        hints = [steer for steer in self._run.steers() if steer.kind == "hint"]
-        self.state.wishes = Wishes(hints=tuple(steer.text for steer in hints))
+        before = self._run.steers()
+        hints = [steer.text for steer in before if steer.kind == "hint"]
+        self.state.wishes = Wishes(hints=tuple(hints))
+        self._last_steer = before[-1].key if before else 0
         await self._store.end(None)
         settings = self.state.settings
         self._notify(
@@ -464,4 +467,5 @@ class Engine:
             reason,
             self._run.test_scores,
             store=self._run.store.url,
+            write_report=partial(report.write_stored, self._run.store.url, self._run.name),
         )

@@ -309,16 +309,17 @@ class Slots:
         self._scoring_secs = 0.0
 
     @contextmanager
-    def writing(self, measured: bool) -> Iterator[None]:
-        """Count a candidate among those that are being written; `measured`: its time counts, too."""
-        begun_at = time.monotonic()
+    def writing(self) -> Iterator[None]:
+        """Count a candidate among those that are being written."""
         self._writing += 1
         try:
             yield
         finally:
             self._writing -= 1
-            if measured:
-                self._reply_secs = _mean(self._reply_secs, time.monotonic() - begun_at)
+
+    def written(self, seconds: float) -> None:
+        """Learn how long it took to write a candidate."""
+        self._reply_secs = _mean(self._reply_secs, seconds)
 
     def scored(self, seconds: float) -> None:
         """Learn how long a scoring took."""

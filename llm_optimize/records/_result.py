@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, overload
 
+from ..errors import UsageError
 from ..looks import Looks
 from ._words import Trial, Usage, X, rank
 
@@ -20,9 +22,24 @@ class Result(Looks, Sequence[Any]):
         usage: Usage,
         stop_reason: str,
         test_scores: Mapping[int, float] | None = None,
+        *,
+        store: str = "",
+        write_report: Callable[[str | Path], Path] | None = None,
     ) -> None:
-        """Take the run's name, its finished trials by number, what it used, why it ended, and its test scores."""
+        """Take what a run found.
+
+        Args:
+            name: of the run.
+            trials: the finished ones, by number.
+            usage: of all model calls.
+            stop_reason: why the run ended.
+            test_scores: by trial number, on examples that no model has seen.
+            store: where the run is; empty where it is in none.
+            write_report: writes the report of the run into a file; None where it is in no store.
+        """
         self.name = name
+        self.store = store
+        self._write_report = write_report
         self.test_scores = dict(test_scores or {})  # by trial: of x0 and the best, on examples that no model has seen
         self.trials = tuple(trials)
         self.usage = usage
@@ -53,6 +70,16 @@ class Result(Looks, Sequence[Any]):
         """How many trials a gate gave to whom: model, learner, or fallback for a model that failed; else empty."""
         who = [trial.decision.get("who") for trial in self.trials]
         return {one: who.count(one) for one in ("model", "learner", "fallback") if any(who)}
+
+    def report(self, path: str | Path = "report.html") -> Path:
+        """Write one self-contained HTML file that shows all of the run, and return its path.
+
+        Raises UsageError when the file cannot be written or the run is in no store, and
+        MissingExtra.
+        """
+        if self._write_report is None:
+            raise UsageError(f"the run {self.name!r} is in no store: there is nothing to report")
+        return self._write_report(path)
 
     def _triple(self) -> tuple[float, list[float], X | None]:
         return (self.best_score, self.scores, self.best_x)

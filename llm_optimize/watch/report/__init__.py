@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from ._write import write
+from ._write import write, write_stored
 
-__all__ = ["write"]
+__all__ = ["write", "write_stored"]

@@ -6,6 +6,7 @@ import base64
 import gzip
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,12 @@ def write(store: Store, name: str, path: str | Path) -> Path:
         raise _missing(store, name)
     _replace(path, _page(name, kind, blocks))
     return path
+
+
+def write_stored(store: str, name: str, path: str | Path) -> Path:
+    """Write the report of a run in the store at this URL. Raises what `write` and `Store` raise."""
+    with closing(Store(store, create=False)) as opened:
+        return write(opened, name, path)
 
 
 def _missing(store: Store, name: str) -> RunNotFound:
