@@ -60,10 +60,10 @@ class Spending:
 
     def _fits(self, expected: Usage) -> bool:
         """Whether this call and those on the wire stay below the caps of tokens and dollars, or it would be alone."""
-        if not self._in_flight:
+        tokens, usd = self._budget.tokens, self._budget.usd
+        if not self._in_flight or (tokens is None and usd is None):
             return True
         sum_expected = sum(self._in_flight.values(), expected)
-        tokens, usd = self._budget.tokens, self._budget.usd
         return (tokens is None or self.usage.tokens + sum_expected.tokens <= tokens) and (
             usd is None or (self.usage.cost_usd or 0.0) + (sum_expected.cost_usd or 0.0) <= usd
         )
