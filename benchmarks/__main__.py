@@ -1,11 +1,11 @@
-"""All bars of engine, sandbox, proposers, searches, report and page: python -m benchmarks [--search-seeds N]."""
+"""All bars of engine, store, sandbox, proposers, searches, report and page: python -m benchmarks [--search-seeds N]."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 
-from . import engine, hybrid, learner, sandbox, search, watch
+from . import engine, hybrid, learner, sandbox, search, store, watch
 from .bars import measure, report
 
 
@@ -16,6 +16,7 @@ def main() -> int:
     parser.add_argument("--search-seeds", type=int, default=4, help="of each problem: 4 take seconds, 20 take minutes")
     given = parser.parse_args()
     bars = measure(engine.BENCHMARKS)
+    bars += measure(store.BENCHMARKS)
     for level in ("process", "namespace"):
         bars += measure(sandbox.benchmarks(level))
     bars += measure(hybrid.BENCHMARKS)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks import engine, sandbox
+from benchmarks import engine, sandbox, store
 from benchmarks.bars import Bar, measure, report, zero
 from benchmarks.server import start_server
 
@@ -174,6 +174,14 @@ def test_a_dripping_answer_is_whole_at_the_end(endpoint):
 # The benchmarks.
 
 
+def test_writes_are_counted_with_their_commits(tmp_path):
+    assert [bar.unit for bar in store.writing(str(tmp_path), trials=20)] == ["/s", "x", "x", "x"]
+    direct, alone, many = (store._cost_of(str(tmp_path), waiting, 20) for waiting in (0, 1, 20))
+    assert direct.commits == alone.commits == direct.writes == alone.writes == 100
+    assert many.writes == 100
+    assert many.commits < 50
+
+
 def by_name(bars):
     """Return the values by the names of the bars."""
     return {bar.name: bar.value for bar in bars}
@@ -257,7 +265,7 @@ def test_a_level_that_is_not_there_is_skipped_with_the_reason():
     assert "submarine" in bar.note or sys.platform != "linux"
 
 
-@pytest.mark.parametrize("program", ["", ".engine", ".sandbox", ".faults", ".kills"])
+@pytest.mark.parametrize("program", ["", ".engine", ".store", ".sandbox", ".faults", ".kills"])
 def test_the_programs_say_what_they_take(program):
     command = [sys.executable, "-m", f"benchmarks{program}", "--help"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..errors import EndpointRests
+from ._clients import Clients
 
 if TYPE_CHECKING:
     import openai
@@ -64,8 +65,8 @@ class Health:
 class _Here:
     """What belongs to one event loop, since neither connections nor locks can move to another."""
 
-    def __init__(self, client: openai.AsyncOpenAI, max_concurrency: int) -> None:
-        self.client = client
+    def __init__(self, clients: Clients, max_concurrency: int) -> None:
+        self.clients = clients
         self.slots = asyncio.Semaphore(max_concurrency)
         self.answered = asyncio.Event()
 
@@ -99,7 +100,8 @@ class Endpoint:
                 if self.rest_secs() > 0:
                     continue  # it began to rest while this call stood in line
                 self._health.goes_ahead(time.monotonic())
-                yield here.client
+                with here.clients.one() as client:
+                    yield client
                 return
 
     async def _rested(self, here: _Here, patient: bool) -> None:
@@ -124,17 +126,19 @@ class Endpoint:
     def _on_this_loop(self) -> _Here:
         loop = asyncio.get_running_loop()
         if loop not in self._here:
-            import openai
-
-            client = openai.AsyncOpenAI(api_key=self.api_key or _NO_KEY, base_url=self.base_url, max_retries=0)
-            self._here[loop] = _Here(client, self.max_concurrency)
+            self._here[loop] = _Here(Clients(self._client), self.max_concurrency)
         return self._here[loop]
+
+    def _client(self) -> openai.AsyncOpenAI:
+        import openai
+
+        return openai.AsyncOpenAI(api_key=self.api_key or _NO_KEY, base_url=self.base_url, max_retries=0)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later call opens new ones."""
         here = self._here.pop(asyncio.get_running_loop(), None)
         if here is not None:
-            await here.client.close()
+            await here.clients.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
         return {name: value for name, value in self.__dict__.items() if name not in ("_here", "_health")}
