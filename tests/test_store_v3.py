@@ -20,7 +20,6 @@ from test_store_faults import check_integrity
 OLD = Path(__file__).parent / "data" / "store_v3.db"  # data/make_store_v3.py says how it was made
 RUNS = ("amber", "birch", "cedar", "elder", "damson")
 FACTS = ("score", "feedback", "parent", "output", "seconds", "seed", "scorings", "standard_error", "stage", "lesson")
-VERDICT = ("score", "feedback", "scorings", "standard_error", "stage", "seconds")
 
 
 @pytest.fixture

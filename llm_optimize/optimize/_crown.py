@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 
-from ..evaluate import Evaluation, Evaluator, Repeats
+from ..evaluate import Evaluator, Repeats
 from ..records import Trial
 from ._loop import Loop
 
@@ -47,9 +48,10 @@ class Crown:
 
     async def _full(self, trial: Trial) -> Trial:
         """Return a trial with all the scorings that a champion needs."""
-        known = Evaluation.of_trial(trial)
-        seeds = self._repeats.seeds(self._loop.seed(trial.number), known)
-        return trial if trial.x is None else (await self._evaluator.more(trial.x, known, seeds)).onto(trial)
+        if trial.x is None:
+            return trial
+        seeds = self._repeats.seeds(self._loop.seed(trial.number), trial.evaluation)
+        return replace(trial, evaluation=await self._evaluator.more(trial.x, trial.evaluation, seeds))
 
 
 def _better(trial: Trial, champion: Trial) -> bool:

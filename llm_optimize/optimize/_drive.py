@@ -15,7 +15,7 @@ from ..evaluate import Evaluator
 from ..records import Result, Status, Trial, X
 from ..store import Pending
 from ._crown import Crown
-from ._loop import Loop, with_verdict
+from ._loop import Loop
 from ._parts import Parts
 from ._steering import POLL_SECS
 
@@ -130,7 +130,7 @@ class Pipeline:
 
     async def _live(self, step: Pending) -> None:
         """The life of one candidate, from plan to score."""
-        trial = step.judged
+        trial = self._loop.judged(step)
         if trial is None:
             try:
                 with self._asks(step):
@@ -147,9 +147,9 @@ class Pipeline:
 
     async def _scored(self, step: Pending, trial: Trial, x: X) -> Trial:
         """Return the trial with what f said; it is on disk already where more is to be done before it is finished."""
-        evaluation = await self._evaluator.score(x, self._loop.seed(trial.number), step.plan.parent)
+        evaluation = await self._evaluator.score(x, self._loop.seed(trial.number), step.plan.parent, trial.key)
         self._scoring_secs = _mean(self._scoring_secs, evaluation.seconds)
-        trial = with_verdict(trial, evaluation)
+        trial = replace(trial, evaluation=evaluation)
         if self._crown is not None or self._parts.reflection is not None:
             self._loop.keep(trial)
         return trial
@@ -159,7 +159,7 @@ class Pipeline:
         if reflection is None or not trial.source.startswith("model:") or not reflection.wants(trial, parent):
             return trial
         lesson, usage = await reflection.lesson(trial, parent, self._loop.conversation(trial.number, _LESSON_INDEX).ask)
-        return replace(trial, lesson=lesson, usage=trial.usage + usage)
+        return trial.with_lesson(lesson, usage)
 
     # How many at a time.
 

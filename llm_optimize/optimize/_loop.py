@@ -11,13 +11,13 @@ from dataclasses import replace
 from random import Random
 
 from ..errors import BudgetSpent, ModelError, ModelUnavailable, ScriptExhausted, StoreError
-from ..evaluate import Evaluation
 from ..llm import Ensemble
 from ..propose.gates import Gate
 from ..records import (
     BudgetUsed,
     Cap,
     ChampionFound,
+    Evaluation,
     Plan,
     Proposal,
     Reply,
@@ -31,12 +31,10 @@ from ..records import (
     TrialProposed,
     TrialStarted,
     Usage,
-    X,
     rank,
 )
 from ..stop import Progress
 from ..store import Pending, Run
-from ..text import key_of
 from ._answers import Answers, Conversation, Place
 from ._found import Found
 from ._parts import Parts
@@ -64,7 +62,7 @@ class Loop:
         self._watchers = watchers
         self._trials: dict[int, Trial] = {}  # finished ones, as known last
         self._champion: Trial | None = None
-        self._seen: dict[bytes, int] = {}  # key of x -> the first trial with it
+        self._seen: dict[bytes, int] = {}  # digest of the key of x -> the first trial with it
         self._flying: dict[int, Plan] = {}
         self._scorings = 0
         self._stale_steps = 0
@@ -196,12 +194,12 @@ class Loop:
         trial = self._opened(step, step.proposal or await self._proposal(step))
         if trial.x is None:
             return self.finish(trial)
-        first = self._seen.setdefault(_hash(trial.x), step.number)
+        first = self._seen.setdefault(_hash(trial.key), step.number)
         if first != step.number:
             return self.finish(self._duplicate(trial, first))
-        known = self._known_elsewhere(trial.x)
+        known = self._known_elsewhere(trial.key)
         if known is not None:
-            return self.scored(trial, replace(Evaluation.of_trial(known), scorings=0))
+            return self.scored(trial, known.evaluation.reused())
         self._watchers.tell(TrialProposed(step.number, trial.source))
         return trial
 
@@ -221,35 +219,34 @@ class Loop:
             self._run.propose(step.number, proposal)
         return proposal
 
+    def judged(self, step: Pending) -> Trial | None:
+        """Return a trial that an earlier session scored and did not finish; None for any other."""
+        if step.proposal is None or step.evaluation is None:
+            return None
+        return self._opened(step, step.proposal)
+
     def _opened(self, step: Pending, proposal: Proposal) -> Trial:
         planned = step.plan.parent.number if step.plan.parent else None
-        return Trial(
-            step.number,
-            proposal.x,
-            Status.INVALID if proposal.x is None else Status.PENDING,
-            proposal.source,
-            feedback=proposal.problem if proposal.x is None else proposal.note,
-            parent=planned if proposal.parent is None else proposal.parent,
-            usage=proposal.usage,
-            seed=self.seed(step.number),
-            scorings=0 if proposal.x is None else 1,
-            decision=proposal.decision,
-        )
+        parent = planned if proposal.parent is None else proposal.parent
+        evaluation = step.evaluation or Evaluation.open()
+        if proposal.x is None:
+            evaluation = Evaluation(Status.INVALID, scorings=0)
+        return Trial(step.number, proposal, evaluation, parent, self.seed(step.number))
 
     def _duplicate(self, trial: Trial, first: int) -> Trial:
         known = self._trials.get(first)
         said = f"the same x as trial {first}" + (f": {known.feedback}" if known else ", which is being scored")
         score = known.score if known else None
-        return replace(trial, status=Status.DUPLICATE, score=score, feedback=said, scorings=0)
+        return replace(trial, evaluation=Evaluation(Status.DUPLICATE, score, said, scorings=0))
 
-    def _known_elsewhere(self, x: X) -> Trial | None:
+    def _known_elsewhere(self, key: str) -> Trial | None:
         """Return what the same version of f said of x in any run of this store; None when it never did."""
         version = self._run.func_version
-        return None if version is None else self._run.store.known_score(version, key_of(x))
+        return None if version is None else self._run.store.known_score(version, key)
 
     def scored(self, trial: Trial, evaluation: Evaluation) -> Trial:
         """Finish a trial with what f said of its x."""
-        return self.finish(with_verdict(trial, evaluation))
+        return self.finish(replace(trial, evaluation=evaluation))
 
     def keep(self, trial: Trial) -> None:
         """Write what f said of x, while there is more to do before the trial is finished."""
@@ -285,7 +282,7 @@ class Loop:
         if old is None:
             self._stale_steps += trial.number >= len(self.settings.x0)
         if trial.x is not None:
-            self._seen.setdefault(_hash(trial.x), trial.number)
+            self._seen.setdefault(_hash(trial.key), trial.number)
         self._crown(trial)
         self._parts.search.tell(trial)
         self._parts.proposer.tell(trial)
@@ -364,13 +361,6 @@ def _stored_replies(run: Run, left: deque[Pending]) -> dict[Place, Reply]:
     return {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply}
 
 
-def with_verdict(trial: Trial, evaluation: Evaluation) -> Trial:
-    """Return a trial with what f said; its feedback begins with what was mended in the reply."""
-    note = trial.feedback if trial.status is Status.PENDING else ""
-    judged = evaluation.onto(trial)
-    return replace(judged, feedback="\n".join(filter(None, [note, judged.feedback])))
-
-
-def _hash(x: X) -> bytes:
-    """Return 16 bytes that stand for x: thousands of long candidates need not be kept twice."""
-    return hashlib.blake2b(key_of(x).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+def _hash(key: str) -> bytes:
+    """Return 16 bytes that stand for a key: thousands of long candidates need not be kept twice."""
+    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16).digest()

@@ -10,7 +10,6 @@ from random import Random
 from ..errors import MissingExtra
 from ..records import Ask, Plan, Proposal, Trial, X
 from ..space import Space
-from ..text import key_of
 from ._numbers import change_a_number
 from ._python import PythonChanges
 
@@ -35,15 +34,16 @@ class Mutation:
             x = self._changed(plan, rng)
             for _ in range(max(0, attempt - _CHAIN_AFTER) // 10):
                 x = self._change(x, rng)
-            if key_of(x) not in self._seen:
-                self._seen.add(key_of(x))
-                return Proposal(x, "mutation")
+            proposal = Proposal(x, "mutation")
+            if proposal.key not in self._seen:
+                self._seen.add(proposal.key)
+                return proposal
         return Proposal(None, "mutation", problem=f"nothing new was found in {_ATTEMPTS} attempts to change this x")
 
     def tell(self, trial: Trial) -> None:
         """Remember what was tried."""
         if trial.x is not None:
-            self._seen.add(key_of(trial.x))
+            self._seen.add(trial.key)
 
     def _changed(self, plan: Plan, rng: Random) -> X:
         if plan.parent is None or plan.parent.x is None:

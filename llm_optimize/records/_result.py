@@ -6,8 +6,10 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
+from ..identity import X
 from ..looks import Looks
-from ._words import Trial, Usage, X, rank
+from ._trial import Trial, rank
+from ._words import Usage
 
 
 class Result(Looks, Sequence[Any]):
