@@ -60,7 +60,7 @@ def scores_of(proposer: Proposer, problem: Problem, seed: int, trials: int = TRI
             if not isinstance(proposal.x, dict):
                 raise TypeError(f"trial {number} has no parameters: {proposal.problem or proposal.x}")
             scores.append(problem.f(proposal.x))
-            trial = Trial(
+            trial = Trial.of(
                 number,
                 proposal.x,
                 Status.COMPLETE,

@@ -112,12 +112,14 @@ async def _answer(here: Problem, messages: Sequence[Message]) -> Reply:
 def _scored(here: Problem, number: int, x: X | None, parent: Trial | None) -> Trial:
     above = parent.number if parent else None
     if not isinstance(x, str):
-        return Trial(number, None, Status.INVALID, "simulated", feedback="no x", parent=above)
+        return Trial.of(number, None, Status.INVALID, "simulated", feedback="no x", parent=above)
     try:
         score = here.score(x)
     except (ArithmeticError, ValueError) as error:
-        return Trial(number, x, Status.FAILED, "simulated", feedback=f"{type(error).__name__}: {error}", parent=above)
-    return Trial(number, x, Status.COMPLETE, "simulated", score=score, parent=above)
+        return Trial.of(
+            number, x, Status.FAILED, "simulated", feedback=f"{type(error).__name__}: {error}", parent=above
+        )
+    return Trial.of(number, x, Status.COMPLETE, "simulated", score=score, parent=above)
 
 
 def _run(job: tuple[str, str, int, tuple[int, ...]]) -> list[float]:

@@ -61,7 +61,7 @@ def _trial(number: int, xs: list[str], rng: Random) -> Trial:
         lines[rng.randrange(_LINES)] = f"value = {rng.random()}\n"
         xs.append("".join(lines))
     failed = rng.random() < 0.1
-    return Trial(
+    return Trial.of(
         number=number,
         x=xs[number],
         status=Status.FAILED if failed else Status.COMPLETE,

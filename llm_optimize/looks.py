@@ -106,7 +106,7 @@ def champions(trials: Iterable[TrialLike]) -> list[TrialLike]:
 
     >>> from llm_optimize.records import Status, Trial
     >>> scores = [1.0, None, 3.0, 2.0]
-    >>> [trial.number for trial in champions(Trial(n, "", Status.COMPLETE, "", s) for n, s in enumerate(scores))]
+    >>> [trial.number for trial in champions(Trial.of(n, "", Status.COMPLETE, "", s) for n, s in enumerate(scores))]
     [0, 2]
     """
     found: list[TrialLike] = []
@@ -200,6 +200,8 @@ def x_html(x: Any, words: str, *, is_open: bool = True) -> str:
 class TrialLooks:
     """What a notebook shows of a trial."""
 
+    __slots__ = ()
+
     def _repr_html_(self: TrialLike) -> str:
         return f"<div>{table_html([self], None)}{x_html(self.x, f'x of trial {self.number}')}</div>"
 
@@ -220,7 +222,7 @@ class Looks:
         Raises MissingExtra where pandas is not installed.
 
         >>> from llm_optimize.records import Result, Status, Trial, Usage
-        >>> trials = [Trial(0, {"lr": 0.1}, Status.COMPLETE, "x0", score=0.5, metrics={"loss": 2.0})]
+        >>> trials = [Trial.of(0, {"lr": 0.1}, Status.COMPLETE, "x0", score=0.5, metrics={"loss": 2.0})]
         >>> frame = Result("amber", trials, Usage(), "max_steps").to_pandas()
         >>> frame[["score", "metric.loss", "x.lr"]].to_dict("records")
         [{'score': 0.5, 'metric.loss': 2.0, 'x.lr': 0.1}]

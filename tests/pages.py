@@ -142,7 +142,7 @@ def write(run: Run, number: int, score: float | None, parent: Trial | None, call
         call = run.sent(number, 0, "small", [{"role": "user", "content": f"Trial: {parent and parent.number}"}])
         run.received(call, Reply(f"Better:\n```\n{x}```", usage, "small", 0.5))
     run.propose(number, Proposal(x, source, usage))
-    trial = Trial(
+    trial = Trial.of(
         number=number,
         x=x,
         status=Status.FAILED if score is None else Status.COMPLETE,
@@ -171,7 +171,7 @@ def hostile_run(store: Store, name: str) -> Run:
         call = run.sent(number, 0, word, [{"role": "system", "content": text}, {"role": text, "content": text}])
         run.received(call, Reply(text, usage, text[:200], 0.1, text, text[:200]))
         failed = number % 5 == 4
-        trial = Trial(
+        trial = Trial.of(
             number=number,
             x={text[:100]: f"\n{text}"} if number % 3 == 2 else text,
             status=Status.FAILED if failed else Status.COMPLETE,

@@ -127,7 +127,7 @@ def draw_chart() -> None:
         score = None if rng.random() < 0.15 else best - abs(rng.gauss(0, 0.08)) + (rng.random() < 0.25) * 0.12
         best = max(best, score or best)
         status = Status.FAILED if score is None else Status.COMPLETE
-        trials.append(Trial(number, "x", status, "model:scripted", score=score))
+        trials.append(Trial.of(number, "x", status, "model:scripted", score=score))
     drawn = Result("amber-birch", trials, Usage(), "max_steps").plot()
     drawn.figure.savefig(DOCS / "plot.svg", metadata={"Date": None})
 

@@ -7,7 +7,6 @@ import math
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 from random import Random
 
@@ -19,6 +18,7 @@ from llm_optimize.errors import MissingExtra, UnknownName, UsageError
 from llm_optimize.propose.classical import SAMPLERS, Classical, makers
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.space import Bool, Choice, Float, Int, Space
+from llm_optimize.testing import changed
 
 MIXED = Space(
     {
@@ -48,7 +48,7 @@ def propose(proposer, number, seed=0):
 
 def trial(number, x, score, source="tpe"):
     status = Status.FAILED if score is None else Status.COMPLETE
-    return Trial(number, x, status, source, score=score)
+    return Trial.of(number, x, status, source, score=score)
 
 
 def drive(proposer, f, trials, seed=0):
@@ -128,7 +128,7 @@ def test_after_a_resume_it_proposes_the_same(sampler, space, f):
 @pytest.mark.parametrize("sampler", HERE)
 def test_a_trial_that_is_scored_again_replaces_what_was_known(sampler):
     done = drive(Classical(MIXED, sampler), smooth, 30)
-    corrected = replace(done[20], score=99.0, status=Status.COMPLETE, scorings=2)
+    corrected = changed(done[20], score=99.0, status=Status.COMPLETE, scorings=2)
     history = [*done[:25], corrected, *done[25:]]
     before, after = told(MIXED, sampler, history), told(MIXED, sampler, [*done[:20], corrected, *done[21:]])
     assert [propose(before, n).x for n in range(3)] == [propose(after, n).x for n in range(3)]
@@ -187,14 +187,14 @@ def test_in_a_small_space_all_is_tried_before_something_comes_back():
 def test_what_is_outside_of_the_space_says_nothing():
     plain = told(MIXED, "tpe", [])
     for number, x in enumerate(["text", {"lr": 1}, {"other": 1}, None]):
-        plain.tell(Trial(number, x, Status.FAILED, "user"))
+        plain.tell(Trial.of(number, x, Status.FAILED, "user"))
     assert propose(plain, 5) == propose(Classical(MIXED, "tpe"), 5)
 
 
 @pytest.mark.parametrize("sampler", HERE)
 def test_a_duplicate_says_nothing_new(sampler):
     done = drive(Classical(MIXED, sampler), smooth, 30)
-    again = [replace(done[3], number=30 + n, status=Status.DUPLICATE, source="model:m") for n in range(20)]
+    again = [changed(done[3], number=30 + n, status=Status.DUPLICATE, source="model:m") for n in range(20)]
     assert propose(told(MIXED, sampler, [*done, *again]), 50).x == propose(told(MIXED, sampler, done), 50).x
 
 
@@ -278,6 +278,7 @@ def test_without_the_extra_one_sentence_says_what_to_install(sampler, hidden):
 import sys; sys.modules[{hidden!r}] = None
 from llm_optimize.propose.classical import Classical
 from llm_optimize.space import Space, Float
+from llm_optimize.testing import changed
 try: Classical(Space({{"a": Float(0, 1)}}), {sampler!r})
 except ImportError as error: print(error)
 """

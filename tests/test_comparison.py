@@ -14,7 +14,7 @@ from llm_optimize.records import Status, Trial, Usage
 
 
 def trial(number, score, status=Status.COMPLETE, **facts):
-    return Trial(number, facts.pop("x", f"x{number}"), status, "m", score=score, **facts)
+    return Trial.of(number, facts.pop("x", f"x{number}"), status, "m", score=score, **facts)
 
 
 def stories(finals, usage=None, seconds=1.0, problem=""):

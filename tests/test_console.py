@@ -42,10 +42,10 @@ def story(trials, **budget):
 
 
 TRIALS = [
-    Trial(0, "x = 1\n", Status.COMPLETE, "x0", score=0.5, feedback="fine"),
-    Trial(1, "x = 2\n", Status.COMPLETE, "model:m", score=0.75, feedback="better", parent=0, seconds=1.25),
-    Trial(2, "x = 3\n", Status.FAILED, "model:m", feedback="Traceback\nValueError: boom", parent=1),
-    Trial(3, "x = 4\n", Status.TIMEOUT, "model:m", feedback="no score after 10 s", parent=1, seconds=10.0),
+    Trial.of(0, "x = 1\n", Status.COMPLETE, "x0", score=0.5, feedback="fine"),
+    Trial.of(1, "x = 2\n", Status.COMPLETE, "model:m", score=0.75, feedback="better", parent=0, seconds=1.25),
+    Trial.of(2, "x = 3\n", Status.FAILED, "model:m", feedback="Traceback\nValueError: boom", parent=1),
+    Trial.of(3, "x = 4\n", Status.TIMEOUT, "model:m", feedback="no score after 10 s", parent=1, seconds=10.0),
 ]
 
 
@@ -71,8 +71,8 @@ def test_without_a_terminal_there_is_a_plain_line_for_each_trial():
 
 def test_hostile_text_is_shown_and_never_sent():
     trials = [
-        Trial(0, HOSTILE, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE),
-        Trial(1, HOSTILE, Status.FAILED, HOSTILE, feedback=HOSTILE),
+        Trial.of(0, HOSTILE, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE),
+        Trial.of(1, HOSTILE, Status.FAILED, HOSTILE, feedback=HOSTILE),
     ]
     out = shown(story(trials))
     assert not set(out) & set("\x1b\x07\u202e\r\x9b")
@@ -120,7 +120,7 @@ def test_in_a_terminal_there_is_a_view(terminal):
 
 
 def test_in_a_terminal_hostile_text_does_nothing(terminal):
-    trials = [Trial(0, HOSTILE, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE)]
+    trials = [Trial.of(0, HOSTILE, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE)]
     out = shown(story(trials), Screen())
     assert "\x1b[2J" not in out
     assert "\x1b]0;" not in out
@@ -131,7 +131,7 @@ def test_in_a_terminal_hostile_text_does_nothing(terminal):
 def test_the_view_fits_the_screen(terminal, columns, lines):
     terminal(columns, lines)
     source, feedback = "model:" + "m" * 50, "f" * 500
-    trials = [Trial(n, f"x{n}" * 100, Status.COMPLETE, source, score=n / 7, feedback=feedback) for n in range(300)]
+    trials = [Trial.of(n, f"x{n}" * 100, Status.COMPLETE, source, score=n / 7, feedback=feedback) for n in range(300)]
     screen = Screen()
     console = Console(screen)
     for event in story(trials)[:-1]:
@@ -170,7 +170,7 @@ def test_the_terminal_is_given_back_when_a_run_breaks(terminal, monkeypatch, tmp
 
 
 def test_thousands_of_trials_cost_little():
-    trials = [Trial(n, "x", Status.COMPLETE, "m", score=float(n), feedback="f") for n in range(20_000)]
+    trials = [Trial.of(n, "x", Status.COMPLETE, "m", score=float(n), feedback="f") for n in range(20_000)]
     console = Console(io.StringIO())
     events = story(trials)
     begun = time.monotonic()
@@ -213,8 +213,8 @@ def test_a_real_run_is_shown_from_its_events(tmp_path):
 )
 def test_a_hostile_difference_is_drawn_soon(old, new):
     trials = [
-        Trial(0, old, Status.COMPLETE, "m", score=0.0),
-        Trial(1, new, Status.COMPLETE, "m", score=1.0, parent=0, feedback="f" * 3_000_000),
+        Trial.of(0, old, Status.COMPLETE, "m", score=0.0),
+        Trial.of(1, new, Status.COMPLETE, "m", score=1.0, parent=0, feedback="f" * 3_000_000),
     ]
     console = Console(io.StringIO())
     for event in story(trials)[:-1]:

@@ -14,8 +14,8 @@ import psutil
 import pytest
 
 from llm_optimize.errors import InvalidScore, UsageError
-from llm_optimize.evaluate import IMPOSSIBLE, Evaluation, Evaluator, Judging, as_score
-from llm_optimize.records import Limits, Score, Status, Trial
+from llm_optimize.evaluate import IMPOSSIBLE, Evaluator, Judging, as_score
+from llm_optimize.records import Limits, Score, Status
 
 
 class Unreadable:
@@ -209,15 +209,6 @@ def test_a_highest_score_may_be_any_number(worst):
 def test_a_highest_score_is_a_finite_number(value):
     with pytest.raises(UsageError, match="max_score"):
         Judging(max_score=value)
-
-
-def test_an_evaluation_becomes_a_trial_and_is_known_again():
-    evaluation = Evaluation(
-        Status.COMPLETE, 1.0, "fine", {"size": 2.0}, {"0": 1.0}, "out", 0.5, "", scorings=3, standard_error=0.1
-    )
-    trial = evaluation.onto(Trial(4, "x", Status.PENDING, "model:m", parent=3, seed=7))
-    assert (trial.number, trial.source, trial.parent, trial.seed) == (4, "model:m", 3, 7)
-    assert Evaluation.of_trial(trial) == evaluation
 
 
 # Ends before the end.

@@ -13,7 +13,7 @@ import pytest
 
 from llm_optimize.errors import UsageError
 from llm_optimize.evaluate import IMPOSSIBLE, MINIBATCH, Evaluator, Examples, Judging, Repeats
-from llm_optimize.records import Limits, Status, Trial
+from llm_optimize.records import Limits, Proposal, Status, Trial
 
 TRAIN = [f"train-{number}" for number in range(10)]
 VAL = [f"val-{number}" for number in range(8)]
@@ -61,7 +61,7 @@ async def trial_of(evaluator, x, number=0, parent=None):
     """Return a finished trial."""
     seed = 1000 + number
     evaluation = await evaluator.score(x, seed, parent)
-    return evaluation.onto(Trial(number, x, Status.PENDING, "m", seed=seed))
+    return Trial(number, Proposal(x, "m"), evaluation, seed=seed)
 
 
 # The score.
@@ -187,7 +187,7 @@ def test_with_examples_that_decide_apart_the_parents_missing_scores_are_computed
 
 
 def test_a_parent_that_is_known_from_the_store_is_not_scored_again(calls):
-    parent = Trial(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
+    parent = Trial.of(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
     evaluation = judged(lambda evaluator: evaluator.score("0.4", 3, parent), Examples(TRAIN))
     assert evaluation.stage == MINIBATCH
     assert {x for x, _ in calls()} == {"0.4"}
@@ -198,13 +198,13 @@ def test_a_parent_that_is_known_from_the_store_is_not_scored_again(calls):
     [(Status.FAILED, "", "0.1"), (Status.TIMEOUT, "check", "0.1"), (Status.INVALID, IMPOSSIBLE, "0.1")],
 )
 def test_whoever_has_a_score_beats_a_parent_without_one(calls, status, stage, words):
-    parent = Trial(0, "raise", status, "x0", stage=stage, seed=1)
+    parent = Trial.of(0, "raise", status, "x0", stage=stage, seed=1)
     evaluation = judged(lambda evaluator: evaluator.score("0.1", 3, parent), Examples(TRAIN))
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 10)
 
 
 def test_a_parent_that_failed_the_minibatch_is_still_to_be_beaten(calls):
-    parent = Trial(0, "0.5", Status.FAILED, "m", stage=MINIBATCH, seed=1)
+    parent = Trial.of(0, "0.5", Status.FAILED, "m", stage=MINIBATCH, seed=1)
 
     async def work(evaluator):
         return [await evaluator.score(x, seed, parent) for seed, x in enumerate(["0.4", "0.6"])]
@@ -215,14 +215,14 @@ def test_a_parent_that_failed_the_minibatch_is_still_to_be_beaten(calls):
 
 
 def test_who_fails_on_the_minibatch_is_told_so(calls):
-    parent = Trial(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
+    parent = Trial.of(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
     evaluation = judged(lambda evaluator: evaluator.score("raise", 3, parent), Examples(TRAIN))
     assert (evaluation.status, evaluation.stage) == (Status.FAILED, MINIBATCH)
     assert "ValueError: cannot do train-" in evaluation.feedback
 
 
 def test_as_good_as_a_perfect_parent_is_good_enough_where_nothing_is_better(calls):
-    parent = Trial(0, "1", Status.COMPLETE, "x0", score=0.9, instances={str(n): 1.0 for n in range(10)}, seed=1)
+    parent = Trial.of(0, "1", Status.COMPLETE, "x0", score=0.9, instances={str(n): 1.0 for n in range(10)}, seed=1)
 
     def score(**judging):
         return judged(lambda evaluator: evaluator.score("1.0", 3, parent), Examples(TRAIN), **judging)
@@ -233,7 +233,7 @@ def test_as_good_as_a_perfect_parent_is_good_enough_where_nothing_is_better(call
 
 @pytest.mark.parametrize("minibatch", [None, 10, 99])
 def test_without_a_minibatch_or_with_one_of_all_there_is_no_such_stage(calls, minibatch):
-    parent = Trial(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
+    parent = Trial.of(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
     examples = Examples(TRAIN, minibatch=minibatch)
     evaluation = judged(lambda evaluator: evaluator.score("0.4", 3, parent), examples)
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 10)

@@ -13,9 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from llm_optimize import optimize
 from llm_optimize.errors import UsageError
-from llm_optimize.evaluate import IMPOSSIBLE, Evaluation, Evaluator, Judging, Mean, Repeats, pooled
+from llm_optimize.evaluate import IMPOSSIBLE, Evaluation, Evaluator, Judging, Mean, Repeats, mean_of
+from llm_optimize.evaluate._repeats import together
 from llm_optimize.records import Limits, Status
+from llm_optimize.store import Store
 
 SCORES = st.floats(allow_nan=False, allow_infinity=False)
 
@@ -31,10 +34,9 @@ def exact(scores):
     return float(mean), math.sqrt(variance / scale**2) * float(scale)
 
 
-@given(st.lists(SCORES, min_size=1, max_size=8), st.data())
-def test_pooling_is_as_if_all_had_been_there_at_once(scores, data):
-    at = data.draw(st.integers(1, len(scores)))
-    found = pooled(pooled(None, scores[:at]), scores[at:])
+@given(st.lists(SCORES, min_size=1, max_size=8))
+def test_the_mean_is_as_if_there_were_no_rounding(scores):
+    found = mean_of(scores)
     mean, error = exact(scores)
     largest = max(map(abs, scores))
     assert found.number == len(scores)
@@ -42,35 +44,46 @@ def test_pooling_is_as_if_all_had_been_there_at_once(scores, data):
     if error is None:
         assert found.standard_error is None
     else:
-        assert abs(found.standard_error / 2 - error / 2) <= 1e-7 * largest + 5e-324  # a root of what rounding left
+        assert abs(found.standard_error / 2 - error / 2) <= 1e-14 * largest + 5e-324
     assert min(scores) <= found.value * (1 + 1e-14) or math.isclose(found.value, min(scores), abs_tol=1e-14 * largest)
 
 
-@given(SCORES, st.integers(1, 5), st.integers(1, 5))
-def test_equal_scores_have_that_mean_and_no_spread(score, known, new):
-    found = pooled(pooled(None, [score] * known), [score] * new)
-    assert found == Mean(score, 0.0, known + new)
+@given(SCORES, st.integers(2, 9))
+def test_equal_scores_have_that_mean_and_no_spread(score, number):
+    assert mean_of([score] * number) == Mean(score, 0.0, number)
 
 
 def test_a_small_spread_around_a_large_mean_is_not_lost():
     scores = [1e9 + noise for noise in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    found = pooled(pooled(pooled(None, scores[:1]), scores[1:3]), scores[3:])
-    assert math.isclose(found.standard_error, statistics.stdev(scores) / math.sqrt(5), rel_tol=1e-6)
+    assert math.isclose(mean_of(scores).standard_error, statistics.stdev(scores) / math.sqrt(5), rel_tol=1e-9)
 
 
-def test_the_largest_numbers_do_not_overflow():
+def test_the_largest_and_the_smallest_numbers_stay_right():
     largest = sys.float_info.max
-    assert pooled(pooled(None, [largest]), [largest, largest]) == Mean(largest, 0.0, 3)
-    apart = pooled(None, [largest, -largest])
+    assert mean_of([largest] * 3) == Mean(largest, 0.0, 3)
+    apart = mean_of([largest, -largest])
     assert (apart.value, apart.standard_error, apart.number) == (0.0, largest, 2)
-    assert math.isclose(pooled(None, [5e-324, 5e-324]).value, 5e-324)
+    assert mean_of([5e-324, 5e-324]) == Mean(5e-324, 0.0, 2)
+    assert mean_of([0.0, -0.0]) == Mean(0.0, 0.0, 2)
 
 
-def test_nothing_new_changes_nothing_and_nothing_at_all_is_refused():
-    known = Mean(1.0, 0.5, 3)
-    assert pooled(known, []) is known
+def test_no_score_at_all_has_no_mean():
     with pytest.raises(UsageError, match="no scores"):
-        pooled(None, [])
+        mean_of([])
+
+
+@given(st.lists(SCORES, min_size=2, max_size=8), st.data())
+def test_a_mean_of_an_old_store_and_new_scores_are_as_if_all_had_been_there_at_once(scores, data):
+    """Its single scores are not known, in a store of format 3: mean, standard error and number are."""
+    at = data.draw(st.integers(2, len(scores)))
+    before = mean_of(scores[:at])
+    old = Evaluation(Status.COMPLETE, before.value, scorings=at, standard_error=before.standard_error)
+    found = together(old, [Evaluation(Status.COMPLETE, score) for score in scores[at:]])
+    mean, error = exact(scores)
+    largest = max(map(abs, scores))
+    assert (found.scorings, found.scores) == (len(scores), ())
+    assert abs(found.score / 2 - mean / 2) <= 1e-14 * largest + 5e-324
+    assert abs(found.standard_error / 2 - error / 2) <= 1e-7 * largest + 5e-324  # a root of what rounding left
 
 
 @pytest.mark.parametrize("n", [1, 0, -1, 2.0, True, "3"])
@@ -133,7 +146,9 @@ def test_a_challenger_is_scored_again_together_with_the_champion():
         assert math.isclose(evaluation.score, statistics.mean(scores))
         assert math.isclose(evaluation.standard_error, statistics.stdev(scores) / math.sqrt(5))
         assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 5)
-        assert evaluation.feedback.startswith("rolled\nmean of 5 scorings: ")
+        assert evaluation.scores == pytest.approx(scores)
+        assert evaluation.feedback == "rolled"
+        assert evaluation.summary.startswith("mean of 5 scorings: ")
         assert evaluation.metrics == {"size": 3.0}
 
 
@@ -155,10 +170,10 @@ def test_scoring_in_two_goes_comes_to_the_same_as_in_one():
 
     at_once, in_two, unchanged = evaluate(work)
     assert unchanged
-    assert math.isclose(at_once.score, in_two.score)
-    assert math.isclose(at_once.standard_error, in_two.standard_error)
-    assert at_once.feedback == in_two.feedback
-    assert in_two.feedback.count("mean of") == 1
+    for seconds in (at_once.seconds, in_two.seconds):
+        assert seconds > 0
+    assert replace(at_once, seconds=0.0) == replace(in_two, seconds=0.0)
+    assert len(at_once.scores) == 4
 
 
 def known_score(score=0.5):
@@ -179,7 +194,43 @@ def test_some_failures_are_counted_beside_the_mean_of_the_others():
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 4)
     assert evaluation.metrics == {"failed_scorings": 1.0}
     assert math.isclose(evaluation.score, statistics.mean([0.5, *map(dice, good)]))
-    assert "mean of 3 scorings, besides 1 without a score" in evaluation.feedback
+    assert evaluation.scores == pytest.approx([0.5, *map(dice, good)])
+    assert "mean of 3 scorings, besides 1 without a score" in evaluation.summary
+
+
+def test_a_metric_of_the_user_that_is_named_like_ours_counts_nothing():
+    def f(x):
+        return {"score": 1.0, "failed_scorings": 7.0}
+
+    async def work(evaluator):
+        return await evaluator.more("x", await evaluator.score("x", 1), [2, 3])
+
+    evaluation = evaluate(work, f, "inline")
+    assert (evaluation.status, evaluation.scores) == (Status.COMPLETE, (1.0, 1.0, 1.0))
+    assert evaluation.summary == "mean of 3 scorings: 1 (standard error 0)"
+
+
+SAID = "errors by fold: a, b\nmean of absolute errors: 0.3"
+
+
+def test_the_last_line_of_the_user_is_kept_however_it_begins(tmp_path):
+    calls = []
+
+    def f(x):
+        calls.append(x)
+        return len(calls) + random.random(), SAID  # each new x beats the champion
+
+    options = {"store": f"sqlite:///{tmp_path}/runs.db", "sandbox": "inline", "verbose": False, "seed": 1}
+    result = optimize.run("d", "q", f, "1", 3, "mutation", repeats=Repeats(3), name="amber", **options)
+    said = {trial.feedback for trial in result.trials if trial.scorings == 1}
+    assert said <= {SAID}
+    again = [trial for trial in result.trials if trial.scorings == 3]
+    assert again
+    for trial in again:
+        assert trial.feedback == f"{SAID}\n{trial.evaluation.summary}"
+        assert trial.feedback.count("mean of 3 scorings") == 1
+    with closing(Store(options["store"])) as store:
+        assert {trial.number: trial for trial in store.run("amber").trials()} == dict(enumerate(result.trials))
 
 
 def test_an_x_that_fails_more_often_than_not_has_failed():

@@ -126,7 +126,7 @@ def touch(x):
 
 
 def parent(x):
-    return Trial(0, x, Status.COMPLETE, "x0", score=1.0)
+    return Trial.of(0, x, Status.COMPLETE, "x0", score=1.0)
 
 
 @pytest.mark.parametrize(

@@ -28,7 +28,7 @@ def lived_through(gate, window, **facts):
     """Tell a gate some scores of the learner's."""
     for number, score in enumerate(window):
         gate.tell(
-            Trial(number, {"a": 1}, Status.COMPLETE, "learner", score=score, decision={"who": "learner"}, **facts)
+            Trial.of(number, {"a": 1}, Status.COMPLETE, "learner", score=score, decision={"who": "learner"}, **facts)
         )
     return ask(gate, 99).decision
 
@@ -131,7 +131,7 @@ def test_each_decision_says_what_it_rests_on():
 def test_a_trial_scored_again_replaces_its_score_and_is_no_new_trial():
     gate = adaptive(slope_scale="range")
     lived_through(gate, [0.0, 0.1, 0.2, 0.3, 0.4, 9.0])
-    gate.tell(Trial(5, {"a": 1}, Status.COMPLETE, "learner", score=0.5, scorings=3))
+    gate.tell(Trial.of(5, {"a": 1}, Status.COMPLETE, "learner", score=0.5, scorings=3))
     decision = ask(gate).decision
     assert (decision["n"], decision["slope"]) == (6, pytest.approx(0.1 / 0.5))
 

@@ -28,7 +28,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors looks records text protected edits replies prompts stop blocking",  # words: these may import earlier ones
+    "errors identity looks text records protected edits replies prompts stop blocking",  # each may import earlier ones
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
@@ -262,7 +262,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (wrong_floors, "store/_rows.py", "from .. import search"),
     (wrong_floors, "search/best.py", "import llm_optimize.propose.model"),
     (wrong_floors, "search/best.py", "if TYPE_CHECKING:\n    from llm_optimize import propose"),
-    (wrong_floors, "records.py", "from .text import clip"),
+    (wrong_floors, "records.py", "from .replies import clip"),
     (wrong_floors, "__init__.py", "from . import errors"),
     (wrong_floors, "attic.py", "x = 1"),
     (wrong_floors, "store/_rows.py", "from ..attic import x"),

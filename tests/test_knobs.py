@@ -218,7 +218,7 @@ def drive(proposer, numbers, f=value_of):
 def finished(number, proposal, f=value_of):
     score = f(proposal.x)
     status = Status.FAILED if score is None else Status.COMPLETE
-    return Trial(
+    return Trial.of(
         number, proposal.x, status, proposal.source, score=score, parent=proposal.parent, feedback=proposal.note
     )
 
@@ -244,7 +244,7 @@ def test_a_better_champion_is_tuned_in_its_turn_and_before_it_the_first_is_left(
     better = "a = 2.0  # tune: -5..5\nb = 7  # tune: int 0..9\nnew = 1  # tune: 0..1\n"
     tuned = Tuned(Scripted(START), 30)
     done = drive(tuned, range(8))
-    tuned.tell(Trial(8, better, Status.COMPLETE, "user", score=0.0))
+    tuned.tell(Trial.of(8, better, Status.COMPLETE, "user", score=0.0))
     more = drive(tuned, range(9, 14))
     assert {trial.parent for trial in done[1:]} == {0}
     assert {trial.parent for trial in more} == {8}
@@ -266,11 +266,11 @@ def test_after_a_resume_it_goes_on_the_same():
 def test_a_champion_that_loses_its_score_is_tuned_no_longer():
     tuned = Tuned(Scripted(START), 30)
     done = drive(tuned, range(4))
-    tuned.tell(Trial(9, "no knobs", Status.COMPLETE, "user", score=-90.0))
+    tuned.tell(Trial.of(9, "no knobs", Status.COMPLETE, "user", score=-90.0))
     done += drive(tuned, [10])
     assert done[-1].source == "tune:tpe"
     for trial in done:
-        tuned.tell(Trial(trial.number, trial.x, Status.FAILED, trial.source, parent=trial.parent))
+        tuned.tell(Trial.of(trial.number, trial.x, Status.FAILED, trial.source, parent=trial.parent))
     assert drive(tuned, [11])[0].source == "model:m"
 
 

@@ -82,7 +82,7 @@ def test_the_choices_go_on_after_a_resume_as_if_there_had_been_no_break():
     names = [answer(whole).model for _ in range(40)]
     before = [answer(first).model for _ in range(15)]
     for number, name in enumerate(before):
-        resumed.tell(Trial(number, "x", Status.COMPLETE, f"model:{name}", 1.0, usage=Usage(1)))
+        resumed.tell(Trial.of(number, "x", Status.COMPLETE, f"model:{name}", 1.0, usage=Usage(1)))
     assert before + [answer(resumed).model for _ in range(25)] == names
 
 
@@ -113,7 +113,7 @@ def play(ensemble, gains, trials, start=0):
     """Let an ensemble write so many trials, each on the one before, with the gain of its model; return the names."""
     names = []
     if not start:
-        ensemble.tell(Trial(0, "x", Status.COMPLETE, "x0", 0.0))
+        ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
 
     async def main():
         for number in range(start + 1, start + trials + 1):
@@ -130,7 +130,7 @@ def trial_of(number, name, gains, usage=None):
     """Return a trial that gained over trial 0, whose score is 0; None: it failed."""
     gain = gains[name]
     status = Status.FAILED if gain is None else Status.COMPLETE
-    return Trial(number, "x", status, f"model:{name}", gain, parent=0, usage=usage or Usage(1, 100, 100))
+    return Trial.of(number, "x", status, f"model:{name}", gain, parent=0, usage=usage or Usage(1, 100, 100))
 
 
 def test_the_bandit_finds_the_model_that_gains_most():
@@ -161,7 +161,7 @@ def test_the_index_is_that_of_the_formula():
     # and with n_b = 3: 1 + sqrt(2 ln 15 / 12) = 1.67 < 0.5 + sqrt(2 ln 15 / 3) = 1.84
     for plays_of_b, chosen in [(5, "a"), (3, "b")]:
         ensemble = Ensemble([endless("a"), endless("b")], choose="bandit")
-        ensemble.tell(Trial(0, "x", Status.COMPLETE, "x0", 0.0))
+        ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
         numbers = itertools.count(1)
         for name, plays in [("a", 12), ("b", plays_of_b)]:
             for _ in range(plays):
@@ -171,19 +171,19 @@ def test_the_index_is_that_of_the_formula():
 
 def test_what_teaches_nothing_gains_nothing():
     ensemble = Ensemble([endless("a"), endless("b")], choose="bandit")
-    ensemble.tell(Trial(0, "x", Status.COMPLETE, "x0", 5.0))
+    ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 5.0))
     no_gain = [
-        Trial(1, "x", Status.DUPLICATE, "model:a", 9.0, parent=0, usage=Usage(1)),
-        Trial(2, "x", Status.COMPLETE, "model:a", 4.0, parent=0, usage=Usage(1)),  # below its parent
-        Trial(3, "x", Status.COMPLETE, "model:a", 9.0, usage=Usage(1)),  # without one
-        Trial(4, None, Status.INVALID, "model:a", parent=0, usage=Usage(3)),
-        Trial(5, "x", Status.COMPLETE, "a", 9.0, parent=0),  # not of the model a
-        Trial(6, "x", Status.COMPLETE, "model:c", 9.0, parent=0, usage=Usage(1)),  # an earlier ensemble's
+        Trial.of(1, "x", Status.DUPLICATE, "model:a", 9.0, parent=0, usage=Usage(1)),
+        Trial.of(2, "x", Status.COMPLETE, "model:a", 4.0, parent=0, usage=Usage(1)),  # below its parent
+        Trial.of(3, "x", Status.COMPLETE, "model:a", 9.0, usage=Usage(1)),  # without one
+        Trial.of(4, None, Status.INVALID, "model:a", parent=0, usage=Usage(3)),
+        Trial.of(5, "x", Status.COMPLETE, "a", 9.0, parent=0),  # not of the model a
+        Trial.of(6, "x", Status.COMPLETE, "model:c", 9.0, parent=0, usage=Usage(1)),  # an earlier ensemble's
     ]
     for trial in no_gain:
         ensemble.tell(trial)
     for number in range(7, 11):
-        ensemble.tell(Trial(number, "x", Status.COMPLETE, "model:b", 5.001, parent=0, usage=Usage(1)))
+        ensemble.tell(Trial.of(number, "x", Status.COMPLETE, "model:b", 5.001, parent=0, usage=Usage(1)))
     assert answer(ensemble).model == "b"
 
 
@@ -196,7 +196,7 @@ def test_a_bandit_goes_on_after_a_resume_as_if_there_had_been_no_break():
     names = play(ensemble(), gains, 40)
     first, resumed = ensemble(), ensemble()
     before = play(first, gains, 17)
-    resumed.tell(Trial(0, "x", Status.COMPLETE, "x0", 0.0))
+    resumed.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
     for number, name in enumerate(before, 1):
         resumed.tell(trial_of(number, name, gains))
     assert before + play(resumed, gains, 23, start=17) == names

@@ -15,11 +15,11 @@ from llm_optimize.text import visible
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&lt; &amp \"' </pre></details>\x1b[31m\u202e\x00\ud800"
 TRIALS = [
-    Trial(0, "x = 1", Status.COMPLETE, "x0", score=0.5, feedback="fine", metrics={"loss": 2.0}, finished_at=1.5e9),
-    Trial(1, None, Status.INVALID, "model:m", feedback="no block", usage=Usage(1, 10, 5, cost_usd=0.25)),
-    Trial(2, "x = 3", Status.COMPLETE, "model:m", score=0.75, parent=0, seconds=1.5),
-    Trial(3, "x = 4", Status.FAILED, "model:m", feedback="Traceback\nValueError: boom", parent=2),
-    Trial(4, "x = 5", Status.COMPLETE, "model:m", score=0.6, parent=2),
+    Trial.of(0, "x = 1", Status.COMPLETE, "x0", score=0.5, feedback="fine", metrics={"loss": 2.0}, finished_at=1.5e9),
+    Trial.of(1, None, Status.INVALID, "model:m", feedback="no block", usage=Usage(1, 10, 5, cost_usd=0.25)),
+    Trial.of(2, "x = 3", Status.COMPLETE, "model:m", score=0.75, parent=0, seconds=1.5),
+    Trial.of(3, "x = 4", Status.FAILED, "model:m", feedback="Traceback\nValueError: boom", parent=2),
+    Trial.of(4, "x = 5", Status.COMPLETE, "model:m", score=0.6, parent=2),
 ]
 HARMLESS = {
     "div",
@@ -85,8 +85,8 @@ def test_a_data_frame_has_a_row_for_each_trial():
 
 def test_parameters_are_columns_and_no_trials_are_no_rows():
     trials = [
-        Trial(0, {"lr": 0.1, "kind": "a"}, Status.COMPLETE, "x0", score=1.0),
-        Trial(1, {"lr": 0.2, "depth": 3}, Status.COMPLETE, "x0", score=2.0),
+        Trial.of(0, {"lr": 0.1, "kind": "a"}, Status.COMPLETE, "x0", score=1.0),
+        Trial.of(1, {"lr": 0.2, "depth": 3}, Status.COMPLETE, "x0", score=2.0),
     ]
     frame = Result("a", trials, Usage(), "s").to_pandas()
     assert frame[["x.lr", "score"]].corr().iloc[0, 1] == pytest.approx(1.0)
@@ -148,8 +148,8 @@ def test_a_notebook_shows_the_best_the_last_and_the_best_x():
 
 @pytest.mark.parametrize("x", [HOSTILE, {HOSTILE: HOSTILE}])
 def test_hostile_text_is_text_in_a_notebook(x):
-    hostile = Trial(0, x, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE)
-    failed = Trial(1, x, Status.FAILED, HOSTILE, feedback=f"{HOSTILE}\n{HOSTILE}")
+    hostile = Trial.of(0, x, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE)
+    failed = Trial.of(1, x, Status.FAILED, HOSTILE, feedback=f"{HOSTILE}\n{HOSTILE}")
     result = Result(HOSTILE, [hostile, failed], Usage(), HOSTILE)
     for shown in (result._repr_html_(), hostile._repr_html_(), failed._repr_html_()):
         page = Tags(shown)
@@ -161,13 +161,13 @@ def test_hostile_text_is_text_in_a_notebook(x):
 
 
 def test_what_html_shows_of_control_characters_is_what_a_terminal_shows():
-    page = Tags(Trial(0, HOSTILE, Status.COMPLETE, "x0", score=1.0)._repr_html_())
+    page = Tags(Trial.of(0, HOSTILE, Status.COMPLETE, "x0", score=1.0)._repr_html_())
     assert visible(HOSTILE) in page.words
 
 
 def test_a_page_is_small_whatever_the_run():
     x, said = "x" * 1_000_000, "f\n" * 1_000_000
-    many = [Trial(n, x, Status.COMPLETE, "m", score=math.sin(n), feedback=said) for n in range(5000)]
+    many = [Trial.of(n, x, Status.COMPLETE, "m", score=math.sin(n), feedback=said) for n in range(5000)]
     page = Result("a", many, Usage(), "s")._repr_html_()
     assert len(page) < 100_000
     assert "4980 more trials" in page
@@ -176,7 +176,7 @@ def test_a_page_is_small_whatever_the_run():
 
 def test_scores_at_the_ends_of_the_floats_are_drawn():
     ends = [
-        Trial(n, "x", Status.COMPLETE, "m", score=score) for n, score in enumerate([-1.7e308, 0.0, 1.7e308, 5e-324])
+        Trial.of(n, "x", Status.COMPLETE, "m", score=score) for n, score in enumerate([-1.7e308, 0.0, 1.7e308, 5e-324])
     ]
     page = Result("a", ends, Usage(), "s")._repr_html_()
     assert "nan" not in page

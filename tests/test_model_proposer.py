@@ -24,7 +24,7 @@ EDIT = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
 
 
 def scored(number, x, score=1.0, **words):
-    return Trial(number, x, Status.COMPLETE, "model:m", score=score, feedback="fine", **words)
+    return Trial.of(number, x, Status.COMPLETE, "model:m", score=score, feedback="fine", **words)
 
 
 def propose(model, parent=None, space=None, proposer=None, **plan):
@@ -283,7 +283,7 @@ def prompt_of(proposer, plan):
 
 
 def failing(number, x, parent, **words):
-    return Trial(number, x, Status.FAILED, "model:m", feedback=f"E{number}", parent=parent, **words)
+    return Trial.of(number, x, Status.FAILED, "model:m", feedback=f"E{number}", parent=parent, **words)
 
 
 def test_the_last_lessons_are_shown_and_one_more_leaves_the_others_where_they_are():

@@ -39,7 +39,7 @@ def test_numbers_in_code_come_before_those_in_comments_and_quotes():
     text = 'int a = 3; // at most 10\nchar *s = "7"; /* 8\n9 */\n'
     for seed in range(30):
         changed = change_a_number(text, Random(seed))
-        assert '// at most 10' in changed
+        assert "// at most 10" in changed
         assert '"7"; /* 8\n9 */' in changed
         assert changed != text
     assert change_a_number("it's 5 o'clock", Random(1)) != "it's 5 o'clock"

@@ -17,8 +17,9 @@ import pytest
 
 from llm_optimize.cli import main
 from llm_optimize.errors import UsageError
-from llm_optimize.records import Plan, Trial
+from llm_optimize.records import Plan
 from llm_optimize.store import Store
+from llm_optimize.testing import changed
 from llm_optimize.watch.page import Page
 from pages import CODE, HOSTILE, TASK, fill, hostile_run, scores_of, write
 
@@ -149,7 +150,7 @@ def test_a_stream_brings_what_is_new_and_begins_where_it_is_told(store, served):
         while not (news := stream.next())["columns"]["number"]:
             assert {begun["number"] for begun in news["state"]["begun"]} <= {2}
         assert news["columns"]["score"] == [0.7]
-        run.score_again(Trial(**{**vars(trials[0]), "score": 0.3, "scorings": 4}), 3)
+        run.score_again(changed(trials[0], score=0.3, scorings=4), 3)
         assert [again["score"] for again in stream.next()["again"]] == [0.3]
         store.steer("amber", "hint", "Smaller.")
         assert stream.next()["state"]["steers"][0]["text"] == "Smaller."
@@ -174,7 +175,7 @@ def test_trials_that_finish_out_of_their_order_are_told_once_each(store, served)
         stream = Stream(response)
         assert [begun["number"] for begun in stream.next()["state"]["begun"]] == [1, 2, 3]
         for order, number in enumerate((3, 1, 2), start=2):
-            run.finish(Trial(**{**vars(first), "number": number}), order)
+            run.finish(changed(first, number=number), order)
         told = []
         while len(told) < 3:
             told += stream.next()["columns"]["number"]

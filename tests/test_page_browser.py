@@ -10,6 +10,7 @@ from benchmarks.watch import bulk_run
 from llm_optimize import optimize
 from llm_optimize.records import Plan, Status, Trial, TrialFinished
 from llm_optimize.store import Store
+from llm_optimize.testing import changed
 from llm_optimize.text import visible
 from llm_optimize.watch.page import Page
 from pages import HOSTILE, TASK, Seen, browsing, fill, hostile_run, scores_of, write
@@ -143,7 +144,7 @@ def test_trials_in_flight_and_further_scorings_are_shown(shown, run_of):
         run.plan(3, Plan(run.trials()[0]))
         page.get_by_text("1 trial in flight").wait_for()
         champion = run.trial(1)
-        run.score_again(Trial(**{**vars(champion), "score": 0.4, "standard_error": 0.1, "scorings": 3}), 3)
+        run.score_again(changed(champion, score=0.4, standard_error=0.1, scorings=3), 3)
         page.wait_for_function("() => document.querySelector('.tile.best .value').textContent === '0.5'")
         page.evaluate("location.hash = '#trial-1'")
         page.wait_for_selector('dialog[data-shows="1"]')
@@ -259,7 +260,7 @@ def test_hostile_texts_show_as_text_while_they_arrive(shown, store, run_of):
     with shown("run/arriving") as page:
         for number, text in enumerate(HOSTILE, start=1):
             run.plan(number, Plan(None))
-            run.finish(Trial(number, text, Status.COMPLETE, text[:9], number / 1.0, feedback=text), number + 1)
+            run.finish(Trial.of(number, text, Status.COMPLETE, text[:9], number / 1.0, feedback=text), number + 1)
         page.get_by_text("21 trials", exact=True).wait_for()
         assert page.locator(".rows .row").count() == 21
         assert page.evaluate("window.pwned") is None

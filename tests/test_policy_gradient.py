@@ -27,7 +27,7 @@ def draw(proposer, seed=0):
 
 def trial(number, x, score, source="policy_gradient", status=None):
     known = status or (Status.FAILED if score is None else Status.COMPLETE)
-    return Trial(number, x, known, source, score=score)
+    return Trial.of(number, x, known, source, score=score)
 
 
 def mean_of(proposer, name, draws=200):

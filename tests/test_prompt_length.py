@@ -16,7 +16,7 @@ TASK = Task("Raise f.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)
 
 
 def scored(number, x, score=1.0):
-    return Trial(number, x, Status.COMPLETE, "model:m", score=score, feedback="fine")
+    return Trial.of(number, x, Status.COMPLETE, "model:m", score=score, feedback="fine")
 
 
 def a_plan(count, chars):

@@ -27,11 +27,11 @@ TASK = Task("Raise f. {braces} stay.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMP
 
 
 def scored(number, score, x="x", feedback="fine"):
-    return Trial(number, x, Status.COMPLETE, "m", score=score, feedback=feedback)
+    return Trial.of(number, x, Status.COMPLETE, "m", score=score, feedback=feedback)
 
 
 def failed(number, feedback="Traceback\nValueError: boom"):
-    return Trial(number, f"x{number}", Status.FAILED, "m", feedback=feedback)
+    return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback=feedback)
 
 
 def text(messages):
@@ -165,7 +165,7 @@ def test_a_failure_more_leaves_the_lines_before_it_as_they_are():
 
 
 def test_a_failure_at_a_stage_says_which():
-    assert describe_failure(Trial(1, "x", Status.FAILED, "m", feedback="bad", stage="syntax")) == (
+    assert describe_failure(Trial.of(1, "x", Status.FAILED, "m", feedback="bad", stage="syntax")) == (
         "failed at syntax: bad"
     )
 
@@ -189,14 +189,14 @@ def test_what_changed_is_one_line(x, before, line):
 
 
 def test_lessons_stand_behind_failures_and_before_the_question():
-    known = Known(lessons=(Trial(4, "x", Status.FAILED, "m", lesson="Sort first."),))
+    known = Known(lessons=(Trial.of(4, "x", Status.FAILED, "m", lesson="Sort first."),))
     said = lay_out(TASK, Plan(scored(3, 1, "PARENT"), (), (failed(2),)), known=known)[1]["content"]
     places = [said.index(words) for words in ("boom", "- trial 4: Sort first.", "PARENT")]
     assert places == sorted(places)
 
 
 def test_in_a_conversation_the_lesson_stands_with_its_trial():
-    trial = Trial(1, "x1", Status.FAILED, "m", feedback="boom", lesson="Sort first.")
+    trial = Trial.of(1, "x1", Status.FAILED, "m", feedback="boom", lesson="Sort first.")
     messages = lay_out(TASK, Plan(scored(2, 1), (trial,), transcript=True))
     assert "boom\nLesson: Sort first." in messages[1]["content"]
 
@@ -287,7 +287,7 @@ def test_marked_regions_are_explained_once_for_the_whole_run():
 
 
 def test_parameters_are_listed_with_their_scores_one_a_line():
-    tried = (Trial(1, {"lr": 0.1}, Status.COMPLETE, "m", score=0.123456789012), failed_at(2, {"lr": 9.0}))
+    tried = (Trial.of(1, {"lr": 0.1}, Status.COMPLETE, "m", score=0.123456789012), failed_at(2, {"lr": 9.0}))
     plan = Plan(scored(3, 1, {"lr": 0.2}), (scored(5, 2, {"lr": 0.3}),), (tried[1],))
     said = text(lay_out(TASK, plan, parameters="- lr: a number", known=Known(tried=tried)))
     lines = [json.loads(line) for line in said.splitlines() if line.startswith('{"trial"')]
@@ -301,7 +301,7 @@ def test_parameters_are_listed_with_their_scores_one_a_line():
 
 
 def failed_at(number, x):
-    return Trial(number, x, Status.FAILED, "m", feedback="ValueError: too much")
+    return Trial.of(number, x, Status.FAILED, "m", feedback="ValueError: too much")
 
 
 # The bound.
@@ -316,7 +316,7 @@ def failed_at(number, x):
 )
 def test_a_prompt_is_never_longer_than_it_may_be_unless_the_parent_alone_is(sizes, tokens, transcript, ratio):
     trials = [scored(n, n % 7, f"<{n}>" + "y" * size + f"</{n}>", "z" * (size // 3)) for n, size in enumerate(sizes)]
-    known = Known(lessons=tuple(Trial(n, "x", Status.FAILED, "m", lesson="l" * 99) for n in range(8)))
+    known = Known(lessons=tuple(Trial.of(n, "x", Status.FAILED, "m", lesson="l" * 99) for n in range(8)))
     plan = Plan(trials[-1], tuple(trials[:-1]), tuple(failed(n, f"E{n}") for n in range(30)), transcript)
     messages = lay_out(TASK, plan, max_prompt_tokens=tokens, chars_per_token=ratio, known=known)
     alone = lay_out(TASK, Plan(trials[-1], transcript=transcript))

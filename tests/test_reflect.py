@@ -13,12 +13,12 @@ from llm_optimize.records import Reply, Status, Task, Trial, Usage
 from llm_optimize.testing import ScriptedChat
 
 TASK = Task("Sort {fast}.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)
-PARENT = Trial(1, "a\nb\nc", Status.COMPLETE, "model:m", score=2.0, feedback="fine")
+PARENT = Trial.of(1, "a\nb\nc", Status.COMPLETE, "model:m", score=2.0, feedback="fine")
 
 
 def trial(status=Status.COMPLETE, score=1.0, x="a\nB\nc", feedback="slower", **words):
     score = score if status in (Status.COMPLETE, Status.DUPLICATE) else None
-    return Trial(2, x, status, "model:m", score=score, feedback=feedback, parent=1, **words)
+    return Trial.of(2, x, status, "model:m", score=score, feedback=feedback, parent=1, **words)
 
 
 def lesson(model, of=None, parent=PARENT):

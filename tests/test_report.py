@@ -15,6 +15,7 @@ from llm_optimize.cli import main
 from llm_optimize.errors import MissingExtra, RunNotFound, UsageError
 from llm_optimize.records import Plan, Reply, Status, Trial, Usage
 from llm_optimize.store import Store
+from llm_optimize.testing import changed
 from llm_optimize.watch import report
 from llm_optimize.watch.report import bundle
 from llm_optimize.watch.report.colours import Colours
@@ -97,7 +98,7 @@ def test_a_run_in_progress_and_one_without_trials_are_reported(store, tmp_path):
 def test_a_trial_that_was_scored_again_is_shown_as_it_is_known_last(store, tmp_path):
     run = store.create_run("amber", {"task": TASK})
     (trial,) = fill(run, [0.5])
-    run.score_again(Trial(**{**vars(trial), "score": 0.4, "standard_error": 0.1, "scorings": 3}), 1)
+    run.score_again(changed(trial, score=0.4, standard_error=0.1, scorings=3), 1)
     facts = page_of(store, "amber", tmp_path).block("facts")
     assert [facts["columns"][name] for name in ("score", "error", "scorings")] == [[0.4], [0.1], [3]]
 
@@ -126,7 +127,7 @@ def test_texts_that_do_not_compress_are_clipped_to_stay_under_8_mb(store, tmp_pa
         run.plan(number, Plan(None))
         call = run.sent(number, 0, "m", [{"role": "user", "content": text}])
         run.received(call, Reply(text[::-1], Usage(1), "m"))
-        run.finish(Trial(number, text, Status.COMPLETE, "model:m", 1.0, feedback="kept"), number + 1)
+        run.finish(Trial.of(number, text, Status.COMPLETE, "model:m", 1.0, feedback="kept"), number + 1)
     path = report.write(store, "amber", tmp_path / "report.html")
     assert path.stat().st_size < 8_000_000
     page = Page(path.read_text(encoding="utf-8"))
@@ -192,11 +193,11 @@ def test_runs_of_a_comparison_are_one_report(store, tmp_path):
 
 def test_a_curve_has_a_point_where_the_best_rose_and_at_the_end():
     trials = [
-        Trial(0, "a", Status.FAILED, "x0", finished_at=101.0),
-        Trial(1, "b", Status.COMPLETE, "m", 0.0, usage=Usage(2, cost_usd=0.5), finished_at=103.0),
-        Trial(2, "c", Status.COMPLETE, "m", 0.0, usage=Usage(1, cost_usd=0.25), finished_at=104.0),
-        Trial(3, "d", Status.COMPLETE, "m", 2.0, usage=Usage(1), finished_at=106.0),
-        Trial(4, "e", Status.COMPLETE, "m", 1.0, finished_at=105.0),
+        Trial.of(0, "a", Status.FAILED, "x0", finished_at=101.0),
+        Trial.of(1, "b", Status.COMPLETE, "m", 0.0, usage=Usage(2, cost_usd=0.5), finished_at=103.0),
+        Trial.of(2, "c", Status.COMPLETE, "m", 0.0, usage=Usage(1, cost_usd=0.25), finished_at=104.0),
+        Trial.of(3, "d", Status.COMPLETE, "m", 2.0, usage=Usage(1), finished_at=106.0),
+        Trial.of(4, "e", Status.COMPLETE, "m", 1.0, finished_at=105.0),
     ]
     assert curve(trials, 100.0) == {
         "trial": [2, 4, 5],
@@ -274,9 +275,9 @@ def test_lines_beyond_what_is_read_whole_are_read_one_by_one():
 
 
 def test_failures_stand_in_a_line_without_their_status():
-    trial = Trial(0, "x", Status.TIMEOUT, "x0", feedback="one\nkilled at its deadline")
+    trial = Trial.of(0, "x", Status.TIMEOUT, "x0", feedback="one\nkilled at its deadline")
     assert said(trial) == "killed at its deadline"
-    assert len(said(Trial(0, "x", Status.COMPLETE, "x0", 1.0, feedback=HOSTILE[-1]))) == 160
+    assert len(said(Trial.of(0, "x", Status.COMPLETE, "x0", 1.0, feedback=HOSTILE[-1]))) == 160
 
 
 def test_half_a_surrogate_pair_goes_through_json():
@@ -284,7 +285,7 @@ def test_half_a_surrogate_pair_goes_through_json():
 
 
 def test_a_story_keeps_the_steps_that_gained_most():
-    trials = [Trial(n, f"{n}", Status.COMPLETE, "m", float(n * n), parent=n - 1 if n else None) for n in range(100)]
+    trials = [Trial.of(n, f"{n}", Status.COMPLETE, "m", float(n * n), parent=n - 1 if n else None) for n in range(100)]
     told = story(columns(trials), trials.__getitem__)
     assert [step["number"] for step in told["steps"]] == [0, *range(61, 100)]
     assert told["left_out"] == 60
@@ -306,7 +307,7 @@ def test_the_parameter_that_makes_the_score_is_the_most_important_and_chance_tel
     for number in range(300):
         x = known.sample(rng)
         score = -(abs(x["peak"] - 0.01) ** 0.25) + (x["kind"] == "a") * 0.2
-        trials.append(Trial(number, x, Status.COMPLETE, "m", score))
+        trials.append(Trial.of(number, x, Status.COMPLETE, "m", score))
     told = parameters(known.to_json(), trials)
     importance = {row["name"]: row["importance"] for row in told["rows"]}
     assert importance["peak"] > importance["kind"] > 0.05 > importance["noise"]

@@ -304,7 +304,7 @@ def test_parameters_show_importance_and_slices(shown, store):
     for number in range(40):
         x = {"peak": 0.001 * 1.18**number, HOSTILE[4]: ("a", HOSTILE[0])[number % 2]}
         run.plan(number, Plan(None))
-        run.finish(Trial(number, x, Status.COMPLETE, "m", -abs(number - 20.0)), number + 1)
+        run.finish(Trial.of(number, x, Status.COMPLETE, "m", -abs(number - 20.0)), number + 1)
     with shown("knobs") as page:
         page.locator("#parameters").scroll_into_view_if_needed()
         page.wait_for_selector("#parameters .chart[data-drawn] .points path")

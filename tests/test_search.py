@@ -10,11 +10,11 @@ from llm_optimize.search import Best, Chat, as_search
 
 
 def scored(number, score, x=None):
-    return Trial(number, x or f"x{number}", Status.COMPLETE, "m", score=score)
+    return Trial.of(number, x or f"x{number}", Status.COMPLETE, "m", score=score)
 
 
 def failed(number):
-    return Trial(number, f"x{number}", Status.FAILED, "m", feedback="boom")
+    return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback="boom")
 
 
 def told(search, trials):
@@ -39,7 +39,7 @@ def test_with_nothing_told_there_is_no_parent(name):
 
 @pytest.mark.parametrize("name", ["best", "chat"])
 def test_a_trial_without_an_x_is_never_built_on(name):
-    search = told(as_search(name), [Trial(0, None, Status.INVALID, "model:m", feedback="no block")])
+    search = told(as_search(name), [Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")])
     assert search.ask(Random(0), []).parent is None
 
 

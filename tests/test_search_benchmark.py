@@ -22,7 +22,7 @@ XS = [(5.0, -3.0), (0.25, 1e-05), (-1.5, 2.0), (4.0, 4.0)]
 
 
 def trial(number):
-    return Trial(number, f"[{XS[number][0]:g}, {XS[number][1]:g}]", Status.COMPLETE, "m", score=-2.5 + number)
+    return Trial.of(number, f"[{XS[number][0]:g}, {XS[number][1]:g}]", Status.COMPLETE, "m", score=-2.5 + number)
 
 
 # The simulated model.

@@ -10,11 +10,11 @@ from llm_optimize.search import Best, Chat, Islands, Pareto, Tree
 
 
 def scored(number, score, x=None):
-    return Trial(number, f"x{number}" if x is None else x, Status.COMPLETE, "m", score=score)
+    return Trial.of(number, f"x{number}" if x is None else x, Status.COMPLETE, "m", score=score)
 
 
 def failed(number):
-    return Trial(number, f"x{number}", Status.FAILED, "m", feedback=f"boom {number}")
+    return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback=f"boom {number}")
 
 
 def told(search, trials):
@@ -153,7 +153,9 @@ def test_a_new_champion_ends_it():
 
 
 def test_a_champion_that_loses_its_score_makes_way():
-    search = told(Best(), [scored(0, 1), scored(1, 9), scored(2, 5), Trial(1, "x1", Status.COMPLETE, "m", score=0.5)])
+    search = told(
+        Best(), [scored(0, 1), scored(1, 9), scored(2, 5), Trial.of(1, "x1", Status.COMPLETE, "m", score=0.5)]
+    )
     chosen, _ = parents_and_hints(search)
     assert max(set(chosen), key=chosen.count) == 2
 

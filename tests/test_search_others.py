@@ -1,7 +1,6 @@
 """Tree, islands and pareto: what makes each of them different."""
 
 from collections import Counter
-from dataclasses import replace
 from itertools import pairwise
 from random import Random
 
@@ -9,14 +8,15 @@ import pytest
 
 from llm_optimize.records import Status, Trial
 from llm_optimize.search import Islands, Pareto, Tree
+from llm_optimize.testing import changed
 
 
 def scored(number, score, parent=None, **more):
-    return Trial(number, f"x{number}", Status.COMPLETE, "m", score=score, parent=parent, **more)
+    return Trial.of(number, f"x{number}", Status.COMPLETE, "m", score=score, parent=parent, **more)
 
 
 def failed(number, parent=None, **more):
-    return Trial(number, f"x{number}", Status.FAILED, "m", feedback="boom", parent=parent, **more)
+    return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback="boom", parent=parent, **more)
 
 
 def told(search, trials):
@@ -182,11 +182,11 @@ def test_a_guidance_that_is_in_flight_is_not_repeated():
 
 
 def test_the_best_of_each_niche_stays():
-    small = [replace(scored(n, 50.0 + n, 0), x="s" * 10 + str(n)) for n in range(1, 30)]
-    large = replace(scored(30, 1.0, 0), x="l" * 500)
+    small = [changed(scored(n, 50.0 + n, 0), x="s" * 10 + str(n)) for n in range(1, 30)]
+    large = changed(scored(30, 1.0, 0), x="l" * 500)
     slow = [scored(n, 49.0, 0, metrics={"memory": 5.0}) for n in (31,)]
     search = told(Islands(islands=1, population=5, metrics=["memory"], patience=999), [scored(0, 0), large, *slow])
-    told(search, [replace(trial, metrics={"memory": 1.0}) for trial in small])
+    told(search, [changed(trial, metrics={"memory": 1.0}) for trial in small])
     assert {30, 31} <= set(parents(search, 500))
 
 

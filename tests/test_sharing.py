@@ -49,11 +49,11 @@ class Programmer:
         if number and self.dice.random() < 0.1:
             error = self.dice.choice(ERRORS).format(self.dice.randrange(999))
             trace = "".join(f'  File "f.py", line {self.dice.randrange(999)}\n' for _ in range(6))
-            return Trial(**words, status=Status.FAILED, feedback=f"Traceback:\n{trace}{error}")
+            return Trial.of(**words, status=Status.FAILED, feedback=f"Traceback:\n{trace}{error}")
         table = "\n".join(f"case {case:2}: {self.dice.random():.3f} s" for case in range(self.dice.randint(10, 40)))
         score = self.best + self.dice.gauss(-1.65, 1.0) if number else 0.0
         self.best = max(self.best, score)
-        return Trial(**words, status=Status.COMPLETE, score=score, feedback=f"slowest of all:\n{table}")
+        return Trial.of(**words, status=Status.COMPLETE, score=score, feedback=f"slowest of all:\n{table}")
 
 
 def shares(prompts):

@@ -13,8 +13,8 @@ from llm_optimize.errors import NewerStore, NotAStore, RunNotFound, UsageError
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
 from llm_optimize.store import Store
 
-X0 = Trial(0, "a", Status.COMPLETE, "x0", score=0.1, feedback="bad \ud800", metrics={"size": 3.0}, output="\x00out")
-FAILED = Trial(1, {"b": [1, 2.5, None]}, Status.FAILED, "model:m", feedback="no", parent=0, usage=Usage(1, 10, 5))
+X0 = Trial.of(0, "a", Status.COMPLETE, "x0", score=0.1, feedback="bad \ud800", metrics={"size": 3.0}, output="\x00out")
+FAILED = Trial.of(1, {"b": [1, 2.5, None]}, Status.FAILED, "model:m", feedback="no", parent=0, usage=Usage(1, 10, 5))
 
 
 @pytest.fixture
@@ -169,7 +169,7 @@ from llm_optimize.records import Plan, Trial, Status
 run = Store(sys.argv[1]).create_run("amber", {})
 for number in range(100_000):
     run.plan(number, Plan(None))
-    run.finish(Trial(number, "x" * 1000, Status.COMPLETE, "m", score=float(number)), number + 1)
+    run.finish(Trial.of(number, "x" * 1000, Status.COMPLETE, "m", score=float(number)), number + 1)
     print(number, flush=True)
 """
 

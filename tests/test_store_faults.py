@@ -33,7 +33,7 @@ def write_trial(run, number, text=TEXT):
     run.received(call, Reply(text, Usage(1), "m"))
     run.propose(number, Proposal(f"{number} {text}", "m"))
     x = f"{number} {text}"
-    run.finish(Trial(number, x, Status.COMPLETE, "m", score=float(number), output=text), number + 1)
+    run.finish(Trial.of(number, x, Status.COMPLETE, "m", score=float(number), output=text), number + 1)
 
 
 def write_until_refused(run):
@@ -60,7 +60,7 @@ def go_on_after(path, finished):
         assert all(trial.output == TEXT for trial in run.trials())
         for pending in run.pending():
             proposal = pending.proposal or Proposal("again", "m")
-            run.finish(Trial(pending.number, proposal.x, Status.COMPLETE, "m", score=1.0), finished + 1)
+            run.finish(Trial.of(pending.number, proposal.x, Status.COMPLETE, "m", score=1.0), finished + 1)
         write_trial(run, finished + 1)
         assert len(run.trials()) > finished
     check_integrity(path)
@@ -263,7 +263,7 @@ def torn(tmp_path_factory):
     for number in range(2, 4):
         run.plan(number, Plan(None))
         history.append(content(path))
-        run.finish(Trial(number, f"{number} {TEXT}", Status.COMPLETE, "m", score=1.0, output="o"), number + 1)
+        run.finish(Trial.of(number, f"{number} {TEXT}", Status.COMPLETE, "m", score=1.0, output="o"), number + 1)
         history.append(content(path))
     shutil.copy(path, folder / "killed.db")
     shutil.copy(f"{path}-wal", folder / "killed.db-wal")

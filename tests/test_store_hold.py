@@ -58,7 +58,7 @@ for number in range(200):
     call = run.sent(number, 0, "m", [{"role": "user", "content": name}])
     run.received(call, Reply(name, Usage(1), "m"))
     run.propose(number, Proposal(f"{name} {number}", "m"))
-    run.finish(Trial(number, f"{name} {number}", Status.COMPLETE, "m", score=float(number)), number + 1)
+    run.finish(Trial.of(number, f"{name} {number}", Status.COMPLETE, "m", score=float(number)), number + 1)
 store.close()
 """
 
@@ -202,7 +202,7 @@ def test_a_run_opened_for_reading_writes_nothing(url):
     store = Store(url)
     store.create_run("amber", {})
     with pytest.raises(StoreError, match=r"open it with Store\.hold"):
-        store.run("amber").finish(Trial(0, "x", Status.COMPLETE, "x0", 1.0), 1)
+        store.run("amber").finish(Trial.of(0, "x", Status.COMPLETE, "x0", 1.0), 1)
     with pytest.raises(StoreError, match="open for reading only here"):
         store.run("amber").plan(0, Plan(None))
     store.close()

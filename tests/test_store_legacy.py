@@ -39,8 +39,10 @@ def test_a_store_of_format_1_holds_what_it_held(path):
         run = store.run("amber")
         assert (run.settings["seed"], run.func_version, run.origin) == (7, None, None)
         metrics, instances = {"size": 3.0}, {"a": 1.0}
-        x0 = Trial(0, "1", Status.COMPLETE, "x0", 0.1, "ok é", None, metrics, instances, "out", 0.5)
-        failed = Trial(1, {"b": [1, 2.5, None]}, Status.FAILED, "model:gpt", feedback="no", parent=0, usage=paid)
+        x0 = Trial.of(
+            0, "1", Status.COMPLETE, "x0", 0.1, "ok é", metrics=metrics, instances=instances, output="out", seconds=0.5
+        )
+        failed = Trial.of(1, {"b": [1, 2.5, None]}, Status.FAILED, "model:gpt", feedback="no", parent=0, usage=paid)
         assert run.trials() == [x0, failed]
         planned, proposed = run.pending()
         assert (planned.number, planned.plan.parent, planned.proposal) == (2, x0, None)
@@ -63,7 +65,7 @@ def test_it_goes_on_with_what_is_new(path):
     with closing(Store(str(path))) as store:
         run = store.hold("amber", func_version="v1")
         run.plan(4, Plan(None))
-        run.finish(Trial(4, "4", Status.COMPLETE, "m", score=4.0, seed=2**32 - 1), 3)
+        run.finish(Trial.of(4, "4", Status.COMPLETE, "m", score=4.0, seed=2**32 - 1), 3)
         assert run.trials()[-1].seed == 2**32 - 1
         assert [trial.seed for trial in run.trials()[:-1]] == [None, None]
         assert store.known_score("v1", "4").score == 4.0
@@ -81,7 +83,7 @@ def test_a_run_of_format_1_is_resumed(tmp_path):
 
 
 def to_format_1(path):
-    """Take away what formats 2 and 3 added."""
+    """Take away what formats 2 to 4 added."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             """
@@ -100,6 +102,7 @@ def to_format_1(path):
             alter table trial drop column lesson;
             alter table trial drop column decision;
             alter table trial drop column note;
+            alter table trial drop column scores;
             alter table run drop column test_scores;
             alter table call drop column cost_usd;
             update llm_optimize set version = 1;

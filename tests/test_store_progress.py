@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
 from llm_optimize.errors import UsageError
 from llm_optimize.records import Plan, Proposal, Status, Trial
 from llm_optimize.store import Begun, Seen, Store
+from llm_optimize.testing import changed
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def store(tmp_path):
 
 
 def finish(run, number, score, order):
-    trial = Trial(number, f"x{number}", Status.COMPLETE, "x0", score)
+    trial = Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score)
     run.finish(trial, order)
     return trial
 
@@ -46,11 +46,11 @@ def test_further_scorings_are_told_once_and_stand_in_the_trial(store):
     run.plan(0, Plan(None))
     trial = finish(run, 0, 1.0, 1)
     for score in (1.5, 1.25):
-        run.score_again(replace(trial, score=score, standard_error=0.5, scorings=4), 1)
+        run.score_again(changed(trial, score=score, standard_error=0.5, scorings=4), 1)
     first, second = run.progress().again
     assert [(again.trial, again.score, again.scorings) for again in (first, second)] == [(0, 1.5, 4), (0, 1.25, 4)]
     assert run.progress(Seen(again=first.key)).again == (second,)
-    assert run.trial(0) == replace(trial, score=1.25, standard_error=0.5, scorings=4)
+    assert run.trial(0) == changed(trial, score=1.25, standard_error=0.5, scorings=4)
     assert run.progress().finished == (trial,), "as it was scored first"
 
 

@@ -10,7 +10,7 @@ from llm_optimize import optimize
 from llm_optimize.errors import RunHeld, RunNotFound, UsageError
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, TrialFinished, Usage
 from llm_optimize.store import Origin, Store
-from llm_optimize.testing import ScriptedChat
+from llm_optimize.testing import ScriptedChat, changed
 from llm_optimize.text import key_of
 
 
@@ -37,10 +37,10 @@ def a_run(store, name="amber", **options):
     """Write trials 0, 2, 1, 3 in this order, and 4, which is pending."""
     run = store.create_run(name, {"seed": 7, "task": "t"}, **options)
     paid = Usage(1, 10, 5, cost_usd=0.5)
-    finish(run, Trial(0, "0", Status.COMPLETE, "x0", score=0.5, seed=11), 1)
-    finish(run, Trial(2, "2", Status.COMPLETE, "m", score=2.0, parent=0, usage=paid), 2, ["c"])
-    finish(run, Trial(1, None, Status.INVALID, "m", feedback="no fence", usage=paid + paid), 3, ["a", None, "b"])
-    finish(run, Trial(3, "3", Status.TIMEOUT, "m", usage=paid), 4, ["d"])
+    finish(run, Trial.of(0, "0", Status.COMPLETE, "x0", score=0.5, seed=11), 1)
+    finish(run, Trial.of(2, "2", Status.COMPLETE, "m", score=2.0, parent=0, usage=paid), 2, ["c"])
+    finish(run, Trial.of(1, None, Status.INVALID, "m", feedback="no fence", usage=paid + paid), 3, ["a", None, "b"])
+    finish(run, Trial.of(3, "3", Status.TIMEOUT, "m", usage=paid), 4, ["d"])
     run.plan(4, Plan(None))
     run.sent(4, 0, "m", [])
     return run
@@ -71,7 +71,7 @@ def test_a_fork_goes_its_own_way(store):
     before = (run.trials(), run.calls(), run.pending())
     assert store.fork("amber", 0, "birch").name == "birch"
     fork = store.hold("birch")
-    finish(fork, Trial(1, "other", Status.COMPLETE, "m", score=9.0, usage=Usage(1)), 2, ["z"])
+    finish(fork, Trial.of(1, "other", Status.COMPLETE, "m", score=9.0, usage=Usage(1)), 2, ["z"])
     assert [trial.x for trial in fork.trials()] == ["0", "other"]
     assert fork.inherited() == Usage()  # x0 used nothing, and what the fork paid for itself is not inherited
     assert (run.trials(), run.calls(), run.pending()) == before
@@ -143,10 +143,10 @@ def test_a_run_is_replayed_by_its_own_replies(tmp_path):
 
 
 def test_a_score_is_known_across_runs_of_the_same_version_of_f(store):
-    good = Trial(0, "x = 1\n", Status.COMPLETE, "m", 0.1, "fine", None, {"size": 1.0}, {"a": 2.0}, "out", 3.0)
+    good = Trial.of(0, "x = 1\n", Status.COMPLETE, "m", 0.1, "fine", None, {"size": 1.0}, {"a": 2.0}, "out", 3.0)
     finish(store.create_run("amber", {}, func_version="v1"), good, 1)
-    finish(store.create_run("birch", {}, func_version="v2"), replace(good, score=0.2), 1)
-    finish(store.create_run("cedar", {}), replace(good, score=0.3), 1)
+    finish(store.create_run("birch", {}, func_version="v2"), changed(good, score=0.2), 1)
+    finish(store.create_run("cedar", {}), changed(good, score=0.3), 1)
     assert store.known_score("v1", key_of("x = 1  ")) == good
     assert store.known_score("v2", key_of("x = 1")).score == 0.2
     assert store.known_score("v3", key_of("x = 1")) is None
@@ -166,7 +166,7 @@ def test_a_score_is_known_across_runs_of_the_same_version_of_f(store):
 )
 def test_failures_are_known_unless_the_machine_may_be_to_blame(store, status, known):
     run = store.create_run("amber", {}, func_version="v1")
-    finish(run, Trial(0, {"b": 1, "a": [2]}, status, "m", score=1.0 if status is Status.COMPLETE else None), 1)
+    finish(run, Trial.of(0, {"b": 1, "a": [2]}, status, "m", score=1.0 if status is Status.COMPLETE else None), 1)
     found = store.known_score("v1", key_of({"a": [2], "b": 1}))
     assert (found is not None) is known
     assert found is None or found.status is status
@@ -174,9 +174,9 @@ def test_failures_are_known_unless_the_machine_may_be_to_blame(store, status, kn
 
 def test_a_score_is_preferred_to_a_failure_and_the_first_to_later_ones(store):
     for name, trial in [
-        ("a", Trial(0, "x", Status.FAILED, "m")),
-        ("b", Trial(0, "x", Status.COMPLETE, "m", score=1.0)),
-        ("c", Trial(0, "x", Status.COMPLETE, "m", score=2.0)),
+        ("a", Trial.of(0, "x", Status.FAILED, "m")),
+        ("b", Trial.of(0, "x", Status.COMPLETE, "m", score=1.0)),
+        ("c", Trial.of(0, "x", Status.COMPLETE, "m", score=2.0)),
     ]:
         finish(store.create_run(name, {}, func_version="v"), trial, 1)
     assert store.known_score("v", "x").score == 1.0
@@ -184,10 +184,10 @@ def test_a_score_is_preferred_to_a_failure_and_the_first_to_later_ones(store):
 
 def test_a_changed_f_does_not_inherit_scores(store):
     run = store.create_run("amber", {}, func_version="v1")
-    finish(run, Trial(0, "a", Status.COMPLETE, "m", score=1.0), 1)
+    finish(run, Trial.of(0, "a", Status.COMPLETE, "m", score=1.0), 1)
     store.fork("amber", 0, "birch")
     fork = store.hold("birch", func_version="v2")
-    finish(fork, Trial(1, "b", Status.COMPLETE, "m", score=2.0), 2)
+    finish(fork, Trial.of(1, "b", Status.COMPLETE, "m", score=2.0), 2)
     assert fork.func_version == store.run("birch").func_version == "v2"
     assert store.known_score("v1", "a").score == 1.0
     assert store.known_score("v2", "a") is None
@@ -202,8 +202,8 @@ def test_a_changed_f_does_not_inherit_scores(store):
 
 def test_the_seed_of_a_trial_and_the_cost_of_a_call_are_kept(store):
     run = store.create_run("amber", {})
-    finish(run, Trial(0, "a", Status.COMPLETE, "m", score=1.0, seed=2**63 - 1), 1, ["r"])
-    finish(run, Trial(1, "b", Status.COMPLETE, "m", score=1.0, seed=0), 2)
+    finish(run, Trial.of(0, "a", Status.COMPLETE, "m", score=1.0, seed=2**63 - 1), 1, ["r"])
+    finish(run, Trial.of(1, "b", Status.COMPLETE, "m", score=1.0, seed=0), 2)
     assert [trial.seed for trial in run.trials()] == [2**63 - 1, 0]
     free = run.sent(1, 0, "m", [])
     run.received(free, Reply("r", Usage(1), "m"))
@@ -212,7 +212,7 @@ def test_the_seed_of_a_trial_and_the_cost_of_a_call_are_kept(store):
         assert [row.cost_usd for row in connection.execute(store.tables.call.select())] == [0.5, None]
     run.plan(2, Plan(None))
     with pytest.raises(UsageError, match=r"the seed of trial 2 is .*: it must not exceed"):
-        run.finish(Trial(2, "c", Status.COMPLETE, "m", score=1.0, seed=2**63), 3)
+        run.finish(Trial.of(2, "c", Status.COMPLETE, "m", score=1.0, seed=2**63), 3)
 
 
 def test_a_run_keeps_the_seeds_that_its_f_was_given(tmp_path):
@@ -251,7 +251,7 @@ def write_trial(run, number):
     run.received(run.sent(number, 0, "m", MESSAGES), Reply("r" * 1000, Usage(1), "m"))
     run.propose(number, Proposal(f"{number} " + "x" * 500, "m"))
     x = f"{number} " + "x" * 500
-    run.finish(Trial(number, x, Status.COMPLETE, "m", score=float(number), feedback="f" * 200), number + 1)
+    run.finish(Trial.of(number, x, Status.COMPLETE, "m", score=float(number), feedback="f" * 200), number + 1)
     return time.perf_counter() - begun
 
 

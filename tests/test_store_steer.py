@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from contextlib import closing
-from dataclasses import replace
 
 import pytest
 
 from llm_optimize.errors import RunNotFound, UnknownName, UsageError
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.store import Store
+from llm_optimize.testing import changed
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def store(tmp_path):
 
 def finish(run, number, score, order):
     run.plan(number, Plan(None))
-    trial = Trial(number, f"x{number}", Status.COMPLETE, "x0", score)
+    trial = Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score)
     run.finish(trial, order)
     return trial
 
@@ -28,7 +28,7 @@ def finish(run, number, score, order):
 def test_a_trial_that_is_scored_again_stands_in_the_history_twice_and_once_among_the_trials(store):
     run = store.create_run("amber", {})
     old, second = finish(run, 0, 1.0, 1), finish(run, 1, 2.0, 2)
-    new = replace(old, score=1.5, standard_error=0.25, scorings=3)
+    new = changed(old, score=1.5, standard_error=0.25, scorings=3)
     run.score_again(new, after=2)
     third = finish(run, 2, 3.0, 3)
     assert run.history() == [old, second, new, third]
@@ -38,7 +38,7 @@ def test_a_trial_that_is_scored_again_stands_in_the_history_twice_and_once_among
 def test_a_fork_takes_along_what_was_known_at_its_last_trial(store):
     run = store.create_run("amber", {})
     old, second = finish(run, 0, 1.0, 1), finish(run, 1, 2.0, 2)
-    new = replace(old, score=1.5, standard_error=0.25, scorings=3)
+    new = changed(old, score=1.5, standard_error=0.25, scorings=3)
     run.score_again(new, after=2)
     finish(run, 2, 3.0, 3)
     assert store.fork("amber", 1).history() == [old, second, new]
@@ -48,7 +48,7 @@ def test_a_fork_takes_along_what_was_known_at_its_last_trial(store):
 def test_a_champion_may_lose_its_score(store):
     run = store.create_run("amber", {})
     old = finish(run, 0, 1.0, 1)
-    new = replace(
+    new = changed(
         old, status=Status.FAILED, score=None, scorings=3, feedback="no score \udc80", metrics={"failed": 2.0}
     )
     run.score_again(new, after=1)
@@ -59,7 +59,7 @@ def test_named_fields_of_a_trial_come_back(store):
     run = store.create_run("amber", {})
     run.plan(0, Plan(None))
     decided = {"gate": "adaptive", "who": "model", "slope": 0.5}
-    trial = Trial(
+    trial = Trial.of(
         0,
         "x",
         Status.FAILED,

@@ -34,11 +34,12 @@ for number in range(9):
     console(TrialStarted(number, before.number if before else None))
     console(TrialProposed(number, "model:m" + hostile))
     if number in (3, 4):
-        trial = Trial(number, x, Status.FAILED, "model:m" + hostile, feedback="Traceback\\nValueError: boom" + hostile)
+        said = "Traceback\\nValueError: boom" + hostile
+        trial = Trial.of(number, x, Status.FAILED, "model:m" + hostile, feedback=said)
     else:
         feedback = "\u5b57" * 60 if wide else "it was %%d " %% number + hostile
         parent = before.number if before else None
-        trial = Trial(number, x, Status.COMPLETE, "model:m", score=number / 7, feedback=feedback, parent=parent)
+        trial = Trial.of(number, x, Status.COMPLETE, "model:m", score=number / 7, feedback=feedback, parent=parent)
     usage = Usage(number + 1, 1000 * number, 5, cost_usd=0.01 * number)
     console(TrialFinished(trial, trial.scored, usage))
     if trial.scored:

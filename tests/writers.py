@@ -37,7 +37,7 @@ def ask(gate, number=0, seed=1):
 
 
 def finished(number, proposal, score, status=Status.COMPLETE):
-    return Trial(number, proposal.x, status, proposal.source, score=score, decision=proposal.decision)
+    return Trial.of(number, proposal.x, status, proposal.source, score=score, decision=proposal.decision)
 
 
 def live(gate, scores, first=0):

@@ -210,7 +210,7 @@ def _trial(study: Study, trial: FrozenTrial) -> Trial:
             None,
             f"{trial.state.name.lower()}{reached} with {json.dumps(trial.params)}",
         )
-    return Trial(trial.number, dict(trial.params), status, "optuna", score=score, feedback=said)
+    return Trial.of(trial.number, dict(trial.params), status, "optuna", score=score, feedback=said)
 
 
 def _finished(study: Study) -> list[FrozenTrial]:

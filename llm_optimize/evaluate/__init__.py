@@ -7,10 +7,12 @@ holds what goes beyond one call of f.
 
 from __future__ import annotations
 
-from ._evaluation import IMPOSSIBLE, MINIBATCH, SYNTAX, Evaluation
+from ..records import Evaluation
+from ._evaluation import IMPOSSIBLE, MINIBATCH, SYNTAX
 from ._evaluator import Evaluator, Judging
 from ._examples import Examples
-from ._repeats import Mean, Repeats, pooled
+from ._format_3 import Mean
+from ._repeats import Repeats, mean_of
 from ._score import as_score, judge
 from ._stages import Stage, as_stages
 
@@ -28,5 +30,5 @@ __all__ = [
     "as_score",
     "as_stages",
     "judge",
-    "pooled",
+    "mean_of",
 ]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 from collections.abc import Awaitable, Callable, Iterable
 from weakref import WeakValueDictionary
 
-from ..records import Trial, X
-from ..text import key_of
-from ._evaluation import MINIBATCH, Evaluation
+from ..identity import X, key_of
+from ..records import Evaluation, Trial
+from ._evaluation import MINIBATCH
 from ._examples import TEST, TRAIN, Examples, Scored, broken, mean, rejected, seed_of, summed_up
 
 CallF = Callable[[X, tuple[str, int], int, Callable[[], None]], Awaitable[Evaluation]]
 """f(x, example) under a seed, for the example of that part and index; the last is called when f is."""
 
-_Key = tuple[bytes, int]
+_Key = tuple[str, int]  # of x, and the index of an example
 
 
 class Challenge:
@@ -27,13 +26,13 @@ class Challenge:
         self._call = call
         self._max_score = max_score
         self._known: dict[_Key, float | None] = {}  # on examples of `train`; None: no score
-        self._locks: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def score(self, x: X, seed: int, parent: Trial | None) -> Evaluation:
-        """Return the mean of x over the deciding examples, or why it has none."""
+    async def score(self, x: X, seed: int, parent: Trial | None, key: str = "") -> Evaluation:
+        """Return the mean of x over the deciding examples, or why it has none; `key` is that of x, if known."""
         chosen = self._examples.chosen(seed)
         tried = await self._scored(x, TRAIN, chosen, seed)
-        self._remember(x, tried)
+        self._remember(key or key_of(x), tried)
         if tried.failed:
             return broken(tried, shown=True, stage=MINIBATCH)
         calls = tried.calls
@@ -91,7 +90,7 @@ class Challenge:
         """Return the mean of the parent on the minibatch, None where it has none, and the calls that this took."""
         if parent.x is None or (parent.score is None and parent.stage != MINIBATCH):
             return None, 0
-        name = _digest(parent.x)
+        name = parent.key
         async with self._locks.setdefault(name, asyncio.Lock()):  # two challengers of one parent: computed once
             missing = [index for index in chosen if (name, index) not in self._known]
             if self._examples.deciding == TRAIN:
@@ -99,15 +98,10 @@ class Challenge:
                 self._known.update({(name, index): score for index, score in told.items()})
                 missing = [index for index in missing if index not in told]
             found = await self._scored(parent.x, TRAIN, missing, parent.seed or 0)
-            self._remember(parent.x, found)
+            self._remember(name, found)
         scores = [self._known.get((name, index)) for index in chosen]
         known = [score for score in scores if score is not None]
         return (mean(known) if len(known) == len(chosen) else None), found.calls
 
-    def _remember(self, x: X, scored: Scored) -> None:
-        name = _digest(x)
-        self._known.update({(name, index): one.score for index, one in scored.by_index.items()})
-
-
-def _digest(x: X) -> bytes:
-    return hashlib.blake2b(key_of(x).encode("utf-8", "surrogatepass"), digest_size=16).digest()
+    def _remember(self, key: str, scored: Scored) -> None:
+        self._known.update({(key, index): one.score for index, one in scored.by_index.items()})

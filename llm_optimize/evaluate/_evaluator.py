@@ -11,10 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import UsageError
-from ..records import Limits, Trial, X
+from ..records import Evaluation, Limits, Trial, X
 from ._challenge import Challenge
 from ._dispatch import Dispatch
-from ._evaluation import Evaluation
 from ._examples import TEST, TRAIN, VAL, Examples
 from ._places import Place, Where, open_place
 from ._repeats import Repeats, can_be_scored_again, together
@@ -105,8 +104,10 @@ class Evaluator:
 
     # Scoring.
 
-    async def score(self, x: X, seed: int, parent: Trial | None = None) -> Evaluation:
-        """Return what f says of x; nothing that f does raises here. `parent` is the trial that x was built on.
+    async def score(self, x: X, seed: int, parent: Trial | None = None, key: str = "") -> Evaluation:
+        """Return what f says of x; nothing that f does raises here.
+
+        `parent` is the trial that x was built on, `key` that of x where it is known already (`Trial.key`).
 
         Raises SandboxError when nothing can be scored any more: an executor is broken, or lost three in a row.
         """
@@ -120,13 +121,13 @@ class Evaluator:
             if not passed(stage, evaluation):
                 return after(earlier, stopped(stage, evaluation))
             earlier.append((stage, evaluation))
-        evaluation = after(earlier, await self._decided(x, seed, parent))
+        evaluation = after(earlier, await self._decided(x, seed, parent, key))
         return ended(self._stages[-1], evaluation) if self._has_stages else evaluation
 
-    async def _decided(self, x: X, seed: int, parent: Trial | None) -> Evaluation:
+    async def _decided(self, x: X, seed: int, parent: Trial | None, key: str) -> Evaluation:
         """Return what the last stage says."""
         if self._challenge is not None:
-            return await self._challenge.score(x, seed, parent)
+            return await self._challenge.score(x, seed, parent, key)
         first = await self._called(x, len(self._stages) - 1, seed)
         repeats = self._judging.repeats
         if repeats is None or repeats.champion or first.score is None:
@@ -136,7 +137,7 @@ class Evaluator:
     async def more(self, x: X, known: Evaluation, seeds: Sequence[int]) -> Evaluation:
         """Return what is known of x after one more scoring under each of these seeds, of the last stage only.
 
-        The score becomes the mean, the feedback stays that of the first. See `Repeats` and `Evaluation.of_trial`.
+        The score becomes the mean, the feedback stays that of the first. See `Repeats`.
 
         Raises UsageError for an x without a score, and where f is scored on examples.
         """

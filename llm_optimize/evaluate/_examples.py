@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from ..errors import UsageError
-from ..records import Status
+from ..records import Evaluation, Status
 from ..text import clip, show_number
-from ._evaluation import MINIBATCH, Evaluation
+from ._evaluation import MINIBATCH
 from ._score import MAX_FEEDBACK_CHARS, MAX_OUTPUT_CHARS
 
 _SHOWN = 5  # examples in the feedback

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidScore
-from ..records import Score, Status
+from ..records import Evaluation, Score, Status
 from ..sandbox import Outcome, OutcomeStatus
 from ..text import clip, show_number, visible
-from ._evaluation import IMPOSSIBLE, Evaluation
+from ._evaluation import IMPOSSIBLE
 
 _log = logging.getLogger("llm_optimize")
 MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less

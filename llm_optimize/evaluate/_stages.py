@@ -9,9 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UsageError
-from ..records import Status, X
-from ..text import clip, is_python, show_number
-from ._evaluation import IMPOSSIBLE, MINIBATCH, SYNTAX, Evaluation
+from ..identity import is_python
+from ..records import Evaluation, Status, X
+from ..text import clip, show_number
+from ._evaluation import IMPOSSIBLE, MINIBATCH, SYNTAX
 from ._score import MAX_OUTPUT_CHARS
 
 _RESERVED = (SYNTAX, MINIBATCH, IMPOSSIBLE)

@@ -198,9 +198,7 @@ class _Told:
     async def tell(self, number: int, evaluation: Evaluation) -> None:
         """Give the evaluation of a trial, and wait until it has been written and learned."""
         if number not in self._waiting:
-            raise UsageError(
-                f"trial {number} does not wait for a score: it was told already, or is not of this run"
-            )
+            raise UsageError(f"trial {number} does not wait for a score: it was told already, or is not of this run")
         told, life = self._waiting.pop(number)
         told.set_result(evaluation)
         if life is not None:

@@ -97,7 +97,7 @@ def compared(name: str, scorings: int, stories: Mapping[str, Sequence[Story]]) -
 def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
     """Return the best score after each scoring, for trials in the order in which they were finished.
 
-    >>> curve_of([Trial(0, "a", Status.COMPLETE, "x0", score=1.0), Trial(1, "b", Status.FAILED, "m")])
+    >>> curve_of([Trial.of(0, "a", Status.COMPLETE, "x0", score=1.0), Trial.of(1, "b", Status.FAILED, "m")])
     (1.0, 1.0)
     """
     gained: list[float] = []

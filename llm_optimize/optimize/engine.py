@@ -107,9 +107,7 @@ class Engine:
             else:
                 state.usage += trial.usage
         calls = [call for step in self._left for call in self._run.calls(step.number)]
-        stored = {
-            (call.trial, call.index): call.reply for call in reversed(calls) if call.reply
-        }
+        stored = {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply}
         state.usage = sum((reply.usage for reply in stored.values()), state.usage)
         if state.trials or self._left:
             state.calls = self._run.answered_calls() - state.inherited.calls

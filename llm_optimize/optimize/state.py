@@ -278,9 +278,7 @@ class RunState:
             "scorings": len(self.in_flight),
         }
         return any(
-            cap.cap is not None and cap.used + flying[cap.name] >= cap.cap
-            for cap in self.caps()
-            if cap.name in names
+            cap.cap is not None and cap.used + flying[cap.name] >= cap.cap for cap in self.caps() if cap.name in names
         )
 
 

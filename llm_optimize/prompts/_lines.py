@@ -22,7 +22,7 @@ def describe_failure(trial: Trial) -> str:
     """Return in one line why a trial has no score.
 
     >>> from llm_optimize.records import Status
-    >>> describe_failure(Trial(3, "1/0", Status.FAILED, "x0", feedback="Traceback\\nZeroDivisionError: by zero"))
+    >>> describe_failure(Trial.of(3, "1/0", Status.FAILED, "x0", feedback="Traceback\\nZeroDivisionError: by zero"))
     'failed: ZeroDivisionError: by zero'
     """
     lines = trial.feedback.strip().splitlines()

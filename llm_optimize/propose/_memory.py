@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from ..identity import key_of
 from ..prompts import Known, what_changed
 from ..records import Status, Trial, X, rank
-from ..text import key_of
 
 _CHANGES = 300  # trials of which it is remembered what they changed
 _TRIED = 100  # configurations that are listed, at the most
@@ -42,7 +42,7 @@ class Memory:
         if trial.x is None:
             return
         if self._configurations:
-            self._first.setdefault(hash(key_of(trial.x)), trial.number)
+            self._first.setdefault(hash(trial.key), trial.number)
             self._list(trial)
         else:
             self._note_change(trial, trial.x)

@@ -12,8 +12,8 @@ from importlib.util import find_spec
 from typing import Any
 
 from ..errors import MissingExtra
+from ..identity import key_of
 from ..space import Choice, Float, Int, Parameter, Space
-from ..text import key_of
 
 SAMPLERS = ("cmaes", "gp", "random", "tpe")
 _MOST = {"gp": 300, "random": 0, "tpe": 2000}  # trials that a sampler looks at; a Gaussian process takes their cube

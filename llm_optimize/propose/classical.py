@@ -9,9 +9,9 @@ from random import Random
 from typing import Any
 
 from ..errors import UnknownName, UsageError
+from ..identity import key_of
 from ..records import Ask, Plan, Proposal, Proposer, Status, Trial
 from ..space import Choice, Space
-from ..text import key_of
 from ._cmaes import Generations
 from ._study import SAMPLERS, Study
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from random import Random
-from typing import Any
 
 from ..errors import UsageError
 from ..records import Ask, Plan, Proposal, Proposer, Trial, rank
 from ..space import Space
-from ..text import key_of
 from ._declared import Knob, find_knobs, knob_problems, with_values
 from .classical import Classical
 
@@ -45,12 +43,12 @@ class Tuned:
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return the champion with other values while it is being tuned, else what the inner proposer writes."""
         if self._round is not None and self._round.used < self._most:
-            x = await self._round.next(ask, rng)
-            if x is not None:
-                return Proposal(x, self._source, parent=self._round.root.number)
+            tuned = await self._round.next(ask, rng)
+            if tuned is not None:
+                return tuned
         proposal = await self._inner.propose(plan, ask, rng)
         problems = [] if proposal.x is None else knob_problems(proposal.x)
-        return replace(proposal, note="\n".join(filter(None, [proposal.note, *problems])))
+        return proposal.with_note("\n".join(filter(None, [proposal.note, *problems])))
 
     def tell(self, trial: Trial) -> None:
         """Learn from a trial; one that is told again replaces what was known of it."""
@@ -86,12 +84,13 @@ class _Round:
 
     def __init__(self, root: Trial, knobs: Mapping[str, Knob], sampler: str) -> None:
         self.root = root
+        self._source = f"{_PREFIX}{sampler}"
         self._names = set(knobs)
         space = Space({name: knob.parameter for name, knob in knobs.items()})
         startup = _STARTUP if sampler in ("tpe", "gp") else None
         self._classical = Classical(space, sampler, startup=startup)
         self._tuned: set[int] = set()
-        self._tried = {key_of(root.x or "")}
+        self._tried = {root.key}
         self._flying: list[str] = []
         self._learn(root)
 
@@ -102,28 +101,30 @@ class _Round:
 
     def tell(self, trial: Trial) -> None:
         """Learn what became of other values."""
-        key = key_of(trial.x or "")
+        key = trial.key
         if key in self._flying:
             self._flying.remove(key)
         self._tried.add(key)
         self._tuned.add(trial.number)
         self._learn(trial)
 
-    async def next(self, ask: Ask, rng: Random) -> Any:
+    async def next(self, ask: Ask, rng: Random) -> Proposal | None:
         """Return the champion's x with values that were not tried; None when none are found."""
         proposal = await self._classical.propose(Plan(self.root), ask, rng)
         if self.root.x is None or not isinstance(proposal.x, dict):
             return None
         x = with_values(self.root.x, proposal.x)
-        if key_of(x) in self._tried or key_of(x) in self._flying:
+        tuned = Proposal(x, self._source, parent=self.root.number)
+        if tuned.key in self._tried or tuned.key in self._flying:
             self._classical.drop(proposal.x)
             return None
-        self._flying.append(key_of(x))
-        return x
+        self._flying.append(tuned.key)
+        return tuned
 
     def _learn(self, trial: Trial) -> None:
         values = {name: knob.value for name, knob in find_knobs(trial.x or "").items() if name in self._names}
-        self._classical.tell(replace(trial, x=values, source=trial.source.removeprefix(_PREFIX)))
+        written = replace(trial.proposal, x=values, source=trial.source.removeprefix(_PREFIX))
+        self._classical.tell(replace(trial, proposal=written))
 
 
 __all__ = ["Knob", "Tuned", "find_knobs", "knob_problems", "with_values"]

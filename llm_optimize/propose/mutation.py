@@ -12,7 +12,6 @@ from ..errors import MissingExtra, NothingToPropose
 from ..protected import check_change, has_protected, regions
 from ..records import Ask, Plan, Proposal, Trial, X
 from ..space import Space
-from ..text import key_of
 from ._numbers import change_a_number, has_number
 from ._python import PythonChanges
 
@@ -39,16 +38,16 @@ class Mutation:
         """
         if plan.parent is None and self._space is None:
             return Proposal(None, "mutation", problem="there is no x to change: give x0")
-        self._refuse_unchangeable(plan)
         for attempt in range(_ATTEMPTS):
             x = self._changed(plan, rng)
             for _ in range(max(0, attempt - _CHAIN_AFTER) // 10):
                 x = self._change(x, rng)
-            key = key_of(x)
-            if key not in self._seen and self._keeps_frame(plan, x):
-                self._seen.add(key)
+            proposal = Proposal(x, "mutation")
+            if proposal.key not in self._seen and self._keeps_frame(plan, x):
+                self._seen.add(proposal.key)
                 self._failures = 0
-                return Proposal(x, "mutation")
+                return proposal
+        self._refuse_unchangeable(plan)
         self._failures += 1
         problem = f"nothing new was found in {_ATTEMPTS} attempts to change this x"
         if self._failures >= _FAILURES:
@@ -83,7 +82,7 @@ class Mutation:
     def tell(self, trial: Trial) -> None:
         """Remember what was tried."""
         if trial.x is not None:
-            self._seen.add(key_of(trial.x))
+            self._seen.add(trial.key)
 
     def _changed(self, plan: Plan, rng: Random) -> X:
         if plan.parent is None or plan.parent.x is None:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from ..errors import UnknownName, UsageError
 from ..records import Ask, Plan, Proposal, Status, Trial
 from ..space import Space
-from ..text import key_of
 from ._policy import Coordinates, Point, Policy, numpy
 from ._shapley import shares
 
@@ -90,7 +89,7 @@ class PolicyGradient:
     >>> async def search():
     ...     for number in range(60):
     ...         x = (await learner.propose(Plan(None), None, Random(number))).x
-    ...         learner.tell(Trial(number, x, Status.COMPLETE, "policy_gradient", score=-abs(x["a"] - 0.2)))
+    ...         learner.tell(Trial.of(number, x, Status.COMPLETE, "policy_gradient", score=-abs(x["a"] - 0.2)))
     ...     return x["a"]
     >>> abs(asyncio.run(search()) - 0.2) < 0.1
     True
@@ -115,15 +114,16 @@ class PolicyGradient:
         """Return an x drawn from what was learnt, untried where one is found; neither plan nor model is asked."""
         for _ in range(_ATTEMPTS):
             x = self._space.x(self._policy.draw(rng))
-            if key_of(x) not in self._tried:
+            proposal = Proposal(x, SOURCE)
+            if proposal.key not in self._tried:
                 break
-        return Proposal(x, SOURCE)
+        return proposal
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial. One that is told again replaces its score and is not climbed twice."""
         if not isinstance(trial.x, dict) or trial.status in (Status.DUPLICATE, Status.PENDING):
             return
-        self._tried.add(key_of(trial.x))
+        self._tried.add(trial.key)
         told = _Told(trial.number, self._space.point(trial.x), trial.score)
         self._remember(told)
         if trial.number not in self._climbed:

@@ -37,10 +37,10 @@ class Reflection:
         A trial without a parent, and one whose parent has no score, is worth a lesson only when it failed. A
         duplicate teaches nothing new.
 
-        >>> parent = Trial(1, "x", Status.COMPLETE, "model:m", score=2.0)
-        >>> Reflection.wants(Trial(2, "y", Status.COMPLETE, "model:m", score=2.0), parent)
+        >>> parent = Trial.of(1, "x", Status.COMPLETE, "model:m", score=2.0)
+        >>> Reflection.wants(Trial.of(2, "y", Status.COMPLETE, "model:m", score=2.0), parent)
         True
-        >>> Reflection.wants(Trial(2, "y", Status.COMPLETE, "model:m", score=2.5), parent)
+        >>> Reflection.wants(Trial.of(2, "y", Status.COMPLETE, "model:m", score=2.5), parent)
         False
         """
         if trial.x is None or trial.status in _NO_LESSON:

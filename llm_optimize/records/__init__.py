@@ -5,6 +5,7 @@ x, a candidate, is plain data: a text (`str`), or a dict of named texts, or a di
 
 from __future__ import annotations
 
+from ..identity import X
 from ._events import (
     BudgetUsed,
     CallFailed,
@@ -21,7 +22,8 @@ from ._events import (
 )
 from ._parts import Ask, Proposer, Search
 from ._result import Result
-from ._words import Budget, Limits, Message, Plan, Proposal, Reply, Score, Status, Task, Trial, Usage, X, rank
+from ._trial import Evaluation, Plan, Proposal, Trial, rank
+from ._words import Budget, Limits, Message, Reply, Score, Status, Task, Usage
 
 __all__ = [
     "Ask",
@@ -30,6 +32,7 @@ __all__ = [
     "CallFailed",
     "Cap",
     "ChampionFound",
+    "Evaluation",
     "Event",
     "Limits",
     "Message",

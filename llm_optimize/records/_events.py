@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from ._result import Result
-from ._words import Budget, Task, Trial, Usage
+from ._trial import Trial
+from ._words import Budget, Task, Usage
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Mapping, Sequence
 from random import Random
 from typing import Any, Protocol
 
-from ._words import Message, Plan, Proposal, Reply, Trial
+from ._trial import Plan, Proposal, Trial
+from ._words import Message, Reply
 
 
 class Ask(Protocol):

@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any, overload
 
 from ..errors import UsageError
+from ..identity import X
 from ..looks import Looks
-from ._words import Trial, Usage, X, rank
+from ._trial import Trial, rank
+from ._words import Usage
 
 
 class Result(Looks, Sequence[Any]):

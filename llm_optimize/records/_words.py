@@ -6,12 +6,9 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any, TypeAlias, TypedDict
+from typing import TypedDict
 
 from ..errors import InvalidScore, UsageError
-from ..looks import TrialLooks
-
-X: TypeAlias = str | dict[str, Any]
 
 
 class Message(TypedDict):
@@ -154,62 +151,3 @@ class Task:
     question: str
     system_prompt: str
     human_prompt: str
-
-
-@dataclass(frozen=True)
-class Trial(TrialLooks):
-    """One x and what became of it."""
-
-    number: int  # from 0, never reused
-    x: X | None  # None when no candidate could be read from the reply
-    status: Status
-    source: str  # who wrote x: x0, user, model:NAME, mutation, ...
-    score: float | None = None  # higher is better; only a complete trial or a duplicate has one; finite
-    feedback: str = ""  # shown to the model
-    parent: int | None = None  # the trial that it was built on
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    instances: Mapping[str, float] = field(default_factory=dict)
-    output: str = ""  # what f printed, clipped: head and tail
-    seconds: float = 0.0  # wall clock of f(x)
-    usage: Usage = field(default_factory=Usage)  # of the model calls that wrote x
-    seed: int | None = None  # of the dice that f was given; it fits into 63 bits
-    scorings: int = 1  # calls of f for this x; score is their mean
-    standard_error: float | None = None  # of the mean; None for a single scoring
-    stage: str = ""  # which of several stages x did not pass
-    lesson: str = ""  # what a model concluded from it: why, and what to do instead
-    decision: Mapping[str, Any] = field(default_factory=dict)  # what a gate decided, and why
-    finished_at: float = field(default=0.0, compare=False)  # seconds since the epoch; 0 while it is not finished
-
-    @property
-    def scored(self) -> bool:
-        """Whether it can be compared with others."""
-        return self.score is not None
-
-
-def rank(trial: Trial) -> tuple[bool, float, int]:
-    """Return a sort key: failures lowest, then by score; of equals the earlier is higher."""
-    return (trial.score is not None, trial.score or 0.0, -trial.number)
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to build the next x on."""
-
-    parent: Trial | None  # None: nothing to build on yet
-    context: tuple[Trial, ...] = ()  # others to show, in the order of showing
-    failures: tuple[Trial, ...] = ()  # to be remembered in a line each
-    transcript: bool = False  # show context and parent as a conversation, oldest first
-    hint: str = ""  # one more sentence for the model
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """The next x, or why there is none."""
-
-    x: X | None
-    source: str
-    usage: Usage = field(default_factory=Usage)
-    problem: str = ""  # why there is no x; empty when there is one
-    decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate, which becomes the trial's
-    note: str = ""  # what was mended in the reply; the trial's feedback begins with it
-    parent: int | None = None  # the trial that x was built on, where that is not the plan's parent

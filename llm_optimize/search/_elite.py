@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Iterator, Sequence
 from random import Random
 
 from ..records import Trial, rank
-from ..text import key_of
 from ._sketch import Distances, Sketch, sketch
 
 POOL = 20  # of the best, from which parents and what is shown are chosen
@@ -60,7 +59,7 @@ class Elite:
         self.forget(trial.number)
         if trial.x is None or not trial.scored or self._too_weak(trial):
             return False
-        key = key_of(trial.x)
+        key = trial.key
         if key in self._numbers:
             return False
         self._numbers[key] = trial.number

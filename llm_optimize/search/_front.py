@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping
 
 from ..records import Trial
-from ..text import key_of
 
 
 class Front:
@@ -36,7 +35,7 @@ class Front:
         values = {name: value for name, value in values.items() if not math.isnan(value)}
         if trial.x is None or not any(value >= self._best.get(name, value) for name, value in values.items()):
             return
-        if key_of(trial.x) in self._numbers:
+        if trial.key in self._numbers:
             return
         self._add(trial, values)
         if len(self._trials) > self._size:
@@ -45,7 +44,7 @@ class Front:
     def _add(self, trial: Trial, values: Mapping[str, float]) -> None:
         number = trial.number
         self._trials[number], self._values[number], self._held[number] = trial, values, set()
-        self._numbers[key_of(trial.x or "")] = number
+        self._numbers[trial.key] = number
         for name, value in values.items():
             if value > self._best.get(name, -math.inf) or name not in self._best:
                 self._take(name, value)
@@ -68,7 +67,7 @@ class Front:
         return (len(self._held[number]), self._trials[number].score or 0.0, -number)
 
     def _remove(self, number: int) -> None:
-        del self._numbers[key_of(self._trials.pop(number).x or "")]
+        del self._numbers[self._trials.pop(number).key]
         del self._values[number], self._held[number]
 
     def _forget(self, number: int) -> None:

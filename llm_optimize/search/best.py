@@ -26,7 +26,7 @@ class Best:
     >>> from llm_optimize.records import Status
     >>> search = Best(shown=4)
     >>> for number, score in enumerate([0.1, 0.7, 0.4]):
-    ...     search.tell(Trial(number, f"x{number}", Status.COMPLETE, "x0", score=score))
+    ...     search.tell(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, [trial.number for trial in plan.context]
     (1, [0, 1, 2])

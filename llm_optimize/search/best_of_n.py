@@ -13,8 +13,8 @@ class BestOfN:
 
     >>> from llm_optimize.records import Status
     >>> search = BestOfN()
-    >>> search.tell(Trial(0, "5", Status.COMPLETE, "x0", score=1.0))
-    >>> search.tell(Trial(1, "6", Status.COMPLETE, "model:m", score=2.0, parent=0))
+    >>> search.tell(Trial.of(0, "5", Status.COMPLETE, "x0", score=1.0))
+    >>> search.tell(Trial.of(1, "6", Status.COMPLETE, "model:m", score=2.0, parent=0))
     >>> search.ask(Random(1), []).parent.x
     '5'
     """

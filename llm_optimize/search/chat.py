@@ -19,7 +19,7 @@ class Chat:
     >>> from llm_optimize.records import Status
     >>> search = Chat(max_trials=2)
     >>> for number, score in enumerate([0.9, 0.5, 0.4]):
-    ...     search.tell(Trial(number, f"x{number}", Status.COMPLETE, "x0", score=score))
+    ...     search.tell(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, [trial.number for trial in plan.context]
     (2, [0])

@@ -26,7 +26,7 @@ class Islands:
 
     >>> from llm_optimize.records import Status
     >>> search = Islands(islands=2)
-    >>> search.tell(Trial(0, "x0", Status.COMPLETE, "x0", score=1.0))
+    >>> search.tell(Trial.of(0, "x0", Status.COMPLETE, "x0", score=1.0))
     >>> search.ask(Random(0), pending=[]).parent.number
     0
     """

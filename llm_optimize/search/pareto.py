@@ -29,7 +29,7 @@ class Pareto:
     >>> for number, (easy, hard) in enumerate([(1.0, 0.0), (0.4, 0.4), (0.0, 0.9)]):
     ...     instances = {"easy": easy, "hard": hard}
     ...     score = (easy + hard) / 2
-    ...     search.tell(Trial(number, f"x{number}", Status.COMPLETE, "x0", score=score, instances=instances))
+    ...     search.tell(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score, instances=instances))
     >>> {search.ask(Random(dice), pending=[]).parent.number for dice in range(30)}
     {0, 2}
     """

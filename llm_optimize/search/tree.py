@@ -33,7 +33,7 @@ class Tree:
 
     >>> from llm_optimize.records import Status
     >>> search = Tree(drafts=1)
-    >>> search.tell(Trial(0, "x0", Status.COMPLETE, "x0", score=1.0))
+    >>> search.tell(Trial.of(0, "x0", Status.COMPLETE, "x0", score=1.0))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, plan.context, bool(plan.hint)  # a draft sees nothing else
     (0, (), True)

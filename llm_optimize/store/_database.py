@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
 DEFAULT_URL = "sqlite:///runs.db"
-VERSION = 3  # of the tables below; _migrate.py leads there from earlier ones
+VERSION = 4  # of the tables below; _migrate.py leads there from earlier ones
 _RETRY_SECS = 0.01
 
 
@@ -82,7 +82,8 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("stage", sa.Text),
         sa.Column("lesson", sa.Text),
         sa.Column("decision", sa.Text),  # JSON
-        sa.Column("note", sa.Text),  # of a proposal
+        sa.Column("note", sa.Text),  # of a proposal; where it has no x, why
+        sa.Column("scores", sa.Text),  # JSON; in a row of format 3 or older NULL, and `feedback` is the complete text
         sa.Index("trial_by_score_key", "score_key"),
     )
 

@@ -18,8 +18,9 @@ _NEW_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {  # by the format that br
         "call": ("cost_usd",),
     },
     3: {"run": ("test_scores",), "trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note")},
+    4: {"trial": ("scores",)},
 }
-_NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer")}
+_NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer"), 4: ()}
 
 
 def is_current(connection: sa.Connection, tables: Tables, store: str) -> bool:

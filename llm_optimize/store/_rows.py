@@ -12,8 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import StoreError, UsageError
-from ..records import Message, Plan, Proposal, Reply, Status, Trial, Usage
-from ..text import key_of
+from ..records import Evaluation, Message, Plan, Proposal, Reply, Status, Trial, Usage
 
 _MAX_SEED = 2**63 - 1  # what a column of whole numbers holds
 
@@ -46,7 +45,7 @@ class Pending:
     number: int
     plan: Plan
     proposal: Proposal | None
-    judged: Trial | None = None  # when f has scored it, and there was more to do
+    evaluation: Evaluation | None = None  # when f has scored it, and there was more to do
 
 
 @dataclass(frozen=True)
@@ -106,43 +105,53 @@ def from_messages(messages: Sequence[Message]) -> bytes:
 def from_proposal(proposal: Proposal) -> dict[str, Any]:
     """Return the columns that a proposal fills."""
     other_parent = {} if proposal.parent is None else {"parent": proposal.parent}
+    return {**other_parent, **_written(proposal)}
+
+
+def _written(proposal: Proposal) -> dict[str, Any]:
+    said = proposal.problem if proposal.x is None else proposal.note
     return {
-        **other_parent,
         "x": None if proposal.x is None else json.dumps(proposal.x),
         "source": proposal.source,
         "usage": json.dumps(asdict(proposal.usage)),
         "decision": json.dumps(dict(proposal.decision)),
-        "note": storable(proposal.note),
+        "note": storable(said),
     }
 
 
 def from_trial(trial: Trial) -> dict[str, Any]:
-    """Return the columns that a finished trial fills."""
+    """Return the columns that a trial with an evaluation fills."""
     return {
-        "x": None if trial.x is None else json.dumps(trial.x),
-        "source": trial.source,
+        **_written(trial.proposal),
+        **_from_evaluation(trial.evaluation),
         "parent": trial.parent,
-        "usage": json.dumps(asdict(trial.usage)),
-        "decision": json.dumps(dict(trial.decision)),
-        "status": trial.status.value,
-        "score": trial.score,
-        "feedback": storable(trial.feedback),
-        "metrics": json.dumps(dict(trial.metrics)),
-        "instances": json.dumps(dict(trial.instances)),
-        "output": storable(trial.output),
-        "seconds": trial.seconds,
         "seed": _storable_seed(trial),
-        "scorings": trial.scorings,
-        "standard_error": trial.standard_error,
-        "stage": trial.stage,
         "lesson": storable(trial.lesson),
     }
 
 
+def _from_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+    return {
+        "status": evaluation.status.value,
+        "score": evaluation.score,
+        "feedback": storable(evaluation.feedback),
+        "metrics": json.dumps(dict(evaluation.metrics)),
+        "instances": json.dumps(dict(evaluation.instances)),
+        "output": storable(evaluation.output),
+        "seconds": evaluation.seconds,
+        "stage": evaluation.stage,
+        "scorings": evaluation.scorings,
+        "scores": json.dumps(evaluation.scores),
+        "standard_error": evaluation.standard_error,
+    }
+
+
+_VERDICT = ("status", "score", "standard_error", "scorings", "scores", "feedback", "metrics", "seconds", "stage")
+
+
 def from_verdict(trial: Trial) -> str:
     """Return as JSON what further scorings may change of a trial."""
-    changed = ("status", "score", "standard_error", "scorings", "feedback", "metrics", "seconds", "stage")
-    return storable(json.dumps({name: getattr(trial, name) for name in changed}))
+    return storable(json.dumps({name: getattr(trial.evaluation, name) for name in _VERDICT}))
 
 
 def _storable_seed(trial: Trial) -> int | None:
@@ -162,7 +171,7 @@ def score_key_of(trial: Trial, func_version: str | None) -> str | None:
     reusable = (Status.COMPLETE, Status.FAILED, Status.INVALID)
     if func_version is None or trial.x is None or trial.status not in reusable:
         return None
-    return score_key(func_version, key_of(trial.x))
+    return score_key(func_version, trial.key)
 
 
 def next_name(name: str, taken: Collection[str]) -> str:
@@ -212,8 +221,9 @@ def to_test_scores(row: Any) -> dict[int, float]:
 def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
     """Read a trial that was not finished; `known` holds the finished ones by number."""
     with undamaged(f"trial {row.number}"):
-        plan, proposal = _to_plan(row.plan, known), _to_proposal(row)
-    return Pending(row.number, plan, proposal, None if row.status == Status.PENDING else to_trial(row))
+        plan, proposal = _to_plan(row.plan, known), None if row.x is None else _to_proposal(row)
+        evaluation = None if row.status == Status.PENDING else _to_evaluation(row)
+    return Pending(row.number, plan, proposal, evaluation)
 
 
 def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
@@ -227,48 +237,93 @@ def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
     )
 
 
-def _to_proposal(row: Any) -> Proposal | None:
-    """Read the proposal of a trial that was not scored; None when it was not even proposed."""
-    if row.x is None:
-        return None
-    usage, decision = Usage(**json.loads(row.usage)), json.loads(row.decision or "{}")
+def _to_proposal(row: Any) -> Proposal:
+    """Read the proposal of a trial that was not finished; its parent is there where it is not that of the plan."""
     parent = None if row.parent == json.loads(row.plan)["parent"] else row.parent
-    return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=row.note or "", parent=parent)
+    return replace(_to_written(row), parent=parent)
+
+
+def _to_written(row: Any) -> Proposal:
+    """Read who wrote which x, or why there is none."""
+    usage, decision = Usage(**json.loads(row.usage)), json.loads(row.decision or "{}")
+    if row.x is not None:
+        return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=_note(row))
+    problem = row.feedback if _is_of_format_3(row) else row.note
+    return Proposal(None, row.source, usage, problem=problem or "", decision=decision)
+
+
+def _to_evaluation(row: Any) -> Evaluation:
+    """Read what f said of x."""
+    return Evaluation(
+        Status(row.status),
+        row.score,
+        _feedback(row),
+        json.loads(row.metrics),
+        json.loads(row.instances),
+        row.output,
+        row.seconds,
+        row.stage or "",
+        1 if row.scorings is None else row.scorings,  # formats 1 and 2 had only one
+        tuple(json.loads(row.scores or "[]")),
+        row.standard_error,
+    )
 
 
 def to_trial(row: Any) -> Trial:
     """Read a finished trial."""
     with undamaged(f"trial {row.number}"):
         return Trial(
-            number=row.number,
-            x=None if row.x is None else json.loads(row.x),
-            status=Status(row.status),
-            source=row.source,
-            score=row.score,
-            feedback=row.feedback,
-            parent=row.parent,
-            metrics=json.loads(row.metrics),
-            instances=json.loads(row.instances),
-            output=row.output,
-            seconds=row.seconds,
-            usage=Usage(**json.loads(row.usage)),
-            seed=row.seed,
-            scorings=1 if row.scorings is None else row.scorings,  # formats 1 and 2 had only one
-            standard_error=row.standard_error,
-            stage=row.stage or "",
-            lesson=row.lesson or "",
-            decision=json.loads(row.decision or "{}"),
-            finished_at=row.finished_at or 0.0,
+            row.number,
+            _to_written(row),
+            _to_evaluation(row),
+            row.parent,
+            row.seed,
+            row.lesson or "",
+            row.finished_at or 0.0,
         )
+
+
+# Rows of formats 1 to 3: their feedback is the complete text, which begins with the note on the proposal, and ends with
+# what several scorings came to. The note is told from the rest, since it is known; the summary stays where it is, since
+# the scores that it was made of are not known, so that the record does not make it a second time.
+
+
+def _is_of_format_3(row: Any) -> bool:
+    return row.scores is None and row.status != Status.PENDING
+
+
+def _note(row: Any) -> str:
+    note: str = row.note or ""
+    begins = not _is_of_format_3(row) or f"{row.feedback}\n".startswith(f"{note}\n")
+    return note if begins else ""  # a duplicate's feedback was without it
+
+
+def _feedback(row: Any) -> str:
+    feedback: str = row.feedback
+    if not _is_of_format_3(row):
+        return feedback
+    return "" if row.x is None else _without_note(feedback, _note(row))
+
+
+def _without_note(feedback: str, note: str) -> str:
+    return feedback.removeprefix(note).removeprefix("\n") if note else feedback
+
+
+# What further scorings came to.
 
 
 def scored_again(trial: Trial, row: Any) -> Trial:
     """Return a finished trial with what further scorings of it came to."""
-    return replace(trial, **verdict_of(row))
+    verdict = verdict_of(row)
+    if "scores" in verdict:
+        verdict["scores"] = tuple(verdict["scores"])
+    else:
+        verdict["feedback"] = _without_note(verdict["feedback"], trial.proposal.note)
+    return replace(trial, evaluation=replace(trial.evaluation, **verdict))
 
 
 def verdict_of(row: Any) -> dict[str, Any]:
-    """Read what further scorings changed of a trial, by the names of its fields."""
+    """Read what further scorings changed of an evaluation, by the names of its fields."""
     with undamaged(f"trial {row.trial}"):
         verdict = json.loads(row.verdict)
         return {**verdict, "status": Status(verdict["status"])}

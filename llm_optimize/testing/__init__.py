@@ -3,5 +3,6 @@
 from ._sandbox import SandboxContract
 from ._scripted import ScriptedChat
 from ._search import SearchContract
+from ._trials import changed
 
-__all__ = ["SandboxContract", "ScriptedChat", "SearchContract"]
+__all__ = ["SandboxContract", "ScriptedChat", "SearchContract", "changed"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 
 from ..records import Plan, Search, Status, Trial
+from ._trials import changed
 
 _MANY = 5_000  # trials
 _MAX_SHOWN = 200  # trials in one plan
@@ -44,9 +45,9 @@ class SearchContract:
 
     def test_what_was_no_x_is_not_built_on(self) -> None:
         """A reply without an x leaves nothing to show."""
-        no_x = Trial(0, None, Status.INVALID, "model:m", feedback="no block")
+        no_x = Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")
         _require(not _shown(self.told([no_x]).ask(Random(0), [])), "an x out of nothing")
-        search = self.told([*_trials(20), replace(no_x, number=20)])
+        search = self.told([*_trials(20), changed(no_x, number=20)])
         for dice in range(40):
             plan = search.ask(Random(dice), [])
             _require(all(trial.x is not None for trial in _shown(plan)), plan)
@@ -104,8 +105,8 @@ class SearchContract:
     def test_ties(self) -> None:
         """Equal scores and equal x are no trouble."""
         equal = [_scored(number, 1.0, 0 if number else None) for number in range(40)]
-        same_x = [replace(trial, x="x") for trial in equal]
-        copies = [equal[0], *(replace(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:])]
+        same_x = [changed(trial, x="x") for trial in equal]
+        copies = [equal[0], *(changed(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:])]
         for trials in (equal, same_x, copies):
             search = self.told(trials)
             plans = [search.ask(Random(dice), [0]) for dice in range(10)]
@@ -123,9 +124,9 @@ class SearchContract:
         trials = _trials(40)
         best = max((trial for trial in trials if trial.score is not None), key=lambda trial: trial.score or 0.0)
         for again in (
-            replace(best, score=-1e6, scorings=2),
-            replace(best, score=1e6, scorings=2),
-            replace(best, score=None, status=Status.FAILED, feedback="not any more"),
+            changed(best, score=-1e6, scorings=2),
+            changed(best, score=1e6, scorings=2),
+            changed(best, score=None, status=Status.FAILED, feedback="not any more"),
         ):
             search = self.told([*trials, again])
             for dice in range(30):
@@ -135,16 +136,16 @@ class SearchContract:
     def test_every_kind_of_x(self) -> None:
         """x may be a text, named texts, or parameters; with metrics, scores per example, and failed stages."""
         for x in ("", "a\nb", {"main": "a = 1\n", "other": "b\n"}, {"rate": 0.1, "kind": "a", "bag": True}):
-            trials = [replace(trial, x=f"{x}{trial.number}" if x == "" else x) for trial in _trials(12)]
+            trials = [changed(trial, x=f"{x}{trial.number}" if x == "" else x) for trial in _trials(12)]
             for trial in trials:
-                trial = replace(trial, metrics={"size": trial.number}, instances={"a": trial.number % 3, "b": 1.0})
-                trials[trial.number] = trial if trial.scored else replace(trial, instances={}, stage="minibatch")
+                trial = changed(trial, metrics={"size": trial.number}, instances={"a": trial.number % 3, "b": 1.0})
+                trials[trial.number] = trial if trial.scored else changed(trial, instances={}, stage="minibatch")
             plan = self.told(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
     def test_nothing_that_is_handed_in_is_changed(self) -> None:
         """Trials and the list of what is in flight stay as they are."""
-        trials, pending = [replace(trial, x={"a": trial.number}) for trial in _trials(40)], [0, 1, 2]
+        trials, pending = [changed(trial, x={"a": trial.number}) for trial in _trials(40)], [0, 1, 2]
         before = copy.deepcopy((trials, pending))
         search = self.told(trials)
         for dice in range(20):
@@ -212,11 +213,11 @@ class _Life:
         known = sorted(self.told)
         before = self.told[known[self._next * 5 % len(known)]]
         if before.score is None:
-            again = replace(before, status=Status.COMPLETE, score=self._next / 100)
+            again = changed(before, status=Status.COMPLETE, score=self._next / 100)
         elif self._next % 2:
-            again = replace(before, score=before.score - 2.0, scorings=before.scorings + 1)
+            again = changed(before, score=before.score - 2.0, scorings=before.scorings + 1)
         else:
-            again = replace(before, status=Status.FAILED, score=None)
+            again = changed(before, status=Status.FAILED, score=None)
         self._tell(again)
 
     def _tell(self, trial: Trial) -> None:
@@ -238,12 +239,12 @@ def _trial(number: int, parent: int | None) -> Trial:
 def _scored(number: int, score: float, parent: int | None = None) -> Trial:
     x = f"x{number} = [{number * 31 % 17}, {number / 8}]" if number else "x0"
     source = "x0" if parent is None else "model:m"
-    return Trial(number, x, Status.COMPLETE, source, score=score, feedback="so so", parent=parent)
+    return Trial.of(number, x, Status.COMPLETE, source, score=score, feedback="so so", parent=parent)
 
 
 def _failed(number: int, parent: int | None = None) -> Trial:
     source = "x0" if parent is None else "model:m"
-    return Trial(number, f"x{number} fails", Status.FAILED, source, feedback="ValueError: no", parent=parent)
+    return Trial.of(number, f"x{number} fails", Status.FAILED, source, feedback="ValueError: no", parent=parent)
 
 
 def _shown(plan: Plan) -> Sequence[Trial]:

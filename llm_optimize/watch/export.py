@@ -84,15 +84,25 @@ def _write(file: Path, text: str) -> None:
 
 # Lines and columns.
 
+_FACTS = (
+    *("number", "x", "status", "source", "score", "feedback", "parent", "metrics", "instances", "output", "seconds"),
+    *("usage", "seed", "scorings", "standard_error", "stage", "lesson", "decision", "finished_at"),
+)
+
 
 def as_json_lines(trials: Sequence[Trial]) -> str:
     r"""Return a line of JSON for each trial, with all its fields; only ASCII.
 
     >>> from llm_optimize.records import Status
-    >>> json.loads(as_json_lines([Trial(0, "\x1b", Status.COMPLETE, "x0", score=1.0)]))["x"]
+    >>> json.loads(as_json_lines([Trial.of(0, "\x1b", Status.COMPLETE, "x0", score=1.0)]))["x"]
     '\x1b'
     """
-    return "".join(json.dumps(_plain(asdict(trial))) + "\n" for trial in trials)
+    return "".join(json.dumps(_plain(_facts(trial))) + "\n" for trial in trials)
+
+
+def _facts(trial: Trial) -> dict[str, Any]:
+    facts = {name: getattr(trial, name) for name in _FACTS}
+    return {**facts, "usage": asdict(trial.usage), "scores": trial.evaluation.scores}
 
 
 def _plain(value: Any) -> Any:
@@ -112,7 +122,7 @@ def as_csv(trials: Sequence[Trial]) -> str:
     Texts that a spreadsheet would compute begin with ', and control characters but line ends are written as text.
 
     >>> from llm_optimize.records import Status
-    >>> as_csv([Trial(0, "=1+1", Status.COMPLETE, "x0", score=-1.0)]).splitlines()[1]
+    >>> as_csv([Trial.of(0, "=1+1", Status.COMPLETE, "x0", score=-1.0)]).splitlines()[1]
     "0,complete,-1.0,x0,,0.0,1,,,0,0,0,,,,,,,'=1+1"
     """
     rows = rows_of(trials)

@@ -101,13 +101,13 @@ def settled(proposal: Proposal, decision: Decision) -> Proposal:
     """Return the proposal with its decision, and log it."""
     words = "LLM decision: the model proposes" if decision.who == "model" else "RL decision: the learner proposes"
     _log.info("%s: %s", words, decision)
-    return replace(proposal, decision=asdict(decision))
+    return proposal.with_decision(asdict(decision))
 
 
 def fallen_back(instead: Proposal, failed: Proposal, decision: Decision, reason: str) -> Proposal:
     """Return the learner's proposal in place of the model's, with the usage of both."""
     _log.info("the model has no x: %s", failed.problem)
-    proposal = replace(instead, usage=failed.usage + instead.usage)
+    proposal = instead.with_usage(failed.usage + instead.usage)
     return settled(proposal, replace(decision, who="fallback", reason=reason))
 
 
