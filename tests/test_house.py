@@ -33,6 +33,7 @@ FLOORS = (
     "search propose evaluate eval_utils testing watch",
     "optimize",
     "automl adapters demo",
+    "_task_file",
     "cli",
     "__main__",
 )
