@@ -66,6 +66,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
 }
 
 MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may raise anything
+    ("_cli_mcp.py", "_answer"),  # a tool of the server for agents: they read a sentence, and a human the log
     ("eval_utils.py", "_Script.__call__"),  # a script in its child: what it raised travels to the caller
     ("eval_utils.py", "_raisable"),  # its exception may not survive the journey
     ("eval_utils.py", "LlmScorer.__call__"),  # error_score of get_llm_scorer, a contract of 2023
