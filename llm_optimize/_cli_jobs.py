@@ -63,7 +63,6 @@ class Job:
     def kill(self) -> None:
         """End it without asking: it has not begun yet, so that there is nothing to keep."""
         self._process.kill()
-        self.close()
 
     def wait(self) -> None:
         """Wait until it has ended; end it where it does not."""
@@ -89,6 +88,7 @@ class Jobs:
     def __init__(self, at_a_time: int) -> None:
         """Begin with none; so many may go on at a time."""
         self._jobs: dict[str, Job] = {}
+        self._beginning: Job | None = None  # whose name is not known yet
         self._at_a_time = at_a_time
 
     def get(self, name: str) -> Job | None:
@@ -101,7 +101,7 @@ class Jobs:
         Raises NotAllowed where as many go on as may, and LlmOptimizeError where it does not begin.
         """
         self._refuse_too_many()
-        begun = _process(job)
+        begun = self._beginning = _process(job)
         try:
             name = await asyncio.wait_for(asyncio.to_thread(begun.name), _START_SECS)
         except TimeoutError:
@@ -109,7 +109,10 @@ class Jobs:
             raise LlmOptimizeError(f"the run has not begun within {_START_SECS:g} s: look at the file of f") from None
         except asyncio.CancelledError:  # the agent no longer wants it, or the server ends
             begun.kill()
+            begun.close()
             raise
+        finally:
+            self._beginning = None
         if not name:
             await asyncio.to_thread(begun.wait)
             error = begun.error
@@ -132,7 +135,9 @@ class Jobs:
             )
 
     def interrupt(self) -> None:
-        """Ask all of them to end at once."""
+        """Ask all of them to end at once; one that has not begun is not asked."""
+        if self._beginning is not None:
+            self._beginning.kill()
         for job in self._jobs.values():
             job.interrupt()
 

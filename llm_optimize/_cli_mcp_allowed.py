@@ -143,17 +143,20 @@ def steps(task: TaskFile, wanted: int | None) -> int:
 
 
 def lowered(budget: Budget, wanted: Mapping[str, Any]) -> Budget:
-    """Return a budget with some of its caps lower. Raises NotAllowed for a higher one, UsageError for no number.
+    """Return a budget with some of its caps lower; null leaves one as it is.
+
+    Raises NotAllowed for a higher one, and UsageError for what is no number above 0.
 
     >>> lowered(Budget(usd=2), {"usd": 1, "calls": 5})
     Budget(scorings=None, seconds=None, calls=5, tokens=None, usd=1, stale_steps=None)
     """
-    _task_file.checked(wanted, _task_file.kinds_of(Budget), "budget")
-    for key, value in wanted.items():
+    given = {key: value for key, value in wanted.items() if value is not None}
+    _task_file.checked(given, _task_file.kinds_of(Budget), "budget")
+    for key, value in given.items():
         most = getattr(budget, key)
         if most is not None and value > most:
             raise NotAllowed(f"budget: {key} is {value}, and the task allows {most}: give no more than that")
-    return replace(budget, **wanted)
+    return replace(budget, **given)
 
 
 def job(task: TaskFile) -> dict[str, Any]:

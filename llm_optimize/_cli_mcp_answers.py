@@ -78,7 +78,7 @@ def line_of(trial: Trial) -> dict[str, Any]:
         "score": trial.score,
         "source": one_line(trial.source, 80),
         "parent": trial.parent,
-        "feedback": _said(trial.feedback, _MAX_FEEDBACK_CHARS),
+        "feedback": said(trial.feedback, _MAX_FEEDBACK_CHARS),
     }
 
 
@@ -91,9 +91,9 @@ def whole(trial: Trial) -> dict[str, Any]:
         x = clip(without_secrets(json.dumps(x, default=repr)), MAX_X_CHARS)
     told = {"x": x, "metrics": dict(trial.metrics), "seconds": trial.seconds}
     texts = {"feedback": trial.feedback, "output": trial.output, "lesson": trial.lesson}
-    return {**line_of(trial), **told, **{name: _said(text, _MAX_TEXT_CHARS) for name, text in texts.items()}}
+    return {**line_of(trial), **told, **{name: said(text, _MAX_TEXT_CHARS) for name, text in texts.items()}}
 
 
-def _said(text: str, max_chars: int) -> str:
-    """Return a text without secrets, clipped; first the one, so that no half of a secret is left at a cut."""
+def said(text: str, max_chars: int) -> str:
+    """Return a text without secrets, clipped: first the one, so that no half of a secret is left at a cut."""
     return clip(visible(without_secrets(text)), max_chars)

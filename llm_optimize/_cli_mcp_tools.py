@@ -81,7 +81,7 @@ class Tools:
         return {
             "name": name,
             "state": state,
-            "stop_reason": one_line(info.stop_reason or "", 400),
+            "stop_reason": one_line(answers.without_secrets(info.stop_reason or ""), 400),
             "error": begun.error if begun else "",
             "finished_trials": len(trials),
             "best": answers.line_of(best) if best else None,

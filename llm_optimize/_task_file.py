@@ -199,7 +199,7 @@ def parse(text: str, path: Path) -> TaskFile:
         models=_several(values.get("model", ())),
         base_url=values.get("base_url"),
         price=values.get("price"),
-        limits=_record(Limits, data.get("limits", {}), "limits", path.name),
+        limits=_from_here(_record(Limits, data.get("limits", {}), "limits", path.name), path),
         budget=_record(Budget, data.get("budget", {}), "budget", path.name),
         agent=_record(Agent, data.get("agent", {}), "agent", path.name),
         options={key: values[key] for key in OPTIONS if key in values},
@@ -253,6 +253,15 @@ def _record(record: Callable[..., Record], values: Any, table: str, file: str) -
         return record(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
     except UsageError as error:
         raise TaskFileError(f"{where}: {error}") from error
+
+
+def _from_here(limits: Limits, path: Path) -> Limits:
+    """Return limits whose paths no longer depend on the working directory; `~` is left to the sandbox."""
+
+    def absolute(names: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(name if name.startswith("~") else str(path.parent.resolve() / name) for name in names)
+
+    return dataclasses.replace(limits, readable=absolute(limits.readable), writable=absolute(limits.writable))
 
 
 def _refuse_impossible(values: Mapping[str, Any], file: str) -> None:

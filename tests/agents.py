@@ -82,3 +82,16 @@ async def until(there: Callable[[], bool]) -> None:
     while not there():
         assert time.monotonic() < deadline
         await asyncio.sleep(0.02)
+
+
+def processes_in(folder: Path, word: str) -> list[int]:
+    """Return the processes in a working directory that have a word in their command."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            command, cwd = (process / "cmdline").read_text(), os.readlink(process / "cwd")
+        except OSError:
+            continue
+        if cwd == str(folder) and word in command.split("\0"):
+            found.append(int(process.name))
+    return found

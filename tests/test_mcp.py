@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from agents import ended, talk, until, write_tasks
+from agents import ended, processes_in, talk, until, write_tasks
 from llm_optimize.store import Store
 
 pytest.importorskip("mcp", reason='needs the SDK: pip install "llm_optimize[mcp]"')
@@ -74,6 +74,7 @@ async def follow_a_run(call):
     assert best["score"] == max(trial["score"] for trial in whole["trials"])
     assert sum(map(float, best["x"].split())) == best["score"]
     assert (await call("show_trial", name="amber", number=0))["x"] == "1 2"
+    assert "prompt" in (await call("steer_run", name="amber", kind="hint", text="Larger."))["state"]
     assert (await call("resume_run", name="amber", max_steps=8))["state"] == "running"
     assert (await ended(call, "amber", since=7))["finished_trials"] == 9
     (listed,) = (await call("list_runs"))["runs"]
@@ -195,26 +196,14 @@ def test_runs_end_with_the_server(tmp_path, by):
         await call("start_run", task="slow", name="slow")
         await until((tmp_path / "began").exists)
         if by == "SIGTERM":
-            (server,) = children("mcp")
+            (server,) = processes_in(tmp_path, "mcp")
             os.kill(server, signal.SIGTERM)
-
-    def children(word: str) -> list[int]:
-        """Return the processes of this test that have a word in their command."""
-        found = []
-        for folder in Path("/proc").glob("[0-9]*"):
-            try:
-                command, cwd = (folder / "cmdline").read_text(), os.readlink(folder / "cwd")
-            except OSError:
-                continue
-            if cwd == str(tmp_path) and word in command.split("\0"):
-                found.append(int(folder.name))
-        return found
 
     talk(tmp_path, conversation, allow=["slow.toml"])
     deadline = time.monotonic() + 20
-    while children("llm_optimize._cli_job") and time.monotonic() < deadline:
+    while processes_in(tmp_path, "llm_optimize._cli_job") and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert children("llm_optimize._cli_job") == []
+    assert processes_in(tmp_path, "llm_optimize._cli_job") == []
     store = Store(str(tmp_path / "runs.db"))
     store.hold("slow").close()  # nobody writes it
     store.close()

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from agents import ROOT, ended, talk, until, write_tasks
+from agents import ROOT, ended, processes_in, talk, until, write_tasks
 from llm_optimize import optimize
 from llm_optimize.store import Store
 from server import Server
@@ -266,11 +267,47 @@ def test_no_more_runs_go_on_than_may_whoever_asks(tmp_path):
             (few,) = [answer["name"] for answer in answers if isinstance(answer, dict)]
             assert sum("the store holds 1 runs of the task 'few'" in str(answer) for answer in answers) == 2
             await ended(call, few)
-            assert (await call("resume_run", name=few))["state"] == "running"
 
         return conversation
 
     talk(tmp_path, conversation, allow=["slow.toml"], options=["--at-a-time", "2"])
+
+
+IMPORTS = """\
+import pathlib, time
+pathlib.Path("importing").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
+pathlib.Path("imported").touch()
+def f(x): return 1.0
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.parametrize("by", ["the agent", "SIGTERM"])
+def test_a_start_that_is_given_up_leaves_nothing_behind(tmp_path, by):
+    """While the file of f is still being imported, there is no run yet that could be stopped."""
+    write_tasks(tmp_path, sum=SUM, long=SUM.replace("judge", "long").replace("Raise", "Import"))
+    (tmp_path / "long.py").write_text(IMPORTS)
+
+    async def conversation(client, call):
+        start = asyncio.create_task(call("start_run", task="long"))
+        await until((tmp_path / "importing").exists)
+        if by == "SIGTERM":
+            (server,) = processes_in(tmp_path, "mcp")
+            os.kill(server, signal.SIGTERM)
+        else:
+            start.cancel()
+            begun = await call("start_run", task="sum")
+            await ended(call, begun["name"])
+        await until(lambda: not processes_in(tmp_path, "llm_optimize._cli_job"))
+        await asyncio.gather(start, return_exceptions=True)
+
+    try:
+        talk(tmp_path, conversation, allow=["sum.toml", "long.toml"], options=["--at-a-time", "1"])
+    finally:
+        (tmp_path / "go").touch()
+    assert not (tmp_path / "imported").exists()
 
 
 def test_lines_that_no_client_would_send_end_nothing(tmp_path):

@@ -68,6 +68,12 @@ def test_everything_that_may_stand_in_a_file_is_read(file):
     assert task.options == {"timeout_secs": 5, "reflect": True, "space": {"lr": {"kind": "float"}}}
 
 
+def test_paths_of_limits_are_relative_to_the_file(file):
+    task = _task_file.parse(LEAST + '[limits]\nreadable = ["data", "/data", "~/data"]\nwritable = ["."]', file)
+    assert task.limits.readable == (str(file.parent / "data"), "/data", "~/data")
+    assert task.limits.writable == (str(file.parent),)
+
+
 def test_x0_may_stand_in_files_and_is_read_to_the_byte(file):
     (file.parent / "a.txt").write_bytes(b"[5,\r\n3]")
     assert _task_file.parse(LEAST + 'x0_file = "a.txt"', file).x0 == ("[5,\r\n3]",)
