@@ -12,13 +12,16 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 JUDGE = """\
-import pathlib, time
+import os, pathlib, time
 
 print("this must not get into the protocol")
 
 def f(x):
     numbers = x.strip('[] \\n"').replace(",", " ").split()
     return {"score": sum(map(float, numbers)), "feedback": "fine \\x1b[2J" + "x" * 5000}
+
+def where(x):
+    return float(x), "with the key" if "OPENAI_API_KEY" in os.environ else "in a sandbox"
 
 def slow(x):
     pathlib.Path("began").touch()

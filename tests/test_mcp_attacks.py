@@ -30,7 +30,7 @@ sandbox = "inline"
 [budget]
 scorings = 9
 """
-CHAT = 'task = "Ask."\nfunc = "judge.py:f"\nx0 = "1"\nmax_steps = 2\nmodel = "m"\nbase_url = "{}"\n'
+CHAT = 'task = "Ask."\nfunc = "judge.py:where"\nx0 = "1"\nmax_steps = 2\nmodel = "m"\nbase_url = "{}"\n'
 MUTATION = 'x0 = "1"\nmodel = "mutation"\nmax_steps = 0\n'
 SLOW = f'task = "Wait."\nfunc = "judge.py:slow"\n{MUTATION}[limits]\nwritable = ["."]\n'
 EVIL = "import pathlib\npathlib.Path('PWNED').touch()\ndef f(x): return 1.0\n"
@@ -119,7 +119,9 @@ async def hold_on_to_the_file(call):
     assert "unknown kind of steering 'stop'" in await call("steer_run", name="forged", kind="stop")
     assert "max_steps is 3" in await call("resume_run", name="forged", max_steps=3)
     assert (await call("resume_run", name="forged"))["state"] == "running"
-    assert (await ended(call, "forged"))["finished_trials"] == 3  # the file says 2 steps, the store 1000
+    told = await ended(call, "forged")
+    assert told["finished_trials"] == 3  # the file says 2 steps, the store 1000
+    assert told["trials"][0]["feedback"] == "in a sandbox"  # the store says inline
 
 
 async def keep_the_key(call):
