@@ -119,7 +119,7 @@ def demo(
     run_it: Callable[[], Any] = lambda: llm_optimize.demo.run(steps, store, seed, [remember(started)])  # noqa: E731
     typer.echo(llm_optimize.demo.INTRODUCTION + "\n")
     result = watched(started, store, run_it)
-    typer.echo(llm_optimize.demo.report(result))
+    typer.echo(llm_optimize.demo.report(result, store))
     end(result, as_json_=False)
 
 
