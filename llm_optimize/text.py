@@ -11,6 +11,7 @@ import uuid
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import Any, TypeGuard
 
@@ -231,6 +232,21 @@ def show_number(value: float, others: Iterable[float] = (), least: int = 4) -> s
     return repr(value)
 
 
+def show_numbers(values: Sequence[float], least: int = 4) -> list[str]:
+    """Write each finite number as `show_number` does among all of them, in a time that hardly exceeds that of sorting.
+
+    Rounding keeps the order, so that a number which differs from its two neighbors in that order differs from all.
+
+    >>> show_numbers([0.96111111, 0.5, 0.96111119])
+    ['0.9611111', '0.5', '0.9611112']
+    """
+    ordered = sorted({value or 0.0 for value in values})
+    shown = {
+        value: show_number(value, ordered[max(0, place - 1) : place + 2], least) for place, value in enumerate(ordered)
+    }
+    return [shown[value or 0.0] for value in values]
+
+
 def key_of(x: X) -> str:
     r"""Return what two candidates share if, and only if, they are the same for f as far as can be told.
 
@@ -269,6 +285,7 @@ def is_python(text: str) -> bool:
     return _tree_of(text) is not None
 
 
+@lru_cache(maxsize=8)  # search, proposer and loop ask for the key of the same x, one after the other
 def _key_of_text(text: str) -> str:
     tree = _tree_of(text)
     if tree is not None:

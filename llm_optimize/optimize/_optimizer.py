@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, Unpack
 
@@ -57,7 +58,7 @@ class Optimizer:
         x0: X | Sequence[X] | None = None,
         *,
         model: Any = None,
-        store: str = DEFAULT_URL,
+        store: str | os.PathLike[str] = DEFAULT_URL,
         name: str | None = None,
         **options: Unpack[Options],
     ) -> None:

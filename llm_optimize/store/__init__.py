@@ -12,20 +12,20 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
 from . import _rows as rows
+from ._address import DEFAULT_URL, address_of, option_of
 from ._copy import copy_run
-from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
+from ._database import Tables, connect, for_writing, is_read_only, use_write_ahead_log
 from ._hold import FileHold, Hold, RowHold, Taken
 from ._migrate import is_current, make_current
 from ._progress import Again, Begun, Progress, Seen
 from ._rows import Call, Origin, Pending, RunInfo, Steer
 from ._run import Run
-from ._trouble import translated
+from ._trouble import read_only, translated
 from ._whole import refuse_torn
 
 if TYPE_CHECKING:
@@ -44,11 +44,14 @@ __all__ = [
     "Seen",
     "Steer",
     "Store",
+    "option_of",
 ]
 
 
 class Store:
     """A database of runs.
+
+    A file that this user may read and not write can be looked at; whatever would write raises StoreError.
 
     Raises NotAStore when the URL or file is no database of this library, NewerStore when a newer version wrote it,
     UsageError when the URL cannot be understood, and StoreError when the database does not let us in: a full disk, no
@@ -62,14 +65,19 @@ class Store:
     >>> store.close()
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, create: bool = True, wait_secs: float = 30.0) -> None:
-        """Open the database at `url`; a missing one is made only where `create` is true."""
-        self.url = url if "://" in url else f"sqlite:///{url}"
+    def __init__(
+        self, where: str | os.PathLike[str] = DEFAULT_URL, *, create: bool = True, wait_secs: float = 30.0
+    ) -> None:
+        """Open the database at a path or URL (see `address_of`); a missing one is made only where `create` is true."""
+        address = address_of(where)
+        self.url = address.url
         self.tables = Tables()
         self._wait_secs = wait_secs
         self._holds: list[Hold] = []
-        self._engine = connect(self.url, create=create, wait_secs=wait_secs)
-        self._shown = without_password(self.url)
+        self._file = address.file
+        self._shown = address.shown
+        self._read_only = is_read_only(address)
+        self._engine = connect(address, create=create, read_only=self._read_only, wait_secs=wait_secs)
         try:
             self._open_tables()
         except BaseException:
@@ -79,8 +87,7 @@ class Store:
     @property
     def files(self) -> tuple[str, ...]:
         """The files in which the runs are, those of SQLite's journal included; none for a database elsewhere."""
-        file = self._engine.url.database if self._engine.url.get_backend_name() == "sqlite" else None
-        return tuple(os.path.abspath(file + end) for end in ("", "-wal", "-shm")) if file else ()
+        return tuple(f"{self._file}{end}" for end in ("", "-wal", "-shm")) if self._file else ()
 
     def _open_tables(self) -> None:
         with self.begin() as connection:
@@ -90,6 +97,8 @@ class Store:
             with self.begin(write=True) as connection:
                 if not is_current(connection, self.tables, self._shown):  # nobody else was faster
                     make_current(connection, self.tables)
+        if self._read_only:
+            return
         with self._translated():
             use_write_ahead_log(self._engine, self._wait_secs)
 
@@ -99,10 +108,16 @@ class Store:
 
         Raises NotAStore when the file is no database, and StoreError for whatever else the database refuses.
         """
+        if write:
+            self._refuse_reading_only()
         with self._translated(), self._engine.connect() as plain:
             connection = for_writing(plain) if write else plain
             with connection.begin():
                 yield connection
+
+    def _refuse_reading_only(self) -> None:
+        if self._read_only:
+            raise read_only(self._shown)
 
     def _translated(self) -> AbstractContextManager[None]:
         return translated(self._shown, self._wait_secs)
@@ -151,6 +166,7 @@ class Store:
 
         Raises RunNotFound with the nearest names, and RunHeld when another process, or this one, holds it already.
         """
+        self._refuse_reading_only()
         hold = self._take(name, self._row(name).id)
         try:
             if func_version is not None:
@@ -166,8 +182,8 @@ class Store:
 
     def _take(self, name: str, key: int) -> Hold:
         try:
-            if self._engine.dialect.name == "sqlite":
-                file = Path(str(self._engine.url.database)).resolve()
+            if self._file is not None:
+                file = self._file.resolve()
                 return FileHold(file.with_name(f"{file.name}-{key}.lock"))
             return RowHold(lambda: self.begin(write=True), self.tables, key)
         except Taken as taken:

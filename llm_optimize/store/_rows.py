@@ -247,8 +247,8 @@ def to_trial(row: Any) -> Trial:
             score=row.score,
             feedback=row.feedback,
             parent=row.parent,
-            metrics=json.loads(row.metrics),
-            instances=json.loads(row.instances),
+            metrics=_named(row.metrics),
+            instances=_named(row.instances),
             output=row.output,
             seconds=row.seconds,
             usage=Usage(**json.loads(row.usage)),
@@ -257,9 +257,14 @@ def to_trial(row: Any) -> Trial:
             standard_error=row.standard_error,
             stage=row.stage or "",
             lesson=row.lesson or "",
-            decision=json.loads(row.decision or "{}"),
+            decision=_named(row.decision),
             finished_at=row.finished_at or 0.0,
         )
+
+
+def _named(text: str | None) -> dict[str, Any]:
+    """Read named values; most trials have none, which is seen without a parser."""
+    return {} if text in (None, "{}") else dict(json.loads(str(text)))
 
 
 def scored_again(trial: Trial, row: Any) -> Trial:
