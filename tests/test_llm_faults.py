@@ -290,7 +290,12 @@ def test_hostile_numbers_in_the_usage_are_not_believed(server):
     body["usage"] = {"prompt_tokens": -5, "completion_tokens": "many", "prompt_tokens_details": []}
     server.replies(body)
     usage = answer(make(server)).usage
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (0, 0, 0)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (
+        1,
+        0,
+        0,
+    )  # of five and two characters
+    assert usage.estimated
 
 
 FAULTS = [

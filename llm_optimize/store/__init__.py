@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
+from ..redaction import without_credentials
 from . import _rows as rows
 from ._copy import copy_run
-from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
+from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log
 from ._hold import FileHold, Hold, RowHold, Taken
 from ._migrate import is_current, make_current
 from ._progress import Again, Begun, Progress, Seen
@@ -69,7 +70,7 @@ class Store:
         self._wait_secs = wait_secs
         self._holds: list[Hold] = []
         self._engine = connect(self.url, create=create, wait_secs=wait_secs)
-        self._shown = without_password(self.url)
+        self._shown = without_credentials(self.url)
         try:
             self._open_tables()
         except BaseException:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotAStore, UsageError
+from ..redaction import without_credentials
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -165,22 +165,13 @@ def connect(url: str, *, create: bool, wait_secs: float) -> sa.Engine:
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ImportError) as error:
         raise UsageError(
-            f"the store {without_password(url)!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
+            without_credentials(f"the store {url!r} is no database URL that works here ({error}): try {DEFAULT_URL}")
         ) from error
     if parsed.get_backend_name() == "sqlite":
         _check_sqlite_path(parsed.database, create=create)
         sa.event.listen(engine, "connect", partial(_prepare_sqlite, wait_secs))
         sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
-
-
-def without_password(url: str) -> str:
-    """Return a URL that may be shown.
-
-    >>> without_password("postgresql://ada:secret@host/db")
-    'postgresql://ada:***@host/db'
-    """
-    return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
 
 
 def _check_sqlite_path(database: str | None, *, create: bool) -> None:
