@@ -1,6 +1,6 @@
 """The fault campaign: a run against an endpoint that fails in all the ways that endpoints do.
 
-python -m benchmarks.faults [--trials N] [--rates 429=0.1 drip=0.03 ...]
+python -m benchmarks.faults [--trials N] [--load N] [--rates 429=0.1 drip=0.03 ...]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from llm_optimize.store import Store
 
 from .bars import Bar, report, zero
 from .engine import WORDS
+from .load import competitors
 from .server import Server, start_server
 from .subjects import closeness
 
@@ -109,10 +110,12 @@ def main() -> int:
     parser.add_argument("--deadline", type=float, default=6.0, help="of one call, in seconds")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rates", nargs="*", type=_rate, default=[], metavar="FAULT=RATE", help=", ".join(RATES))
+    parser.add_argument("--load", type=int, default=0, help="busy processes of low priority beside it")
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
     rates = {**RATES, **dict(given.rates)}
-    bars = faults(given.trials, deadline_secs=given.deadline, rates=rates, seed=given.seed)
+    with competitors(given.load):
+        bars = faults(given.trials, deadline_secs=given.deadline, rates=rates, seed=given.seed)
     return report(bars, given.output)
 
 
