@@ -10,7 +10,7 @@ from ..errors import ModelRefused
 from ..records import Reply
 from ._answer import read_answer
 from ._endpoint import Endpoint
-from ._faults import DROPPED, GONE, NOBODY, SILENT, SLOW_NOBODY, Again
+from ._faults import DROPPED, GONE, NOBODY, PAGE, SILENT, SLOW_NOBODY, STRAY_PAGE, Again
 from ._refusal import raise_refusal, withheld
 
 if TYPE_CHECKING:
@@ -56,7 +56,12 @@ async def attempt(
         body = secrets.hide(sent.body.decode("utf-8", "replace")).encode()
         reply = withheld(sent.status, body, request)
         return reply or raise_refusal(sent.status, sent.headers, body, request, endpoint.name)
-    reply = read_answer(sent.body, request, endpoint.name, secrets.hide)
+    try:
+        reply = read_answer(sent.body, request, endpoint.name, secrets.hide)
+    except Again as again:
+        if again.fault is PAGE and endpoint.heard:
+            raise Again(STRAY_PAGE, str(again)) from None
+        raise
     text, reasoning = secrets.hide_in_reply(reply.text), secrets.hide_in_reply(reply.reasoning)
     return replace(reply, text=text, reasoning=reasoning)
 
