@@ -28,7 +28,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors looks records text protected edits replies prompts stop blocking",  # words: these may import earlier ones
+    "errors redaction looks records text protected edits replies prompts stop blocking",  # each may import earlier ones
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, TypeVar
 
 from ..errors import ModelError, ScriptExhausted
 from ..llm import Model, reply_of
@@ -12,6 +13,7 @@ from ..records import CallFailed, Event, Message, Reply, Usage
 from ..store import Run
 from ._spending import Spending
 
+_T = TypeVar("_T")
 Place = tuple[int, int]  # number of the trial, index of the call within it
 
 
@@ -57,14 +59,14 @@ class Answers:
     async def _asked(
         self, place: Place, model: Model, messages: Sequence[Message], schema: Mapping[str, Any] | None
     ) -> Reply:
-        key = self._run.sent(*place, model.name, messages)
+        key = await _written(self._run.sent, *place, model.name, messages)
         try:
             reply = await reply_of(model, messages, schema)
         except ModelError as error:
-            self._run.call_failed(key, str(error))
+            await _written(self._run.call_failed, key, str(error))
             self._announce(CallFailed(place[0], model.name, str(error)))
             raise
-        self._run.received(key, reply)
+        await _written(self._run.received, key, reply)
         self._heard()
         return reply
 
@@ -76,6 +78,20 @@ class Answers:
         free = replace(reply, usage=Usage())
         self._run.received(self._run.sent(*place, reply.model, messages), free)
         return free
+
+
+async def _written(write: Callable[..., _T], *row: Any) -> _T:
+    """Return what a write returns; it is on disk then. Raises StoreError.
+
+    A commit waits for the disk. In a thread it does not keep the event loop from reading the answers that arrive
+    meanwhile, which are paid for and not yet on disk themselves. A cancelled caller leaves no write behind.
+    """
+    commit = asyncio.ensure_future(asyncio.to_thread(write, *row))
+    try:
+        return await asyncio.shield(commit)
+    except asyncio.CancelledError:
+        await asyncio.wait([commit])
+        raise
 
 
 class Conversation:

@@ -40,13 +40,13 @@ from ..text import key_of
 from ._answers import Answers, Conversation, Place
 from ._found import Found
 from ._parts import Parts
+from ._silence import Silence
 from ._spending import Spending
 from ._steering import Steering
 from ._watchers import Watchers
 
 _log = logging.getLogger("llm_optimize")
 STOPPED = "stopped by a watcher"  # why a run ended
-_SILENT_CALLS = 3  # calls in a row without an answer, after which the run ends
 
 
 class Loop:
@@ -68,7 +68,7 @@ class Loop:
         self._flying: dict[int, Plan] = {}
         self._scorings = 0
         self._stale_steps = 0
-        self._silent_calls = 0
+        self._silence = Silence()
         self._begun_at = time.monotonic()
         for trial in run.history():
             self._learn(trial)
@@ -172,6 +172,7 @@ class Loop:
         """Begin the next trial, first those that an earlier session left unfinished."""
         step = self._left.popleft() if self._left else self._plan()
         self._flying[step.number] = step.plan
+        self._silence.begun(step.number, time.monotonic())
         self._watchers.tell(TrialStarted(step.number, step.plan.parent.number if step.plan.parent else None))
         return step
 
@@ -260,6 +261,7 @@ class Loop:
         trial = replace(trial, finished_at=time.time())
         self._run.finish(trial, order=len(self._trials) + 1)
         self._flying.pop(trial.number)
+        self._silence.ended(trial.number)
         before = self._champion
         self._learn(trial)
         champion = self._champion is not before and self._champion is trial
@@ -302,15 +304,15 @@ class Loop:
 
     def _heard(self) -> None:
         """Learn that the model answers: only silence without a break ends a run."""
-        self._silent_calls = 0
+        self._silence.broken()
 
     def abandon(self, step: Pending, error: ModelError) -> None:
         """Leave a trial that got no answer unfinished; the run ends when the model is out of reach for good."""
         self._flying.pop(step.number)
         if isinstance(error, BudgetSpent):
             return
-        self._silent_calls += 1
-        if not isinstance(error, ModelUnavailable) or self._silent_calls >= _SILENT_CALLS:
+        self._silence.failed(step.number, time.monotonic())
+        if not isinstance(error, ModelUnavailable) or self._silence.lasting:
             self.error = self.error or error  # the first is the reason; calls in flight may fail after it
             _log.error("the run ends: %s", error)
         else:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import UsageError
+from ..redaction import without_credentials
 from ..text import visible
 
 DEFAULT_URL = "sqlite:///runs.db"
@@ -46,7 +47,11 @@ def address_of(given: str | os.PathLike[str]) -> Address:
     Raises UsageError for what names no file and no database.
     """
     if isinstance(given, str) and _URL.match(given):
-        return _of_sqlite_url(given) if _SQLITE.match(given) else Address(given, None, _hidden(given))
+        return (
+            _of_sqlite_url(given)
+            if _SQLITE.match(given)
+            else Address(given, None, _escaped(without_credentials(given)))
+        )
     path: object = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str):
         raise UsageError(f"the store {given!r} is no text and no path: name a file, such as runs.db")
@@ -87,15 +92,6 @@ def _of_file(path: str, url: str) -> Address:
 def _url_of(path: str) -> str:
     """Return the URL of a file; where the end of its name reads like options, its path, which is always literal."""
     return path if _OPTIONS.search(path) else f"sqlite:///{path}"
-
-
-def _hidden(url: str) -> str:
-    """Return a URL that may be shown.
-
-    >>> _hidden("postgresql://ada:secret@host/db")
-    'postgresql://ada:***@host/db'
-    """
-    return _escaped(re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url))
 
 
 def _escaped(text: str) -> str:

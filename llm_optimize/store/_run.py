@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -36,6 +37,7 @@ class Run:
         self.test_scores = rows.to_test_scores(row)  # on examples that no model has seen, by trial
         self._key: int = row.id
         self._hold = hold
+        self._turn = threading.Lock()  # of one thread: SQLite lets others wait by sleeping, which takes longer
 
     def close(self) -> None:
         """Let others write this run; reading goes on."""
@@ -48,7 +50,7 @@ class Run:
             raise StoreError(
                 f"the run {self.name!r} is open for reading only here: open it with Store.hold, and write before close"
             )
-        with self.store.begin(write=True) as connection:
+        with self._turn, self.store.begin(write=True) as connection:
             yield connection
 
     # Writing.
