@@ -46,8 +46,8 @@ soak: .venv/.test
 	@$(PY) -m benchmarks.sandbox --only soak --scorings 10000 $(ARGS)
 
 campaigns: .venv/.test
-	@$(PY) -m benchmarks.faults
-	@$(PY) -m benchmarks.kills $(ARGS)
+	@$(PY) -m benchmarks.faults --load 8
+	@$(PY) -m benchmarks.kills --load 8 $(ARGS)
 
 clean:
 	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis

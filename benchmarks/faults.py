@@ -1,6 +1,6 @@
 """The fault campaign: a run against an endpoint that fails in all the ways that endpoints do.
 
-python -m benchmarks.faults [--trials N] [--rates 429=0.1 drip=0.03 ...]
+python -m benchmarks.faults [--trials N] [--load N] [--rates 429=0.1 drip=0.03 ...]
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from llm_optimize.store import Store
 
 from .bars import Bar, report, zero
 from .engine import WORDS
+from .load import competitors
 from .server import Server, start_server
 from .subjects import closeness
 
 RATES = {"429": 0.1, "500": 0.05, "drop": 0.03, "drip": 0.03, "truncated": 0.05, "garbage": 0.05, "context": 0.01}
+_DEADLINE_SECS, _LOADED_DEADLINE_SECS = 6.0, 20.0  # so that an answer in time is late for its own faults only
 _LATE_SECS = 1.0  # that a call may outlive its deadline
 _NAME = re.compile(r"Reply (\w+):")
 
@@ -49,7 +51,7 @@ class TimedChat(llm.Chat):
 def faults(
     trials: int = 300,
     workers: int = 8,
-    deadline_secs: float = 6.0,
+    deadline_secs: float = _DEADLINE_SECS,
     rates: Mapping[str, float] = RATES,
     seed: int = 0,
 ) -> list[Bar]:
@@ -106,13 +108,16 @@ def main() -> int:
     """Run it, print the table, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=300)
-    parser.add_argument("--deadline", type=float, default=6.0, help="of one call, in seconds")
+    parser.add_argument("--deadline", type=float, help="of one call, in seconds: 6, or 20 with --load")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--rates", nargs="*", type=_rate, default=[], metavar="FAULT=RATE", help=", ".join(RATES))
+    parser.add_argument("--load", type=int, default=0, help="busy processes of low priority beside it")
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
     rates = {**RATES, **dict(given.rates)}
-    bars = faults(given.trials, deadline_secs=given.deadline, rates=rates, seed=given.seed)
+    with competitors(given.load):
+        deadline_secs = given.deadline or (_LOADED_DEADLINE_SECS if given.load else _DEADLINE_SECS)
+        bars = faults(given.trials, deadline_secs=deadline_secs, rates=rates, seed=given.seed)
     return report(bars, given.output)
 
 

@@ -99,7 +99,7 @@ def _write(run: Run, number: int) -> None:
     key = run.sent(number, 0, "m", _MESSAGES)
     run.received(key, _REPLY)
     run.propose(number, Proposal(_TEXT, "m"))
-    run.finish(Trial(number, _TEXT, Status.COMPLETE, "m", score=1.0), number + 1)
+    run.finish(Trial.of(number, _TEXT, Status.COMPLETE, "m", score=1.0), number + 1)
 
 
 async def _write_all(run: Run, waiting: int, trials: int) -> None:
@@ -111,7 +111,7 @@ async def _write_all(run: Run, waiting: int, trials: int) -> None:
             key = await writer.sent(number, 0, "m", _MESSAGES)
             await writer.received(key, _REPLY)
             await writer.propose(number, Proposal(_TEXT, "m"))
-            await writer.finish(Trial(number, _TEXT, Status.COMPLETE, "m", score=1.0), number + 1)
+            await writer.finish(Trial.of(number, _TEXT, Status.COMPLETE, "m", score=1.0), number + 1)
 
     await asyncio.gather(*(live() for _ in range(waiting)))
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import time
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 from llm_optimize import llm, optimize
-from llm_optimize.records import Limits
+from llm_optimize.records import Event, Limits, TrialProposed
 
 from .engine import WORDS
 from .subjects import Noted, closeness
@@ -22,6 +23,7 @@ class Order:
     name: str
     store: str
     notes: str  # a file that f writes into
+    times: str  # a file with the number of each proposed trial, and when it was committed
     base_url: str
     workers: int
     search: str
@@ -39,13 +41,19 @@ def limits(notes: Path) -> Limits:
 
 def main(order: Order) -> None:
     """Do it."""
+
+    def note(event: Event) -> None:
+        if isinstance(event, TrialProposed):  # which is told when its x is on disk
+            with Path(order.times).open("a") as times:
+                print(event.number, time.time(), file=times)
+
     f = Noted(closeness, Path(order.notes), order.scoring_secs)
     chat = llm.Chat("simulated", base_url=order.base_url)
     if order.resume:
-        optimize.resume(order.name, f, store=order.store, model=chat, verbose=False)
+        optimize.resume(order.name, f, store=order.store, model=chat, verbose=False, callbacks=[note])
     else:
         options: dict[str, Any] = {"store": order.store, "name": order.name, "seed": 7, "search": order.search}
-        options |= {"workers": order.workers, "limits": limits(Path(order.notes))}
+        options |= {"workers": order.workers, "limits": limits(Path(order.notes)), "callbacks": [note]}
         optimize.run(*WORDS, f, "[5, 3]", order.steps, chat, False, **options)
 
 

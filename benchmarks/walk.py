@@ -125,7 +125,7 @@ def walk(trials: int = 12) -> Walk:
             )
         finally:
             sys.setprofile(None)
-            threading.setprofile(None)  # type: ignore[arg-type]  # typeshed does not know that None ends it
+            threading.setprofile(None)
     return traced
 
 

@@ -122,7 +122,7 @@ def page_opens(trials: int = 10_000) -> list[Bar]:
         with closing(Store(f"{folder}/runs.db")) as store:
             bulk_run(store, "long", trials, calls=False)
         page = stack.enter_context(_browser_page(path))
-        url = stack.enter_context(_server(f"{folder}/runs.db"))
+        url = stack.enter_context(page_server(f"{folder}/runs.db"))
         page.goto(url)
         page.wait_for_selector("table.runs a")
         begun = time.perf_counter()
@@ -171,7 +171,7 @@ def _browser_page(path: str) -> Iterator[Any]:
 
 
 @contextmanager
-def _server(store: str) -> Iterator[str]:
+def page_server(store: str) -> Iterator[str]:
     """Yield the address of a page in a process of its own."""
     command = [sys.executable, "-u", "-m", "llm_optimize", "view", "--store", store, "--port", "0"]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -193,7 +193,7 @@ def watched(trials: int = 400, scoring_secs: float = 0.1) -> list[Bar]:
     with TemporaryDirectory() as folder:
         store, asked = f"{folder}/runs.db", count()
         Store(store).close()
-        with _server(store) as url:
+        with page_server(store) as url:
             look = _Look(url)
             try:
                 optimize.run(

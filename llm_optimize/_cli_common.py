@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from .errors import UsageError
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_STORE = "sqlite:///runs.db"
 
-StoreOption = Annotated[str, typer.Option("--store", help="Where runs are kept: a database URL or a file.")]
+StoreOption = Annotated[str, typer.Option("--store", help="Where runs are kept: a file, or a database URL.")]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")]
 RunName = Annotated[str, typer.Argument(help="Name of the run.", metavar="NAME")]
@@ -62,11 +63,6 @@ def stored_run(name: str, store: str) -> llm_optimize.store.Run:
     return open_store(store).run(name)
 
 
-def with_store(store: str) -> str:
-    """Return the option that names a store, where it is not the usual one."""
-    return "" if store == DEFAULT_STORE else f" --store {store}"
-
-
 def remember(started: list[str]) -> Callable[[Any], None]:
     """Return a watcher that writes down the name of the run."""
 
@@ -82,7 +78,11 @@ def watched(started: Sequence[str], store: str, work: Callable[[], Any]) -> Any:
     try:
         return work()
     except KeyboardInterrupt:
-        kept = f"; go on with: llm-optimize resume {started[0]}{with_store(store)}" if started else ""
+        kept = (
+            f"; go on with: llm-optimize resume {shlex.quote(started[0])}{llm_optimize.store.option_of(store)}"
+            if started
+            else ""
+        )
         typer.echo(f"\nstopped, everything is kept{kept}", err=True)
         raise typer.Exit(INTERRUPTED) from None
 

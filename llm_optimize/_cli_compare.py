@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -93,18 +94,19 @@ def _compare(words: Sequence[str], progress: bool, as_json_: bool, options: dict
         found = llm_optimize.optimize.compare(**options, contenders=contenders_of(words), callbacks=watchers)
     except KeyboardInterrupt:
         name = started[0].split("/")[0] if started else ""
-        kept = f"; the same command with --name {name} goes on" if name else ""
+        kept = f"; the same command with --name {shlex.quote(name)} goes on" if name else ""
         typer.echo(f"\nstopped, everything is kept{kept}", err=True)
         raise
-    typer.echo(as_json(found) if as_json_ else f"{found}\n\ncomparison {found.name}: {_runs(found)}")
+    typer.echo(as_json(found) if as_json_ else f"{found}\n\ncomparison {found.name}: {_runs(found, options['store'])}")
     problems = [problem for standing in found.standings for problem in standing.problems]
     if problems:
         raise LlmOptimizeError(f"{len(problems)} runs ended before their time, one of them by this {problems[0]}")
 
 
-def _runs(found: Any) -> str:
+def _runs(found: Any, store: str) -> str:
     runs = [run for standing in found.standings for run in standing.runs]
-    draw = f"llm-optimize report {found.name}"
+    where = llm_optimize.store.option_of(store)
+    draw = f"llm-optimize report {shlex.quote(found.name)}{where}"
     return f"the runs {runs[0]} to {runs[-1]}, which `llm-optimize show` shows, and `{draw}` draws"
 
 

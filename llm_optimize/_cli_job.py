@@ -14,11 +14,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from . import optimize
-from ._cli_func import load
-from .errors import LlmOptimizeError, UsageError
-from .llm import Chat
+from ._cli_run import functions_of, model_of
+from .errors import LlmOptimizeError
 from .records import Budget, Event, Limits, Result, RunStarted
-from .store import Store
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -52,43 +50,20 @@ def _failed(sentence: str) -> int:
 
 def _done(job: Mapping[str, Any], tell: Callable[[Event], None]) -> Result:
     common = {"store": job["store"], "verbose": False, "callbacks": [tell]}
-    return _resumed(job, common) if job["verb"] == "resume" else _run(job, common)
-
-
-def _run(job: Mapping[str, Any], common: Mapping[str, Any]) -> Result:
-    options = dict(job["options"])
-    question, limits, base_url = options.pop("question"), options.pop("limits"), options.pop("base_url")
-    return optimize.run(
-        job["task"],
-        question,
-        load(job["func"]),
-        job["x0"],
-        job["steps"],
-        _model(job["model"], base_url),
-        budget=None if job["budget"] is None else Budget(**job["budget"]),
-        limits=None if limits is None else Limits(**limits),
-        name=job["name"],
-        **options,
-        **common,
-    )
-
-
-def _resumed(job: Mapping[str, Any], common: Mapping[str, Any]) -> Result:
-    opened = Store(job["store"], create=False)
-    settings = opened.run(job["name"]).settings
-    opened.close()
-    where = job["func"] or settings["func"]
-    if where is None:
-        raise UsageError(f"the run {job['name']!r} does not know where its f is: give func as FILE.py:NAME")
-    changes: dict[str, Any] = dict(common)
-    if job["model"] is not None:
-        changes["model"] = _model(job["model"], settings["base_url"])
-    changes |= {"max_steps": job["steps"]} if job["steps"] is not None else {}
-    return optimize.resume(job["name"], load(where), **changes)
-
-
-def _model(name: str | None, base_url: str | None) -> Any:
-    return name if name == "mutation" or base_url is None else Chat(name, base_url=base_url)
+    functions = functions_of(job["func"])
+    model = model_of(job["models"], job["base_url"], job["price"])
+    given = {
+        **job["options"],
+        "max_steps": job["max_steps"],
+        "model": model,
+        "limits": Limits(**job["limits"]),
+        "budget": Budget(**job["budget"]),
+    }
+    if job["verb"] == "resume":
+        # All that a human decides comes from the task's file, not from the store, which others may have written.
+        changes = {key: value for key, value in given.items() if key in optimize.Changes.__annotations__}
+        return optimize.resume(job["name"], functions, **changes, **common)
+    return optimize.run(job["task"], job["question"], functions, job["x0"] or None, name=job["name"], **given, **common)
 
 
 if __name__ == "__main__":

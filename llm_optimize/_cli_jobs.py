@@ -12,7 +12,8 @@ import tempfile
 from collections.abc import Mapping
 from typing import IO, Any
 
-from .errors import LlmOptimizeError
+from ._cli_mcp_answers import without_secrets
+from .errors import LlmOptimizeError, NotAllowed
 from .text import one_line
 
 _START_SECS = 120.0  # in which a run begins: the import of the user's file is in it
@@ -27,6 +28,7 @@ class Job:
         """Take the process, and the file that it prints into."""
         self._process = process
         self._printed = printed
+        self._error: str | None = None  # what it was when the files were closed
 
     @property
     def running(self) -> bool:
@@ -36,9 +38,11 @@ class Job:
     @property
     def error(self) -> str:
         """What went wrong, in a sentence; empty while it goes on, and where it ended well or was interrupted."""
+        if self._error is not None:
+            return self._error
         if self._process.poll() in (None, 0, 130):
             return ""
-        lines = self._said().strip().splitlines()
+        lines = without_secrets(self._said()).strip().splitlines()
         return one_line(lines[-1], 600) if lines else f"the process of the run ended with {self._process.returncode}"
 
     def _said(self) -> str:
@@ -56,6 +60,10 @@ class Job:
         if self.running:
             self._process.send_signal(signal.SIGINT) if os.name == "posix" else self._process.terminate()
 
+    def kill(self) -> None:
+        """End it without asking: it has not begun yet, so that there is nothing to keep."""
+        self._process.kill()
+
     def wait(self) -> None:
         """Wait until it has ended; end it where it does not."""
         try:
@@ -65,9 +73,10 @@ class Job:
             self._process.wait()
 
     def close(self) -> None:
-        """End it and forget what it printed."""
+        """End it and forget what it printed, except what went wrong."""
         self.interrupt()
         self.wait()
+        self._error = self.error
         if self._process.stdout:
             self._process.stdout.close()
         self._printed.close()
@@ -76,22 +85,34 @@ class Job:
 class Jobs:
     """All runs that were begun here, by name."""
 
-    def __init__(self) -> None:
-        """Begin with none."""
+    def __init__(self, at_a_time: int) -> None:
+        """Begin with none; so many may go on at a time."""
         self._jobs: dict[str, Job] = {}
+        self._beginning: Job | None = None  # whose name is not known yet
+        self._at_a_time = at_a_time
 
     def get(self, name: str) -> Job | None:
         """Return the job of a run; None where it was begun elsewhere."""
         return self._jobs.get(name)
 
     async def start(self, job: Mapping[str, Any]) -> str:
-        """Begin a run and return its name. Raises LlmOptimizeError where it does not begin."""
-        begun = _process(job)
+        """Begin a run and return its name. One start at a time, so that their number holds.
+
+        Raises NotAllowed where as many go on as may, and LlmOptimizeError where it does not begin.
+        """
+        self._refuse_too_many()
+        begun = self._beginning = _process(job)
         try:
             name = await asyncio.wait_for(asyncio.to_thread(begun.name), _START_SECS)
         except TimeoutError:
             await asyncio.to_thread(begun.close)
             raise LlmOptimizeError(f"the run has not begun within {_START_SECS:g} s: look at the file of f") from None
+        except asyncio.CancelledError:  # the agent no longer wants it, or the server ends
+            begun.kill()
+            begun.close()
+            raise
+        finally:
+            self._beginning = None
         if not name:
             await asyncio.to_thread(begun.wait)
             error = begun.error
@@ -102,8 +123,21 @@ class Jobs:
         self._jobs[name] = begun
         return name
 
+    def _refuse_too_many(self) -> None:
+        """Close the files of jobs that have ended, and raise NotAllowed where all places are taken."""
+        running = [job for job in self._jobs.values() if job.running]
+        for job in self._jobs.values():
+            if job not in running:
+                job.close()
+        if len(running) >= self._at_a_time:
+            raise NotAllowed(
+                f"{len(running)} runs go on, as many as may at a time: wait for one to end, or stop one with stop_run"
+            )
+
     def interrupt(self) -> None:
-        """Ask all of them to end at once."""
+        """Ask all of them to end at once; one that has not begun is not asked."""
+        if self._beginning is not None:
+            self._beginning.kill()
         for job in self._jobs.values():
             job.interrupt()
 
@@ -118,7 +152,7 @@ class Jobs:
 def _process(job: Mapping[str, Any]) -> Job:
     printed = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
-        [sys.executable, "-m", "llm_optimize._cli_job"],
+        [sys.executable, "-P", "-m", "llm_optimize._cli_job"],  # -P: a json.py of the working directory is not ours
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=printed,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -24,7 +25,6 @@ from ._cli_common import (
     stored_run,
     text_of,
     watched,
-    with_store,
 )
 from ._cli_func import load
 from .errors import UsageError
@@ -157,7 +157,7 @@ def fork(
 ) -> None:
     """Begin a run with the first trials of another; nothing is paid or scored again."""
     new = llm_optimize.optimize.fork(name, trial, new_name=new_name, store=store)
-    go_on = f"llm-optimize resume {new}{with_store(store)}"
+    go_on = f"llm-optimize resume {shlex.quote(new)}{llm_optimize.store.option_of(store)}"
     typer.echo(f"{new} begins with the trials of {name} up to {trial}; go on with: {go_on}")
 
 

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from .prompts import describe_failure
 from .records import Status, Trial, Usage, rank
-from .text import one_line, show_number, show_x, unified_diff, visible
+from .text import one_line, show_number, show_numbers, show_x, unified_diff, visible
 
 if TYPE_CHECKING:
+    from .sandbox import Mechanism
     from .store import Call, RunInfo
 
 
@@ -45,15 +46,31 @@ def runs_table(runs: Sequence[RunInfo]) -> str:
     return _aligned(rows, right={1, 2})
 
 
+def mechanisms_table(mechanisms: Sequence[Mechanism]) -> str:
+    """Return one line for each mechanism of the sandbox; below those that do not work here, how to get them."""
+    rows = [["mechanism", "here", "holds off"]]
+    for one in mechanisms:
+        here = "works" if one.works else "missing"
+        rows.append([one.name, f"{here} ({one.found})" if one.found else here, one.holds])
+    repairs: dict[str, list[str]] = {}
+    for one in mechanisms:
+        if not one.works:
+            repairs.setdefault(one.repair, []).append(one.name)
+    lines = [f"To have {', '.join(names)}: {repair}." for repair, names in repairs.items()]
+    return "\n\n".join([_aligned(rows, right=set()), *lines])
+
+
 def trials_table(trials: Sequence[Trial]) -> str:
     """Return one line a trial, the best one marked."""
     if not trials:
         return "no finished trials yet"
-    scores = [trial.score for trial in trials if trial.score is not None]
+    scored = [trial for trial in trials if trial.score is not None]
+    scores = show_numbers([trial.score for trial in scored if trial.score is not None])
+    score_of = dict(zip([trial.number for trial in scored], scores, strict=True))
     champion = max(trials, key=rank)
     rows = [["trial", "", "score", "parent", "source", "seconds", "feedback"]]
     for trial in trials:
-        score = show_number(trial.score, scores) if trial.score is not None else trial.status.value
+        score = score_of.get(trial.number, trial.status.value)
         said = one_line(trial.feedback, 70) if trial.status is Status.COMPLETE else describe_failure(trial)
         parent = "" if trial.parent is None else str(trial.parent)
         mark = "*" if trial is champion and trial.scored else ""

@@ -13,6 +13,7 @@ import typer
 
 import llm_optimize
 
+from ._cli_check import check
 from ._cli_common import (
     DEFAULT_STORE,
     FAILED,
@@ -55,7 +56,7 @@ def front(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (run, resume, fork, replay, steer, compare, report, view, export, mcp):
+for command in (run, resume, fork, replay, steer, compare, check, report, view, export, mcp):
     app.command()(command)
 
 
@@ -75,16 +76,13 @@ def show(
 ) -> None:
     """Show the trials of a run; or one trial with its diff, prompt and reply."""
     row = stored_run(name, store)
-    trials = sorted(row.trials(), key=lambda trial: trial.number)
     if number is None:
+        trials = sorted(row.trials(), key=lambda trial: trial.number)
         page = "\n\n".join(filter(None, [trials_table(trials), spending(trials, row.uncertain_calls())]))
         typer.echo(as_json(trials) if json_ else page)
         return
-    by_number = {trial.number: trial for trial in trials}
-    if number not in by_number:
-        raise UsageError(f"the run {name!r} has no finished trial {number}: it has {len(trials)}")
-    trial, calls = by_number[number], row.calls(number)
-    parent = by_number.get(trial.parent) if trial.parent is not None else None
+    trial, calls = row.trial(number), row.calls(number)
+    parent = None if trial.parent is None else row.find(trial.parent)
     typer.echo(as_json({"trial": trial, "calls": calls}) if json_ else trial_page(trial, parent, calls))
 
 
@@ -122,7 +120,7 @@ def demo(
     run_it: Callable[[], Any] = lambda: llm_optimize.demo.run(steps, store, seed, [remember(started)])  # noqa: E731
     typer.echo(llm_optimize.demo.INTRODUCTION + "\n")
     result = watched(started, store, run_it)
-    typer.echo(llm_optimize.demo.report(result))
+    typer.echo(llm_optimize.demo.report(result, store))
     end(result, as_json_=False)
 
 

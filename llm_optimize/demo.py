@@ -13,6 +13,7 @@ from typing import Any
 from .eval_utils import run_script
 from .optimize import run as optimize_run
 from .records import Result, Watcher
+from .store import option_of
 
 TASK = "Write a Python script that fits a scikit-learn classifier clf on X_train and y_train: 8x8 images of digits."
 QUESTION = "Which script reaches a higher accuracy on images that it has not seen?"
@@ -82,12 +83,13 @@ def run(steps: int, store: str, seed: int, callbacks: Sequence[Watcher] = ()) ->
     )
 
 
-def report(result: Result) -> str:
+def report(result: Result, store: str) -> str:
     """Return what the demo found, measured on the test images."""
     digits, script = Digits(), str(result.best_x)
     before, after = digits.test_score(X0), digits.test_score(script)
+    where = option_of(store)
     return (
         f"\nThe best script:\n\n{script}\n"
         f"test score {before:.4f} -> {after:.4f}: accuracy on {len(digits.test[1])} images that chose nothing\n"
-        f"run {result.name}: llm-optimize show {result.name}   |   llm-optimize best {result.name}"
+        f"run {result.name}: llm-optimize show {result.name}{where}   |   llm-optimize best {result.name}{where}"
     )

@@ -4,6 +4,8 @@ LlmOptimizeError
 ├── UsageError (ValueError)          a wrong argument; the command line answers it with exit code 2
 │   ├── UnknownName                  a word that is none of the known ones, with the nearest
 │   ├── FunctionUnusable             f cannot be imported or cannot be sent to a sandbox
+│   ├── TaskFileError                a TASK.toml cannot be read, or says what cannot be
+│   ├── NotAllowed                   an agent asked for what a human decides
 │   └── MissingExtra (ImportError)   an optional package is not installed
 ├── NothingToPropose                 a proposer has no further x: the run is over
 ├── InvalidScore (ValueError)        f returned something that is no finite score
@@ -56,6 +58,14 @@ class UnknownName(UsageError):
 
 class FunctionUnusable(UsageError):
     """The scoring function cannot be imported, or cannot be sent to a sandbox."""
+
+
+class TaskFileError(UsageError):
+    """A TASK.toml cannot be read, or a key of it has a value that cannot be; the message names file and key."""
+
+
+class NotAllowed(UsageError):
+    """An agent asked for what a human decides; the message says where a human does."""
 
 
 class MissingExtra(UsageError, ImportError):

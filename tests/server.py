@@ -133,7 +133,7 @@ class Server:
             if raw.reset_after:
                 handler.wfile.write(data[: raw.reset_after])
                 return reset(handler)
-            for start in range(0, len(data), 1 if raw.drip_secs else len(data)):
+            for start in range(0, len(data), 1 if raw.drip_secs else max(1, len(data))):
                 handler.wfile.write(data[start : start + (1 if raw.drip_secs else len(data))])
                 handler.wfile.flush()
                 if raw.drip_secs and self._closing.wait(raw.drip_secs):

@@ -39,9 +39,13 @@ def go(url):
 
 def test_asking_and_scoring_overlap(go):
     """A reply is waited for until a scoring has begun that was begun later than it, and the other way round."""
-    scoring = threading.Event()
+    scoring, both_asked = threading.Event(), asyncio.Event()
 
     async def hold(number):
+        if number == 2:
+            both_asked.set()
+        if number <= 2:
+            await asyncio.wait_for(both_asked.wait(), LONG_SECS)
         if number == 3:
             assert await asyncio.to_thread(scoring.wait, LONG_SECS)
 

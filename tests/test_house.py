@@ -28,11 +28,12 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors identity looks text records protected edits replies prompts stop blocking",  # each may import earlier ones
+    "errors redaction identity looks text records protected edits replies prompts stop blocking",  # earlier ones only
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
     "automl adapters demo",
+    "_task_file",
     "cli",
     "__main__",
 )
@@ -65,6 +66,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
 }
 
 MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may raise anything
+    ("_cli_mcp.py", "_answer"),  # a tool of the server for agents: they read a sentence, and a human the log
     ("eval_utils.py", "_Script.__call__"),  # a script in its child: what it raised travels to the caller
     ("eval_utils.py", "_raisable"),  # its exception may not survive the journey
     ("eval_utils.py", "LlmScorer.__call__"),  # error_score of get_llm_scorer, a contract of 2023
@@ -73,6 +75,8 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("optimize/_watchers.py", "Watchers.tell"),  # a watcher's callback, logged
     ("sandbox/_child.py", "call"),  # around f, in the child
     ("sandbox/_child.py", "_describe"),  # a candidate's own __str__
+    ("sandbox/_keeper.py", "fork"),  # the last moment of a process of ours: whoever waits for it is told
+    ("sandbox/_slot.py", "_complaining"),  # the same
     ("sandbox/_inline.py", "InlineSandbox._call"),  # around f
     ("sandbox/_payload.py", "_surroundings"),  # pickling runs the user's own __reduce__
     ("sandbox/_payload.py", "unpack"),  # the import of the user's modules, which f repeats where it matters

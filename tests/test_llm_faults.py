@@ -285,12 +285,25 @@ def test_text_that_no_request_can_carry_is_written_visibly(server):
     assert server.requests[0]["messages"][0]["content"] == "a\\udc80ü"
 
 
+def test_pages_of_an_endpoint_that_has_answered_before_are_a_hiccup(server):
+    server.replies("hi", Raw(body=HTML), Raw(body=HTML), "hi again", Raw(body=HTML), for_ever=True)
+    model = make(server)
+    assert [answer(model).text for _ in range(2)] == ["hi", "hi again"]
+    with pytest.raises(ModelUnavailable, match=r"in 3 attempts: .*web page"):
+        answer(model)
+
+
 def test_hostile_numbers_in_the_usage_are_not_believed(server):
     body = completion("hi")
     body["usage"] = {"prompt_tokens": -5, "completion_tokens": "many", "prompt_tokens_details": []}
     server.replies(body)
     usage = answer(make(server)).usage
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (0, 0, 0)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (
+        1,
+        0,
+        0,
+    )  # of five and two characters
+    assert usage.estimated
 
 
 FAULTS = [

@@ -169,8 +169,8 @@ def trouble(tmp_path_factory):
 def test_a_run_goes_on_when_mlflow_is_down_and_says_so_once(trouble):
     assert trouble.stdout.splitlines()[0] == "4.0"
     down, _, _ = trouble.stderr.partition("deaf\n")
-    assert down.count("no longer tracked: MLflow at http://127.0.0.1:9 failed") == 1
-    assert trouble.stderr.count("no longer tracked: MLflow at http://127.0.0.1:9 failed") == 1
+    assert down.count("no longer tracked: MLflow at http://***@127.0.0.1:9 failed") == 1
+    assert trouble.stderr.count("no longer tracked: MLflow at http://***@127.0.0.1:9 failed") == 1
     assert "secret" not in trouble.stderr
 
 

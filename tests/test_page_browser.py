@@ -60,6 +60,9 @@ def shown(tab, server):
     def shown(path="", query="", token=True):
         _, _, key = server.url.partition("?")
         words = "&".join(filter(None, [query, key if token else ""]))
+        if not token:  # nor from a page before
+            page.goto(server.address)
+            page.evaluate("sessionStorage.clear()")
         seen.requests.clear()
         page.goto(f"{server.address}{path}?{words}")
         page.wait_for_selector('main[aria-busy="false"]')
@@ -187,6 +190,22 @@ def test_a_run_is_paused_hinted_and_stopped_by_who_has_the_token(shown, run_of):
         assert [steer.kind for steer in run.steers()] == ["pause", "hint", "stop"]
         run.end("stopped")
         page.wait_for_selector(".steering", state="hidden")
+
+
+def test_the_token_leaves_the_address_and_stays_with_the_tab(shown, run_of, server):
+    run = run_of("kept", [0.5])
+    with shown("run/kept", "a=b%26c") as page:
+        for _ in range(2):
+            assert page.url == f"{server.address}run/kept?a=b%26c"
+            hrefs = page.evaluate("[...document.links].map(link => link.href)")
+            assert hrefs
+            assert not any("token" in href for href in hrefs)
+            page.reload()
+            page.wait_for_selector('main[aria-busy="false"]')
+        page.click("text=Pause")
+        page.wait_for_selector("text=Asked to pause.")
+        assert [steer.kind for steer in run.steers()] == ["pause"]
+        assert page.evaluate("document.cookie") == ""
 
 
 def test_without_the_token_a_run_is_only_looked_at(shown, run_of):

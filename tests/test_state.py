@@ -137,15 +137,15 @@ def test_a_run_without_an_end_goes_on():
 
 def test_the_first_error_is_the_reason():
     known = fed(1.0)
-    known.observe_silence(ModelUnavailable("slow"))
+    known.observe_silence(7, ModelUnavailable("slow"))
     known.observe_reply()
-    known.observe_silence(ModelUnavailable("slow"))
+    known.observe_silence(8, ModelUnavailable("slow"))
     assert known.why_stop() is None
-    known.observe_silence(ModelRefused("wrong key"))
-    known.observe_silence(ModelRefused("another"))
+    known.observe_silence(7, ModelRefused("wrong key"))
+    known.observe_silence(7, ModelRefused("another"))
     assert known.why_stop().reason == "error: wrong key"
     done = fed(1.0)
-    done.observe_silence(NothingToPropose("no number"))
+    done.observe_silence(7, NothingToPropose("no number"))
     assert done.why_stop().reason == "nothing left to propose: no number"
 
 

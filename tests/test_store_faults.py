@@ -172,7 +172,10 @@ def open_folder():
     ("verb", "said"),
     [
         ("file", ["[0]", "StoreError the store sqlite:///{} is read-only: get permission to write the file and its"]),
-        ("folder", ["StoreError the store sqlite:///{} is read-only: get permission to write the file and its folder"]),
+        (
+            "folder",
+            ["[0]", "StoreError the store sqlite:///{} is read-only: get permission to write the file and its folder"],
+        ),
         ("nothing", ["[0]", "written"]),
     ],
 )

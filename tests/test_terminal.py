@@ -27,7 +27,7 @@ def f(n):
     return [number * {number} for number in range(n)]
 '''
 console = Console()
-console(RunStarted("amber-birch" + hostile, task, "s", 20, Budget(seconds=600, calls=9, usd=2.0), ()))
+console(RunStarted("amber-birch" + hostile, task, "sqlite:///runs.db", 20, Budget(seconds=600, calls=9, usd=2.0), ()))
 before = None
 for number in range(9):
     x = X.replace("{number}", str(number)).replace("{hostile}", hostile)

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
-from urllib.parse import urlsplit
 
 from ..errors import EndpointRests, LlmOptimizeError, MissingKey, ModelRefused, UnknownName, UsageError
 from ..records import Message, Reply, Usage
+from ._address import Address, address_of
 from ._attempt import attempt
 from ._call import Call
 from ._endpoint import Endpoint
@@ -35,7 +35,8 @@ class Chat:
 
     Args:
         model_name: None takes `default_llm_options`, or LLM_OPTIMIZE_MODEL where these were not changed.
-        base_url: of the endpoint, usually ending in /v1; None takes OPENAI_BASE_URL, else OpenAI's.
+        base_url: of the endpoint, usually ending in /v1; None takes OPENAI_BASE_URL, else OpenAI's. A user, password
+            or parameter in it is sent along, but neither stored nor shown: the attribute has *** instead.
         api_key: None takes OPENAI_API_KEY; a server on this machine needs none.
         temperature, max_tokens, reasoning_effort: sent along when given; an endpoint that refuses one is asked
             without it from then on.
@@ -71,7 +72,8 @@ class Chat:
             if word not in _OPTIONS:
                 raise UnknownName("option of a chat model", word, _OPTIONS)
         self.name = model_name or _default_name()
-        self.base_url = _checked_url(base_url or os.environ.get("OPENAI_BASE_URL") or None)
+        address = address_of(base_url)
+        self.base_url = address.shown
         self.deadline_secs = deadline_secs
         self._max_attempts = max_attempts
         self._max_wait_secs = max_wait_secs
@@ -79,11 +81,17 @@ class Chat:
         self._options = {word: value for word, value in options.items() if value is not None}
         self._takes_schema = True  # until it refuses one
         key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
-        self._endpoint = Endpoint(self.base_url, key, max_concurrency)
+        self._endpoint = Endpoint(address, key, max_concurrency)
 
     def check(self) -> None:
-        """Raise MissingKey when this endpoint needs a key and none was given."""
-        if not self._endpoint.api_key and not _on_this_machine(self.base_url):
+        """Raise MissingKey when this endpoint needs a key, or the credentials of its address, and has none."""
+        address = self._endpoint.address
+        if address.lacks_credentials:
+            raise MissingKey(
+                f"the base URL {address.shown} was stored without its credentials, which no run keeps: set "
+                "OPENAI_BASE_URL to the whole address, or pass model=llm.Chat(..., base_url=...) or --base-url"
+            )
+        if not self._endpoint.api_key and not address.secrets and not _on_this_machine(address.host):
             raise MissingKey(
                 f"no key for the model {self.name!r}: export OPENAI_API_KEY=..., pass llm.Chat(api_key=...), "
                 "name a server of your own with OPENAI_BASE_URL, or use model='mutation', which needs no model"
@@ -170,7 +178,7 @@ class Chat:
             sent_at = time.monotonic()
             call.sent()
             try:
-                reply = await attempt(client, request, endpoint.name, silence_secs, endpoint.heard)
+                reply = await attempt(client, request, endpoint, silence_secs)
             except Again as again:
                 call.failed(again)
                 endpoint.failed(sent_at, again.after_secs)
@@ -221,11 +229,11 @@ LLMModel = Chat
 
 def sharing_endpoints(chats: Sequence[Chat]) -> list[Chat]:
     """Return the chats so that those with the same address and key share connections, places and rests."""
-    at: dict[tuple[str | None, str | None], list[Endpoint]] = {}
+    at: dict[tuple[Address, str | None], list[Endpoint]] = {}
     for chat in chats:
-        at.setdefault((chat._endpoint.base_url, chat._endpoint.api_key), []).append(chat._endpoint)
+        at.setdefault((chat._endpoint.address, chat._endpoint.api_key), []).append(chat._endpoint)
     shared = {where: Endpoint(*where, min(one.max_concurrency for one in those)) for where, those in at.items()}
-    return [_moved(chat, shared[chat._endpoint.base_url, chat._endpoint.api_key]) for chat in chats]
+    return [_moved(chat, shared[chat._endpoint.address, chat._endpoint.api_key]) for chat in chats]
 
 
 def _moved(chat: Chat, endpoint: Endpoint) -> Chat:
@@ -254,27 +262,13 @@ def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "json_schema", "json_schema": {"name": "x", "schema": dict(schema), "strict": strict}}
 
 
-def _on_this_machine(base_url: str | None) -> bool:
-    host = urlsplit(base_url or "").hostname or ""
+def _on_this_machine(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
 
 
 def _sendable(text: str) -> str:
     """Return text without lone surrogates, which no request can carry."""
     return text.encode("utf-8", "backslashreplace").decode()
-
-
-def _checked_url(base_url: str | None) -> str | None:
-    if base_url is None:
-        return None
-    try:
-        parts = urlsplit(base_url)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
-    except ValueError:
-        whole = False
-    if not whole:
-        raise UsageError(f"base_url is {base_url!r}: write it whole, as in http://localhost:8000/v1")
-    return base_url
 
 
 def _checked_key(key: str | None) -> str | None:

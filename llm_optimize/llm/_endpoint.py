@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from ..errors import EndpointRests
+from ..redaction import Secrets
+from ._address import Address
 from ._clients import Clients
+from ._wire import open_client
 
 if TYPE_CHECKING:
     import openai
 
 _FAILURES = 5  # in a row, after which it rests
 _FIRST_REST_SECS, _MAX_REST_SECS = 1.0, 60.0
-_NO_KEY = "no-key"  # sent to servers of one's own, which ask for none
 
 
 class Health:
@@ -74,11 +76,12 @@ class _Here:
 class Endpoint:
     """Shared by all chats with the same address and key."""
 
-    def __init__(self, base_url: str | None, api_key: str | None, max_concurrency: int) -> None:
-        self.base_url = base_url
+    def __init__(self, address: Address, api_key: str | None, max_concurrency: int) -> None:
+        self.address = address
         self.api_key = api_key
+        self.secrets = Secrets([*address.secrets, api_key or ""])
         self.max_concurrency = max_concurrency
-        self.name = base_url or "api.openai.com"
+        self.name = address.shown or "api.openai.com"
         self.heard = False  # whether it has ever answered
         self._health = Health()
         self._here: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
@@ -130,9 +133,7 @@ class Endpoint:
         return self._here[loop]
 
     def _client(self) -> openai.AsyncOpenAI:
-        import openai
-
-        return openai.AsyncOpenAI(api_key=self.api_key or _NO_KEY, base_url=self.base_url, max_retries=0)
+        return open_client(self.address, self.api_key, self.name, self.secrets)
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later call opens new ones."""

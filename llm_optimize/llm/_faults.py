@@ -27,7 +27,9 @@ SLOW_NOBODY = Fault(attempts=1, fatal=True)  # the same, and finding out took lo
 SILENT = Fault(attempts=2, billed=True)  # sent, and nothing came back
 DROPPED = Fault(attempts=2, billed=True)  # sent, and the connection broke
 GARBAGE = Fault(attempts=3, billed=True)  # an answer that is no chat completion
+ENDLESS = Fault(attempts=2, billed=True)  # an answer longer than the bound
 PAGE = Fault(attempts=2, fatal=True)  # a web page: a login, or a wrong address
+STRAY_PAGE = Fault(attempts=3)  # a web page of an endpoint that has answered before: something in between failed
 
 
 class Again(LlmOptimizeError):

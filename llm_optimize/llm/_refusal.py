@@ -16,6 +16,7 @@ from ..text import one_line
 from ._faults import BUSY, LIMITED, Again, Unsupported
 
 _MAX_MESSAGE_CHARS = 300
+_MAX_DIGITS = 9  # of a number of tokens in a sentence
 RESPONSE_FORMAT = "response_format"
 _NO_MONEY = re.compile(r"insufficient_quota|billing_hard_limit_reached|insufficient.balance|insufficient.credits", re.I)
 _NO_QUOTA = "exceeded your current quota"  # some endpoints say it of a minute's quota as well, and when to come back
@@ -112,7 +113,9 @@ def _raise_too_long(said: str, model: str) -> NoReturn:
 
 def _number(pattern: re.Pattern[str], said: str) -> int | None:
     found = pattern.search(said)
-    return next((int(group) for group in found.groups() if group), None) if found else None
+    return (
+        next((int(group) for group in found.groups() if group and len(group) <= _MAX_DIGITS), None) if found else None
+    )
 
 
 def _quota_is_spent(body: str, after_secs: float | None) -> bool:
@@ -134,7 +137,7 @@ def _message(body: str) -> str:
         error = json.loads(body)["error"]
         said = error["message"] if isinstance(error, dict) else error
     except (ValueError, LookupError, TypeError, RecursionError):
-        said = re.sub(r"<[^>]*>", " ", body)
+        said = re.sub(r"<[^<>]*>", " ", body)
     return one_line(str(said), _MAX_MESSAGE_CHARS) or "without a reason"
 
 

@@ -5,6 +5,7 @@ best_score, scores, best_x = optimize.run("Decrease f(x).", "What x makes f(x) s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -68,7 +69,7 @@ async def arun(
     limits: Limits | None = None,
     budget: Budget | None = None,
     executor: Executor | None = None,
-    store: str = DEFAULT_URL,
+    store: str | os.PathLike[str] = DEFAULT_URL,
     name: str | None = None,
     seed: int | None = None,
     callbacks: Sequence[Watcher] = (),
@@ -111,7 +112,7 @@ async def arun(
         limits: what one scoring may use.
         budget: when to end besides `max_steps`; calls in flight count at what they are expected to cost.
         executor: where scorings run, such as a pool of Dask or Ray; None: on this machine.
-        store: a database URL or the path of a file; every reply and score is in it before it is used.
+        store: the path of a file, or a database URL; every reply and score is in it before it is used.
         name: of the run; None makes one up.
         seed: with one worker and the same replies a run with the same seed repeats exactly; None throws one.
         callbacks: called with every event of the run (see `records.Event`).
@@ -179,7 +180,7 @@ async def acompare(
     contenders: Mapping[str, Any],
     budget: int | Budget = 50,
     seeds: int | Sequence[int] = 5,
-    store: str = DEFAULT_URL,
+    store: str | os.PathLike[str] = DEFAULT_URL,
     name: str | None = None,
     at_a_time: int = 1,
     **common: Any,
@@ -198,7 +199,7 @@ async def acompare(
         budget: scorings of each run, x0's included; a `Budget` with `scorings` may have other caps as well.
         seeds: how many runs each contender makes, or the seeds of these. Each run is one value for the test: few runs
             can show only large differences, and `Comparison.sentence` says when they could show none.
-        store: a database URL or the path of a file.
+        store: the path of a file, or a database URL.
         name: of the comparison; None makes one up.
         at_a_time: how many runs go on at once.
         common: further keywords of `run` for every contender, such as `model`, `space` or `sandbox`.

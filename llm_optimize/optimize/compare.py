@@ -6,6 +6,7 @@ import asyncio
 import inspect
 import logging
 import math
+import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
@@ -48,7 +49,7 @@ class Contest:
     x0: X | Sequence[X] | None
     budget: Budget
     seeds: tuple[int, ...]
-    store: str
+    store: str | os.PathLike[str]
     name: str
     at_a_time: int  # runs
 
@@ -78,7 +79,7 @@ def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     return chosen
 
 
-def free_name(store: str) -> str:
+def free_name(store: str | os.PathLike[str]) -> str:
     """Return a name that no run of the store begins with."""
     with closing(Store(store)) as opened:
         return new_name({run.split("/")[0] for run in opened.names()})

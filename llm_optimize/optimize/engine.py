@@ -280,7 +280,7 @@ class Engine:
         self.state.abandon(step.number)
         if isinstance(error, BudgetSpent):
             return
-        self.state.observe_silence(error)
+        self.state.observe_silence(step.number, error)
         if self.state.error is None:
             self._left.append(step)
             _log.warning("trial %d is asked again: %s", step.number, error)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
@@ -27,7 +28,7 @@ class Changes(TypedDict, total=False):
     Of these, `stop`, `repeats`, `examples`, `executor` and `callbacks` are not stored: give them again.
     """
 
-    store: str
+    store: str | os.PathLike[str]
     max_steps: int
     model: Any
     verbose: bool
@@ -110,7 +111,9 @@ async def areplay(name: str, func: Func, *, new_name: str | None = None, **chang
         return await _go(row, func, parts, changes, _replies(origin))
 
 
-def fork(name: str, upto_trial: int, *, new_name: str | None = None, store: str = DEFAULT_URL) -> str:
+def fork(
+    name: str, upto_trial: int, *, new_name: str | None = None, store: str | os.PathLike[str] = DEFAULT_URL
+) -> str:
     """Begin a run with the trials 0 to `upto_trial` of another, and return its name: `resume` goes on with it.
 
     Scores, replies and lessons come along, and are neither paid nor computed again.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -18,7 +18,7 @@ from ..records import Cap, Evaluation, Plan, Status, Trial, Usage, rank
 from ..stop import Progress, Rule
 from ._settings import Settings
 
-_SILENT_CALLS = 3  # calls in a row without an answer, after which the run ends
+_MAX_SILENCES = 3  # one after the other without a reply, after which the model is taken to be gone
 STOPPED = "stopped by a watcher"  # why a run ended
 DRAIN_SECS = 5.0  # how long what is in flight may go on once a run is to end
 _MAX_AHEAD = 4  # model slots a worker, at the most
@@ -40,6 +40,45 @@ class Wishes:
     stopped: bool = False
     paused: bool = False
     hints: tuple[str, ...] = ()  # for the model, in the order in which they were given
+
+
+class Silence:
+    """Counts how often in a row a model fell silent.
+
+    An endpoint that hangs once fails all the calls that are in flight, each at its own deadline. They are one event:
+    a failed call opens a new silence only when it was begun after the last one was noticed. A call that was in flight
+    by then tells nothing new. Any reply ends the row. Times are a monotonic clock's.
+    """
+
+    def __init__(self, most: int = _MAX_SILENCES) -> None:
+        """Take how many silences in a row mean that the model is gone."""
+        self._most = most
+        self._count = 0
+        self._noticed_at = float("-inf")
+        self._in_flight: dict[Hashable, float] = {}
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the model is taken to be gone."""
+        return self._count >= self._most
+
+    def begun(self, call: Hashable, now: float) -> None:
+        """Note that a call, or a row of calls for one thing, begins."""
+        self._in_flight[call] = now
+
+    def failed(self, call: Hashable, now: float) -> None:
+        """Note that it ended without a reply."""
+        if self._in_flight.pop(call, now) >= self._noticed_at:
+            self._count += 1
+            self._noticed_at = now
+
+    def ended(self, call: Hashable) -> None:
+        """Note that it ended otherwise."""
+        self._in_flight.pop(call, None)
+
+    def broken(self) -> None:
+        """Note a reply."""
+        self._count = 0
 
 
 class RunState:
@@ -74,7 +113,7 @@ class RunState:
         self._begun_at = clock()
         self._next_number = 0
         self._finishing = 0  # trials that were given their place in the order of finishing
-        self._silent_calls = 0  # in a row
+        self._silence = Silence()
         self._first_with: dict[str, int] = {}  # key of x -> the first trial that has it
 
     # Trials.
@@ -87,6 +126,7 @@ class RunState:
     def begin(self, number: int, plan: Plan) -> None:
         """Count a trial among those in flight."""
         self.in_flight[number] = plan
+        self._silence.begun(number, self._clock())
         self._next_number = max(self._next_number, number + 1)
 
     def abandon(self, number: int) -> None:
@@ -112,6 +152,7 @@ class RunState:
         known = self.trials.get(trial.number)
         self.trials[trial.number] = trial
         self.in_flight.pop(trial.number, None)
+        self._silence.ended(trial.number)
         self._next_number = max(self._next_number, trial.number + 1)
         self._finishing = max(self._finishing, len(self.trials))
         self.scorings += trial.scorings - (known.scorings if known else 0)
@@ -175,12 +216,12 @@ class RunState:
 
     def observe_reply(self) -> None:
         """Learn that the model answers."""
-        self._silent_calls = 0
+        self._silence.broken()
 
-    def observe_silence(self, error: ModelError | NothingToPropose) -> None:
-        """Learn that a trial got no x; the run ends at once, or after too many calls in a row."""
-        self._silent_calls += 1
-        is_passing = isinstance(error, ModelUnavailable) and self._silent_calls < _SILENT_CALLS
+    def observe_silence(self, number: int, error: ModelError | NothingToPropose) -> None:
+        """Learn that a trial got no x; the run ends at once, or after too many silences in a row."""
+        self._silence.failed(number, self._clock())
+        is_passing = isinstance(error, ModelUnavailable) and not self._silence.lasting
         if self.error is None and not is_passing:
             self.error = error  # the first is the reason; calls in flight may fail after it
 

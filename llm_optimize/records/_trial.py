@@ -83,6 +83,7 @@ class Evaluation:
     scorings: int = 1  # calls of f; of several stages those of the last, or 1 where an earlier one ended it
     scores: tuple[float, ...] = ()  # of each scoring that gave one, in order; of a single one it may be left empty
     standard_error: float | None = None  # of the score as a mean of scores; None for a single one
+    scored_again: str = ""  # why f was called once more for a scoring: a process of the sandbox died; in `output`, too
 
     @classmethod
     def open(cls) -> Evaluation:

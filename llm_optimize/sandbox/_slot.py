@@ -12,25 +12,29 @@ import resource
 import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..records import Limits
+from ._accounting import Account
 from ._child import call, cpu_limit, settle
 from ._confine import confine
 from ._data import unpack
-from ._keeper import become_subreaper, fork, sweep, watch
-from ._leftovers import kept, remove_new
+from ._keeper import become_subreaper, fork, say, sweep, watch
 from ._namespaces import enter_scoring, enter_slot, fork_first
+from ._private import IN_USER_NAMESPACE, own_user_namespace
 from ._scratch import Scratch, remove_scratch
 from ._view import View
+from ._walls import NO_WALLS, Walls, close_calls, narrow
 from ._wire import receive_frame, send_frame
 
 DOOR = "LLM_OPTIMIZE_DOOR"  # the variable that tells a child where its way to the scripts' warm process is
 _DOOR_FD = 4
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OWN_PROCESSES = 2  # in the user namespace of a keeper: itself and the child
 _LINK_GONE = 3  # exit code of a process that can score no more
 
 
@@ -43,6 +47,8 @@ class Service:
     view: View | None  # None: that of the process that serves
     namespaced: bool = False  # whether each scoring has namespaces of its own
     hidden: tuple[str, ...] = ()  # folders that such a one does not see, though this process does
+    masked: tuple[str, ...] = ()  # files that nobody opens in a scoring, though they lie in what is seen
+    walls: Walls = NO_WALLS
     alone: bool = False  # whether the scratch directory is the working directory, too
     inlet: socket.socket | None = None  # to the warm process of scripts
 
@@ -60,6 +66,8 @@ def serve_link(link: socket.socket, service: Service, scorings: int | None = Non
             _in_namespaces(link, service)
         else:
             become_subreaper()
+            if service.walls.private == IN_USER_NAMESPACE:
+                own_user_namespace()
             while scorings is None or scorings > 0:
                 _with_scratch(link, service)
                 scorings = None if scorings is None else scorings - 1
@@ -89,24 +97,26 @@ def _one_in_namespaces(link: socket.socket, service: Service) -> NoReturn:
 
 @contextmanager
 def _complaining(link: socket.socket) -> Iterator[None]:
-    """Tell the other end, if it is there, what the system refuses; then whoever serves here ends."""
+    """Tell the other end, if it is there, what went wrong or what the system refuses; then whoever serves here ends."""
     try:
         yield
-    except OSError as error:
+    except EOFError:
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, OSError) else traceback.format_exc(limit=-5)
         with suppress(OSError):
-            send_frame(link, f"no: {error}".encode())
+            send_frame(link, f"no: {said.strip()}".encode())
         os._exit(_LINK_GONE)
 
 
 def _with_scratch(link: socket.socket, service: Service) -> None:
     """Serve one scoring, and remove whatever it leaves."""
-    before, scratch = kept(), tempfile.mkdtemp(prefix="llm_optimize-")
+    scratch = tempfile.mkdtemp(prefix="llm_optimize-")
     try:
         _one_scoring(link, service, scratch)
     finally:
         sweep()
         remove_scratch(scratch)
-        remove_new(before)
 
 
 def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
@@ -116,16 +126,25 @@ def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
         send_frame(link, b"ready")
         request, fds = receive_frame(link, max_fds=2)
         try:
-            send_frame(near, request, tuple(fds))
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # the child has failed: what it said is reported below
+                send_frame(near, request, tuple(fds))
         finally:
             for fd in fds:
                 os.close(fd)
         timeout_secs = json.loads(request[: request.index(b"\n")])["timeout_secs"]
-        watch(child, link, timeout_secs, Scratch(scratch, service.limits.scratch_mb))
+        watch(
+            child,
+            link,
+            timeout_secs,
+            Account(service.limits, Scratch(scratch, service.limits.scratch_mb).used_bytes),
+            near,
+        )
 
 
 def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, service: Service, scratch: str) -> int:
-    door, theirs = _open_door(service.inlet)
+    door, theirs = _open_door(service.inlet, scratch)
 
     def wait_and_score() -> None:
         os.setsid()
@@ -136,18 +155,24 @@ def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, se
         _put_forward()
         if service.alone:
             os.chdir(scratch)
-        nproc = _processes_of_user()  # before most of /proc is out of sight
+        nproc = _processes_counted(service)  # before most of /proc is out of sight
         if service.view is not None:
-            free = ["/tmp"] if service.namespaced else [scratch]
-            confine(service.view, free, network=service.namespaced or service.limits.network is not False)
+            _confine(service.view, scratch, service)
         try:
             request, (result, output) = receive_frame(far, max_fds=2)
         except EOFError:
             os._exit(0)
+        os.dup2(output, 2)  # where what goes wrong from here on is printed
         far.close()
         _score(request, _only_files(result, output, door), scratch, service, nproc)
 
-    child = fork(wait_and_score)
+    def complain(trouble: str) -> None:
+        if far.fileno() >= 0:
+            send_frame(far, trouble.encode())
+        else:
+            say(trouble)
+
+    child = fork(wait_and_score, complain)
     far.close()
     for end in (door, theirs):
         if end is not None:
@@ -155,13 +180,27 @@ def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, se
     return child
 
 
-def _open_door(inlet: socket.socket | None) -> tuple[socket.socket | None, socket.socket | None]:
-    """Return a new way to the warm process of scripts, and its other end, which has been sent there."""
+def _confine(view: View, scratch: str, service: Service) -> None:
+    """Take from this process the rights over files, processes and TCP that a candidate does not have."""
+    free = [scratch]
+    if service.namespaced:
+        free = ["/tmp"]
+    else:
+        view = narrow(service.walls, view, scratch, service.masked, service.limits.scratch_mb)
+    confine(view, free, network=service.namespaced or service.limits.network is not False)
+
+
+def _open_door(inlet: socket.socket | None, scratch: str) -> tuple[socket.socket | None, socket.socket | None]:
+    """Return a new way to the warm process of scripts, and its other end, which has been sent there.
+
+    With it the kernel sends the id of this process, which watches over the scoring, so that all that the scoring starts
+    can be counted together.
+    """
     if inlet is None:
         return None, None
     door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with suppress(OSError):  # it has ended: the child will see that when it knocks
-        socket.send_fds(inlet, [b"door"], [theirs.fileno()])
+        socket.send_fds(inlet, [os.fsencode(scratch)], [theirs.fileno()])
     return door, theirs
 
 
@@ -180,6 +219,8 @@ def _score(request: bytes, has_door: bool, scratch: str, service: Service, nproc
         os.environ[DOOR] = f"{_DOOR_FD}:{os.fstat(_DOOR_FD).st_ino}:{level}"
     limits, arrays = service.limits, facts["arrays"]
     settle(scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], nproc)
+    if service.view is not None:
+        close_calls(service.walls, service.namespaced, limits.network)
     call(service.func, unpack(body, arrays), 3, bytes.fromhex(facts["nonce"]), limits, arrays)
 
 
@@ -195,6 +236,16 @@ def _only_files(result: int, output: int, door: socket.socket | None) -> bool:
     if door:
         door.detach()
     return door is not None
+
+
+def _processes_counted(service: Service) -> int | None:
+    """Return how many processes a limit of this child's user counts already; None for root.
+
+    In a user namespace only its own are counted.
+    """
+    if service.walls.private == IN_USER_NAMESPACE and os.getuid() != 0:
+        return _OWN_PROCESSES
+    return _processes_of_user()
 
 
 def _processes_of_user() -> int | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import select
 import socket
 import struct
@@ -47,10 +48,13 @@ class Order:
     alone: bool  # for scripts that are judged: without f's folders
     own_folders: tuple[str, ...]  # the working directory, and what the user put on the path
     installed: tuple[str, ...]  # where the interpreter and its packages are on the path
+    masked: tuple[str, ...] = ()  # files that nobody opens in a scoring, though they lie in what is seen
 
 
 class Source(Protocol):
     """Where keepers come from."""
+
+    walls: tuple[str, ...]  # what is at work around their children beside Landlock, as people read it
 
     def open_link(self) -> socket.socket:
         """Return the link to a new keeper; nobody speaks on it when the other side is gone."""
@@ -74,7 +78,9 @@ class Zygote:
         Raises FunctionUnusable when f cannot be packed or loaded, SandboxUnavailable when the process ends.
         """
         payload = pack(order.func)
-        self._scratch = None if order.namespaced else tempfile.mkdtemp(prefix="llm_optimize-")
+        # Made by that process, which removes it, and removed here as well in case that it was killed.
+        name = f"llm_optimize-{secrets.token_hex(8)}"
+        self._scratch = None if order.namespaced else os.path.join(tempfile.gettempdir(), name)
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -96,6 +102,7 @@ class Zygote:
             "sys_path": list(order.installed) if order.alone else [entry or os.getcwd() for entry in sys.path],
             "installed": order.installed,
             "own_folders": order.own_folders,
+            "masked": order.masked,
             "imports": imports_of(order.func),
             "limits": asdict(order.limits),
             "view": asdict(order.view) if order.view else None,
@@ -118,8 +125,11 @@ class Zygote:
                 f"the warm process of the sandbox ended while it loaded f (exit code {self._process.wait(5)}): "
                 "does importing f's module end the program?"
             ) from error
+        if "refused" in answer:
+            raise SandboxUnavailable(f"no scratch directory can be made: {answer['refused']}; see TMPDIR")
         if "error" in answer:
             raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{answer['error']}")
+        self.walls = tuple(map(str, answer["walls"]))
 
     def open_link(self) -> socket.socket:
         """Return the link to a new keeper; nobody speaks on it when this process is gone."""
@@ -157,6 +167,7 @@ class Door:
 
     def __init__(self, fd: int, limits: Limits) -> None:
         """Take the descriptor of the door, which stays open, and the limits for what is asked for."""
+        self.walls: tuple[str, ...] = ()  # they are those of the scoring that the door leads out of
         self._fd = fd
         self._limits = limits
 
@@ -189,6 +200,8 @@ class Keeper:
         self.usable = True
         self.link = link or source.open_link()  # type: ignore[union-attr]  # one of the two is given
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.refusal = ""  # what the other side said instead of a word that was awaited
+        self.breach: dict[str, str] | None = None  # the limit for which it works no more
         self._met = False
         self._pid: int | None = None  # of the process that watches over the next child
 
@@ -216,9 +229,19 @@ class Keeper:
             raise EOFError("the keeper is gone")
         word = self.link.recv(int.from_bytes(head, "big"))
         if word != expected:
-            _log.warning("a keeper of the sandbox says: %s", word.decode("utf-8", "replace"))
+            self.refuse(word)
             raise EOFError("the keeper cannot work")
         return int(next(_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary))
+
+    def refuse(self, word: bytes) -> None:
+        """Keep why the other side works no more: `no: ...`, or facts that name a limit."""
+        self.usable = False
+        with suppress(ValueError, TypeError, LookupError):
+            breach = json.loads(word)["breach"]
+            self.breach = {"status": str(breach["status"]), "message": str(breach["message"])}
+            return
+        self.refusal = word.decode("utf-8", "replace").removeprefix("no: ")
+        _log.warning("a keeper of the sandbox says: %s", self.refusal)
 
     def kill(self) -> None:
         """Kill a keeper that does not answer (a candidate may have stopped it); its warm process sweeps behind it."""

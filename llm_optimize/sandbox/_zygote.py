@@ -22,17 +22,19 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 from ..records import Limits
 from ._keeper import become_subreaper, children, fork, reap, sweep
 from ._namespaces import uncover_proc
+from ._narrow import Bounds, bounds_of
 from ._payload import unpack
 from ._scratch import remove_scratch
 from ._script import perform
 from ._scripts import ScriptServer
 from ._slot import Service, serve_link
 from ._view import View
+from ._walls import NO_WALLS, Walls, find_walls
 from ._wire import receive_frame, send_frame
 
 _GOODBYE_SECS = 1.0  # keepers clean up by themselves in a few milliseconds
@@ -45,20 +47,51 @@ def main() -> None:
     settings = json.loads(receive_frame(control)[0])
     if settings["namespaced"]:
         uncover_proc()
-    if settings["scratch"] is not None:
+    if settings["scratch"] is None:
+        _be_zygote(control, settings)
+        os._exit(0)  # without what the modules of f want to do at the end
+    try:  # made here and not by the optimizer: one that is killed before it sent this leaves nothing
+        os.mkdir(settings["scratch"], 0o700)
+    except OSError as error:
+        send_frame(control, json.dumps({"refused": str(error)}).encode())
+        os._exit(1)
+    try:
         tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
+        _be_zygote(control, settings)
+    finally:
+        remove_scratch(settings["scratch"])
+    os._exit(0)
+
+
+def _be_zygote(control: socket.socket, settings: dict[str, Any]) -> None:
+    """Load f and serve, until the optimizer is gone; nothing that was started here is left."""
     others: set[int] = set()
-    inlet = None if settings["alone"] else _start_scripts(control, settings, others)  # before f is received
-    func = _load(settings, receive_frame(control)[0], control)  # the payload is not kept: it may be large
+    limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
+    bounds = bounds_of(limits, view, settings["namespaced"])
+    walls = find_walls(settings["namespaced"]) if settings["view"] else NO_WALLS
+    inlet = None
+    if not settings["alone"]:  # before f is received
+        inlet = _start_scripts(control, settings, bounds, others, walls)
+    func = _load(settings, receive_frame(control)[0], control, walls)  # the payload is not kept: it may be large
     become_subreaper()
     _settle_down()
-    limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
-    service = Service(func, limits, view, settings["namespaced"], alone=settings["alone"], inlet=inlet)
+    service = Service(
+        func,
+        limits,
+        view,
+        settings["namespaced"],
+        masked=tuple(settings["masked"]),
+        walls=walls,
+        alone=settings["alone"],
+        inlet=inlet,
+    )
     _serve(control, service, others)
-    _leave(others, inlet, settings["scratch"])
+    _leave(others, inlet)
 
 
-def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set[int]) -> socket.socket:
+def _start_scripts(
+    control: socket.socket, settings: dict[str, Any], bounds: Bounds, others: set[int], walls: Walls
+) -> socket.socket:
     """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
     folders = settings["installed"]
     sys.path[:] = folders
@@ -72,9 +105,17 @@ def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set
         control.close()
         inlet.close()
         _settle_down()
-        limits = Limits(**settings["limits"])
-        service = Service(perform, limits, None, settings["namespaced"], tuple(settings["own_folders"]), alone=True)
-        ScriptServer(theirs, service, folders).serve()
+        service = Service(
+            perform,
+            bounds.limits,
+            None,
+            settings["namespaced"],
+            tuple(settings["own_folders"]),
+            masked=tuple(settings["masked"]),
+            walls=walls,
+            alone=True,
+        )
+        ScriptServer(theirs, service, folders, bounds).serve()
 
     others.add(fork(be_server))
     theirs.close()
@@ -90,7 +131,7 @@ def _is_installed(module: str, folders: list[str]) -> bool:
     return False
 
 
-def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> Callable[[Any], Any]:
+def _load(settings: dict[str, Any], payload: bytes, control: socket.socket, walls: Walls) -> Callable[[Any], Any]:
     """Import what f needs, on one thread: children of a process with OpenMP or BLAS threads hang."""
     sys.path[:] = settings["sys_path"]
     try:
@@ -105,7 +146,7 @@ def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> C
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    send_frame(control, b"{}")
+    send_frame(control, json.dumps({"walls": walls.names}).encode())
     return func
 
 
@@ -144,8 +185,8 @@ def _tidy(others: set[int]) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _leave(others: set[int], inlet: socket.socket | None, scratch: str | None) -> NoReturn:
-    """Give the keepers a moment to clean up, then kill and remove whatever is left."""
+def _leave(others: set[int], inlet: socket.socket | None) -> None:
+    """Give the keepers a moment to clean up, then kill whatever is left."""
     if inlet is not None:
         inlet.close()
     with suppress(ChildProcessError):
@@ -155,9 +196,6 @@ def _leave(others: set[int], inlet: socket.socket | None, scratch: str | None) -
                 break
             select.select([], [], [], 0.005)
     sweep()
-    if scratch is not None:
-        remove_scratch(scratch)
-    os._exit(0)
 
 
 def _fork_keeper(link: socket.socket, ours: list[socket.socket], service: Service) -> int:
@@ -168,6 +206,6 @@ def _fork_keeper(link: socket.socket, ours: list[socket.socket], service: Servic
             other.close()
         serve_link(link, service)
 
-    pid = fork(keep)
+    pid = fork(keep, lambda trouble: send_frame(link, f"no: {trouble}".encode()))
     link.close()
     return pid

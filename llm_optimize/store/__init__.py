@@ -12,21 +12,21 @@ import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
 from . import _rows as rows
+from ._address import DEFAULT_URL, address_of, option_of
 from ._copy import copy_run
-from ._database import DEFAULT_URL, Tables, connect, for_writing, use_write_ahead_log, without_password
+from ._database import Tables, connect, for_writing, is_read_only, use_write_ahead_log
 from ._hold import FileHold, Hold, RowHold, Taken
 from ._migrate import is_current, make_current
 from ._progress import Again, Begun, Progress, Seen
 from ._rows import Call, Origin, Pending, RunInfo, Steer
 from ._run import Run
 from ._statements import Statements, Unfit
-from ._trouble import as_users_see, translated
+from ._trouble import as_users_see, read_only, translated
 from ._whole import refuse_torn
 from ._writer import Writer
 from ._writes import Write
@@ -48,11 +48,14 @@ __all__ = [
     "Steer",
     "Store",
     "Writer",
+    "option_of",
 ]
 
 
 class Store:
     """A database of runs.
+
+    A file that this user may read and not write can be looked at; whatever would write raises StoreError.
 
     Raises NotAStore when the URL or file is no database of this library, NewerStore when a newer version wrote it,
     UsageError when the URL cannot be understood, and StoreError when the database does not let us in: a full disk, no
@@ -66,16 +69,21 @@ class Store:
     >>> store.close()
     """
 
-    def __init__(self, url: str = DEFAULT_URL, *, create: bool = True, wait_secs: float = 30.0) -> None:
-        """Open the database at `url`; a missing one is made only where `create` is true."""
-        self.url = url if "://" in url else f"sqlite:///{url}"
+    def __init__(
+        self, where: str | os.PathLike[str] = DEFAULT_URL, *, create: bool = True, wait_secs: float = 30.0
+    ) -> None:
+        """Open the database at a path or URL (see `address_of`); a missing one is made only where `create` is true."""
+        address = address_of(where)
+        self.url = address.url
         self.tables = Tables()
         self._wait_secs = wait_secs
         self._holds: list[Hold] = []
         self._writers: list[Writer] = []
-        self._engine = connect(self.url, create=create, wait_secs=wait_secs)
+        self._file = address.file
+        self._shown = address.shown
+        self._read_only = is_read_only(address)
+        self._engine = connect(address, create=create, read_only=self._read_only, wait_secs=wait_secs)
         self._statements = Statements(self.tables, self._engine.dialect)
-        self._shown = without_password(self.url)
         try:
             self._open_tables()
         except BaseException:
@@ -85,8 +93,7 @@ class Store:
     @property
     def files(self) -> tuple[str, ...]:
         """The files in which the runs are, those of SQLite's journal included; none for a database elsewhere."""
-        file = self._engine.url.database if self._engine.url.get_backend_name() == "sqlite" else None
-        return tuple(os.path.abspath(file + end) for end in ("", "-wal", "-shm")) if file else ()
+        return tuple(f"{self._file}{end}" for end in ("", "-wal", "-shm")) if self._file else ()
 
     def _open_tables(self) -> None:
         with self.begin() as connection:
@@ -96,6 +103,8 @@ class Store:
             with self.begin(write=True) as connection:
                 if not is_current(connection, self.tables, self._shown):  # nobody else was faster
                     make_current(connection, self.tables)
+        if self._read_only:
+            return
         with self._translated():
             use_write_ahead_log(self._engine, self._wait_secs)
 
@@ -105,10 +114,16 @@ class Store:
 
         Raises NotAStore when the file is no database, and StoreError for whatever else the database refuses.
         """
+        if write:
+            self._refuse_reading_only()
         with self._translated(), self._engine.connect() as plain:
             connection = for_writing(plain) if write else plain
             with connection.begin():
                 yield connection
+
+    def _refuse_reading_only(self) -> None:
+        if self._read_only:
+            raise read_only(self._shown)
 
     def write(self, write: Write) -> int | None:
         """Write one row; return its key where that is asked for."""
@@ -184,6 +199,7 @@ class Store:
 
         Raises RunNotFound with the nearest names, and RunHeld when another process, or this one, holds it already.
         """
+        self._refuse_reading_only()
         hold = self._take(name, self._row(name).id)
         try:
             if func_version is not None:
@@ -199,8 +215,8 @@ class Store:
 
     def _take(self, name: str, key: int) -> Hold:
         try:
-            if self._engine.dialect.name == "sqlite":
-                file = Path(str(self._engine.url.database)).resolve()
+            if self._file is not None:
+                file = self._file.resolve()
                 return FileHold(file.with_name(f"{file.name}-{key}.lock"))
             return RowHold(lambda: self.begin(write=True), self.tables, key)
         except Taken as taken:

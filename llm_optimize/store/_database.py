@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import re
+import os
 import time
+import urllib.parse
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import NotAStore, UsageError
+from ..errors import NotAStore, StoreError, UsageError
+from ._address import DEFAULT_URL, Address
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-DEFAULT_URL = "sqlite:///runs.db"
 VERSION = 4  # of the tables below; _migrate.py leads there from earlier ones
 _RETRY_SECS = 0.01
 
@@ -157,54 +158,90 @@ def _steer_table(metadata: sa.MetaData) -> sa.Table:
     )
 
 
-def connect(url: str, *, create: bool, wait_secs: float) -> sa.Engine:
-    """Return the way into the database at `url`. Raises UsageError or NotAStore where there can be none."""
+def connect(address: Address, *, create: bool, read_only: bool, wait_secs: float) -> sa.Engine:
+    """Return the way into a database. Raises UsageError or NotAStore where there can be none."""
     import sqlalchemy as sa
 
-    try:
-        parsed = sa.make_url(url)
-        engine = sa.create_engine(parsed)
-    except (sa.exc.ArgumentError, ImportError) as error:
-        raise UsageError(
-            f"the store {without_password(url)!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
-        ) from error
-    if parsed.get_backend_name() == "sqlite":
-        _check_sqlite_path(parsed.database, create=create)
-        sa.event.listen(engine, "connect", partial(_prepare_sqlite, wait_secs))
-        sa.event.listen(engine, "begin", _begin_sqlite)
+    if address.file is None:
+        return _connect_elsewhere(address)
+    _check_file(address, create=create)
+    plain = sa.URL.create("sqlite", database=str(address.file))
+    if read_only:  # a new connection for each transaction, so that `_open_for_reading` looks at the files each time
+        engine = sa.create_engine(plain, poolclass=sa.NullPool, creator=partial(_open_for_reading, address))
+    else:
+        engine = sa.create_engine(plain)
+    sa.event.listen(engine, "connect", partial(_prepare_sqlite, wait_secs))
+    sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
 
 
-def without_password(url: str) -> str:
-    """Return a URL that may be shown.
+def _connect_elsewhere(address: Address) -> sa.Engine:
+    import sqlalchemy as sa
 
-    >>> without_password("postgresql://ada:secret@host/db")
-    'postgresql://ada:***@host/db'
+    try:
+        parsed = sa.make_url(address.url)
+        engine = sa.create_engine(parsed)
+    except (sa.exc.ArgumentError, ImportError) as error:
+        raise UsageError(
+            f"the store {address.shown!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
+        ) from error
+    if parsed.get_backend_name() == "sqlite":
+        raise UsageError(f"the driver of the store {address.shown!r} is unknown here: write sqlite:/// and the path")
+    return engine
+
+
+def is_read_only(address: Address) -> bool:
+    """Return whether this user may not write an SQLite file, or not make it, or not make two more files beside it."""
+    if address.file is None:
+        return False
+    places = (address.file, address.file.parent) if os.path.exists(address.file) else (address.file.parent,)
+    as_now = os.access in os.supports_effective_ids
+    return not all(os.access(place, os.W_OK, effective_ids=as_now) for place in places)
+
+
+def _open_for_reading(address: Address) -> Any:
+    """Open a file that may not be written, or that lies where SQLite cannot make its two further files.
+
+    Where those exist, somebody writes or was killed: SQLite then reads with them (`mode=ro`), and says so where it
+    cannot. Where there is no log, the file alone is the whole truth, and it is read without any lock (`immutable`),
+    which needs no further file. A writer that comes later brings a log with it, which the next transaction sees.
     """
-    return re.sub(r"(?<=:)[^:@/]+(?=@)", "***", url)
+    import sqlite3
+
+    log = address.log
+    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    file = urllib.parse.quote(os.fsencode(str(address.file)))
+    return sqlite3.connect(f"file:{file}?{how}", uri=True, check_same_thread=False)
 
 
-def _check_sqlite_path(database: str | None, *, create: bool) -> None:
-    if database in (None, "", ":memory:"):
-        raise UsageError("a store in memory would be lost with the program: name a file, such as sqlite:///runs.db")
-    path = Path(str(database))
-    if path.is_dir():
-        raise NotAStore(f"{path} is a folder, a store is a file: add a file name, such as {path / 'runs.db'}")
-    if not path.parent.is_dir():
-        raise NotAStore(f"the folder {path.parent} of the store {path} does not exist: make it, or choose another")
-    if not path.exists() or path.stat().st_size == 0:
-        _check_absent(path, create=create)
+def _check_file(address: Address, *, create: bool) -> None:
+    path = Path(str(address.file))
+    shown = address.shown.removeprefix("sqlite:///")
+    try:
+        if path.is_dir():
+            raise NotAStore(f"{shown} is a folder, a store is a file: add a file name, such as {shown}/runs.db")
+        if not path.parent.is_dir():
+            raise NotAStore(_no_folder(shown))
+        if not path.exists() or path.stat().st_size == 0:
+            _check_absent(address, shown, create=create)
+    except OSError as error:
+        raise StoreError(f"the store {shown} cannot be reached ({error.strerror}): choose another") from error
 
 
-def _check_absent(path: Path, *, create: bool) -> None:
-    log = Path(f"{path}-wal")
-    if log.exists() and log.stat().st_size:  # which SQLite would throw away
+def _no_folder(shown: str) -> str:
+    folder, _ = os.path.split(shown)
+    hint = "write the folder of ~ in full, or " if shown.startswith("~") else ""
+    return f"the folder {folder} of the store {shown} does not exist: {hint}make it, or choose another"
+
+
+def _check_absent(address: Address, shown: str, *, create: bool) -> None:
+    if address.log.exists() and address.log.stat().st_size:  # which SQLite would throw away
         raise NotAStore(
-            f"{path} is missing or empty, but {log} holds what was written last: restore {path} from a copy, "
-            f"or remove {log} to begin anew"
+            f"{shown} is missing or empty, but {shown}-wal holds what was written last: restore {shown} from a copy, "
+            f"or remove {shown}-wal to begin anew"
         )
     if not create:
-        raise NotAStore(f"there is no store {path}: start a run first, or name another with --store")
+        raise NotAStore(f"there is no store {shown}: start a run first, or name another with --store")
 
 
 def _prepare_sqlite(wait_secs: float, connection: Any, _record: Any) -> None:

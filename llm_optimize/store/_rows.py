@@ -245,11 +245,16 @@ def _to_proposal(row: Any) -> Proposal:
 
 def _to_written(row: Any) -> Proposal:
     """Read who wrote which x, or why there is none."""
-    usage, decision = Usage(**json.loads(row.usage)), json.loads(row.decision or "{}")
+    usage, decision = Usage(**json.loads(row.usage)), _named(row.decision)
     if row.x is not None:
         return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=_note(row))
     problem = row.feedback if _is_of_format_3(row) else row.note
     return Proposal(None, row.source, usage, problem=problem or "", decision=decision)
+
+
+def _named(text: str | None) -> dict[str, Any]:
+    """Read named values; most trials have none, which is seen without a parser."""
+    return {} if text in (None, "{}") else dict(json.loads(str(text)))
 
 
 def _to_evaluation(row: Any) -> Evaluation:
@@ -258,8 +263,8 @@ def _to_evaluation(row: Any) -> Evaluation:
         Status(row.status),
         row.score,
         _feedback(row),
-        json.loads(row.metrics),
-        json.loads(row.instances),
+        _named(row.metrics),
+        _named(row.instances),
         row.output,
         row.seconds,
         row.stage or "",

@@ -123,11 +123,15 @@ class Run:
 
     def trial(self, number: int) -> Trial:
         """Return one finished trial as it was known last. Raises UsageError when there is none of this number."""
-        with self.store.begin() as connection:
-            found = one_trial(connection, self.store.tables, self.key, number)
+        found = self.find(number)
         if found is None:
             raise UsageError(f"the run {self.name!r} has no finished trial {number}")
         return found
+
+    def find(self, number: int) -> Trial | None:
+        """Return one finished trial as it was known last; None when there is none of this number."""
+        with self.store.begin() as connection:
+            return one_trial(connection, self.store.tables, self.key, number)
 
     def progress(self, seen: Seen = Seen()) -> Progress:
         """Return what is new to a reader who knows the run so far, read at one moment; by default all of it.
@@ -167,9 +171,11 @@ class Run:
     def _rows(self, *, finished: bool) -> Sequence[Any]:
         table = self.store.tables.trial
         ended = table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
-        query = table.select().where(table.c.run_id == self.key, ended).order_by(table.c.finished, table.c.number)
+        query = table.select().where(table.c.run_id == self.key, ended)
         with self.store.begin() as connection:
-            return connection.execute(query).all()
+            found = connection.execute(query).all()
+        # No index holds this order, and a database that sorts writes all texts of a long run into temporary files.
+        return sorted(found, key=lambda row: (row.finished or 0, row.number))
 
     def calls(self, trial: int | None = None) -> list[Call]:
         """Return the model calls of one trial, or of the whole run, in the order of sending."""

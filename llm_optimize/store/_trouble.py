@@ -21,7 +21,7 @@ _SENTENCES = {  # the beginnings of SQLite's names of errors
     ),
     "SQLITE_READONLY": (
         "the store {store} is read-only: get permission to write the file and its folder, where SQLite keeps two more "
-        f"files, or choose another store; {_SAFE}"
+        f"files, or copy it to a folder of yours, or choose another store; {_SAFE}"
     ),
     "SQLITE_CANTOPEN": (
         "the store {store} cannot be opened: get permission to read and write the file and its folder, where SQLite "
@@ -35,6 +35,11 @@ _SENTENCES = {  # the beginnings of SQLite's names of errors
     ),
 }
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB")
+
+
+def read_only(store: str) -> StoreError:
+    """Return what is said where a store can be read and not written."""
+    return StoreError(_SENTENCES["SQLITE_READONLY"].format(store=store))
 
 
 @contextmanager

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import textwrap
 
 from ..prompts import describe_failure
 from ..records import CallFailed, Event, RunEnded, RunStarted, Status, Trial, TrialFinished
+from ..store import option_of
 from ..text import one_line, show_number, visible
 from ._state import State
 
@@ -50,8 +52,9 @@ def _last_lines(state: State, event: RunEnded) -> list[str]:
 
 
 def look_line(state: State) -> str:
-    """Return how to see more of a run."""
-    return f"look at it: llm-optimize show {visible(state.name)}"
+    """Return how to see more of a run; the URL of a server is left out, since it may hold a password."""
+    where = option_of(state.store) if state.store.startswith("sqlite:") or "://" not in state.store else ""
+    return visible(f"look at it: llm-optimize show {shlex.quote(state.name)}{where}")
 
 
 def failure_line(failure: CallFailed) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..llm import Chat
 from ..records import CallFailed, Event, RunEnded, RunStarted, Trial, TrialFinished, Usage, rank
+from ..redaction import without_credentials
 from ..store import Store
 from ..text import clip, one_line, show_x
 
@@ -41,16 +42,7 @@ class Wanted:
     @property
     def shown_uri(self) -> str:
         """The address without a password."""
-        return without_password(self.tracking_uri)
-
-
-def without_password(url: str) -> str:
-    """Return an address that anybody may read.
-
-    >>> without_password("postgresql://ada:secret@db/runs")
-    'postgresql://db/runs'
-    """
-    return re.sub(r"//[^/@]*@", "//", url)
+        return without_credentials(self.tracking_uri)
 
 
 class MlflowRun:
@@ -120,7 +112,7 @@ class MlflowRun:
         found = self._again(self._found(_KEY_TAG, key))
         if found is not None:
             return found, {metric.step for metric in self._client.get_metric_history(found, "seconds")}
-        tags = {_KEY_TAG: key, _RUN_TAG: one_line(event.name, 250), _STORE_TAG: without_password(event.store)}
+        tags = {_KEY_TAG: key, _RUN_TAG: one_line(event.name, 250), _STORE_TAG: without_credentials(event.store)}
         nested = {_NESTED_TAG: self._parent} if self._parent else {}
         return self._new(event.name, {**tags, **nested}), set()
 
@@ -202,8 +194,6 @@ def _params(event: RunStarted, settings: Mapping[str, Any]) -> dict[str, object]
     flat = dict(_flat({**settings, "max_steps": event.max_steps}))
     left_out = ("x0", "task.system_prompt", "task.human_prompt", "is_chat")
     params = {name: value for name, value in flat.items() if value not in (None, "", [], ()) and name not in left_out}
-    if params.get("base_url"):
-        params["base_url"] = without_password(str(params["base_url"]))
     model, base_url = settings.get("model"), settings.get("base_url")
     price = Chat(model, base_url=base_url).price if model and settings.get("is_chat", True) else None
     if price is not None:

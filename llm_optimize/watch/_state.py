@@ -35,6 +35,7 @@ class State:
 
     clock: Callable[[], float] = time.monotonic
     name: str = ""
+    store: str = ""
     description: str = ""
     max_steps: int = 0
     first_trials: int = 0  # how many of the trials are x0
@@ -84,7 +85,7 @@ class State:
                 self.flying.clear()
 
     def _start(self, event: RunStarted) -> None:
-        self.name, self.description = event.name, event.task.description
+        self.name, self.store, self.description = event.name, event.store, event.task.description
         self.max_steps, self.budget = event.max_steps, event.budget
         self.begun_at = self.champion_at = self.finished_at = self.clock()
         for trial in event.trials:

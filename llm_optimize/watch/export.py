@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -151,7 +152,8 @@ def _write_study(run: Run, trials: Sequence[Trial], file: Path) -> None:
     distributions = _distributions(run.settings.get("space") or {})
     told = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = optuna.storages.RDBStorage(f"sqlite:///{file}")
+    opened = {"creator": lambda: sqlite3.connect(file, check_same_thread=False)}  # a URL would not hold every name
+    storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs=opened)
     try:
         study = optuna.create_study(storage=storage, study_name=visible(run.name), direction="maximize")
         study.set_user_attr("task", visible(str(run.settings.get("task", {}).get("description", ""))))

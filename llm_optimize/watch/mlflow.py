@@ -14,8 +14,9 @@ from types import TracebackType
 
 from ..errors import MissingExtra, UnknownName
 from ..records import Event, RunEnded, RunStarted
+from ..redaction import without_credentials
 from ..text import one_line
-from ._mlflow_run import ARTIFACTS, MlflowRun, Wanted, without_password
+from ._mlflow_run import ARTIFACTS, MlflowRun, Wanted
 
 __all__ = ["Tracker"]
 
@@ -128,6 +129,6 @@ class Tracker:
                 elif run is not None:
                     run.log(event)
             except Exception as error:  # MLflow, its database and its server raise what they like
-                said = one_line(without_password(str(error)), 500)
+                said = one_line(without_credentials(str(error)), 500)
                 _log.error("this run is no longer tracked: MLflow at %s failed: %s", self._wanted.shown_uri, said)
                 run = None

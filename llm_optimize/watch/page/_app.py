@@ -19,7 +19,8 @@ from ..report.comparison import comparison
 from ..report.detail import detail, story
 from ..report.diffs import parts
 from ..report.parameters import parameters
-from ._follow import Followed
+from ._follow import MAX_DIGITS, Followed
+from ._streams import Streams
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette
@@ -34,12 +35,13 @@ _FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 
 class App:
-    """What the page answers; `stopping` says when streams shall end."""
+    """What the page answers; `stopping` says when streams shall end, `streams` how many there may be at a time."""
 
-    def __init__(self, store: Store, stopping: Callable[[], bool]) -> None:
+    def __init__(self, store: Store, stopping: Callable[[], bool], streams: int) -> None:
         """Take the store, which stays the caller's to close."""
         self._store = store
         self._stopping = stopping
+        self._streams = Streams(streams)
         self._followed: dict[str, Followed] = {}
         self._lock = threading.Lock()
         script, style, plotly = bundle.script("page/static/page"), bundle.style(), bundle.plotly_source()
@@ -144,12 +146,11 @@ class App:
     async def live(self, request: Request) -> Response:
         """A stream of what is new in a run, from a cursor on."""
         from starlette.concurrency import run_in_threadpool
-        from starlette.responses import StreamingResponse
 
         followed = await run_in_threadpool(self._run, request)
         cursor = request.headers.get("last-event-id") or request.query_params.get("after", "")
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return StreamingResponse(self._news(followed, cursor), media_type="text/event-stream", headers=headers)
+        return self._streams.response(self._news(followed, cursor), media_type="text/event-stream", headers=headers)
 
     async def _news(self, followed: Followed, cursor: str) -> AsyncIterator[bytes]:
         from starlette.concurrency import run_in_threadpool
@@ -171,12 +172,7 @@ class App:
         """Write down what the user wants of a run."""
         from starlette.concurrency import run_in_threadpool
 
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > _MAX_STEER_BYTES:
-                raise UsageError(f"the hint is longer than {_MAX_STEER_BYTES} bytes: make it shorter")
-        wish = _wish(request, bytes(body))
+        wish = _wish(request, await _body(request))
         return _json(await run_in_threadpool(self._steer, request, *wish))
 
     def _steer(self, request: Request, kind: str, text: str) -> dict[str, Any]:
@@ -213,9 +209,24 @@ def _listed(info: RunInfo) -> dict[str, Any]:
 
 def _number(request: Request) -> int:
     given = request.query_params.get("number", "")
-    if not given.isdecimal():
+    if not given.isdecimal() or len(given) > MAX_DIGITS:
         raise UsageError(f"{one_line(given, 40)!r} is no number of a trial")
     return int(given)
+
+
+async def _body(request: Request) -> bytes:
+    """Return what was sent. Raises UsageError for too much of it, and where the sender went away in its midst."""
+    from starlette.requests import ClientDisconnect
+
+    body = bytearray()
+    try:
+        async for part in request.stream():
+            body += part
+            if len(body) > _MAX_STEER_BYTES:
+                raise UsageError(f"the hint is longer than {_MAX_STEER_BYTES} bytes: make it shorter")
+    except ClientDisconnect:
+        raise UsageError("the request was cut off") from None
+    return bytes(body)
 
 
 def _wish(request: Request, body: bytes) -> tuple[str, str]:
@@ -226,6 +237,8 @@ def _wish(request: Request, body: bytes) -> tuple[str, str]:
         wish = json.loads(body)
     except ValueError as error:
         raise UsageError(f"this is no JSON: {error}") from None
+    except RecursionError:
+        raise UsageError("this JSON is nested too deeply: send one object with two texts") from None
     if not isinstance(wish, dict) or not all(isinstance(wish.get(key, ""), str) for key in ("kind", "text")):
         raise UsageError('send {"kind": ..., "text": ...}, both texts')
     return wish.get("kind", ""), wish.get("text", "")

@@ -11,6 +11,8 @@ from ...records import Trial
 from ...store import Again, Seen, Store
 from ..report import bundle, facts
 
+MAX_DIGITS = 18  # of a number that somebody sends: more do not fit into a column of whole numbers
+
 
 class Followed:
     """One run, read once and from then on followed; any thread may call."""
@@ -92,4 +94,5 @@ class Followed:
 def _places(cursor: str) -> tuple[int, int]:
     """Read a cursor; what is none stands for the beginning."""
     rows, _, agains = cursor.partition(".")
-    return (int(rows), int(agains)) if rows.isdecimal() and agains.isdecimal() else (0, 0)
+    known = all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (rows, agains))
+    return (int(rows), int(agains)) if known else (0, 0)

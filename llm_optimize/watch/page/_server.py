@@ -12,6 +12,7 @@ from ...store import Store
 from ..report import bundle
 from ._app import App
 from ._guard import Guard, is_loopback
+from ._streams import BACKLOG, bounded, most_connections
 
 DEFAULT_PORT = 8765
 _GRACE_SECS = 2
@@ -32,14 +33,18 @@ class Page:
         """Listen at a port; 0 takes any that is free. The store stays the caller's to close."""
         bundle.require("jinja2", "plotly", "pygments", "starlette", "uvicorn")
         import uvicorn
+        from uvicorn.protocols.http.h11_impl import H11Protocol
 
         self._token = secrets.token_urlsafe(24)
         self._socket = _listening(host, port)
         self._host = host
-        app = App(store, lambda: self._server.should_exit)
+        most = most_connections()
+        app = App(store, lambda: self._server.should_exit, streams=most // 2)
         guard = Guard(app.starlette(), host=host, token=self._token, headers=_headers())
         config: Any = uvicorn.Config(
             guard,
+            http=bounded(H11Protocol, most),
+            backlog=BACKLOG,
             log_config=None,
             access_log=False,
             server_header=False,

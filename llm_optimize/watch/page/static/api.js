@@ -1,14 +1,39 @@
 // What the page asks of its server.
 
-const token = new URLSearchParams(location.search).get("token") ?? "";
+const AGAIN_MS = 10_000;
+const KEY = "llm-optimize-token";
+const given = new URLSearchParams(location.search).get("token");
+const kept = keep();
+const token = given ?? (kept ? sessionStorage.getItem(KEY) : "") ?? "";
+
+// The token leaves the address bar, where it would be seen, copied and remembered, and stays with this tab: unlike a
+// cookie, the storage of a tab is not sent to other ports of this machine. Without storage it stays in the address.
+function keep() {
+  try {
+    if (given) sessionStorage.setItem(KEY, given);
+    else sessionStorage.getItem(KEY);
+  } catch {
+    return false;
+  }
+  if (given !== null) {
+    const address = new URL(location.href);
+    address.searchParams.delete("token");
+    history.replaceState(history.state, "", address);
+  }
+  return true;
+}
 
 export function hasToken() {
   return token !== "";
 }
 
-// Addresses within the page keep the token, so that a link or a reload loses nothing.
+// Addresses within the page hold the token only where the tab cannot keep it.
 export function within(path, query = []) {
-  const all = new URLSearchParams([...query, ...(token ? [["token", token]] : [])]).toString();
+  return withQuery(path, [...query, ...(token && !kept ? [["token", token]] : [])]);
+}
+
+function withQuery(path, query) {
+  const all = new URLSearchParams(query).toString();
   return all ? `${path}?${all}` : path;
 }
 
@@ -17,7 +42,8 @@ export function runPath(name) {
 }
 
 export async function ask(what, query = []) {
-  return read(await fetch(within(`/api/${what}`, query), { cache: "no-store" }));
+  const headers = token ? { "x-llm-optimize-token": token } : {};
+  return read(await fetch(withQuery(`/api/${what}`, query), { cache: "no-store", headers }));
 }
 
 export async function send(what, query, body) {
@@ -77,15 +103,26 @@ export class Served {
 
   // Call `take` with what is new, from a cursor on; `tell` with whether the server is there.
   follow(cursor, take, tell) {
-    const stream = new EventSource(
-      within("/api/live", [
+    let stream;
+    let at = cursor;
+    const open = () => {
+      const query = [
         ["run", this.name],
-        ["after", cursor],
-      ]),
-    );
-    stream.addEventListener("message", (event) => take(JSON.parse(event.data)));
-    stream.addEventListener("open", () => tell(true));
-    stream.addEventListener("error", () => tell(false));
+        ["after", at],
+        ...(token ? [["token", token]] : []), // an event source sends no headers
+      ];
+      stream = new EventSource(withQuery("/api/live", query));
+      stream.addEventListener("message", (event) => {
+        at = event.lastEventId || at;
+        take(JSON.parse(event.data));
+      });
+      stream.addEventListener("open", () => tell(true));
+      stream.addEventListener("error", () => {
+        tell(false);
+        if (stream.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS); // refused: too many are open
+      });
+    };
+    open();
     addEventListener("pagehide", () => stream.close());
   }
 }
