@@ -18,7 +18,7 @@ from multiprocessing import get_context
 from random import Random
 from statistics import NormalDist, median
 
-from llm_optimize.prompts import HUMAN_PROMPT, SYSTEM_PROMPT
+from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.propose.mutation import Mutation
 from llm_optimize.records import Message, Plan, Proposer, Reply, Search, Status, Task, Trial, Usage, X, rank

@@ -9,8 +9,7 @@ from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .prompts import describe_failure
-from .records import Status, Trial, Usage, rank
+from .records import Status, Trial, Usage, describe_failure, rank
 from .text import one_line, show_number, show_numbers, show_x, unified_diff, visible
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from llm_optimize.edits import Edit, apply_edits, find_edits
 from llm_optimize.errors import EditFailed, UsageError
+from llm_optimize.propose.language.edits import Edit, apply_edits, find_edits
 
 MARKERS = ["<<<<<<< SEARCH", "=======", ">>>>>>> REPLACE", "<<<<< SEARCH", "======", ">>>>>>>>> REPLACE"]
 ugly_line = st.sampled_from([*MARKERS, "```", "````python", "~~~", "  ```", "<think>", "</think>", "### a.py", ""])

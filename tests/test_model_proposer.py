@@ -9,10 +9,10 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.errors import BudgetSpent, ModelUnavailable
-from llm_optimize.prompts import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
+from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
+from llm_optimize.propose.language.replies import read_parts, show_parts
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.records import Plan, Reply, Status, Task, Trial, Usage
-from llm_optimize.replies import read_parts, show_parts
 from llm_optimize.space import Choice, Float, Int, Space
 from llm_optimize.testing import ScriptedChat
 from llm_optimize.text import fence, last_fenced

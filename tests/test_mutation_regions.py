@@ -6,8 +6,8 @@ import pytest
 
 from llm_optimize.errors import NothingToPropose
 from llm_optimize.propose._numbers import change_a_number
+from llm_optimize.propose.language.protected import check_change, regions
 from llm_optimize.propose.mutation import Mutation
-from llm_optimize.protected import check_change, regions
 from test_mutation import propose
 
 FRAME = """import math

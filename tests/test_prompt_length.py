@@ -7,7 +7,7 @@ from random import Random
 import pytest
 
 from llm_optimize.errors import ContextTooLong, UsageError
-from llm_optimize.prompts import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
+from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.records import Plan, Reply, Status, Task, Trial, Usage
 from llm_optimize.testing import ScriptedChat

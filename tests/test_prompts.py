@@ -8,19 +8,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_optimize.prompts import (
+from llm_optimize.propose.language import (
     HUMAN_PROMPT,
     SYSTEM_PROMPT,
     Known,
     ask_again,
-    describe_failure,
     fill,
     lay_out,
     size_of,
     what_changed,
 )
-from llm_optimize.records import Plan, Status, Task, Trial
-from llm_optimize.replies import read_parts
+from llm_optimize.propose.language.replies import read_parts
+from llm_optimize.records import Plan, Status, Task, Trial, describe_failure
 from llm_optimize.text import last_fenced
 
 TASK = Task("Raise f. {braces} stay.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.errors import UsageError
-from llm_optimize.protected import check_markers, check_protected, check_regions, has_protected
+from llm_optimize.propose.language.protected import check_markers, check_protected, check_regions, has_protected
 
 START, END = "EVOLVE-BLOCK-START", "EVOLVE-BLOCK-END"
 TWO = f"import os\n# {START}\na = 1\n# {END}\n\n\t# {START}\n\tb = 2\n\t# {END}\nlast"

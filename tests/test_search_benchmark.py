@@ -12,7 +12,7 @@ from benchmarks import search as bench
 from benchmarks.guesser import Guesser, read
 from benchmarks.landscapes import LANDSCAPES, Place
 from benchmarks.programs import PROGRAMS, run_program
-from llm_optimize.prompts import HUMAN_PROMPT, SYSTEM_PROMPT, lay_out
+from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, lay_out
 from llm_optimize.records import Plan, Status, Task, Trial
 from llm_optimize.text import read_x
 

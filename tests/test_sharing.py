@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from llm_optimize.prompts import HUMAN_PROMPT, SYSTEM_PROMPT
+from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.records import Proposal, Reply, Status, Task, Trial, Usage
 from llm_optimize.search import as_search

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..blocking import wait_for
 from ..errors import MissingExtra, ModelError, UsageError
 from ..llm import Chat, as_model, reply_of
-from ..prompts import HUMAN_PROMPT, SYSTEM_PROMPT
+from ..propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
 from ..propose.model import ModelProposer
 from ..records import Message, Plan, Proposal, Reply, Status, Task, Trial, Usage, rank
 from ..space import Space, as_space

@@ -15,6 +15,7 @@ from ._format_3 import Mean
 from ._repeats import Repeats, mean_of
 from ._score import as_score, judge
 from ._stages import Stage, as_stages
+from ._trials import TrialJudge
 
 __all__ = [
     "IMPOSSIBLE",
@@ -27,6 +28,7 @@ __all__ = [
     "Mean",
     "Repeats",
     "Stage",
+    "TrialJudge",
     "as_score",
     "as_stages",
     "judge",

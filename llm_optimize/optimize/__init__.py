@@ -11,9 +11,9 @@ from concurrent.futures import Executor
 from contextlib import closing
 from typing import Any
 
-from .. import prompts
 from ..blocking import blocking
 from ..evaluate import Examples, Repeats, Stage
+from ..propose import language
 from ..propose.gates import GateSpec
 from ..records import Budget, Limits, Proposer, Result, Search, Task, Watcher, X
 from ..space import Space
@@ -21,13 +21,12 @@ from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Store
 from ._settings import Settings, as_x0
 from .ask_tell import Optimizer
-from .build import Chosen, Func, FuncJudge, choose, seed_or_new, where
+from .build import Chosen, Func, choose, open_judge, seed_or_new, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
 from .comparison import Comparison
-from .engine import Engine
+from .engine import Engine, watching
 from .names import new_name
 from .sessions import Changes, areplay, aresume, fork
-from .watchers import watching
 
 __all__ = [
     "Changes",
@@ -56,8 +55,8 @@ async def arun(
     max_steps: int = 10,
     model: Any = None,
     verbose: bool = True,
-    system_prompt: str = prompts.SYSTEM_PROMPT,
-    human_prompt: str = prompts.HUMAN_PROMPT,
+    system_prompt: str = language.SYSTEM_PROMPT,
+    human_prompt: str = language.HUMAN_PROMPT,
     stop_score: float | None = None,
     *,
     search: str | Search = "best",
@@ -160,7 +159,7 @@ async def arun(
         tune=tune,
     )
     parts = choose(settings, Chosen(model, search, proposer, space, stop, repeats, examples, executor))
-    with closing(Store(store)) as opened, closing(FuncJudge(func, parts, opened)) as judge:
+    with closing(Store(store)) as opened, closing(open_judge(func, parts, opened)) as judge:
         row = opened.create_run(name or new_name(opened.names()), parts.settings.to_json(), func_version)
         with watching(verbose, callbacks) as watchers:
             return await Engine(row, parts, judge, watchers.tell).run()

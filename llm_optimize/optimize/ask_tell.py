@@ -11,10 +11,10 @@ import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any, Self, TypedDict, Unpack
 
-from .. import prompts
 from ..blocking import BackgroundLoop
 from ..errors import ModelError, UsageError
 from ..evaluate import judge
+from ..propose import language
 from ..propose.gates import GateSpec
 from ..records import Budget, Evaluation, Proposer, Result, Search, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
@@ -22,9 +22,8 @@ from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Store
 from ._settings import Settings, as_x0
 from .build import Chosen, choose, refuse_unknown, seed_or_new
-from .engine import Engine
+from .engine import Engine, Watchers
 from .names import new_name
-from .watchers import Watchers
 
 _OPEN = "tell the score of an open trial first"
 
@@ -75,8 +74,8 @@ class Optimizer:
             task=Task(
                 task_description,
                 task_question,
-                options.get("system_prompt", prompts.SYSTEM_PROMPT),
-                options.get("human_prompt", prompts.HUMAN_PROMPT),
+                options.get("system_prompt", language.SYSTEM_PROMPT),
+                options.get("human_prompt", language.HUMAN_PROMPT),
             ),
             x0=as_x0(x0),
             max_steps=options.get("max_steps", 1_000_000),

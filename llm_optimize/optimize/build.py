@@ -11,17 +11,17 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ..errors import UnknownName, UsageError
-from ..evaluate import Evaluator, Examples, Judging, Repeats, Stage
+from ..evaluate import Evaluator, Examples, Judging, Repeats, Stage, TrialJudge
 from ..llm import Chat, Ensemble, Model, as_model, price_of
 from ..propose import classical, gates
 from ..propose.gates import GateSpec
 from ..propose.knobs import Tuned
+from ..propose.language.protected import check_regions
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
 from ..propose.policy_gradient import PolicyGradient
 from ..propose.reflect import Reflection
-from ..protected import check_regions
-from ..records import Budget, Evaluation, Proposer, Search, Task, Trial, X
+from ..records import Budget, Evaluation, Proposer, Search, Task, Trial
 from ..search import as_search
 from ..space import Space, as_space
 from ..stop import Progress, Rule, as_rule
@@ -250,40 +250,16 @@ class Judge(Protocol):
         """Return what f says of it on examples that nobody has seen."""
 
 
-class FuncJudge:
-    """Scores trials by f, in the sandbox and within the limits that the settings name."""
-
-    def __init__(self, func: Func, parts: Parts, store: Store) -> None:
-        """Open the sandbox. Raises what `evaluate.Evaluator` raises."""
-        settings = parts.settings
-        self._evaluator = Evaluator(
-            func,
-            sandbox=settings.sandbox,
-            limits=settings.limits,
-            workers=settings.workers,
-            timeout_secs=settings.timeout_secs,
-            hidden=store.files,
-            judging=parts.judging,
-        )
-
-    async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
-        """Return what f says of the trial's x; nothing that f does raises here."""
-        return await self._evaluator.score(_x(trial), trial.seed or 0, parent)
-
-    async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
-        """Return what f says of it after one further scoring under each of these seeds."""
-        return await self._evaluator.more(_x(trial), trial.evaluation, seeds)
-
-    async def test(self, trial: Trial) -> Evaluation:
-        """Return its mean over the test examples."""
-        return await self._evaluator.test(_x(trial), trial.seed or 0)
-
-    def close(self) -> None:
-        """End all scorings in flight and the sandboxes."""
-        self._evaluator.close()
-
-
-def _x(trial: Trial) -> X:
-    if trial.x is None:
-        raise UsageError(f"trial {trial.number} has no x: nothing can be scored")
-    return trial.x
+def open_judge(func: Func, parts: Parts, store: Store) -> TrialJudge:
+    """Return who scores trials by f, within the settings of a run. Raises what `Evaluator` raises."""
+    settings = parts.settings
+    evaluator = Evaluator(
+        func,
+        sandbox=settings.sandbox,
+        limits=settings.limits,
+        workers=settings.workers,
+        timeout_secs=settings.timeout_secs,
+        hidden=store.files,
+        judging=parts.judging,
+    )
+    return TrialJudge(evaluator)

@@ -12,8 +12,8 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +27,7 @@ from ..errors import (
 )
 from ..llm import Ensemble
 from ..propose.gates import Gate
-from ..protected import check_change
+from ..propose.language.protected import check_change
 from ..records import (
     BudgetUsed,
     ChampionFound,
@@ -45,9 +45,10 @@ from ..records import (
     TrialFinished,
     TrialProposed,
     TrialStarted,
+    Watcher,
 )
 from ..store import Pending, Run
-from ..watch import report
+from ..watch import report, screen
 from .build import Judge, Parts
 from .calls import ModelCalls, Place
 from .state import DRAIN_SECS, RunState, Slots, Wishes, with_hints
@@ -56,6 +57,31 @@ _log = logging.getLogger("llm_optimize")
 INTERRUPTED = "interrupted"  # why a run ended
 _LESSON_INDEX = 1000  # of the call for a lesson: after all that a proposer makes for a trial
 _POLL_SECS = 0.25  # between two looks at the store for what watchers want
+
+
+class Watchers:
+    """Those who are told of a run."""
+
+    def __init__(self, watchers: Sequence[Watcher]) -> None:
+        """Take any callables."""
+        self._watchers = list(watchers)
+
+    def tell(self, event: Event) -> None:
+        """Tell all of them."""
+        for watcher in list(self._watchers):
+            try:
+                watcher(event)
+            except Exception:  # a watcher never breaks a run
+                name = getattr(watcher, "__qualname__", type(watcher).__qualname__)
+                _log.exception("the callback %s failed at %s and is switched off", name, type(event).__name__)
+                self._watchers.remove(watcher)
+
+
+@contextmanager
+def watching(verbose: bool, callbacks: Sequence[Watcher]) -> Iterator[Watchers]:
+    """Yield the watchers of a run; the terminal is left as it was, whatever happens."""
+    with closing(screen()) if verbose else nullcontext() as shown:
+        yield Watchers([*filter(None, [shown]), *callbacks])
 
 
 class Engine:
@@ -88,6 +114,7 @@ class Engine:
         self._any_ended = asyncio.Event()
         self._promotion = asyncio.Lock()  # one challenger at a time
         self._is_draining = False
+        self._goes_on = parts.goes_on_after_scoring
         for trial in run.history():
             self._observe(trial)
         self._left = deque(run.pending())
@@ -143,7 +170,7 @@ class Engine:
             return None
         else:
             trial = await self._scored(trial, step)
-            if self._parts.goes_on_after_scoring:
+            if self._goes_on:
                 await self._store.judge(trial)
             async for again in self._scored_again(trial):
                 if again.number == number:
@@ -219,8 +246,8 @@ class Engine:
         parent = None if trial.parent is None else self.state.trials.get(trial.parent)
         if parent is not None and parent.x is not None:
             return check_change(parent.x, trial.x)
-        problems = [check_change(x, trial.x) for x in self.state.settings.x0]
-        return None if None in problems else next(iter(problems), None)
+        problems = [check_change(x, trial.x) for x in self.state.settings.x0] or [None]
+        return None if None in problems else problems[0]
 
     async def _scored(self, trial: Trial, step: Pending) -> Trial:
         """Return the trial with what f says of it, or said of it in an earlier session."""
@@ -315,7 +342,7 @@ class Engine:
     async def run(self) -> Result:
         """Go on until the run is over, and return what it found.
 
-        A store or a sandbox that fails ends the run with its best so far. Raises CancelledError
+        A store or sandbox that fails ends the run with its best so far. Raises CancelledError
         when the caller is cancelled; what is in flight may then go on for a few seconds.
         """
         try:

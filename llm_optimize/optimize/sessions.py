@@ -16,10 +16,9 @@ from ..records import Budget, Limits, Proposer, Reply, Result, Search, Watcher
 from ..stop import Progress, Rule
 from ..store import DEFAULT_URL, Run, Store
 from ._settings import Settings
-from .build import Chosen, Func, FuncJudge, Parts, choose, refuse_unknown, stored_model
+from .build import Chosen, Func, Parts, choose, open_judge, refuse_unknown, stored_model
 from .calls import Place
-from .engine import Engine
-from .watchers import watching
+from .engine import Engine, watching
 
 
 class Changes(TypedDict, total=False):
@@ -128,7 +127,7 @@ async def _go(
     row: Run, func: Func, parts: Parts, changes: Changes, recorded: dict[Place, Reply] | None = None
 ) -> Result:
     watched = watching(changes.get("verbose", True), changes.get("callbacks", ()))
-    with closing(FuncJudge(func, parts, row.store)) as judge, watched as watchers:
+    with closing(open_judge(func, parts, row.store)) as judge, watched as watchers:
         return await Engine(row, parts, judge, watchers.tell, recorded).run()
 
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from ..errors import UnknownName, UsageError
-from ..protected import check_protected, has_protected
 from ..records import X
 from ..space import Bool, Choice, Float, Int, Parameter
 from ..text import one_line
+from .language.protected import check_protected, has_protected
 
 _LINE = re.compile(r"[^\r\n]+")
 _DECLARED = re.compile(r"(?P<head>.*?)(?P<sign>\#+|//+|--+|%+|;+)[ \t]*tune:(?P<says>.*)")

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..identity import key_of
-from ..prompts import Known, what_changed
 from ..records import Status, Trial, X, rank
+from .language import Known, what_changed
 
 _CHANGES = 300  # trials of which it is remembered what they changed
 _TRIED = 100  # configurations that are listed, at the most

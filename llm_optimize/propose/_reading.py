@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..errors import UsageError
-from ..prompts import EDITS_ANSWER, JSON_ANSWER, PARTS_ANSWER, WHOLE_ANSWER, is_long
-from ..protected import check_regions
 from ..records import Reply, X
-from ..replies import read_change, read_parts
 from ..space import Space
 from ..text import after_thinking, is_cut_off, is_parts, last_json_object, read_x, why_no_answer
+from .language import EDITS_ANSWER, JSON_ANSWER, PARTS_ANSWER, WHOLE_ANSWER, is_long
+from .language.protected import check_regions
+from .language.replies import read_change, read_parts
 
 
 @dataclass(frozen=True)

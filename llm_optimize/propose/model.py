@@ -8,12 +8,12 @@ from random import Random
 from typing import Any
 
 from ..errors import BudgetSpent, ContextTooLong, UsageError
-from ..prompts import ask_again, lay_out, size_of
 from ..records import Ask, Message, Plan, Proposal, Reply, Task, Trial, Usage
 from ..space import Space
 from ._memory import Memory
 from ._reading import Answer, how_to_answer, is_edited, read_answer
 from ._ruler import Ruler
+from .language import ask_again, lay_out, size_of
 
 _log = logging.getLogger("llm_optimize")
 _MAX_ASKS = 3  # the first and two more with what was wrong

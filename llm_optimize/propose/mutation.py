@@ -9,11 +9,11 @@ from __future__ import annotations
 from random import Random
 
 from ..errors import MissingExtra, NothingToPropose
-from ..protected import check_change, has_protected, regions
 from ..records import Ask, Plan, Proposal, Trial, X
 from ..space import Space
 from ._numbers import change_a_number, has_number
 from ._python import PythonChanges
+from .language.protected import check_change, has_protected, regions
 
 _ATTEMPTS = 60  # to find an x that was not tried
 _CHAIN_AFTER = 20  # attempts, after which several changes are made at once

@@ -6,9 +6,9 @@ import logging
 import re
 
 from ..errors import ModelError
-from ..prompts import look_back
 from ..records import Ask, Reply, Status, Task, Trial, Usage
 from ..text import after_thinking, fenced_at, one_line, opens_fence
+from .language import look_back
 
 _log = logging.getLogger("llm_optimize")
 _MAX_SENTENCES = 3

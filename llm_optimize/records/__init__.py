@@ -22,7 +22,7 @@ from ._events import (
 )
 from ._parts import Ask, Proposer, Search
 from ._result import Result
-from ._trial import Evaluation, Plan, Proposal, Trial, rank
+from ._trial import Evaluation, Plan, Proposal, Trial, describe_failure, rank
 from ._words import Budget, Limits, Message, Reply, Score, Status, Task, Usage
 
 __all__ = [
@@ -55,5 +55,6 @@ __all__ = [
     "Usage",
     "Watcher",
     "X",
+    "describe_failure",
     "rank",
 ]

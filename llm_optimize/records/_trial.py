@@ -8,9 +8,10 @@ from typing import Any, Self, TypedDict, Unpack
 
 from ..identity import X, key_of
 from ..looks import TrialLooks
-from ..text import show_number
+from ..text import one_line, show_number
 from ._words import Status, Usage
 
+_MAX_WHY_CHARS = 200
 _MAX_KEPT_KEY = 1_000  # characters
 
 
@@ -313,3 +314,15 @@ class Plan:
     failures: tuple[Trial, ...] = ()  # to be remembered in a line each
     transcript: bool = False  # show context and parent as a conversation, oldest first
     hint: str = ""  # one more sentence for the model
+
+
+def describe_failure(trial: Trial) -> str:
+    """Return in one line why a trial has no score.
+
+    >>> from llm_optimize.records import Status
+    >>> describe_failure(Trial.of(3, "1/0", Status.FAILED, "x0", feedback="Traceback\\nZeroDivisionError: by zero"))
+    'failed: ZeroDivisionError: by zero'
+    """
+    lines = trial.feedback.strip().splitlines()
+    stage = f" at {trial.stage}" if trial.stage else ""
+    return one_line(f"{trial.status.value}{stage}: {lines[-1] if lines else 'no reason given'}", _MAX_WHY_CHARS)

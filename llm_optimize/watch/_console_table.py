@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..prompts import describe_failure
-from ..records import Status, Trial
+from ..records import Status, Trial, describe_failure
 from ..text import one_line
 from ._lines import duration, verdict
 

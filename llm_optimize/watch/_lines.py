@@ -5,8 +5,7 @@ from __future__ import annotations
 import shlex
 import textwrap
 
-from ..prompts import describe_failure
-from ..records import CallFailed, Event, RunEnded, RunStarted, Status, Trial, TrialFinished
+from ..records import CallFailed, Event, RunEnded, RunStarted, Status, Trial, TrialFinished, describe_failure
 from ..store import option_of
 from ..text import one_line, show_number, visible
 from ._state import State

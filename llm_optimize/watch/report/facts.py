@@ -15,8 +15,7 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from ... import __version__
-from ...prompts import describe_failure
-from ...records import Status, Trial
+from ...records import Status, Trial, describe_failure
 from ...store import Begun, Run, RunInfo, Steer
 from ...text import one_line, show_x
 

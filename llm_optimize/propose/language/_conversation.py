@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Message, Trial, rank
-from ..text import one_line, show_number
-from ._lines import describe_failure, tried
+from ...records import Message, Trial, describe_failure, rank
+from ...text import one_line, show_number
+from ._lines import tried
 from ._shown import Request, edits_format, first_question, may_refer, question
 from ._words import EARLIER
 

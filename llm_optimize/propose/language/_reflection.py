@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ..records import Message, Task, Trial
-from ..text import clip, fence, lines_of, show_number, show_x, unified_diff
+from ...records import Message, Task, Trial
+from ...text import clip, fence, lines_of, show_number, show_x, unified_diff
 from ._words import REFLECT, REFLECTION, fill
 
 _MAX_X_CHARS = 6_000  # of what is shown of x

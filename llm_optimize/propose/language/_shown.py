@@ -7,12 +7,11 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ..protected import has_protected
-from ..records import Plan, Task, Trial, X, rank
-from ..replies import show_parts
-from ..text import clip, fence, is_parts, lines_of, show_number, show_x
-from ._lines import describe_failure
+from ...records import Plan, Task, Trial, X, describe_failure, rank
+from ...text import clip, fence, is_parts, lines_of, show_number, show_x
 from ._words import DATA, EDITS, FIRST_PROMPT, PARAMETERS, PARTS, PROTECTED, fill
+from .protected import has_protected
+from .replies import show_parts
 
 LONG_LINES = 200  # an x of more lines may be edited
 _DIGITS = 6  # at least, so that a new neighbour seldom changes how an old score is written

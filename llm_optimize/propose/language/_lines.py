@@ -7,27 +7,14 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ..records import Trial, X, rank
-from ..text import lines_of, one_line, show_number
+from ...records import Trial, X, describe_failure, rank
+from ...text import lines_of, one_line, show_number
 from ._words import FAILURES, LESSONS
 
-_MAX_WHY_CHARS = 200
 _MAX_TRIED_CHARS = 100
 _MAX_LESSON_CHARS = 400
 _MAX_TRIED = 3  # of failures that are alike
 _NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?", re.I)  # addresses and line numbers, too
-
-
-def describe_failure(trial: Trial) -> str:
-    """Return in one line why a trial has no score.
-
-    >>> from llm_optimize.records import Status
-    >>> describe_failure(Trial.of(3, "1/0", Status.FAILED, "x0", feedback="Traceback\\nZeroDivisionError: by zero"))
-    'failed: ZeroDivisionError: by zero'
-    """
-    lines = trial.feedback.strip().splitlines()
-    stage = f" at {trial.stage}" if trial.stage else ""
-    return one_line(f"{trial.status.value}{stage}: {lines[-1] if lines else 'no reason given'}", _MAX_WHY_CHARS)
 
 
 def what_changed(x: X, before: X | None) -> str:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from difflib import SequenceMatcher, get_close_matches
 from itertools import pairwise
 
-from .errors import EditFailed
-from .text import NOT_CLOSED, after_thinking, clip, closes_fence, fence, fenced_at, lines_of, opens_fence
+from ...errors import EditFailed
+from ...text import NOT_CLOSED, after_thinking, clip, closes_fence, fence, fenced_at, lines_of, opens_fence
 
 _SEARCH = re.compile(r" {0,3}(<{5,}) ?SEARCH[>:]?\s*", re.I)
 _DIVIDER = re.compile(r" {0,3}(={5,})\s*")

@@ -13,9 +13,9 @@ import re
 from collections.abc import Iterator
 from itertools import zip_longest
 
-from .errors import UsageError
-from .records import X
-from .text import lines_of
+from ...errors import UsageError
+from ...records import X
+from ...text import lines_of
 
 _MARKER = re.compile(
     r"""(?:[^\w"'`]*|\s*(?:["']|(?i:rem|dnl)\s)\s*)  # what begins a comment, if anything

@@ -15,10 +15,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 
+from ...errors import EditFailed, UsageError, suggestion
+from ...text import Reading, fence, one_line, read_x, why_no_answer
 from .edits import Piece, apply_edits, find_edits, find_pieces
-from .errors import EditFailed, UsageError, suggestion
 from .protected import check_protected
-from .text import Reading, fence, one_line, read_x, why_no_answer
 
 _BOM = "\ufeff"
 _HEADING = "### "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
-from ..records import Trial, rank
+from ...records import Trial, rank
 from ._lines import failures, lessons, ranking
 from ._shown import Request, configuration, edits_format, first_question, may_refer, other, question
 from ._words import CONFIGURATIONS, OTHERS

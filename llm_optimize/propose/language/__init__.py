@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..records import Message, Plan, Task
+from ...records import Message, Plan, Task
 from ._conversation import conversation
-from ._lines import describe_failure, what_changed
+from ._lines import what_changed
 from ._reflection import look_back
 from ._sections import sections
 from ._shown import Known, Request, answer_format, is_long
@@ -32,7 +32,6 @@ __all__ = [
     "WHOLE_ANSWER",
     "Known",
     "ask_again",
-    "describe_failure",
     "fill",
     "is_long",
     "lay_out",
