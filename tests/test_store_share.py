@@ -143,7 +143,8 @@ def test_a_run_is_replayed_by_its_own_replies(tmp_path):
 
 
 def test_a_score_is_known_across_runs_of_the_same_version_of_f(store):
-    good = Trial.of(0, "x = 1\n", Status.COMPLETE, "m", 0.1, "fine", None, {"size": 1.0}, {"a": 2.0}, "out", 3.0)
+    more = {"metrics": {"size": 1.0}, "instances": {"a": 2.0}, "output": "out", "seconds": 3.0}
+    good = Trial.of(0, "x = 1\n", Status.COMPLETE, "m", 0.1, "fine", None, **more)
     finish(store.create_run("amber", {}, func_version="v1"), good, 1)
     finish(store.create_run("birch", {}, func_version="v2"), changed(good, score=0.2), 1)
     finish(store.create_run("cedar", {}), changed(good, score=0.3), 1)

@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 
@@ -80,8 +80,11 @@ class Watchers:
 @contextmanager
 def watching(verbose: bool, callbacks: Sequence[Watcher]) -> Iterator[Watchers]:
     """Yield the watchers of a run; the terminal is left as it was, whatever happens."""
-    with closing(screen()) if verbose else nullcontext() as shown:
-        yield Watchers([*filter(None, [shown]), *callbacks])
+    if not verbose:
+        yield Watchers(callbacks)
+        return
+    with closing(screen()) as shown:
+        yield Watchers([shown, *callbacks])
 
 
 class Engine:

@@ -46,7 +46,7 @@ class Score:
             raise InvalidScore(f"the score is {self.value}: f must return a finite number, or raise")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Usage:
     """What model calls used. `cost_usd` is None where the price is unknown, never 0."""
 

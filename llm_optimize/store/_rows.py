@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import sys
 import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -246,10 +247,11 @@ def _to_proposal(row: Any) -> Proposal:
 def _to_written(row: Any) -> Proposal:
     """Read who wrote which x, or why there is none."""
     usage, decision = Usage(**json.loads(row.usage)), _named(row.decision)
+    source = sys.intern(row.source)  # thousands of trials have the same
     if row.x is not None:
-        return Proposal(json.loads(row.x), row.source, usage, decision=decision, note=_note(row))
+        return Proposal(json.loads(row.x), source, usage, decision=decision, note=_note(row))
     problem = row.feedback if _is_of_format_3(row) else row.note
-    return Proposal(None, row.source, usage, problem=problem or "", decision=decision)
+    return Proposal(None, source, usage, problem=problem or "", decision=decision)
 
 
 def _named(text: str | None) -> dict[str, Any]:
