@@ -18,7 +18,7 @@ USAGE = Usage(1, 10, 5, cost_usd=0.5)
 
 def finished(number, **more):
     facts = {"score": 1 / 3, "feedback": "f \udfff", "metrics": {"a": 1.0}, "seed": 7, "lesson": "l", **more}
-    return Trial(number, f"x{number}", Status.COMPLETE, "model:m", **facts)
+    return Trial.of(number, f"x{number}", Status.COMPLETE, "model:m", **facts)
 
 
 @pytest.fixture
@@ -58,7 +58,7 @@ LIFE = (
     ("finish", finished(0), 1),
     ("plan", 1, Plan(finished(0), (finished(0),))),
     ("propose", 1, Proposal({"a": 1}, "mutation", parent=0)),
-    ("finish", Trial(1, None, Status.FAILED, "m"), 2),
+    ("finish", Trial.of(1, None, Status.FAILED, "m"), 2),
     ("score_again", finished(0, scorings=3), 2),
     ("test", {0: 0.25}),
     ("end", "max_steps"),

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ..errors import ModelRefused, ModelUnavailable, UsageError
+from ..errors import ModelError, ModelRefused, ModelUnavailable, UsageError
 from ..records import Message, Reply
 from ..text import one_line
 from ._answer import estimated
@@ -63,15 +63,26 @@ class Function:
         self._function = function
 
     async def reply(self, messages: Sequence[Message]) -> Reply:
-        """Return what the callable says; its tokens are estimated. Raises what it raises."""
+        """Return what the callable says; its tokens are estimated.
+
+        Raises ModelUnavailable when the callable raises anything but a ModelError, with that as its cause, and
+        UsageError when it returns no text.
+        """
         begun = time.monotonic()
         asynchronous = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
             getattr(self._function, "__call__", None)  # noqa: B004, an object with an async __call__
         )
-        if asynchronous:
-            text = await self._function(messages)
-        else:
-            text = await asyncio.to_thread(self._function, messages)
+        try:
+            if asynchronous:
+                text = await self._function(messages)
+            else:
+                text = await asyncio.to_thread(self._function, messages)
+        except ModelError:
+            raise
+        except Exception as error:
+            raise ModelUnavailable(
+                f"the model {self.name} raised {type(error).__name__}: {one_line(str(error), 300)}"
+            ) from error
         if not isinstance(text, str):
             raise UsageError(f"the model {self.name} returned {text!r}: return the reply as text")
         return Reply(text, estimated(messages, text), self.name, time.monotonic() - begun)
