@@ -70,7 +70,6 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("eval_utils.py", "_Script.__call__"),  # a script in its child: what it raised travels to the caller
     ("eval_utils.py", "_raisable"),  # its exception may not survive the journey
     ("eval_utils.py", "LlmScorer.__call__"),  # error_score of get_llm_scorer, a contract of 2023
-    ("llm/_others.py", "Function.reply"),  # around a callable of the user's, which becomes a ModelUnavailable
     ("evaluate/_places.py", "Here._run_on_loop"),  # around an async f
     ("evaluate/_score.py", "_text"),  # the __str__ of an object that f returned at `inline`
     ("optimize/engine.py", "Watchers.tell"),  # a watcher's callback, logged
