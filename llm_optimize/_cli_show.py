@@ -14,6 +14,7 @@ from .records import Status, Trial, Usage, rank
 from .text import one_line, show_number, show_x, unified_diff, visible
 
 if TYPE_CHECKING:
+    from .sandbox import Mechanism
     from .store import Call, RunInfo
 
 
@@ -43,6 +44,20 @@ def runs_table(runs: Sequence[RunInfo]) -> str:
         task = one_line(run.settings["task"]["description"], 50)
         rows.append([run.name, str(run.trials), best, begun, one_line(run.stop_reason or "not ended", 30), task])
     return _aligned(rows, right={1, 2})
+
+
+def mechanisms_table(mechanisms: Sequence[Mechanism]) -> str:
+    """Return one line for each mechanism of the sandbox; below those that do not work here, how to get them."""
+    rows = [["mechanism", "here", "holds off"]]
+    for one in mechanisms:
+        here = "works" if one.works else "missing"
+        rows.append([one.name, f"{here} ({one.found})" if one.found else here, one.holds])
+    repairs: dict[str, list[str]] = {}
+    for one in mechanisms:
+        if not one.works:
+            repairs.setdefault(one.repair, []).append(one.name)
+    lines = [f"To have {', '.join(names)}: {repair}." for repair, names in repairs.items()]
+    return "\n\n".join([_aligned(rows, right=set()), *lines])
 
 
 def trials_table(trials: Sequence[Trial]) -> str:

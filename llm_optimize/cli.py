@@ -13,6 +13,7 @@ import typer
 
 import llm_optimize
 
+from ._cli_check import check
 from ._cli_common import (
     DEFAULT_STORE,
     FAILED,
@@ -55,7 +56,7 @@ def front(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-for command in (run, resume, fork, replay, steer, compare, report, view, export, mcp):
+for command in (run, resume, fork, replay, steer, compare, check, report, view, export, mcp):
     app.command()(command)
 
 

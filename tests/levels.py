@@ -1,7 +1,12 @@
 """Which sandbox levels work here."""
 
+import json
 import os
+import subprocess
+import sys
 from functools import cache
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,3 +39,28 @@ def shared_memory() -> list[str]:
     return sorted(
         one.name for one in entries if one.name[:14] != ".org.chromium." and one.stat().st_uid == os.geteuid()
     )
+
+
+ANOTHER_MACHINE = """
+import os, sys
+from llm_optimize.sandbox._confine import drop_capabilities
+from llm_optimize.sandbox._private import own_user_namespace
+own_user_namespace()  # which lets nobody in it make another
+drop_capabilities()
+os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
+"""
+
+
+def told_without_namespaces(script: Path, *arguments: object) -> Any:
+    """Return the JSON that a script prints where neither this user nor root can make namespaces."""
+    ran = subprocess.run(
+        [sys.executable, "-c", ANOTHER_MACHINE, str(script), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        cwd=script.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stderr[-2000:]
+    return json.loads(ran.stdout)

@@ -5,6 +5,7 @@ which one mechanism is switched off.
 """
 
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import pytest
 
 from levels import need_namespaces
 from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
+from llm_optimize.sandbox._private import own_user_namespace, works
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or landlock_abi() < SIGNALS_ABI, reason="the attacks are for Linux with Landlock"
@@ -43,6 +45,21 @@ def deed(x, timeout_secs=5.0):
 
 def tell(held):
     print("held" if held else "open")
+"""
+
+STORE = """
+(here.parent / 'runs.db').write_text('paid for')
+os.chdir(here.parent)
+with closing(open_sandbox('process', load_and_call, Limits(), [str(here.parent / 'runs.db')])) as sandbox:
+    found = sandbox.run(Call(['def candidate(x): return open("runs.db").read()', 3.0], 5.0))
+"""
+CALL_AS_I386 = """
+import ctypes, mmap
+def candidate(x):
+    page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
+    page.write(bytes.fromhex("b814000000cd80c3"))  # mov eax, 20 (getpid of i386); int 0x80; ret
+    address = ctypes.addressof(ctypes.c_char.from_buffer(page))
+    return ctypes.CFUNCTYPE(ctypes.c_int)(address)()
 """
 
 # name: file, what is taken out, what stands there instead, the attack
@@ -125,14 +142,93 @@ WALLS = {
         '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", "wb").write(bytes(1 << 20))\\n'
         "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
     ),
-    "the removal of shared memory": (
-        "sandbox/_slot.py",
-        "        remove_new(before)\n",
+    "read-only mounts": (
+        "sandbox/_private.py",
+        '        restrict("/", READ_ONLY)\n',
+        "",
+        "(here.parent / 'data').write_text('x')\nos.chdir(here.parent)\n"
+        "run('import os\\ndef candidate(x): os.chmod(\"data\", 0o606)', limits=Limits())\n"
+        "tell((here.parent / 'data').stat().st_mode & 0o777 != 0o606)",
+    ),
+    "shared memory of its own": (
+        "sandbox/_private.py",
+        "        replace_folder(SHARED_MEMORY, kept, size_mb)\n",
+        "",
+        "name = f'/dev/shm/ablation-{os.getpid()}'\nPath(name).write_text('of another program')\n"
+        "x = f'def candidate(x): return open({name!r}).read()'\nfound = run(x).value\n"
+        "os.unlink(name)\ntell(found is None)",
+    ),
+    "an IPC namespace": (
+        "sandbox/_private.py",
+        "unshare(NEW_MOUNTS | NEW_IPC)",
+        "unshare(NEW_MOUNTS)",
+        "import ctypes\nnumber = ctypes.CDLL(None).shmget(0, 4096, 0o1600)\n"
+        "x = 'import ctypes\\ndef candidate(x):\\n    libc = ctypes.CDLL(None)\\n'\n"
+        "x += '    libc.shmat.restype = ctypes.c_void_p\\n'\n"
+        "x += f'    return libc.shmat({number}, None, 0) == 2**64 - 1'\n"
+        "found = run(x).value\nctypes.CDLL(None).shmctl(number, 0, 0)\ntell(found)",
+    ),
+    "hiding the store": (
+        "sandbox/_private.py",
+        "            mask(path)\n",
+        "            pass\n",
+        STORE + "tell(found.status != 'ok')",
+    ),
+    "hiding the store by Landlock": (
+        "sandbox/_walls.py",
+        "    return view.apart_from(real)\n",
+        "    return view\n",
+        "from llm_optimize.sandbox._confine import drop_capabilities\n"
+        "from llm_optimize.sandbox._private import own_user_namespace\n"
+        "own_user_namespace()\ndrop_capabilities()\n" + STORE + "tell(found.status != 'ok')",
+    ),
+    "hiding keys": (
+        "sandbox/_process.py",
+        "masked=(*hidden, *secrets_in(order.own_folders, limits))",
+        "masked=tuple(hidden)",
+        "(here.parent / '.env').write_text('sk-canary')\nos.chdir(here.parent)\n"
+        "tell(run('def candidate(x): return open(\".env\").read()', limits=Limits()).status != 'ok')",
+    ),
+    "the filter of calls": (
+        "sandbox/_walls.py",
+        "        restrict_calls(held)\n",
         "        pass\n",
-        "before = set(os.listdir('/dev/shm'))\n"
-        'x = \'import os\\ndef candidate(x): open(f"/dev/shm/ablation-{os.getpid()}", "w").write("x")\'\nrun(x)\n'
-        "left = {n for n in os.listdir('/dev/shm') if n.startswith('ablation-')}\n"
-        "[os.unlink('/dev/shm/' + n) for n in left]\ntell(not left)",
+        "import resource, subprocess\n"
+        "other = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
+        "x = f'import resource\\ndef candidate(x): resource.prlimit({other.pid}, resource.RLIMIT_CPU, (900, 900))'\n"
+        "run(x)\nfound = resource.prlimit(other.pid, resource.RLIMIT_CPU)\n"
+        "other.communicate(b'\\n')\ntell(found != (900, 900))",
+    ),
+    "no keyrings": (
+        "sandbox/_seccomp.py",
+        "for call in (*_KEYRINGS, *_RINGS)]",
+        "for call in _RINGS]",
+        "import platform\nnumber = {'x86_64': 248, 'aarch64': 217}[platform.machine()]\n"
+        "x = 'import ctypes\\ndef candidate(x): return ctypes.CDLL(None)'\n"
+        'x += f\'.syscall({number}, b"user", b"canary", b"x", 1, -2)\'\ntell(run(x).value == -1)',
+    ),
+    "sockets that stay here": (
+        "sandbox/_seccomp.py",
+        "    if not sockets:\n",
+        "    if True:\n",
+        "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
+        "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
+        "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
+        "run(x, limits=Limits(network=False))\n"
+        "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
+    ),
+    "no calls of i386": (
+        "sandbox/_seccomp.py",
+        "        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),\n        (_RETURN, 0, 0, refuse),\n",
+        "        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),\n        (_RETURN, 0, 0, _ALLOW),\n",
+        f"found = run({CALL_AS_I386!r})\ntell(found.status != 'ok' or found.value < 0)",
+    ),
+    "bounds of what the kernel counts": (
+        "sandbox/_namespaces.py",
+        '            _write(f"/proc/sys/user/{name}", str(value))\n',
+        "            pass\n",
+        "x = 'import ctypes\\ndef candidate(x):\\n'\n"
+        "x += '    return sum(ctypes.CDLL(None).inotify_init1(0) >= 0 for _ in range(60))'\ntell(run(x).value <= 8)",
     ),
     "the lifeline": (
         "sandbox/_zygote.py",
@@ -157,7 +253,7 @@ WALLS = {
         "tell(run(x, 'namespace').value == 0)",
     ),
     "the size of a namespace's files": (
-        "sandbox/_namespaces.py",
+        "sandbox/_mounts.py",
         'f"size={size_mb}m,mode=1777"',
         '"mode=1777"',
         "x = 'import os\\ndef candidate(x):\\n    s = os.statvfs(\"/tmp\")\\n    return s.f_blocks * s.f_frsize'\n"
@@ -175,11 +271,20 @@ WALLS = {
     ),
 }
 SECOND_LINES = {  # behind a wall, which go with it
+    "Landlock for TCP": [("sandbox/_seccomp.py", "    if not sockets:\n", "    if True:\n")],
     "adopting orphans": [("sandbox/_zygote.py", "    become_subreaper()\n", "")],
     "the network namespace": [
         ("sandbox/_namespaces.py", "(0 if network else _NEW_NET)", "0"),
         ("sandbox/_namespaces.py", "        _start_loopback()\n", "        pass\n"),
     ],
+}
+NEED_USER_NAMESPACES = {
+    "read-only mounts",
+    "shared memory of its own",
+    "an IPC namespace",
+    "hiding the store",
+    "hiding the store by Landlock",
+    "bounds of what the kernel counts",
 }
 NEED_NAMESPACES = {name for name, (_, _, _, attack) in WALLS.items() if "'namespace'" in attack}
 
@@ -200,10 +305,22 @@ def result_of(attack, library, folder):
     return ran.stdout.strip() or ran.stderr[-1500:]
 
 
+def can_call_as_i386():
+    """Whether a process without our filter may make calls of i386: not every kernel of x86-64 has them."""
+    script = f"from candidates import load_and_call; print(load_and_call([{CALL_AS_I386!r}, 3.0]))"
+    folder = Path(__file__).parent
+    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
+    return platform.machine() == "x86_64" and ran.returncode == 0 and int(ran.stdout) > 0
+
+
 @pytest.mark.parametrize("name", WALLS)
 def test_an_attack_is_stopped_by_a_wall_and_comes_through_without_it(name, tmp_path):
     if name in NEED_NAMESPACES:
         need_namespaces()
+    if name in NEED_USER_NAMESPACES and not works(own_user_namespace):
+        pytest.skip("no user namespace can be made here")
+    if name == "no calls of i386" and not can_call_as_i386():
+        pytest.skip("this kernel has none to refuse")
     file, wall, hole, attack = WALLS[name]
     holes = [(file, wall, hole), *SECOND_LINES.get(name, [])]
     assert result_of(attack, LIBRARY.parent, tmp_path / "whole") == "held"

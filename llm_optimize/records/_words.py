@@ -111,7 +111,9 @@ class Limits:
     scratch_mb: int = 1024  # all files of the scratch directory together
     output_mb: int = 16  # stdout and stderr together
     result_mb: int = 16  # what f returns, as JSON
-    network: bool | None = None  # None: yes at `process`, no at `namespace`; False at `process` stops TCP, by Landlock
+    network: bool | None = (
+        None  # None: yes at `process`, no at `namespace`; False at `process` leaves Unix sockets only
+    )
     env: tuple[str, ...] = ()  # names of environment variables let through
     readable: tuple[str, ...] = ()  # files and folders, besides the interpreter, the system and the working directory
     writable: tuple[str, ...] = ()  # files and folders, besides the scratch directory

@@ -16,6 +16,7 @@ from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
 from ._elsewhere import Parcel, call_there, make_parcel
 from ._inline import InlineSandbox
+from ._machine import Mechanism, check_machine
 from ._outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
 from ._portable import PortableSandbox
 from ._script import MISSING, UNKNOWN, perform
@@ -29,6 +30,7 @@ __all__ = [
     "UNKNOWN",
     "Call",
     "InlineSandbox",
+    "Mechanism",
     "Outcome",
     "OutcomeStatus",
     "Parcel",
@@ -36,6 +38,7 @@ __all__ = [
     "Sandbox",
     "Stop",
     "call_there",
+    "check_machine",
     "make_parcel",
     "open_sandbox",
     "open_script_sandbox",
@@ -49,7 +52,9 @@ LEVELS = ("inline", "process", "namespace", "auto")
 def open_sandbox(
     level: str, func: Callable[..., Any], limits: Limits | None = None, hidden: Sequence[str] = ()
 ) -> Sandbox:
-    """Return a sandbox of this level that calls `func`; at `namespace` the `hidden` files are not seen in it.
+    """Return a sandbox of this level that calls `func`; the `hidden` files cannot be opened in it.
+
+    At `inline` they can; at `process` also where the machine has neither user namespaces nor Landlock.
 
     Raises:
         UnknownName: no such level.
@@ -86,14 +91,14 @@ def _open(level: str, func: Callable[..., Any], limits: Limits, alone: bool, hid
             raise SandboxUnavailable("sandbox='namespace' needs Linux: use 'process', or a virtual machine")
         return PortableSandbox(func, limits, alone)
     if level == "process":
-        return open_process(func, limits, alone)
+        return open_process(func, limits, alone, hidden)
     try:
         return open_namespace(func, limits, alone, hidden)
     except SandboxUnavailable as error:
         if level == "namespace":
             raise
         _log.warning("sandbox='auto' takes 'process': %s", error)
-        return open_process(func, limits, alone)
+        return open_process(func, limits, alone, hidden)
 
 
 def run_once(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcome:

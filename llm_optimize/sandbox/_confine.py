@@ -18,6 +18,7 @@ _PR_SET_NO_NEW_PRIVS, _PR_CAPBSET_DROP = 38, 24
 _CAPABILITY_VERSION_3 = 0x20080522
 
 _FILE_RIGHTS = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15  # execute, write, read, truncate, ioctl of a device
+_LIST_RIGHT = 1 << 3
 _READ_RIGHTS = 1 << 0 | 1 << 2 | 1 << 3  # execute, read a file, list a folder
 _FS_RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}  # by the first ABI that has them
 _TCP_RIGHTS = 1 << 0 | 1 << 1  # bind, connect; ABI 4
@@ -61,18 +62,25 @@ def landlock_abi() -> int:
     return max(0, int(libc().syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)))
 
 
+def forbid_new_privileges() -> None:
+    """Let no program that this process executes give it more rights than it has: what filters and Landlock ask for."""
+    checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+
+
 def confine(view: View, scratch: Iterable[str], network: bool) -> None:
     """Let this process see and write no more than that, for ever; where there is no Landlock, only drop privileges.
 
     Raises OSError when the kernel has Landlock and refuses the rules.
     """
-    checked(libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)")
+    forbid_new_privileges()
     abi = landlock_abi()
     if abi:
         ruleset = _open_ruleset(abi, network)
         handled = _handled(abi)
         for path in ("/proc", *view.readable):
             _allow(ruleset, path, handled & _READ_RIGHTS)
+        for path in view.listed:
+            _allow(ruleset, path, handled & _LIST_RIGHT)
         for path in (*view.devices, *view.writable, *scratch):
             _allow(ruleset, path, handled)
         checked(libc().syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")

@@ -9,7 +9,6 @@ their first process ends, the kernel kills whatever else is in them. Sources: na
 
 from __future__ import annotations
 
-import ctypes
 import fcntl
 import os
 import socket
@@ -20,10 +19,18 @@ from typing import NoReturn
 
 from ._confine import checked, libc
 from ._keeper import fork
+from ._mounts import NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, keep_to_ourselves, mount, replace_folder, uppermost
 
-_NEW_MOUNTS, _NEW_IPC, _NEW_USER, _NEW_PIDS, _NEW_NET = 0x20000, 0x8000000, 0x10000000, 0x20000000, 0x40000000
-_READ_ONLY, _NO_SUID, _NO_DEV, _NO_EXEC, _BIND, _RECURSIVE, _PRIVATE = 1, 2, 4, 8, 4096, 16384, 1 << 18
+NEW_MOUNTS, NEW_IPC, NEW_USER = 0x20000, 0x8000000, 0x10000000
+_NEW_PIDS, _NEW_NET = 0x20000000, 0x40000000
 _NOBODY = 65534
+_COUNTS = {  # for all of one worker; of instances a user has 128 by default
+    "max_user_namespaces": 0,
+    "max_inotify_instances": 8,
+    "max_inotify_watches": 8_192,
+    "max_fanotify_groups": 4,
+    "max_fanotify_marks": 1_024,
+}
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # linux/sockios.h, linux/if.h
 
 
@@ -41,7 +48,7 @@ def uncover_proc() -> None:
 def enter_slot(be_slot: Callable[[], None], network: bool) -> NoReturn:
     """Fork the first process of a slot, wait until it ends, and end."""
     uid, gid = os.geteuid(), os.getegid()
-    kinds = _NEW_USER | _NEW_PIDS | (0 if network else _NEW_NET)
+    kinds = NEW_USER | _NEW_PIDS | (0 if network else _NEW_NET)
     checked(libc().unshare(kinds), "unshare")
     for name, text in (
         ("setgroups", "deny"),
@@ -49,12 +56,21 @@ def enter_slot(be_slot: Callable[[], None], network: bool) -> NoReturn:
         ("gid_map", f"{gid or _NOBODY} {gid} 1"),
     ):
         _write(f"/proc/self/{name}", text)
-    with suppress(FileNotFoundError):
-        _write("/proc/sys/user/max_user_namespaces", "0")  # of this slot: a candidate gets no rights in one of its own
+    bound_what_counts()
     if not network:
         _start_loopback()
     os.waitpid(fork(be_slot), 0)
     os._exit(0)
+
+
+def bound_what_counts() -> None:
+    """Bound what the kernel counts for each user namespace, in the one of this process; the user's own keep the rest.
+
+    A candidate gets no rights in a user namespace of its own, and cannot take all that file watchers of its user need.
+    """
+    for name, value in _COUNTS.items():
+        with suppress(FileNotFoundError):
+            _write(f"/proc/sys/user/{name}", str(value))
 
 
 def _write(path: str, text: str) -> None:
@@ -84,44 +100,11 @@ def enter_scoring(seen: Iterable[str], hidden: Iterable[str], scratch_mb: int) -
     What is `seen` stays so; folders that are `hidden` are empty but for that.
     """
     here = os.getcwd()
-    checked(libc().unshare(_NEW_MOUNTS | _NEW_IPC), "unshare")
-    _mount(None, "/", None, _RECURSIVE | _PRIVATE)
-    tops = _uppermost(seen)
+    checked(libc().unshare(NEW_MOUNTS | NEW_IPC), "unshare")
+    keep_to_ourselves()
+    tops = uppermost(seen)
     for path in ("/tmp", "/dev/shm", *hidden):
         if os.path.isdir(path):
-            _replace(path, [top for top in tops if top.startswith(path + "/")], scratch_mb)
-    _mount("proc", "/proc", "proc", _READ_ONLY | _NO_SUID | _NO_DEV | _NO_EXEC)
+            replace_folder(path, [top for top in tops if top.startswith(path + "/")], scratch_mb)
+    mount("proc", "/proc", "proc", READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
     os.chdir(here if os.path.isdir(here) else "/tmp")  # the same place in the new world
-
-
-def _replace(path: str, kept: list[str], size_mb: int) -> None:
-    """Put an empty folder of its own in the place of one, and show again what is kept of it."""
-    inside = [(top, os.open(top, os.O_PATH | os.O_CLOEXEC)) for top in kept]
-    _mount("tmpfs", path, "tmpfs", _NO_SUID | _NO_DEV, f"size={size_mb}m,mode=1777")
-    for top, fd in inside:
-        _show_again(top, fd)
-
-
-def _uppermost(paths: Iterable[str]) -> list[str]:
-    found: list[str] = []
-    for path in sorted(paths):
-        if not any(path == top or path.startswith(top + "/") for top in found):
-            found.append(path)
-    return found
-
-
-def _show_again(path: str, fd: int) -> None:
-    """Bind what an open descriptor stands for to its old place, in a /tmp that is new."""
-    source = f"/proc/self/fd/{fd}"
-    if os.path.isdir(source):
-        os.makedirs(path, exist_ok=True)
-    else:
-        os.makedirs(os.path.dirname(path), exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    _mount(source, path, None, _BIND | _RECURSIVE)
-    os.close(fd)
-
-
-def _mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
-    encoded = [None if text is None else text.encode() for text in (source, target, kind)]
-    checked(libc().mount(*encoded, ctypes.c_ulong(flags), options.encode() or None), f"mount {target}")

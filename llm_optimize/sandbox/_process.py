@@ -21,7 +21,7 @@ from ._confine import landlock_abi
 from ._keeper import fork, kill_with_kin
 from ._outcome import Call, Outcome, OutcomeStatus, killed
 from ._slot import DOOR, Service, serve_link
-from ._view import view_of
+from ._view import secrets_in, view_of
 from ._warm import Door, Keeper, Order, Source, Zygote
 
 _log = logging.getLogger(__name__)
@@ -49,6 +49,7 @@ class ProcessSandbox:
         abi = landlock_abi()
         found = [f"landlock {abi}"] if abi else []
         found += ["namespaces"] if self.level == "namespace" else []
+        found += self._source.walls
         return (*found, *(f"cgroup {name}" for name in (self._cgroups.controllers if self._cgroups else ())))
 
     def run(self, call: Call) -> Outcome:
@@ -118,12 +119,15 @@ class ProcessSandbox:
             self._cgroups.close()
 
 
-def open_process(func: Callable[..., Any], limits: Limits, alone: bool, confined: bool = True) -> ProcessSandbox:
-    """Return a sandbox of the level `process`, confined by Landlock where the kernel has it.
+def open_process(
+    func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str] = (), confined: bool = True
+) -> ProcessSandbox:
+    """Return a sandbox of the level `process`, with the walls that this machine has; the `hidden` files are not opened.
 
     Raises FunctionUnusable when f cannot be packed, or cannot be loaded in a fresh process.
     """
     order = _order(func, limits, alone, namespaced=False)
+    order = replace(order, masked=(*hidden, *secrets_in(order.own_folders, limits)))
     order = order if confined else replace(order, view=None)
     return ProcessSandbox(lambda: Zygote(order), limits, "process", Cgroups(limits))
 
@@ -134,7 +138,8 @@ def open_namespace(func: Callable[..., Any], limits: Limits, alone: bool, hidden
     Raises FunctionUnusable as above, and SandboxUnavailable when bubblewrap is missing or may not do its work.
     """
     order = _order(func, limits, alone, namespaced=True)
-    wrapper = command(order.view or view_of(limits, ()), limits, hidden)
+    secret = secrets_in(order.own_folders, limits)
+    wrapper = command(order.view or view_of(limits, ()), limits, (*hidden, *secret))
     return ProcessSandbox(lambda: Zygote(order, wrapper), limits, "namespace", Cgroups(limits))
 
 

@@ -22,15 +22,17 @@ from ._child import call, cpu_limit, settle
 from ._confine import confine
 from ._data import unpack
 from ._keeper import become_subreaper, fork, sweep, watch
-from ._leftovers import kept, remove_new
 from ._namespaces import enter_scoring, enter_slot, fork_first
+from ._private import IN_USER_NAMESPACE, own_user_namespace
 from ._scratch import Scratch, remove_scratch
 from ._view import View
+from ._walls import NO_WALLS, Walls, close_calls, narrow
 from ._wire import receive_frame, send_frame
 
 DOOR = "LLM_OPTIMIZE_DOOR"  # the variable that tells a child where its way to the scripts' warm process is
 _DOOR_FD = 4
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_OWN_PROCESSES = 2  # in the user namespace of a keeper: itself and the child
 _LINK_GONE = 3  # exit code of a process that can score no more
 
 
@@ -43,6 +45,8 @@ class Service:
     view: View | None  # None: that of the process that serves
     namespaced: bool = False  # whether each scoring has namespaces of its own
     hidden: tuple[str, ...] = ()  # folders that such a one does not see, though this process does
+    masked: tuple[str, ...] = ()  # files that nobody opens in a scoring, though they lie in what is seen
+    walls: Walls = NO_WALLS
     alone: bool = False  # whether the scratch directory is the working directory, too
     inlet: socket.socket | None = None  # to the warm process of scripts
 
@@ -60,6 +64,8 @@ def serve_link(link: socket.socket, service: Service, scorings: int | None = Non
             _in_namespaces(link, service)
         else:
             become_subreaper()
+            if service.walls.private == IN_USER_NAMESPACE:
+                own_user_namespace()
             while scorings is None or scorings > 0:
                 _with_scratch(link, service)
                 scorings = None if scorings is None else scorings - 1
@@ -100,13 +106,12 @@ def _complaining(link: socket.socket) -> Iterator[None]:
 
 def _with_scratch(link: socket.socket, service: Service) -> None:
     """Serve one scoring, and remove whatever it leaves."""
-    before, scratch = kept(), tempfile.mkdtemp(prefix="llm_optimize-")
+    scratch = tempfile.mkdtemp(prefix="llm_optimize-")
     try:
         _one_scoring(link, service, scratch)
     finally:
         sweep()
         remove_scratch(scratch)
-        remove_new(before)
 
 
 def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
@@ -136,10 +141,9 @@ def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, se
         _put_forward()
         if service.alone:
             os.chdir(scratch)
-        nproc = _processes_of_user()  # before most of /proc is out of sight
+        nproc = _processes_counted(service)  # before most of /proc is out of sight
         if service.view is not None:
-            free = ["/tmp"] if service.namespaced else [scratch]
-            confine(service.view, free, network=service.namespaced or service.limits.network is not False)
+            _confine(service.view, scratch, service)
         try:
             request, (result, output) = receive_frame(far, max_fds=2)
         except EOFError:
@@ -153,6 +157,16 @@ def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, se
         if end is not None:
             end.close()
     return child
+
+
+def _confine(view: View, scratch: str, service: Service) -> None:
+    """Take from this process the rights over files, processes and TCP that a candidate does not have."""
+    free = [scratch]
+    if service.namespaced:
+        free = ["/tmp"]
+    else:
+        view = narrow(service.walls, view, scratch, service.masked, service.limits.scratch_mb)
+    confine(view, free, network=service.namespaced or service.limits.network is not False)
 
 
 def _open_door(inlet: socket.socket | None) -> tuple[socket.socket | None, socket.socket | None]:
@@ -180,6 +194,8 @@ def _score(request: bytes, has_door: bool, scratch: str, service: Service, nproc
         os.environ[DOOR] = f"{_DOOR_FD}:{os.fstat(_DOOR_FD).st_ino}:{level}"
     limits, arrays = service.limits, facts["arrays"]
     settle(scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], nproc)
+    if service.view is not None:
+        close_calls(service.walls, service.namespaced, limits.network)
     call(service.func, unpack(body, arrays), 3, bytes.fromhex(facts["nonce"]), limits, arrays)
 
 
@@ -195,6 +211,16 @@ def _only_files(result: int, output: int, door: socket.socket | None) -> bool:
     if door:
         door.detach()
     return door is not None
+
+
+def _processes_counted(service: Service) -> int | None:
+    """Return how many processes a limit of this child's user counts already; None for root.
+
+    In a user namespace only its own are counted.
+    """
+    if service.walls.private == IN_USER_NAMESPACE and os.getuid() != 0:
+        return _OWN_PROCESSES
+    return _processes_of_user()
 
 
 def _processes_of_user() -> int | None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ..errors import UsageError
@@ -23,6 +24,10 @@ _SYSTEM = """
     /etc/timezone
 """
 _DEVICES = "/dev/null /dev/zero /dev/full /dev/random /dev/urandom /dev/shm"
+_SECRETS = """
+    .env .envrc .netrc .npmrc .pgpass .pypirc .git-credentials .git/config .aws .azure .docker .gnupg .kube .ssh
+    .streamlit/secrets.toml
+"""
 _ACCELERATORS = ("nvidia", "dri", "kfd")  # beginnings of names in /dev
 
 
@@ -34,11 +39,60 @@ class View:
     writable: tuple[str, ...]
     devices: tuple[str, ...]  # read and written
     accelerators: tuple[str, ...]  # of the devices
+    listed: tuple[str, ...] = ()  # folders of which only names are seen, unless something else is said of a part
 
     def without(self, hidden: Iterable[str]) -> tuple[str, ...]:
         """Return those of the `hidden` paths that would be seen."""
         seen = (*self.readable, *self.writable)
         return tuple(path for path in hidden if os.path.exists(path) and any(_is_below(path, top) for top in seen))
+
+    def apart_from(self, masked: Iterable[str]) -> View:
+        """Return what is left when some files are not to be read: where they lie, each neighbour is named by itself.
+
+        That is how Landlock can do it, which allows whole folders and takes nothing back. What lies in a folder that
+        may be written is seen all the same, and a file that comes into a divided folder later is not.
+        """
+        files = [path for path in self.without(masked) if not any(_is_below(path, top) for top in self.writable)]
+        whole: list[str] = []
+        listed: list[str] = []
+        for top in self.readable:
+            for path, divided in _pieces(top, files):
+                (listed if divided else whole).append(path)
+        return replace(self, readable=tuple(whole), listed=tuple(listed))
+
+
+def _pieces(top: str, masked: Sequence[str]) -> Iterator[tuple[str, bool]]:
+    """Yield what is at and below a folder but for the masked files, and whether it is divided further.
+
+    Links are left out: what they lead to has a rule of its own if it may be seen.
+    """
+    inside = [path for path in masked if _is_below(path, os.path.realpath(top))]
+    if not inside:
+        yield top, False
+    elif os.path.realpath(top) not in inside:
+        yield top, True
+        with suppress(OSError), os.scandir(top) as entries:
+            for entry in entries:
+                if not entry.is_symlink():
+                    yield from _pieces(entry.path, inside)
+
+
+def secrets_in(folders: Iterable[str], limits: Limits) -> tuple[str, ...]:
+    """Return where keys usually lie in a project, but for what the limits name."""
+    named = [os.path.abspath(os.path.expanduser(path)) for path in (*limits.readable, *limits.writable)]
+    found: list[str] = []
+    for folder in folders:
+        names = [*_SECRETS.split(), *(name for name in _names(folder) if name.startswith(".env."))]
+        opened = [top for top in named if top != folder and _is_below(top, folder)]
+        paths = [os.path.join(folder, name) for name in names]
+        found += [path for path in paths if not any(_is_below(path, top) for top in opened)]
+    return tuple(found)
+
+
+def _names(folder: str) -> list[str]:
+    with suppress(OSError):
+        return os.listdir(folder)
+    return []
 
 
 def view_of(limits: Limits, folders: Iterable[str]) -> View:
@@ -72,7 +126,7 @@ def _without_keys(folders: Iterable[str]) -> list[str]:
 
 
 def _accelerators() -> list[str]:
-    return [f"/dev/{name}" for name in os.listdir("/dev") if name.startswith(_ACCELERATORS)]
+    return [f"/dev/{name}" for name in _names("/dev") if name.startswith(_ACCELERATORS)]
 
 
 def _existing(paths: Iterable[str]) -> tuple[str, ...]:

@@ -47,10 +47,13 @@ class Order:
     alone: bool  # for scripts that are judged: without f's folders
     own_folders: tuple[str, ...]  # the working directory, and what the user put on the path
     installed: tuple[str, ...]  # where the interpreter and its packages are on the path
+    masked: tuple[str, ...] = ()  # files that nobody opens in a scoring, though they lie in what is seen
 
 
 class Source(Protocol):
     """Where keepers come from."""
+
+    walls: tuple[str, ...]  # what is at work around their children beside Landlock, as people read it
 
     def open_link(self) -> socket.socket:
         """Return the link to a new keeper; nobody speaks on it when the other side is gone."""
@@ -96,6 +99,7 @@ class Zygote:
             "sys_path": list(order.installed) if order.alone else [entry or os.getcwd() for entry in sys.path],
             "installed": order.installed,
             "own_folders": order.own_folders,
+            "masked": order.masked,
             "imports": imports_of(order.func),
             "limits": asdict(order.limits),
             "view": asdict(order.view) if order.view else None,
@@ -120,6 +124,7 @@ class Zygote:
             ) from error
         if "error" in answer:
             raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{answer['error']}")
+        self.walls = tuple(map(str, answer["walls"]))
 
     def open_link(self) -> socket.socket:
         """Return the link to a new keeper; nobody speaks on it when this process is gone."""
@@ -157,6 +162,7 @@ class Door:
 
     def __init__(self, fd: int, limits: Limits) -> None:
         """Take the descriptor of the door, which stays open, and the limits for what is asked for."""
+        self.walls: tuple[str, ...] = ()  # they are those of the scoring that the door leads out of
         self._fd = fd
         self._limits = limits
 

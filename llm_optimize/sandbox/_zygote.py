@@ -33,6 +33,7 @@ from ._script import perform
 from ._scripts import ScriptServer
 from ._slot import Service, serve_link
 from ._view import View
+from ._walls import NO_WALLS, Walls, find_walls
 from ._wire import receive_frame, send_frame
 
 _GOODBYE_SECS = 1.0  # keepers clean up by themselves in a few milliseconds
@@ -48,17 +49,27 @@ def main() -> None:
     if settings["scratch"] is not None:
         tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
     others: set[int] = set()
-    inlet = None if settings["alone"] else _start_scripts(control, settings, others)  # before f is received
-    func = _load(settings, receive_frame(control)[0], control)  # the payload is not kept: it may be large
+    walls = find_walls(settings["namespaced"]) if settings["view"] else NO_WALLS
+    inlet = None if settings["alone"] else _start_scripts(control, settings, others, walls)  # before f is received
+    func = _load(settings, receive_frame(control)[0], control, walls)  # the payload is not kept: it may be large
     become_subreaper()
     _settle_down()
     limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
-    service = Service(func, limits, view, settings["namespaced"], alone=settings["alone"], inlet=inlet)
+    service = Service(
+        func,
+        limits,
+        view,
+        settings["namespaced"],
+        masked=tuple(settings["masked"]),
+        walls=walls,
+        alone=settings["alone"],
+        inlet=inlet,
+    )
     _serve(control, service, others)
     _leave(others, inlet, settings["scratch"])
 
 
-def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set[int]) -> socket.socket:
+def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set[int], walls: Walls) -> socket.socket:
     """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
     folders = settings["installed"]
     sys.path[:] = folders
@@ -73,7 +84,16 @@ def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set
         inlet.close()
         _settle_down()
         limits = Limits(**settings["limits"])
-        service = Service(perform, limits, None, settings["namespaced"], tuple(settings["own_folders"]), alone=True)
+        service = Service(
+            perform,
+            limits,
+            None,
+            settings["namespaced"],
+            tuple(settings["own_folders"]),
+            masked=tuple(settings["masked"]),
+            walls=walls,
+            alone=True,
+        )
         ScriptServer(theirs, service, folders).serve()
 
     others.add(fork(be_server))
@@ -90,7 +110,7 @@ def _is_installed(module: str, folders: list[str]) -> bool:
     return False
 
 
-def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> Callable[[Any], Any]:
+def _load(settings: dict[str, Any], payload: bytes, control: socket.socket, walls: Walls) -> Callable[[Any], Any]:
     """Import what f needs, on one thread: children of a process with OpenMP or BLAS threads hang."""
     sys.path[:] = settings["sys_path"]
     try:
@@ -105,7 +125,7 @@ def _load(settings: dict[str, Any], payload: bytes, control: socket.socket) -> C
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    send_frame(control, b"{}")
+    send_frame(control, json.dumps({"walls": walls.names}).encode())
     return func
 
 
