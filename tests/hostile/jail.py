@@ -26,7 +26,7 @@ from llm_optimize.sandbox._keeper import descendants
 ROOT = Path(__file__).parents[2]
 USER_HOME = "/hostile"
 USER_ID = 12345  # of the ordinary user that root makes
-JAIL_MB = 6144
+JAIL_MB = 8192
 JAIL_PROCESSES = 2000
 TMPFS_MB = 1024
 SILENT_SECS = 120.0  # more than any program may take
