@@ -23,7 +23,7 @@ from .scene import Scene
 _HONEST = "def candidate(x): return x"
 _SETTLE_SECS = 2.0  # for all processes to be gone
 _VERDICT_SECS = 60.0  # after the deadline: then nobody will give one
-_MORE_PROCESSES = 12  # of the sandbox itself, and of those that are just ending
+_MORE_PROCESSES = 20  # of the sandboxes themselves, two if nested, and of those that are just ending
 _PROCESSES = 64  # limits.processes of the series
 
 
@@ -179,9 +179,12 @@ class Observer:
                 breaches.append("killed: the optimizer gives no verdict any more")
                 break
             breaches += self._said(program, last, was)
+            self._self = last["self"]
         sampler.stop()
         breaches += self._seen(program, sampler)
-        breaches += self._warm(program) + self._settled(before)
+        if self._order["way"] != "split" or breaches:  # each of those has a sandbox of its own
+            breaches += self._warm(program)
+        breaches += self._settled(before)
         if lost := scene.lost_things():
             breaches.append(f"things of others: gone or altered: {', '.join(lost)}"[:300])
         if breaches:

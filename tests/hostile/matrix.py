@@ -12,6 +12,7 @@ from .jail import JailEnded, run_jail
 from .programs import HONEST, NOT_FINITE, Program, declared
 
 AT_A_TIME = 2
+THE_END = "the end"  # the name under which stands what was left when the sandbox was closed
 LATE_SECS = 5.0  # after the deadline, on a busy machine; the programs go on for thirty seconds and more
 SETTLE_SECS = 2.0  # for all that a program started to be gone
 

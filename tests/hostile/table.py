@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from pathlib import Path
 
-from .matrix import Cell, Result
+from .matrix import THE_END, Cell, Result
 from .programs import LEVELS, USERS, WAYS
 
 ROOT = Path(__file__).parents[2]
@@ -24,17 +24,13 @@ def cells() -> list[Cell]:
     return [Cell(level, way, who) for level in LEVELS for way, who in _PLACES]
 
 
-def words_of(results: Iterable[Result]) -> Words:
-    """Return the words of results, to be recorded."""
-    found: Words = {}
+def record(results: Iterable[Result]) -> None:
+    """Write down what was found; what else is recorded stays."""
+    words = recorded() if RECORD.exists() else {}
     for one in results:
-        levels = found.setdefault(one.program, {})
-        levels.setdefault(one.cell.level, {})[f"{one.cell.way} {one.cell.who}"] = one.word
-    return found
-
-
-def record(words: Words) -> None:
-    """Write what was found."""
+        if one.program != THE_END:
+            levels = words.setdefault(one.program, {})
+            levels.setdefault(one.cell.level, {})[f"{one.cell.way} {one.cell.who}"] = one.word
     RECORD.write_text(json.dumps(words, indent=1, sort_keys=True) + "\n", encoding="utf-8")
 
 
