@@ -42,6 +42,7 @@ _LIMITS = Limits(
     result_mb=2048,
 )
 _MAX_TAIL_CHARS = 4_000
+_OWN_ANSWER = "the script failed: it wrote an answer of its own, of another shape than what was asked for"
 
 
 def run_script(
@@ -79,11 +80,18 @@ def run_script(
     {'y': [1, 2, 3]}
     """
     order = {"script": script, "inputs": dict(inputs or {}), "outputs": list(outputs), "function": None}
-    value, outcome = _judged(order, timeout_secs, limits, sandbox)
-    if MISSING in value:
-        said = f"the script never set {value[MISSING]!r}: it must assign this variable"
-        raise VariableMissing(said, outcome=outcome)
-    return dict(value["outputs"])
+    return _outputs_in(_judged(order, timeout_secs, limits, sandbox), outputs)
+
+
+def _outputs_in(outcome: Outcome, names: Sequence[str]) -> dict[str, Any]:
+    """Return the variables in an answer that the script itself may have written, in any shape."""
+    value = outcome.value if isinstance(outcome.value, dict) else {}
+    missing, found = value.get(MISSING), value.get("outputs")
+    if isinstance(missing, str) and missing in names:
+        raise VariableMissing(f"the script never set {missing!r}: it must assign this variable", outcome=outcome)
+    if not isinstance(found, dict) or set(found) != set(names):
+        raise ScriptFailed(_OWN_ANSWER, outcome=outcome)
+    return found
 
 
 def call(
@@ -105,16 +113,21 @@ def call(
     """
     arguments = {"args": list(args), "kwargs": dict(kwargs or {})}
     order = {"script": script, "inputs": {}, "outputs": [], "function": function, **arguments}
-    value, outcome = _judged(order, timeout_secs, limits, sandbox)
-    if UNKNOWN in value:
-        raise VariableMissing(f"the script defines no function {value[UNKNOWN]!r}: it must", outcome=outcome)
+    return _value_in(_judged(order, timeout_secs, limits, sandbox), function)
+
+
+def _value_in(outcome: Outcome, function: str) -> Any:
+    """Return what a function returned, in an answer that the script itself may have written, in any shape."""
+    value = outcome.value if isinstance(outcome.value, dict) else {}
+    if value.get(UNKNOWN) == function:
+        raise VariableMissing(f"the script defines no function {function!r}: it must", outcome=outcome)
+    if "value" not in value:
+        raise ScriptFailed(_OWN_ANSWER, outcome=outcome)
     return value["value"]
 
 
-def _judged(
-    order: dict[str, Any], timeout_secs: float, limits: Limits | None, level: str
-) -> tuple[dict[str, Any], Outcome]:
-    """Return the answer of a script to an order, and the whole outcome."""
+def _judged(order: dict[str, Any], timeout_secs: float, limits: Limits | None, level: str) -> Outcome:
+    """Return what became of an order to a script that ended well."""
     asked = Call(order, timeout_secs, arrays=True)
     try:
         asked.body()
@@ -125,9 +138,7 @@ def _judged(
     sys.stdout.write(outcome.output)
     if outcome.status is not OutcomeStatus.OK:
         raise _error("the script", outcome, timeout_secs)
-    if not isinstance(outcome.value, dict):
-        raise ScriptFailed("the script failed: it wrote an answer of its own", outcome=outcome)
-    return outcome.value, outcome
+    return outcome
 
 
 def exec_unsafe(script: str, globals_dict: dict[str, Any] | None = None, locals_dict: Any = None) -> None:
@@ -173,10 +184,11 @@ def exec_with_timeout_unsafe(
     sys.stdout.write(outcome.output)
     if outcome.status is not OutcomeStatus.OK:
         raise _error("the script", outcome, timeout_secs)
-    if "missing" in outcome.value:
-        said = f"the script never set {outcome.value['missing']!r}: it must assign this variable"
-        raise VariableMissing(said, outcome=outcome)
+    if not isinstance(outcome.value, dict) or len(outcome.value) != 1:
+        raise ScriptFailed(_OWN_ANSWER, outcome=outcome)
     kind, data = next(iter(outcome.value.items()))
+    if kind == "missing":
+        raise VariableMissing(f"the script never set {data!r}: it must assign this variable", outcome=outcome)
     found = pickle.loads(base64.b64decode(data))  # noqa: S301, as the name of this function says
     if kind == "raised":
         raise found

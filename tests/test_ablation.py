@@ -136,8 +136,8 @@ WALLS = {
     ),
     "the bound of the scratch directory": (
         "sandbox/_keeper.py",
-        "            if scratch.overfull():\n",
-        "            if False:\n",
+        "            breach = account.breach(descendants(os.getpid()))\n",
+        "            breach = None\n",
         "x = 'import tempfile, time\\ndef candidate(x):\\n"
         '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", "wb").write(bytes(1 << 20))\\n'
         "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
@@ -188,6 +188,43 @@ WALLS = {
         "masked=tuple(hidden)",
         "(here.parent / '.env').write_text('sk-canary')\nos.chdir(here.parent)\n"
         "tell(run('def candidate(x): return open(\".env\").read()', limits=Limits()).status != 'ok')",
+    ),
+    "the account of files without a name": (
+        "sandbox/_accounting.py",
+        "                kind[facts.st_dev, facts.st_ino] = facts.st_blocks * _BLOCK_BYTES\n",
+        "                pass\n",
+        "x = 'import os, tempfile, time\\ndef candidate(x):\\n"
+        "    fds = [os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR) for _ in range(8)]\\n"
+        "    for fd in fds: os.write(fd, bytes(10 << 20))\\n    time.sleep(3)\\n    return 666.0'\n"
+        "tell(run(x, timeout_secs=20.0).value != 666.0)",
+    ),
+    "the narrowing of a script's limits": (
+        "sandbox/_scripts.py",
+        "narrowed(read_limits(message), self._bounds, door.scratch)",
+        "read_limits(message)",
+        "(here.parent / 'key').write_text('secret')\n"
+        "x = ('from llm_optimize.eval_utils import run_script\\nfrom llm_optimize.records import Limits\\n'\n"
+        '    \'def candidate(x):\\n    try: return run_script("y = open(p).read()", {"p": KEY}, ["y"],\'\n'
+        "    ' limits=Limits(readable=(\"/\",)))[\"y\"]\\n    except Exception: return 0.0').replace('KEY', "
+        "repr(str(here.parent / 'key')))\n"
+        "tell(run(x, limits=Limits(), timeout_secs=20.0).value != 'secret')",
+    ),
+    "the count of a scoring's keepers": (
+        "sandbox/_scripts.py",
+        "            if self._is_full(door):\n",
+        "            if False:\n",
+        "x = 'import os, socket\\ndef candidate(x):\\n    links, met = [], 0\\n"
+        '    door = socket.socket(fileno=os.dup(int(os.environ["LLM_OPTIMIZE_DOOR"].split(":")[0])))\\n'
+        "    for _ in range(30):\\n        ours, theirs = socket.socketpair()\\n"
+        '        socket.send_fds(door, [b"{}"], [theirs.fileno()])\\n        links.append(ours)\\n'
+        '    return sum((link.recv(4) + link.recv(99)).endswith(b"keeper") for link in links)\'\n'
+        "tell(run(x, limits=Limits(processes=20), timeout_secs=20.0).value < 30)",
+    ),
+    "the weight of an answer": (
+        "sandbox/_wire.py",
+        ", _MAX_GROWTH * self._limits.result_mb * 2**20",
+        "",
+        "x = 'def candidate(x): return [[]] * 250_000'\ntell(run(x, timeout_secs=20.0).status == 'protocol')",
     ),
     "the filter of calls": (
         "sandbox/_walls.py",

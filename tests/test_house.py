@@ -73,6 +73,8 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("optimize/_watchers.py", "Watchers.tell"),  # a watcher's callback, logged
     ("sandbox/_child.py", "call"),  # around f, in the child
     ("sandbox/_child.py", "_describe"),  # a candidate's own __str__
+    ("sandbox/_keeper.py", "fork"),  # the last moment of a process of ours: whoever waits for it is told
+    ("sandbox/_slot.py", "_complaining"),  # the same
     ("sandbox/_inline.py", "InlineSandbox._call"),  # around f
     ("sandbox/_payload.py", "_surroundings"),  # pickling runs the user's own __reduce__
     ("sandbox/_payload.py", "unpack"),  # the import of the user's modules, which f repeats where it matters

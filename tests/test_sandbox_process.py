@@ -161,25 +161,69 @@ def test_a_killed_warm_process_is_replaced(tmp_path, limits):
     assert gone(marker)
 
 
-def test_a_killed_keeper_costs_one_scoring_and_harms_no_neighbour(plain, tmp_path):
-    sandbox = plain
+@pytest.mark.parametrize("times", [1, 2])
+def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighbour(plain, tmp_path, times, caplog):
     found = {}
-    marker = tmp_path / "pids"
+    marker, release = tmp_path / "pids", tmp_path / "release"
+    victim = Call(["pids_until", str(marker), str(release)], 15.0)
     threads = [
-        threading.Thread(target=lambda: found.update(victim=sandbox.run(Call(["pids", str(marker)], 15.0)))),
-        threading.Thread(target=lambda: found.update(neighbour=sandbox.run(Call(["sleep", 1.0, 7], 15.0)))),
+        threading.Thread(target=lambda: found.update(victim=plain.run(victim))),
+        threading.Thread(target=lambda: found.update(neighbour=plain.run(Call(["sleep", 1.0, 7], 15.0)))),
     ]
     for thread in threads:
         thread.start()
-    zygote, keeper, child = wait_for(marker)
-    os.kill(keeper, signal.SIGKILL)
+    killed = []
+    for _ in range(times):
+        zygote, keeper, child = wait_for_others(marker, killed)
+        os.kill(keeper, signal.SIGKILL)
+        killed += [keeper, child]
+    if times == 1:
+        wait_for_others(marker, killed)
+        release.touch()
     for thread in threads:
         thread.join()
-    assert found["victim"].status is OutcomeStatus.KILLED
+    assert found["victim"].status is (OutcomeStatus.OK if times == 1 else OutcomeStatus.KILLED)
+    assert found["victim"].scored_again == "the process that watched over it was killed"
+    assert sum("a scoring is made again" in line for line in caplog.messages) == 1
     assert (found["neighbour"].status, found["neighbour"].value) == (OutcomeStatus.OK, 7)
-    time.sleep(0.2)
-    assert [alive(pid) for pid in (zygote, keeper, child)] == [True, False, False]
-    assert sandbox.run(Call(["answer", 1], 10.0)).value == 1
+    assert not found["neighbour"].scored_again
+    assert dead(*killed)
+    assert alive(zygote)
+    assert plain.run(Call(["answer", 1], 10.0)).value == 1
+
+
+def wait_for_others(marker, known):
+    """Return what is in a file once it is a line of processes that are none of the known ones."""
+    until = time.monotonic() + WAIT_SECS
+    while not (set(pids := wait_for(marker)).isdisjoint(known)):
+        assert time.monotonic() < until, "no other process came"
+        time.sleep(0.01)
+    return pids
+
+
+@pytest.mark.parametrize("who", ["zygote", "slot"])
+def test_scorings_whose_namespaces_end_are_made_again(tmp_path, who):
+    need_namespaces()
+    markers, release, found = [tmp_path / "one", tmp_path / "two"], tmp_path / "release", {}
+    with closing(open_sandbox("namespace", act, Limits(writable=(str(tmp_path),)))) as made:
+        calls = [Call(["pids_until", str(marker), str(release)], 20.0) for marker in markers]
+        threads = [threading.Thread(target=lambda n=n: found.update({n: made.run(calls[n])})) for n in range(2)]
+        for thread in threads:
+            thread.start()
+        for marker in markers:
+            wait_for(marker)
+        (zygote,) = psutil.Process(made._source._process.pid).children()
+        slots = [slot for keeper in zygote.children() for slot in keeper.children()]
+        target = zygote if who == "zygote" else slots[0]
+        victims = [target, *target.children(recursive=True)]
+        target.kill()
+        assert not psutil.wait_procs(victims, WAIT_SECS)[1]
+        release.touch()
+        for thread in threads:
+            thread.join()
+        assert [found[n].status for n in range(2)] == [OutcomeStatus.OK] * 2
+        again = [bool(found[n].scored_again) for n in range(2)]
+        assert sum(again) == (2 if who == "zygote" else 1)
 
 
 PROGRAM = """

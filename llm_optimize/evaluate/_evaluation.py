@@ -26,6 +26,7 @@ class Evaluation:
     stage: str = ""  # which stage x did not pass: a name of the user's, SYNTAX, MINIBATCH or IMPOSSIBLE
     scorings: int = 1  # calls of f; of several stages those of the last, or 1 where an earlier one ended it
     standard_error: float | None = None  # of the score as a mean of scorings; None for a single one
+    scored_again: str = ""  # why f was called once more for a scoring: a process of the sandbox died; in `output`, too
 
     @classmethod
     def of_trial(cls, trial: Trial) -> Evaluation:

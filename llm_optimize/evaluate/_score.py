@@ -23,6 +23,8 @@ _ROUNDING = 1e-9  # relative: a mean of ones may be a little more than one
 def judge(outcome: Outcome, max_score: float | None = None) -> Evaluation:
     """Turn the outcome of f(x) into a score, or into a failure that says what it was.
 
+    That a scoring was made again, since a process of the sandbox had died under it, is said at the end of its output.
+
     A score above `max_score` is impossible: it is refused as invalid, its stage is IMPOSSIBLE, and it is logged.
     """
     if outcome.status is OutcomeStatus.OK:
@@ -52,8 +54,9 @@ def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
         visible(clip(score.feedback, MAX_FEEDBACK_CHARS)),
         score.metrics,
         score.instances,
-        clip(outcome.output, MAX_OUTPUT_CHARS),
+        _output(outcome),
         outcome.seconds,
+        scored_again=outcome.scored_again,
     )
 
 
@@ -62,10 +65,18 @@ def _failure(status: Status, feedback: str, outcome: Outcome, stage: str = "") -
         status,
         None,
         visible(clip(feedback, MAX_FEEDBACK_CHARS)),
-        output=clip(outcome.output, MAX_OUTPUT_CHARS),
+        output=_output(outcome),
         seconds=outcome.seconds,
         stage=stage,
+        scored_again=outcome.scored_again,
     )
+
+
+def _output(outcome: Outcome) -> str:
+    note = (
+        f"[llm_optimize: scored a second time; at the first, {outcome.scored_again}]\n" if outcome.scored_again else ""
+    )
+    return clip(outcome.output, MAX_OUTPUT_CHARS) + note
 
 
 def as_score(raw: Any) -> Score:

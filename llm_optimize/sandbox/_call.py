@@ -81,7 +81,7 @@ class Scoring:
             wait_secs = max(0.0, deadline - time.monotonic())
             for fd, _ in poll.poll(wait_secs * 1000 + 1):
                 if fd == link.fileno():
-                    self._facts = json.loads(receive_frame(link)[0])
+                    self._facts = self._report(receive_frame(link)[0])
                     if not told:
                         link.sendall(b"K")
                     self._drain(result, output)
@@ -94,6 +94,16 @@ class Scoring:
                 told = time.monotonic()
                 deadline = told + REPORT_SECS
                 link.sendall(b"K")
+
+    def _report(self, word: bytes) -> dict[str, Any]:
+        """Return the facts that a keeper reports. Raises EOFError when it says that it cannot work."""
+        if not word.startswith(b"{"):
+            self.keeper.refuse(word)
+            raise EOFError("the keeper cannot work")
+        facts: dict[str, Any] = json.loads(word)
+        if facts.get("breach"):
+            self.keeper.usable = "exit" in facts  # else it was not the keeper who said so: that one is being killed
+        return facts
 
     def _over(self, deadline: float) -> bool:
         """Whether the child has nothing more to say, or may say no more."""
@@ -136,11 +146,18 @@ class Scoring:
             peak_memory_mb=facts.get("peak_memory_mb", 0.0),
         )
 
+    @property
+    def helper_died(self) -> bool:
+        """Whether a process of ours failed under f: f cannot be blamed for it, unless it did that."""
+        facts = self._facts or {}
+        return (
+            self._verdict is None and not self._answer.complete and (self._facts is None or bool(facts.get("trouble")))
+        )
+
     def _breach(self, facts: dict[str, Any]) -> Outcome | None:
         """Return the limit that ended it, where others than the child itself saw that; None without an end by one."""
-        if facts.get("overfull"):
-            said = f"scratch limit of {self.limits.scratch_mb} MB reached by all its files together (scratch_mb)"
-            return Outcome(OutcomeStatus.KILLED, message=said)
+        if facts.get("breach"):
+            return Outcome(OutcomeStatus(facts["breach"]["status"]), message=facts["breach"]["message"])
         if self._answer.empty and self.keeper.cgroup and self.keeper.cgroup.oom_kills() > self._oom_kills:
             said = f"memory limit of {self.limits.memory_mb} MB reached by all its processes together (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=said)
@@ -149,7 +166,12 @@ class Scoring:
     def _said(self, facts: dict[str, Any]) -> Outcome:
         if not self._answer.empty:
             return self._answer.outcome()
-        code = facts.get("exit")
+        if self._facts is None:
+            said = f"the process that watched over it was killed: {self.keeper.refusal}".removesuffix(": ")
+            return Outcome(OutcomeStatus.KILLED, message=said)
+        code = facts["exit"]
         if code is None:
-            return Outcome(OutcomeStatus.KILLED, message="the process that watched over it was killed")
+            return Outcome(OutcomeStatus.KILLED, message="its process could not be killed in time")
+        if facts.get("trouble"):
+            return Outcome(OutcomeStatus.KILLED, message=f"its process failed before f was called: {facts['trouble']}")
         return crashed(code, cpu_limit(self.limits, self.call.timeout_secs), facts["cpu_secs"])

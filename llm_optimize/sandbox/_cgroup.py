@@ -140,3 +140,27 @@ def _remove_stale(parent: Path) -> None:
         if not os.path.exists(f"/proc/{pid}"):
             with suppress(OSError):
                 folder.rmdir()
+
+
+def join_groups_of(pid: int, root: str = "/proc") -> None:
+    """Put this process into the groups of another one that were made here, so that the kernel counts them together.
+
+    Where these cannot be seen or written to, as in a world of bubblewrap's, everything stays as it is.
+    """
+    with suppress(OSError):
+        for folder in _groups_of(Path(root) / str(pid), Path(root) / "self"):
+            (folder / "cgroup.procs").write_text("0")  # zero stands for whoever writes it
+
+
+def _groups_of(process: Path, own: Path) -> list[Path]:
+    """Return the folders of our groups that a process is in."""
+    mounts = [line.split() for line in (own / "mounts").read_text().splitlines()]
+    found: list[Path] = []
+    for line in (process / "cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if Path(path).name.startswith(_OURS):
+            for _, top, kind, options, *_ in mounts:
+                is_ours = kind == "cgroup" and controllers in options.split(",") and controllers in _KNOWN
+                if is_ours or (kind == "cgroup2" and not controllers):
+                    found.append(Path(top) / path.lstrip("/"))
+    return found

@@ -12,10 +12,12 @@ import json
 import math
 import struct
 import sys
+import tokenize
 from collections.abc import Sequence
 from typing import Any
 
 from ..records import Score
+from ._weight import weight
 
 _LENGTH = struct.Struct("!I")
 _ARRAY = "\0npy"
@@ -103,21 +105,36 @@ def length_of(plain: Any) -> int:
     return 1 + sum(map(length_of, plain)) if isinstance(plain, list) else 1
 
 
-def unpack(data: bytes, arrays: bool = False) -> Any:
-    """Return what is in bytes that anybody may have written. Raises ValueError or RecursionError when it is no data."""
+class TooHeavy(ValueError):
+    """JSON that would take too much memory once it is parsed."""
+
+
+def unpack(data: bytes | memoryview, arrays: bool = False, max_weight: int | None = None) -> Any:
+    """Return what is in bytes that anybody may have written.
+
+    Raises ValueError or RecursionError when it is no data, TooHeavy when its objects take more than `max_weight` bytes.
+    """
     if len(data) < _LENGTH.size:
         raise ValueError("cut off")
     end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
-    plain = json.loads(data[_LENGTH.size : end])
-    return _filled(plain, memoryview(data)[end:], arrays)
+    text = bytes(data[_LENGTH.size : end])
+    if max_weight is not None and weight(text, max_weight) > max_weight:
+        raise TooHeavy("too many values for its length")
+    return _filled(json.loads(text), memoryview(data)[end:], arrays)
 
 
 def _filled(plain: Any, blobs: memoryview, arrays: bool) -> Any:
-    """Return JSON data with its arrays, and with a question mark for each lone surrogate, which no file takes."""
+    """Return JSON data with its arrays, and with a question mark for each lone surrogate, which no file takes.
+
+    Lists are filled in place: a second copy of what may be large is not made.
+    """
     if isinstance(plain, str):
-        return plain.encode("utf-8", "replace").decode()
+        return plain if plain.isascii() else plain.encode("utf-8", "replace").decode()
     if isinstance(plain, list):
-        return [_filled(part, blobs, arrays) for part in plain]
+        for place, part in enumerate(plain):
+            if isinstance(part, str | list | dict):
+                plain[place] = _filled(part, blobs, arrays)
+        return plain
     if not isinstance(plain, dict):
         return plain
     if _ARRAY in plain and arrays:
@@ -125,6 +142,11 @@ def _filled(plain: Any, blobs: memoryview, arrays: bool) -> Any:
         if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(blobs):
             raise ValueError("an array lies outside of the data")
         return _array(bytes(blobs[offset : offset + length]))
+    if all(map(str.isascii, plain)):
+        for name, part in plain.items():
+            if isinstance(part, str | list | dict):
+                plain[name] = _filled(part, blobs, arrays)  # of a name that is there: its order stays
+        return plain
     return {_filled(name, blobs, False): _filled(part, blobs, arrays) for name, part in plain.items()}
 
 
@@ -136,7 +158,10 @@ def _array(blob: bytes) -> Any:
     reader = readers.get(npy.read_magic(file))
     if reader is None:
         raise ValueError("an array of an unknown version")
-    shape, fortran_order, dtype = reader(file, max_header_size=_MAX_HEADER_CHARS)
+    try:
+        shape, fortran_order, dtype = reader(file, max_header_size=_MAX_HEADER_CHARS)
+    except (SyntaxError, tokenize.TokenError, MemoryError) as error:  # it is read as Python's literals are
+        raise ValueError("an array with a header that cannot be read") from error
     size = math.prod(shape) * dtype.itemsize
     if dtype.hasobject or min(shape, default=0) < 0 or size != len(blob) - file.tell():
         raise ValueError("an array whose header does not fit its data")

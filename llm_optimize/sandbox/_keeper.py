@@ -12,16 +12,20 @@ import select
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from dataclasses import asdict
+from typing import Any, Literal
 
-from ._scratch import Scratch
-from ._wire import send_frame
+from ._accounting import Account, Breach
+from ._wire import receive_frame, send_frame
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _SWEEP_SECS = 2.0  # then whoever is above takes over
 _ROUNDS = 10  # of killing before the last blow; what is left goes to the subreaper above
+_TRACEBACK_FRAMES = -6
+CRASH = 70  # exit code of a process of ours that failed: EX_SOFTWARE of sysexits.h
 _SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "kill"
 
 
@@ -31,30 +35,45 @@ def become_subreaper() -> None:
         raise OSError(ctypes.get_errno(), "this kernel does not let us adopt orphans (PR_SET_CHILD_SUBREAPER)")
 
 
-def fork(body: Callable[[], None]) -> int:
-    """Fork a child that runs `body` and never returns; return its process id."""
+def fork(body: Callable[[], None], complain: Callable[[str], None] | None = None) -> int:
+    """Fork a child that runs `body` and never returns; return its process id.
+
+    A body ends by itself; one that does not is a crash, with exit code CRASH. What it raised is said to `complain` in
+    the child, by default on standard error.
+    """
     pid = os.fork()
     if pid:
         return pid
     try:
         body()
+    except BaseException:  # nobody above would see it: this process ends here
+        with suppress(OSError):
+            (complain or say)(traceback.format_exc(limit=_TRACEBACK_FRAMES).strip())
     finally:
-        os._exit(70)  # a body ends by itself; one that does not is a crash
+        os._exit(CRASH)
 
 
-def watch(child: int, link: socket.socket, timeout_secs: float, scratch: Scratch) -> None:
-    """Wait until the child ends or the word comes to end it; kill all its kin; report; take the word if it came not.
+def say(trouble: str) -> None:
+    """Write on standard error that a process of ours failed, and how."""
+    os.write(2, f"a process of the sandbox failed: {trouble}\n".encode())
+
+
+def watch(child: int, link: socket.socket, timeout_secs: float, account: Account, near: socket.socket) -> None:
+    """Wait until the child ends, breaks a limit or is to be ended; kill all its kin; report; then take the word.
+
+    `near` leads to the child as long as it has no work: there it says what went wrong before.
 
     The word is one byte, sent exactly once for each child, so that none is left in the link for the next.
 
     Raises EOFError, after the killing, when the other end is gone.
     """
-    ended = _wait(child, link, timeout_secs + _SECOND_LINE_SECS, scratch)
+    ended = _wait(child, link, timeout_secs + _SECOND_LINE_SECS, account)
     told = ended == "link"
     gone = told and not _word(link)
     facts = _bury(child)
     facts["left"] = sweep()
-    facts["overfull"] = ended == "scratch"
+    facts["trouble"] = _last_words(near) if facts["exit"] == CRASH else ""
+    facts["breach"] = asdict(ended) if isinstance(ended, Breach) else None
     if gone:
         raise EOFError("the optimizer is gone")
     send_frame(link, json.dumps(facts).encode())
@@ -62,8 +81,10 @@ def watch(child: int, link: socket.socket, timeout_secs: float, scratch: Scratch
         raise EOFError("the optimizer is gone")
 
 
-def _wait(child: int, link: socket.socket, timeout_secs: float, scratch: Scratch) -> str:
-    """Return what happened first: a word on the link, the end of the child, too much in its scratch, or nothing."""
+def _wait(
+    child: int, link: socket.socket, timeout_secs: float, account: Account
+) -> Breach | Literal["link", "child", "time"]:
+    """Return what happened first: a word on the link, the end of the child, the breach of a limit, or nothing."""
     deadline = time.monotonic() + timeout_secs
     pidfd = os.pidfd_open(child)
     try:
@@ -71,14 +92,22 @@ def _wait(child: int, link: socket.socket, timeout_secs: float, scratch: Scratch
         poll.register(pidfd, select.POLLIN)
         poll.register(link, select.POLLIN)
         while (left_secs := deadline - time.monotonic()) > 0:
-            ready = {fd for fd, _ in poll.poll(1000 * min(left_secs, scratch.next_look_secs))}
+            ready = {fd for fd, _ in poll.poll(1000 * min(left_secs, account.next_look_secs))}
             if ready:
                 return "link" if link.fileno() in ready else "child"
-            if scratch.overfull():
-                return "scratch"
+            breach = account.breach(descendants(os.getpid()))
+            if breach is not None:
+                return breach
         return "time"
     finally:
         os.close(pidfd)
+
+
+def _last_words(near: socket.socket) -> str:
+    near.setblocking(False)
+    with suppress(OSError, EOFError):
+        return receive_frame(near)[0].decode("utf-8", "replace")
+    return ""
 
 
 def _word(link: socket.socket) -> bool:

@@ -86,6 +86,7 @@ class Outcome:
     signal: int | None = None  # that ended it, for `crashed`
     exit_code: int | None = None  # with which it ended before f returned, for `crashed`
     unusable: bool = False  # for `raised`: f itself returned, but no plain data
+    scored_again: str = ""  # why f was called a second time: a process of the sandbox died under the first call
 
 
 def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outcome:

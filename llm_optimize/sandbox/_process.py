@@ -53,24 +53,42 @@ class ProcessSandbox:
         return (*found, *(f"cgroup {name}" for name in (self._cgroups.controllers if self._cgroups else ())))
 
     def run(self, call: Call) -> Outcome:
-        """Return what becomes of f(x)."""
+        """Return what becomes of f(x).
+
+        When a process of ours dies under f, f is called once more, with its whole deadline, on the same x and seed; the
+        outcome says so. Once only: a candidate may be what killed it.
+        """
+        outcome, died = self._run(call)
+        if not died or self._closed or call.stop.given:
+            return outcome
+        _log.warning("a scoring is made again: %s", outcome.message)
+        return replace(self._run(call)[0], scored_again=outcome.message)
+
+    def _run(self, call: Call) -> tuple[Outcome, bool]:
+        """Return what becomes of f(x), and whether a process of ours died under it."""
+        refusal = ""
         for _ in range(_STARTS):
             keeper = self._take()
             if keeper is None:
-                return killed()
+                return killed(), False
             try:
                 with call.stop.ends(keeper.hang_up):
                     if keeper.ready():
-                        outcome = Scoring(keeper, self._limits, call).run()
-                        ended = self._closed or call.stop.given
-                        return killed() if ended and outcome.status is OutcomeStatus.KILLED else outcome
+                        scoring = Scoring(keeper, self._limits, call)
+                        outcome = scoring.run()
+                        ended = (self._closed or call.stop.given) and outcome.status is OutcomeStatus.KILLED
+                        return (killed(), False) if ended else (outcome, scoring.helper_died)
             finally:
                 keeper.usable = keeper.usable and not call.stop.given
                 self._give_back(keeper)
             if call.stop.given:
-                return killed()
+                return killed(), False
+            if keeper.breach:
+                return Outcome(OutcomeStatus(keeper.breach["status"]), message=keeper.breach["message"]), False
+            refusal = keeper.refusal or refusal
             self._restart(keeper.source)
-        return Outcome(OutcomeStatus.KILLED, message="the warm process of the sandbox does not start: see the log")
+        said = f"the warm process of the sandbox does not start: {refusal or 'it ends without a word'}"
+        return Outcome(OutcomeStatus.KILLED, message=said), False
 
     def _take(self) -> Keeper | None:
         """Return a keeper that waits for work, or a new one, or None when all is closed."""

@@ -22,6 +22,10 @@ class Scratch:
         self.next_look_secs = _LOOK_SECS
         self._max_bytes = max_mb * 2**20
 
+    def used_bytes(self) -> int:
+        """Return how many bytes of disk its files take; not all are counted when it is more than may be."""
+        return _size(self.path, self._max_bytes)
+
     def overfull(self) -> bool:
         """Whether there is more in it than may be. Looks seldom where a look takes long."""
         begun = time.monotonic()

@@ -2,6 +2,10 @@
 
 It is forked off before f is loaded, with the installed packages that f imports. Each scoring has a door to it, by which
 f asks for keepers; when the scoring is over, its door closes and they end.
+
+Whoever sits in the scoring may write to its door, f or a candidate. So the limits that come are narrowed to those of
+the scoring, and what comes of a door counts together with the scoring that it belongs to: this process is told by the
+kernel which process watches over that one, and looks at both from time to time, as long as there are keepers.
 """
 
 from __future__ import annotations
@@ -10,38 +14,58 @@ import json
 import os
 import select
 import socket
+import struct
+import tempfile
 import time
-from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import NoReturn
 
-from ..records import Limits
-from ._keeper import become_subreaper, fork, kill_with_kin, reap, sweep
+from ._accounting import Account, Breach, threads_of, tmpfs_bytes
+from ._cgroup import join_groups_of
+from ._keeper import become_subreaper, descendants, fork, kill_with_kin, reap, sweep
+from ._narrow import Bounds, narrowed, pinned, read_limits
+from ._scratch import Scratch, remove_scratch
 from ._slot import Service, serve_link
-from ._view import View, view_of
+from ._view import view_of
+from ._wire import send_frame
 
 _MAX_MESSAGE_BYTES = 65_536
 _GRACE_SECS = 0.3  # for keepers to end by themselves
+_CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
+# What a keeper comes to, which forks only when it is told to go: itself, a helper for a moment, and the child; in
+# namespaces also the slot and the first process. Counted before they are there, or more would be let in than fit.
+_KEEPER_PROCESSES = {False: 3, True: 4}
+_WHOSE = "the scoring and its scripts"
 
 
 @dataclass
 class _Door:
     """One scoring's door, and the keepers that came of it."""
 
-    socket: socket.socket
-    keepers: set[int] = field(default_factory=set)
+    end: socket.socket
+    watcher: int  # the process that watches over the scoring
+    scratch: str | None  # of the scoring; None where it lies in a world of its own
+    folder: str | None  # in which its scripts have theirs; None likewise
+    account: Account
+    keepers: dict[int, socket.socket] = field(default_factory=dict)  # with their links, to say why they were killed
     closed_at: float | None = None
+
+    def processes(self) -> list[int]:
+        """Return what runs for the scoring: its own processes, and those of its scripts with their keepers."""
+        return [*descendants(self.watcher), *(pid for keeper in self.keepers for pid in (keeper, *descendants(keeper)))]
 
 
 class ScriptServer:
     """Serves doors until everybody who could send one is gone."""
 
-    def __init__(self, inlet: socket.socket, service: Service, folders: list[str]) -> None:
-        """Take where doors arrive, what is served by default, and the folders of installed packages."""
+    def __init__(self, inlet: socket.socket, service: Service, folders: list[str], bounds: Bounds) -> None:
+        """Take where doors arrive, what is served, the folders of installed packages, and what a scoring may use."""
         self._inlet = inlet
+        self._inlet.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self._service = service
         self._folders = folders
+        self._bounds = bounds
         self._doors: list[_Door] = []
 
     def serve(self) -> NoReturn:
@@ -54,59 +78,125 @@ class ScriptServer:
         os._exit(0)
 
     def _wait(self) -> None:
-        """Wait for the next message or end, and see to it."""
+        """Wait for the next message, end or look, and see to it."""
         open_doors = [door for door in self._doors if door.closed_at is None]
         poll = select.poll()
-        for end in (self._inlet, *(door.socket for door in open_doors)):
+        for end in (self._inlet, *(door.end for door in open_doors)):
             poll.register(end, select.POLLIN)
-        closing = len(open_doors) < len(self._doors)
-        ready = {fd for fd, _ in poll.poll(50 if closing else None)}
+        waits = [door.account.next_look_secs for door in open_doors if door.keepers]
+        waits += [0.05] if len(open_doors) < len(self._doors) else []
+        ready = {fd for fd, _ in poll.poll(1000 * min(waits) if waits else None)}
         for door in open_doors:
-            if door.socket.fileno() in ready:
+            if door.end.fileno() in ready:
                 self._hear(door)
         if self._inlet.fileno() in ready:
             self._admit()
         self._tidy()
+        if not ready:
+            self._look()
+
+    # Doors, and what comes through them.
 
     def _admit(self) -> None:
-        _, fds, _, _ = socket.recv_fds(self._inlet, _MAX_MESSAGE_BYTES, 1)
-        if not fds:
+        """Take the door of a scoring that is about to begin, from the process that watches over it."""
+        room = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(4)
+        scratch, ancillary, _, _ = self._inlet.recvmsg(_MAX_MESSAGE_BYTES, room)
+        found = {kind: data for _, kind, data in ancillary}
+        if socket.SCM_RIGHTS not in found:
             raise EOFError("nobody is left to send a door")
-        self._doors.append(_Door(socket.socket(fileno=fds[0])))
+        door = socket.socket(fileno=struct.unpack("i", found[socket.SCM_RIGHTS][:4])[0])
+        watcher = _CREDENTIALS.unpack(found[socket.SCM_CREDENTIALS])[0]
+        self._doors.append(self._made(door, watcher, os.fsdecode(scratch)))
+
+    def _made(self, door: socket.socket, watcher: int, scratch: str) -> _Door:
+        limits = self._bounds.limits
+        if self._service.namespaced:  # each scoring has a /tmp of its own, whose file system knows how full it is
+            made = _Door(door, watcher, None, None, Account(limits, lambda: tmpfs_bytes(made.processes()), _WHOSE))
+            return made
+        folder = tempfile.mkdtemp(prefix="llm_optimize-")
+        both = [Scratch(path, limits.scratch_mb) for path in (scratch, folder)]
+        return _Door(
+            door, watcher, scratch, folder, Account(limits, lambda: sum(one.used_bytes() for one in both), _WHOSE)
+        )
 
     def _hear(self, door: _Door) -> None:
         """Fork a keeper for the link that came; whoever sends something else is not heard any more."""
+        fds: list[int] = []
         try:
-            message, fds, _, _ = socket.recv_fds(door.socket, _MAX_MESSAGE_BYTES, 1)
-            if not fds:
+            message, links, _, _ = socket.recv_fds(door.end, _MAX_MESSAGE_BYTES, 1)
+            if not links:
                 raise ValueError("no link, or the end")
-            with socket.socket(fileno=fds[0]) as link:
-                limits = Limits(**json.loads(message))
-                service = replace(self._service, limits=limits, view=self._view(limits))
-                door.keepers.add(self._fork_keeper(link, service))
+            link = socket.socket(fileno=links[0])
+            if self._is_full(door):
+                said = f"limit of {self._bounds.limits.processes} processes and threads reached by {_WHOSE} together"
+                _refuse(link, Breach("killed", f"{said} (processes)"))
+                return
+            limits = narrowed(read_limits(message), self._bounds, door.scratch)
+            if not self._service.namespaced:
+                limits, fds = pinned(limits)
+            service = replace(self._service, limits=limits, view=view_of(limits, self._folders))
+            door.keepers[self._fork_keeper(door, link, service)] = link
         except (ValueError, TypeError, OSError):
-            door.socket.close()
-            door.closed_at = time.monotonic()
+            self._close(door)
+        finally:
+            for fd in fds:
+                os.close(fd)
 
-    def _view(self, limits: Limits) -> View:
-        return view_of(limits, self._folders)
+    def _is_full(self, door: _Door) -> bool:
+        """Whether no further keeper with its child may come: of one script at a time every scoring is able."""
+        whole = _KEEPER_PROCESSES[self._service.namespaced]
+        coming = sum(max(0, whole - 1 - len(descendants(keeper))) for keeper in door.keepers)
+        expected = threads_of(door.processes()) + coming + whole
+        return bool(door.keepers) and expected > self._bounds.limits.processes
 
-    def _fork_keeper(self, link: socket.socket, service: Service) -> int:
-        others: list[Callable[[], None]] = [self._inlet.close, *(door.socket.close for door in self._doors)]
+    def _fork_keeper(self, door: _Door, link: socket.socket, service: Service) -> int:
+        others = [self._inlet, *(one.end for one in self._doors)]
+        others += [held for one in self._doors for held in one.keepers.values()]
 
         def keep() -> None:
-            for close in others:
-                close()
+            for other in others:
+                other.close()
+            join_groups_of(door.watcher)
+            if door.folder is not None:
+                tempfile.tempdir = door.folder
             serve_link(link, service)
 
-        return fork(keep)
+        return fork(keep, lambda trouble: send_frame(link, f"no: {trouble}".encode()))
+
+    # Looks and ends.
+
+    def _look(self) -> None:
+        """Close the door of a scoring that uses too much together with its scripts, and end these."""
+        for door in self._doors:
+            if door.closed_at is None and door.keepers:
+                breach = door.account.breach(door.processes())
+                if breach is not None:
+                    self._close(door)
+                    for pid, link in door.keepers.items():
+                        _refuse(link, breach)
+                        kill_with_kin(pid)
+
+    @staticmethod
+    def _close(door: _Door) -> None:
+        door.end.close()
+        door.closed_at = time.monotonic()
 
     def _tidy(self) -> None:
         """Forget keepers that ended; kill those that a door left behind and that do not end."""
         ended = set(reap())
         for door in self._doors:
-            door.keepers -= ended
+            for pid in ended & door.keepers.keys():
+                door.keepers.pop(pid).close()
             if door.closed_at is not None and time.monotonic() > door.closed_at + _GRACE_SECS:
                 for pid in door.keepers:
                     kill_with_kin(pid)
+            if door.closed_at is not None and not door.keepers and door.folder is not None:
+                remove_scratch(door.folder)
         self._doors = [door for door in self._doors if door.keepers or door.closed_at is None]
+
+
+def _refuse(link: socket.socket, breach: Breach) -> None:
+    """Tell whoever waits for a keeper, or for what it reports, which limit was broken."""
+    with suppress(OSError):
+        link.setblocking(False)  # of the other side, too, which is one that never reads or will not any more
+        send_frame(link, json.dumps({"breach": asdict(breach)}).encode())

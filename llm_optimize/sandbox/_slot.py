@@ -12,16 +12,18 @@ import resource
 import signal
 import socket
 import tempfile
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from ..records import Limits
+from ._accounting import Account
 from ._child import call, cpu_limit, settle
 from ._confine import confine
 from ._data import unpack
-from ._keeper import become_subreaper, fork, sweep, watch
+from ._keeper import become_subreaper, fork, say, sweep, watch
 from ._namespaces import enter_scoring, enter_slot, fork_first
 from ._private import IN_USER_NAMESPACE, own_user_namespace
 from ._scratch import Scratch, remove_scratch
@@ -95,12 +97,15 @@ def _one_in_namespaces(link: socket.socket, service: Service) -> NoReturn:
 
 @contextmanager
 def _complaining(link: socket.socket) -> Iterator[None]:
-    """Tell the other end, if it is there, what the system refuses; then whoever serves here ends."""
+    """Tell the other end, if it is there, what went wrong or what the system refuses; then whoever serves here ends."""
     try:
         yield
-    except OSError as error:
+    except EOFError:
+        raise
+    except Exception as error:
+        said = str(error) if isinstance(error, OSError) else traceback.format_exc(limit=-5)
         with suppress(OSError):
-            send_frame(link, f"no: {error}".encode())
+            send_frame(link, f"no: {said.strip()}".encode())
         os._exit(_LINK_GONE)
 
 
@@ -121,16 +126,25 @@ def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
         send_frame(link, b"ready")
         request, fds = receive_frame(link, max_fds=2)
         try:
-            send_frame(near, request, tuple(fds))
+            with suppress(
+                BrokenPipeError, ConnectionResetError
+            ):  # the child has failed: what it said is reported below
+                send_frame(near, request, tuple(fds))
         finally:
             for fd in fds:
                 os.close(fd)
         timeout_secs = json.loads(request[: request.index(b"\n")])["timeout_secs"]
-        watch(child, link, timeout_secs, Scratch(scratch, service.limits.scratch_mb))
+        watch(
+            child,
+            link,
+            timeout_secs,
+            Account(service.limits, Scratch(scratch, service.limits.scratch_mb).used_bytes),
+            near,
+        )
 
 
 def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, service: Service, scratch: str) -> int:
-    door, theirs = _open_door(service.inlet)
+    door, theirs = _open_door(service.inlet, scratch)
 
     def wait_and_score() -> None:
         os.setsid()
@@ -148,10 +162,17 @@ def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, se
             request, (result, output) = receive_frame(far, max_fds=2)
         except EOFError:
             os._exit(0)
+        os.dup2(output, 2)  # where what goes wrong from here on is printed
         far.close()
         _score(request, _only_files(result, output, door), scratch, service, nproc)
 
-    child = fork(wait_and_score)
+    def complain(trouble: str) -> None:
+        if far.fileno() >= 0:
+            send_frame(far, trouble.encode())
+        else:
+            say(trouble)
+
+    child = fork(wait_and_score, complain)
     far.close()
     for end in (door, theirs):
         if end is not None:
@@ -169,13 +190,17 @@ def _confine(view: View, scratch: str, service: Service) -> None:
     confine(view, free, network=service.namespaced or service.limits.network is not False)
 
 
-def _open_door(inlet: socket.socket | None) -> tuple[socket.socket | None, socket.socket | None]:
-    """Return a new way to the warm process of scripts, and its other end, which has been sent there."""
+def _open_door(inlet: socket.socket | None, scratch: str) -> tuple[socket.socket | None, socket.socket | None]:
+    """Return a new way to the warm process of scripts, and its other end, which has been sent there.
+
+    With it the kernel sends the id of this process, which watches over the scoring, so that all that the scoring starts
+    can be counted together.
+    """
     if inlet is None:
         return None, None
     door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with suppress(OSError):  # it has ended: the child will see that when it knocks
-        socket.send_fds(inlet, [b"door"], [theirs.fileno()])
+        socket.send_fds(inlet, [os.fsencode(scratch)], [theirs.fileno()])
     return door, theirs
 
 

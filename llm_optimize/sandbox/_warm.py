@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import secrets
 import select
 import socket
 import struct
@@ -77,7 +78,9 @@ class Zygote:
         Raises FunctionUnusable when f cannot be packed or loaded, SandboxUnavailable when the process ends.
         """
         payload = pack(order.func)
-        self._scratch = None if order.namespaced else tempfile.mkdtemp(prefix="llm_optimize-")
+        # Made by that process, which removes it, and removed here as well in case that it was killed.
+        name = f"llm_optimize-{secrets.token_hex(8)}"
+        self._scratch = None if order.namespaced else os.path.join(tempfile.gettempdir(), name)
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
@@ -122,6 +125,8 @@ class Zygote:
                 f"the warm process of the sandbox ended while it loaded f (exit code {self._process.wait(5)}): "
                 "does importing f's module end the program?"
             ) from error
+        if "refused" in answer:
+            raise SandboxUnavailable(f"no scratch directory can be made: {answer['refused']}; see TMPDIR")
         if "error" in answer:
             raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{answer['error']}")
         self.walls = tuple(map(str, answer["walls"]))
@@ -195,6 +200,8 @@ class Keeper:
         self.usable = True
         self.link = link or source.open_link()  # type: ignore[union-attr]  # one of the two is given
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        self.refusal = ""  # what the other side said instead of a word that was awaited
+        self.breach: dict[str, str] | None = None  # the limit for which it works no more
         self._met = False
         self._pid: int | None = None  # of the process that watches over the next child
 
@@ -222,9 +229,19 @@ class Keeper:
             raise EOFError("the keeper is gone")
         word = self.link.recv(int.from_bytes(head, "big"))
         if word != expected:
-            _log.warning("a keeper of the sandbox says: %s", word.decode("utf-8", "replace"))
+            self.refuse(word)
             raise EOFError("the keeper cannot work")
         return int(next(_CREDENTIALS.unpack(data)[0] for _, _, data in ancillary))
+
+    def refuse(self, word: bytes) -> None:
+        """Keep why the other side works no more: `no: ...`, or facts that name a limit."""
+        self.usable = False
+        with suppress(ValueError, TypeError, LookupError):
+            breach = json.loads(word)["breach"]
+            self.breach = {"status": str(breach["status"]), "message": str(breach["message"])}
+            return
+        self.refusal = word.decode("utf-8", "replace").removeprefix("no: ")
+        _log.warning("a keeper of the sandbox says: %s", self.refusal)
 
     def kill(self) -> None:
         """Kill a keeper that does not answer (a candidate may have stopped it); its warm process sweeps behind it."""

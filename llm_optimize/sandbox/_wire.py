@@ -10,13 +10,15 @@ from typing import Any
 
 from ..records import Limits
 from ..text import visible
-from ._data import unpack
+from ._data import TooHeavy, unpack
 from ._outcome import Outcome, OutcomeStatus
 
 NONCE_BYTES = 16
 _LENGTH = struct.Struct("!I")
 _ENDLESS = 2**32 - 1  # the longest length that fits, and longer than any answer that is read
 _KEPT_OUTPUT_BYTES = 32_768  # of the head, and of the tail
+_MAX_GROWTH = 8  # of an answer's objects in memory, times what its JSON may take
+_WORDS = ("message", "traceback")  # what an answer without a value has, beside whether memory ran out
 
 
 def send_frame(sock: socket.socket, data: bytes, fds: tuple[int, ...] = ()) -> None:
@@ -96,19 +98,27 @@ class Answer:
             return _protocol(f"the answer is longer than the limit of {self._limits.result_mb} MB (result_mb)")
         if len(self._data) > _LENGTH.size + self._size:
             return _protocol("more than one answer was written")
-        body = bytes(self._data[_LENGTH.size :])
+        body = memoryview(self._data)[_LENGTH.size :]  # no copy: it may be large
         if body[:NONCE_BYTES] != self._nonce:
             return _protocol("the answer was forged: something else than f wrote it")
         try:
-            return self._read(unpack(body[NONCE_BYTES:], self._arrays))
+            return self._read(unpack(body[NONCE_BYTES:], self._arrays, _MAX_GROWTH * self._limits.result_mb * 2**20))
+        except TooHeavy:
+            said = f"the answer would take more than {_MAX_GROWTH} times the limit of {self._limits.result_mb} MB"
+            return _protocol(f"{said} in memory (result_mb): it holds too many small values")
         except (ValueError, RecursionError, TypeError, LookupError):
             return _protocol("the answer is malformed")
 
-    def _read(self, answer: dict[str, Any]) -> Outcome:
+    def _read(self, answer: Any) -> Outcome:
+        """Return what an authentic answer says; any code in the child may have written it, in any shape."""
+        if not isinstance(answer, dict):
+            return _protocol("the answer is malformed")
         if "value" in answer:
             return Outcome(OutcomeStatus.OK, value=answer["value"])
-        message, lines = visible(str(answer["message"])), visible(str(answer["traceback"]))
-        if answer["memory"]:
+        if not all(isinstance(answer.get(name), str) for name in _WORDS):
+            return _protocol("the answer has neither a value nor a message")
+        message, lines = visible(answer["message"]), visible(answer["traceback"])
+        if answer.get("memory") is True:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
         unusable = answer.get("unusable") is True

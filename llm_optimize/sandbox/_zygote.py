@@ -22,11 +22,12 @@ import tempfile
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any
 
 from ..records import Limits
 from ._keeper import become_subreaper, children, fork, reap, sweep
 from ._namespaces import uncover_proc
+from ._narrow import Bounds, bounds_of
 from ._payload import unpack
 from ._scratch import remove_scratch
 from ._script import perform
@@ -46,15 +47,34 @@ def main() -> None:
     settings = json.loads(receive_frame(control)[0])
     if settings["namespaced"]:
         uncover_proc()
-    if settings["scratch"] is not None:
+    if settings["scratch"] is None:
+        _be_zygote(control, settings)
+        os._exit(0)  # without what the modules of f want to do at the end
+    try:  # made here and not by the optimizer: one that is killed before it sent this leaves nothing
+        os.mkdir(settings["scratch"], 0o700)
+    except OSError as error:
+        send_frame(control, json.dumps({"refused": str(error)}).encode())
+        os._exit(1)
+    try:
         tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
+        _be_zygote(control, settings)
+    finally:
+        remove_scratch(settings["scratch"])
+    os._exit(0)
+
+
+def _be_zygote(control: socket.socket, settings: dict[str, Any]) -> None:
+    """Load f and serve, until the optimizer is gone; nothing that was started here is left."""
     others: set[int] = set()
+    limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
+    bounds = bounds_of(limits, view, settings["namespaced"])
     walls = find_walls(settings["namespaced"]) if settings["view"] else NO_WALLS
-    inlet = None if settings["alone"] else _start_scripts(control, settings, others, walls)  # before f is received
+    inlet = None
+    if not settings["alone"]:  # before f is received
+        inlet = _start_scripts(control, settings, bounds, others, walls)
     func = _load(settings, receive_frame(control)[0], control, walls)  # the payload is not kept: it may be large
     become_subreaper()
     _settle_down()
-    limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
     service = Service(
         func,
         limits,
@@ -66,10 +86,12 @@ def main() -> None:
         inlet=inlet,
     )
     _serve(control, service, others)
-    _leave(others, inlet, settings["scratch"])
+    _leave(others, inlet)
 
 
-def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set[int], walls: Walls) -> socket.socket:
+def _start_scripts(
+    control: socket.socket, settings: dict[str, Any], bounds: Bounds, others: set[int], walls: Walls
+) -> socket.socket:
     """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
     folders = settings["installed"]
     sys.path[:] = folders
@@ -83,10 +105,9 @@ def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set
         control.close()
         inlet.close()
         _settle_down()
-        limits = Limits(**settings["limits"])
         service = Service(
             perform,
-            limits,
+            bounds.limits,
             None,
             settings["namespaced"],
             tuple(settings["own_folders"]),
@@ -94,7 +115,7 @@ def _start_scripts(control: socket.socket, settings: dict[str, Any], others: set
             walls=walls,
             alone=True,
         )
-        ScriptServer(theirs, service, folders).serve()
+        ScriptServer(theirs, service, folders, bounds).serve()
 
     others.add(fork(be_server))
     theirs.close()
@@ -164,8 +185,8 @@ def _tidy(others: set[int]) -> None:
                 os.kill(pid, signal.SIGKILL)
 
 
-def _leave(others: set[int], inlet: socket.socket | None, scratch: str | None) -> NoReturn:
-    """Give the keepers a moment to clean up, then kill and remove whatever is left."""
+def _leave(others: set[int], inlet: socket.socket | None) -> None:
+    """Give the keepers a moment to clean up, then kill whatever is left."""
     if inlet is not None:
         inlet.close()
     with suppress(ChildProcessError):
@@ -175,9 +196,6 @@ def _leave(others: set[int], inlet: socket.socket | None, scratch: str | None) -
                 break
             select.select([], [], [], 0.005)
     sweep()
-    if scratch is not None:
-        remove_scratch(scratch)
-    os._exit(0)
 
 
 def _fork_keeper(link: socket.socket, ours: list[socket.socket], service: Service) -> int:
@@ -188,6 +206,6 @@ def _fork_keeper(link: socket.socket, ours: list[socket.socket], service: Servic
             other.close()
         serve_link(link, service)
 
-    pid = fork(keep)
+    pid = fork(keep, lambda trouble: send_frame(link, f"no: {trouble}".encode()))
     link.close()
     return pid
