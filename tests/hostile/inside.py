@@ -24,7 +24,6 @@ _HONEST = "def candidate(x): return x"
 _SETTLE_SECS = 2.0  # for all processes to be gone
 _VERDICT_SECS = 60.0  # after the deadline: then nobody will give one
 _MORE_PROCESSES = 20  # of the sandboxes themselves, two if nested, and of those that are just ending
-_PROCESSES = 64  # limits.processes of the series
 
 
 def main() -> None:
@@ -219,8 +218,8 @@ class Observer:
         found += [f"store: its writer was refused: {said}" for said in self._scene.writer.refusals()[:1]]
         if program["probe"] == "inotify" and sampler.no_inotify:
             found.append(f"inotify: refused to another program {sampler.no_inotify} times")
-        if not program["default_limits"] and sampler.most_processes > _PROCESSES + _MORE_PROCESSES:
-            found.append(f"processes: {sampler.most_processes} more than before at processes={_PROCESSES}")
+        if sampler.most_processes > program["processes"] + _MORE_PROCESSES:
+            found.append(f"processes: {sampler.most_processes} more than before at processes={program['processes']}")
         if program["scoring_mb"] and sampler.most_memory_mb > program["scoring_mb"]:
             found.append(f"memory: {sampler.most_memory_mb:.0f} MB more than before")
         return found

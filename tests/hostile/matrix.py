@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from .jail import JailEnded, run_jail
-from .programs import HONEST, NOT_FINITE, Program, declared
+from .jail import JailEnded, has_group, run_jail
+from .programs import HONEST, NO_BOUND, NO_BOUND_MB, NOT_FINITE, SCORING_MB, Program, declared
 
 AT_A_TIME = 2
 THE_END = "the end"  # the name under which stands what was left when the sandbox was closed
@@ -50,7 +49,7 @@ def run_cell(
     while todo:
         begun = ""
         try:
-            for message in run_jail(cell.who, {**order, "programs": [one.order() for one in todo]}):
+            for message in run_jail(cell.who, {**order, "programs": [_order(one, cell) for one in todo]}):
                 if "begin" in message:
                     begun = message["begin"]
                     continue
@@ -63,11 +62,13 @@ def run_cell(
     return found
 
 
-def run_cells(cells: Iterable[Cell], programs: Iterable[Program]) -> list[Result]:
-    """Return the results of all cells; some run at a time, each in a jail of its own."""
-    chosen = list(programs)
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        return [result for results in pool.map(lambda cell: run_cell(cell, chosen), cells) for result in results]
+def _order(program: Program, cell: Cell) -> dict[str, Any]:
+    order = program.order()
+    if program.name in SCORING_MB and not has_group(cell.who):
+        order["scoring_mb"] = NO_BOUND_MB
+    if cell.way == "nested":  # scripts of a scoring are counted by looking: more may be there for a moment
+        order["processes"] = NO_BOUND
+    return order
 
 
 def _result(cell: Cell, message: dict[str, Any], programs: dict[str, Program]) -> Result:

@@ -72,7 +72,11 @@ OPTIMIZER_MB = {
     "89-json-amplifier": 200,
     "97-two-gb-feedback": 50,
 }
-SCORING_MB = {"85-memfd-hoard": 1024 * 1.2}  # all memory of the scoring
+# All memory of the scoring, where a control group bounds it. An ordinary user has none in the jail: there it is counted
+# some times a second, more may be in use for a moment, and the program must be stopped before it can say so.
+SCORING_MB = {"85-memfd-hoard": 1024 * 1.2}
+NO_BOUND_MB = NO_BOUND = 1 << 20
+PROCESSES = 64  # limits.processes of the series
 
 # What is not promised: program, level and way (* is any), the kinds of breach that may be seen, and why. Everything
 # else must hold.
@@ -95,8 +99,9 @@ class Program:
     wants_port: bool = False
     default_limits: bool = False
     probe: str = ""
-    optimizer_mb: float = 1 << 20
-    scoring_mb: float = 1 << 20
+    optimizer_mb: float = NO_BOUND_MB
+    scoring_mb: float = NO_BOUND_MB
+    processes: int = PROCESSES
 
     def order(self) -> dict[str, Any]:
         """Return it as plain data."""
@@ -126,8 +131,9 @@ def read(name: str, source: str) -> Program:
         wants_port=head.get("argument") == "port" or name in PORT,
         default_limits=default_limits,
         probe=head.get("probe", ""),
-        optimizer_mb=OPTIMIZER_MB.get(name, 1 << 20),
-        scoring_mb=SCORING_MB.get(name, 1 << 20),
+        optimizer_mb=OPTIMIZER_MB.get(name, NO_BOUND_MB),
+        scoring_mb=SCORING_MB.get(name, NO_BOUND_MB),
+        processes=NO_BOUND if default_limits else PROCESSES,
     )
 
 
