@@ -34,7 +34,7 @@ check: lint
 	@$(PY) -m pytest --numprocesses 3 --cov $(ARGS)
 
 table: .venv/.test
-	@$(PY) tests/hostile_table.py
+	@$(PY) tests/hostile_table.py $(ARGS)
 
 pictures: .venv/.test
 	@$(PY) tests/pictures.py

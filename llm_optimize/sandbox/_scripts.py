@@ -129,6 +129,7 @@ class ScriptServer:
             link = socket.socket(fileno=links[0])
             if self._is_full(door):
                 said = f"limit of {self._bounds.limits.processes} processes and threads reached by {_WHOSE} together"
+                link.shutdown(socket.SHUT_RD)  # whoever is refused cannot take it for a keeper and speak to it
                 _refuse(link, Breach("killed", f"{said} (processes)"))
                 return
             limits = narrowed(read_limits(message), self._bounds, door.scratch)

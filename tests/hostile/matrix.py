@@ -1,0 +1,105 @@
+"""Programs by level, way and user: what each comes to, as words of the table."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from .jail import JailEnded, has_group, run_jail
+from .programs import HONEST, NO_BOUND, NO_BOUND_MB, NOT_FINITE, SCORING_MB, Program, declared
+
+AT_A_TIME = 2
+THE_END = "the end"  # the name under which stands what was left when the sandbox was closed
+LATE_SECS = 5.0  # after the deadline, on a busy machine; the programs go on for thirty seconds and more
+SETTLE_SECS = 2.0  # for all that a program started to be gone
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Where a program runs."""
+
+    level: str
+    way: str
+    who: str
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a program came to in a cell. `word`: works | contained | stopped: ... | not promised | broken."""
+
+    program: str
+    cell: Cell
+    word: str
+    reason: str = ""
+
+    @property
+    def held(self) -> bool:
+        """Whether nothing came through."""
+        return self.word in ("works", "contained") or self.word.startswith("stopped")
+
+
+def run_cell(
+    cell: Cell, programs: Iterable[Program], late_secs: float = LATE_SECS, settle_secs: float = SETTLE_SECS
+) -> list[Result]:
+    """Return what becomes of each program, all in one sandbox; where the jail dies, the next go on in another."""
+    todo, found = list(programs), []
+    order = {"level": cell.level, "way": cell.way, "late_secs": late_secs, "settle_secs": settle_secs}
+    while todo:
+        begun = ""
+        try:
+            for message in run_jail(cell.who, {**order, "programs": [_order(one, cell) for one in todo]}):
+                if "begin" in message:
+                    begun = message["begin"]
+                    continue
+                found.append(_result(cell, message, {one.name: one for one in todo}))
+                todo = [one for one in todo if one.name != message["name"]]
+        except JailEnded as error:
+            dead = [one for one in todo if begun in ("", one.name)]  # all, where not even the first began
+            found += [Result(one.name, cell, "broken", f"all in the jail died or hung: {error}") for one in dead]
+            todo = [one for one in todo if one not in dead]
+    return found
+
+
+def _order(program: Program, cell: Cell) -> dict[str, Any]:
+    order = program.order()
+    if program.name in SCORING_MB and not has_group(cell.who):
+        order["scoring_mb"] = NO_BOUND_MB
+    if cell.way == "nested":  # scripts of a scoring are counted by looking: more may be there for a moment
+        order["processes"] = NO_BOUND
+    return order
+
+
+def _result(cell: Cell, message: dict[str, Any], programs: dict[str, Program]) -> Result:
+    """Judge what the jail says."""
+    name, breaches = message["name"], list(message["breaches"])
+    program = programs.get(name)
+    if program is not None and message["status"] != "dead":
+        breaches += _odd(program, message)
+    kinds, why = declared(name, cell.level, cell.way)
+    undeclared = [said for said in breaches if said.partition(":")[0] not in kinds]
+    if undeclared:
+        return Result(name, cell, "broken", "; ".join(undeclared))
+    if breaches:
+        return Result(name, cell, "not promised", why)
+    if name in HONEST:
+        return Result(name, cell, "works")
+    if message["status"] == "ok":
+        return Result(name, cell, "contained")
+    return Result(name, cell, f"stopped: {message['status']}")
+
+
+def _odd(program: Program, message: dict[str, Any]) -> list[str]:
+    """Return what is wrong with status and value alone."""
+    status, value = message["status"], message["value"]
+    if status not in program.statuses and not (status == "ok" and "invalid" in program.statuses):
+        return [f"status: {status}, expected {' or '.join(program.statuses)}: {message['message'][:500]}"]
+    if status != "ok":
+        return []
+    if program.name in HONEST:
+        return [] if value == HONEST[program.name] else [f"status: an honest program gave {value}"]
+    if program.name in NOT_FINITE:
+        return [] if isinstance(value, float) and not math.isfinite(value) else [f"status: gave {value}"]
+    odd = isinstance(value, int | float) and value != 0.0 and not 600 <= value < math.inf
+    return [f"status: gave {value}"] if odd else []
