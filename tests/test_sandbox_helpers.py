@@ -51,8 +51,7 @@ def test_a_keeper_that_cannot_work_says_why_in_the_log(tmp_path, monkeypatch, ca
         assert any(line.startswith(said) for line in caplog.messages)
         shutil.rmtree(tmp_path / "temporary")
         with pytest.raises(SandboxUnavailable, match=r"no scratch directory can be made: .*see TMPDIR"):
-            for _ in range(3):  # a child may have been ready before the folder went
-                made.run(Call(["answer", 1], 10.0))
+            list(map(made.run, [Call(["answer", 1], 10.0)] * 3))  # a child may have been ready before the folder went
 
 
 def test_that_a_scoring_was_made_again_is_in_its_evaluation_and_in_what_is_stored_of_it():
