@@ -210,6 +210,10 @@ class Trial(TrialLooks):
         proposal = self.proposal.with_usage(self.proposal.usage + usage)
         return replace(self, proposal=proposal, lesson=lesson)
 
+    def facts(self) -> dict[str, Any]:
+        """Return all facts of the trial by their names, side by side, as they are exported: its feedback is whole."""
+        return {name: getattr(self, name) for name in _FACTS} | {"scores": self.evaluation.scores}
+
     @property
     def feedback(self) -> str:
         """What models and people read: what was mended or why there is no x, what f said, and what its scores came to.
@@ -297,6 +301,10 @@ class Trial(TrialLooks):
 
 
 _FIELDS = frozenset(one.name for one in fields(Trial))
+_FACTS = (
+    *("number", "x", "status", "source", "score", "feedback", "parent", "metrics", "instances", "output", "seconds"),
+    *("usage", "seed", "scorings", "standard_error", "stage", "lesson", "decision", "finished_at"),
+)
 
 
 def rank(trial: Trial) -> tuple[bool, float, int]:

@@ -85,11 +85,6 @@ def _write(file: Path, text: str) -> None:
 
 # Lines and columns.
 
-_FACTS = (
-    *("number", "x", "status", "source", "score", "feedback", "parent", "metrics", "instances", "output", "seconds"),
-    *("usage", "seed", "scorings", "standard_error", "stage", "lesson", "decision", "finished_at"),
-)
-
 
 def as_json_lines(trials: Sequence[Trial]) -> str:
     r"""Return a line of JSON for each trial, with all its fields; only ASCII.
@@ -98,12 +93,7 @@ def as_json_lines(trials: Sequence[Trial]) -> str:
     >>> json.loads(as_json_lines([Trial.of(0, "\x1b", Status.COMPLETE, "x0", score=1.0)]))["x"]
     '\x1b'
     """
-    return "".join(json.dumps(_plain(_facts(trial))) + "\n" for trial in trials)
-
-
-def _facts(trial: Trial) -> dict[str, Any]:
-    facts = {name: getattr(trial, name) for name in _FACTS}
-    return {**facts, "usage": asdict(trial.usage), "scores": trial.evaluation.scores}
+    return "".join(json.dumps(_plain({**trial.facts(), "usage": asdict(trial.usage)})) + "\n" for trial in trials)
 
 
 def _plain(value: Any) -> Any:

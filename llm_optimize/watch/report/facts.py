@@ -87,7 +87,9 @@ def plain(value: Any) -> Any:
     >>> plain({"a": (1, float("nan"))})
     {'a': [1, 'nan']}
     """
-    if is_dataclass(value) and not isinstance(value, type):
+    if isinstance(value, Trial):
+        value = value.facts()
+    elif is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
