@@ -66,7 +66,9 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     """
     settings = replace(settings, seed=seed_or_new(settings.seed))
     space = None if settings.space is None else as_space(settings.space)
-    writer = as_writer("mutation" if settings.model == "mutation" else settings.proposer or "model")
+    writer = as_writer(settings.proposer or "model")
+    if settings.model == "mutation":
+        writer = "mutation"
     for x in settings.x0 if space is None else ():
         check_regions(x)
     if writer == "mutation" and not settings.x0 and space is None:
