@@ -15,6 +15,7 @@ __all__ = [
     "optimize",
     "records",
     "search",
+    "settings",
     "space",
     "stop",
     "store",
@@ -23,7 +24,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import demo, errors, eval_utils, llm, optimize, records, search, space, stop, store, testing, text
+    from . import demo, errors, eval_utils, llm, optimize, records, search, settings, space, stop, store, testing, text
 
 
 def __getattr__(name: str) -> Any:

@@ -11,18 +11,8 @@ import typer
 
 import llm_optimize
 
-from ._cli_common import DEFAULT_STORE, Json, Quiet, StoreOption, file_text, remember, text_of
-from ._cli_run import (
-    BaseUrl,
-    FuncsOption,
-    ModelOption,
-    PriceOption,
-    X0FileOption,
-    X0Option,
-    first_x,
-    functions_of,
-    model_of,
-)
+from ._cli_common import DEFAULT_STORE, Json, Quiet, StoreOption, remember
+from ._cli_options import FOR_COMPARE, arguments, taking
 from ._cli_show import as_json
 from .errors import LlmOptimizeError, UsageError
 
@@ -45,45 +35,30 @@ def contenders_of(words: Sequence[str]) -> dict[str, str]:
     return found
 
 
+@taking(FOR_COMPARE)
 def compare(
-    func: FuncsOption,
-    task: Annotated[str, typer.Option(help="What is wanted, in words; @FILE reads it from a file.")],
     contender: Annotated[
         list[str],
         typer.Option(help="WHAT or NAME=WHAT: a search, a proposer, a gate, model:NAME, best_of_n; two or more."),
     ],
-    question: Annotated[str, typer.Option(help="What is asked at each step.")] = "What is a better x?",
-    x0: X0Option = None,
-    x0_file: X0FileOption = None,
-    model: ModelOption = None,
-    base_url: BaseUrl = None,
-    price: PriceOption = None,
     budget: Annotated[int, typer.Option(help="Scorings of each run.")] = 50,
     seeds: Annotated[int, typer.Option(help="Runs of each contender.")] = 5,
     at_a_time: Annotated[int, typer.Option(help="Runs that go on at once.")] = 1,
-    timeout: Annotated[float, typer.Option(help="Seconds for one scoring.")] = 600.0,
-    sandbox: Annotated[str, typer.Option(help="Where f runs: process, namespace, auto, inline.")] = "process",
     store: StoreOption = DEFAULT_STORE,
     name: Annotated[str | None, typer.Option(help="Name of the comparison; one that exists goes on.")] = None,
     json_: Json = False,
     quiet: Quiet = False,
+    **given: Any,
 ) -> None:
     """Let searches, proposers and models compete with the same budget, and say what differs beyond noise."""
-    options = {
-        "task_description": text_of(task),
-        "task_question": question,
-        "func": functions_of(func),
-        "x0": [*map(first_x, x0 or []), *map(file_text, x0_file or [])] or None,
-        "model": model_of(model, base_url, price),
+    of_comparison: dict[str, Any] = {
         "budget": budget,
         "seeds": seeds,
         "at_a_time": at_a_time,
-        "timeout_secs": timeout,
-        "sandbox": sandbox,
         "store": store,
         "name": name,
     }
-    _compare(contender, not (quiet or json_), json_, options)
+    _compare(contender, not (quiet or json_), json_, {**arguments(given), **of_comparison})
 
 
 def _compare(words: Sequence[str], progress: bool, as_json_: bool, options: dict[str, Any]) -> None:

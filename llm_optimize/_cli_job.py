@@ -13,10 +13,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from . import optimize
-from ._cli_run import functions_of, model_of
+from . import optimize, settings
+from ._cli_options import functions_of, model_of
 from .errors import LlmOptimizeError
-from .records import Budget, Event, Limits, Result, RunStarted
+from .records import Event, Result, RunStarted
 
 OK, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -52,16 +52,11 @@ def _done(job: Mapping[str, Any], tell: Callable[[Event], None]) -> Result:
     common = {"store": job["store"], "verbose": False, "callbacks": [tell]}
     functions = functions_of(job["func"])
     model = model_of(job["models"], job["base_url"], job["price"])
-    given = {
-        **job["options"],
-        "max_steps": job["max_steps"],
-        "model": model,
-        "limits": Limits(**job["limits"]),
-        "budget": Budget(**job["budget"]),
-    }
+    given = {**job["options"], "max_steps": job["max_steps"], "model": model}
+    given |= {"limits": job["limits"], "budget": job["budget"]}
     if job["verb"] == "resume":
         # All that a human decides comes from the task's file, not from the store, which others may have written.
-        changes = {key: value for key, value in given.items() if key in optimize.Changes.__annotations__}
+        changes = {name: value for name, value in given.items() if not settings.option_of(name).no_resume}
         return optimize.resume(job["name"], functions, **changes, **common)
     return optimize.run(job["task"], job["question"], functions, job["x0"] or None, name=job["name"], **given, **common)
 

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ._task_file import KINDS, kinds_of, shown
+from . import settings
+from ._task_file import KINDS, MAY_SET, kinds_of, shown
 from .errors import NotAllowed, UnknownName, UsageError
 from .records import Budget
 
@@ -21,8 +22,8 @@ _MAX_SEED = 2**63 - 1
 
 # What an agent may try to say and a human decides: how f runs, where data goes, and which code that is.
 _OF_THE_HUMAN = {
-    *("allow", "base_url", "env", "executor", "func", "limits", "options", "path", "price", "sandbox", "store"),
-    *("human_prompt", "proposer", "question", "space", "system_prompt", "timeout_secs", "workers"),
+    *("allow", "env", "func", "options", "path", "price", "question", "store"),
+    *(name for name in settings.options() if name not in MAY_SET),
 }
 _JSON_TYPES = {"bool": "boolean", "float": "number", "int": "integer", "str": "string", "table": "object"}
 
@@ -83,7 +84,7 @@ class Facts:
 
 
 _NAME = Parameter("str", "Name of the run, as list_runs shows it.", required=True, least=1, most=200)
-_STEPS = "How many candidates are proposed beyond x0; at most what list_tasks shows as most_steps."
+_STEPS = f"{settings.option_of('max_steps').help} At most what list_tasks shows as most_steps."
 _BUDGET = Parameter(
     "table",
     "Caps, each no higher than the task's: scorings (calls of f), seconds (wall clock), calls (of the model), tokens, "
@@ -110,8 +111,8 @@ TOOLS = {
                 most=MAX_X_CHARS,
             ),
             "model": _MODEL,
-            "search": Parameter("str", "What to build on: best, chat, tree, islands, pareto.", most=50),
-            "seed": Parameter("int", "Makes a run repeatable.", least=0, most=_MAX_SEED),
+            "search": Parameter("str", settings.option_of("search").help, most=50),
+            "seed": Parameter("int", settings.option_of("seed").help, least=0, most=_MAX_SEED),
         },
     ),
     "follow_run": Facts(
@@ -139,7 +140,7 @@ TOOLS = {
         open_world=True,
         parameters={
             "name": _NAME,
-            "max_steps": Parameter("int", f"All steps of the run, those done included. {_STEPS}", least=0),
+            "max_steps": Parameter("int", _STEPS, least=0),
             "budget": _BUDGET,
             "model": _MODEL,
         },

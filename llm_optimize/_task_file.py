@@ -18,13 +18,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+from . import settings
 from .errors import TaskFileError, UnknownName, UsageError
 from .records import Budget, Limits, X
 
 _MAX_BYTES = 1_000_000  # of a TASK.toml
 _MAX_SHOWN_CHARS = 100
 QUESTION = "What is a better x?"  # where a file asks none
-MAX_STEPS = 10  # where a file says nothing, as for optimize.run
+MAX_STEPS: int = settings.default_of("max_steps")  # where a file says nothing, as for optimize.run
 MAY_SET = ("budget", "hint", "max_steps", "model", "search", "seed", "x0")  # what a file may leave to an agent
 Record = TypeVar("Record")
 
@@ -123,38 +124,25 @@ KINDS = {  # by the annotation of a field, without "| None"
     ),
 }
 
-OPTIONS = {  # handed to optimize.run as they are
-    "func_version": "str",
-    "human_prompt": "str",
-    "max_prompt_tokens": "int",
-    "max_score": "float",
-    "model_slots": "int",
-    "proposer": "str",
-    "reflect": "bool",
-    "repeats": "int",
-    "sandbox": "str",
-    "search": "str",
-    "seed": "int",
-    "space": "table",
-    "stop_score": "float",
-    "system_prompt": "str",
-    "timeout_secs": "float",
-    "tune": "int",
-    "workers": "int",
+_OWN_FIELDS = {  # options of a run that have fields of their own in a `TaskFile`
+    *("task_description", "task_question", "base_url", "max_steps", "model", "x0", "budget", "limits"),
 }
-DEFAULTS = {"sandbox": "process", "timeout_secs": 600.0, "workers": 1}  # what holds also when a run is resumed
+OPTIONS = {  # handed to optimize.run as they are
+    name: settings.kind_of(name)
+    for name, option in settings.options().items()
+    if not option.no_flag and name not in _OWN_FIELDS
+}
+# How f is called holds also when a run is resumed: a human decides it, and the store is not asked.
+DEFAULTS = {name: settings.default_of(name) for name in OPTIONS if settings.option_of(name).of_func}
 KEYS = {
     **OPTIONS,
-    "base_url": "str",
+    **{name: settings.kind_of(name) for name in ("base_url", "max_steps", "model", "x0")},
     "func": "str | tuple[str, ...]",
-    "max_steps": "int",
-    "model": "str | tuple[str, ...]",
     "name": "str",
     "price": "str",
     "question": "str",
     "task": "str",
     "title": "str",
-    "x0": "x",
     "x0_file": "str | tuple[str, ...]",
 }
 TABLES = {"agent": Agent, "budget": Budget, "limits": Limits}

@@ -5,16 +5,16 @@ import math
 import pytest
 
 from llm_optimize.errors import ModelRefused, ModelUnavailable, NothingToPropose
-from llm_optimize.optimize._settings import Settings
 from llm_optimize.optimize.state import RunState, Slots, with_hints
 from llm_optimize.records import Budget, Plan, Status, Task, Trial
+from llm_optimize.settings import RunSettings
 from llm_optimize.stop import stale
 
 TASK = Task("", "", "", "")
 
 
 def state(x0=("1",), rule=None, clock=lambda: 0.0, **settings):
-    return RunState(Settings(TASK, x0=x0, **settings), rule, clock)
+    return RunState(RunSettings(TASK, x0=x0, **settings), rule, clock)
 
 
 def scored(number, score, x=None, **options):

@@ -6,27 +6,24 @@ best_score, scores, best_x = optimize.run("Decrease f(x).", "What x makes f(x) s
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Any
+from typing import Any, Unpack
 
 from ..blocking import blocking
 from ..evaluate import Examples, Repeats, Stage
 from ..propose import language
-from ..propose.gates import GateSpec
-from ..records import Budget, Limits, Proposer, Result, Search, Task, Watcher, X
-from ..space import Space
-from ..stop import Progress, Rule
+from ..records import Budget, Result, Task, Watcher, X
+from ..settings import Changes, RunOptions, RunSettings, keywords, refuse_unknown
 from ..store import DEFAULT_URL, Store
-from ._settings import Settings, as_x0
 from .ask_tell import Optimizer
-from .build import Chosen, Func, choose, open_judge, seed_or_new, where
+from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
 from .comparison import Comparison
+from .documented import documented
 from .engine import Engine, watching
 from .names import new_name
-from .sessions import Changes, areplay, aresume, fork
+from .sessions import areplay, aresume, fork
 
 __all__ = [
     "Changes",
@@ -47,6 +44,7 @@ __all__ = [
 ]
 
 
+@documented
 async def arun(
     task_description: str,
     task_question: str,
@@ -59,75 +57,30 @@ async def arun(
     human_prompt: str = language.HUMAN_PROMPT,
     stop_score: float | None = None,
     *,
-    search: str | Search = "best",
-    proposer: str | Proposer | GateSpec | None = None,
-    space: Space | Mapping[str, Any] | None = None,
-    workers: int = 1,
-    timeout_secs: float = 600.0,
-    sandbox: str = "process",
-    limits: Limits | None = None,
-    budget: Budget | None = None,
-    executor: Executor | None = None,
     store: str | os.PathLike[str] = DEFAULT_URL,
     name: str | None = None,
-    seed: int | None = None,
     callbacks: Sequence[Watcher] = (),
-    stop: Rule | Callable[[Progress], bool] | None = None,
-    examples: Examples | None = None,
-    repeats: Repeats | int | None = None,
-    max_score: float | None = None,
-    func_version: str | None = None,
-    model_slots: int | None = None,
-    max_prompt_tokens: int = 16_000,
-    reflect: bool = False,
-    tune: int = 0,
+    **options: Unpack[RunOptions],
 ) -> Result:
     """Search for the x with the highest func(x); a model proposes, `func` judges. `run` is the same without await.
 
     Args:
-        task_description: what is wanted, in words.
-        task_question: what is asked of the model at each step.
+        task_description:
+        task_question:
         func: returns a finite number, higher is better; or (score, feedback), where feedback is for the model to read;
             or (score, dict), a dict with "score", or a `records.Score`. It runs in a sandbox, once for each x.
             An exception is a failed trial. Several functions are stages, cheap ones first: see `Stage`.
-        x0: the first candidate, or a list of several; None lets the model write the first. A dict of named texts is
-            one candidate of several parts.
-        max_steps: how many candidates are proposed beyond x0.
-        model: a model's name, an `llm.Chat`, any callable from messages to text, a list of these, an `llm.Ensemble`, or
-            "mutation" for no model at all. None takes `llm.default_llm_options` and the environment.
+        x0:
+        max_steps:
+        model:
         verbose: show the run in the terminal.
-        system_prompt: begins each prompt; may hold {task_description}, {task_question}, {x}, {fx}.
-        human_prompt: ends each prompt; may hold the same.
-        stop_score: end as soon as a score reaches this.
-        search: what to build on: a name such as "best" or "chat", or an object with `ask` and `tell`.
-        proposer: who writes the next x: "model", "mutation", with a space also "policy_gradient", "tpe", "cmaes", "gp",
-            "random" (of Optuna); a gate between two (`propose.gates.adaptive("model", "tpe")`); or an object with
-            `propose` and `tell`.
-        space: typed parameters by name, or whatever else `space.as_space` takes; x is then a dict of values.
-        workers: scorings at a time.
-        timeout_secs: wall clock of one func(x); then it is killed with all that it started.
-        sandbox: "process"; "namespace" where bubblewrap is, for candidates that nobody trusts; "auto", the stronger of
-            the two that works here; or "inline" for a trusted or async func that needs no isolation.
-        limits: what one scoring may use.
-        budget: when to end besides `max_steps`; calls in flight count at what they are expected to cost.
-        executor: where scorings run, such as a pool of Dask or Ray; None: on this machine.
+        system_prompt:
+        human_prompt:
+        stop_score:
         store: the path of a file, or a database URL; every reply and score is in it before it is used.
         name: of the run; None makes one up.
-        seed: with one worker and the same replies a run with the same seed repeats exactly; None throws one.
         callbacks: called with every event of the run (see `records.Event`).
-        stop: further rules that end the run, such as `stop.stale(20) & stop.seconds(600)`, or any callable that takes a
-            `stop.Progress`.
-        examples: data that func is scored on one by one, as func(x, example): see `Examples`.
-        repeats: for a noisy func: how often a champion is scored, or a `Repeats`.
-        max_score: no honest score is above this; one that is makes the trial invalid.
-        func_version: names this version of func: an x that the same version scored in any run of the store is not
-            scored again.
-        model_slots: x that are being written at a time; None adapts to how long replies and scorings take, where there
-            are several workers, and is 1 for a single one.
-        max_prompt_tokens: the longest prompt, in tokens, roughly; what matters least is left out first.
-        reflect: ask the model, after a trial that failed or was no better than its parent, for a lesson in a sentence.
-        tune: steps that are spent, without a model call, on the knobs of each new champion: numbers in x whose lines
-            declare a range, such as `lr = 0.1  # tune: 1e-4..1 log`; the model is told that it may. 0 is off.
+        options:
 
     Returns:
         A `Result` that unpacks as (best_score, scores, best_x).
@@ -140,27 +93,14 @@ async def arun(
     A model that is out of reach, or a store that fails, ends the run with its best so far; `Result.stop_reason` says
     so. Ctrl-C lets what is in flight finish for up to 5 s, a second one ends at once; `resume` goes on.
     """
-    settings = Settings(
-        task=Task(task_description, task_question, system_prompt, human_prompt),
-        x0=as_x0(x0),
-        func=where(func),
-        max_steps=max_steps,
-        stop_score=stop_score,
-        workers=workers,
-        timeout_secs=timeout_secs,
-        sandbox=sandbox,
-        limits=limits or Limits(),
-        budget=budget or Budget(),
-        seed=seed_or_new(seed),
-        model_slots=model_slots,
-        max_prompt_tokens=max_prompt_tokens,
-        max_score=max_score,
-        reflect=reflect,
-        tune=tune,
-    )
-    parts = choose(settings, Chosen(model, search, proposer, space, stop, repeats, examples, executor))
+    refuse_unknown(options, keywords(), "run")
+    task = Task(task_description, task_question, system_prompt, human_prompt)
+    given: dict[str, Any] = {"x0": x0, "max_steps": max_steps, "model": model, "stop_score": stop_score, **options}
+    parts = choose(RunSettings(task, where(func), **given))
+    callbacks = as_callbacks(callbacks)
     with closing(Store(store)) as opened, closing(open_judge(func, parts, opened)) as judge:
-        row = opened.create_run(name or new_name(opened.names()), parts.settings.to_json(), func_version)
+        name = name or new_name(opened.names())
+        row = opened.create_run(name, parts.settings.to_json(), parts.settings.func_version)
         with watching(verbose, callbacks) as watchers:
             return await Engine(row, parts, judge, watchers.tell).run()
 
@@ -227,7 +167,7 @@ async def acompare(
         name=name or free_name(store),
         at_a_time=at_a_time,
     )
-    return await compare_all(Hall(arun, aresume, frozenset(Changes.__annotations__)), contest, contenders, common)
+    return await compare_all(Hall(arun, aresume), contest, contenders, common)
 
 
 compare = blocking(acompare)

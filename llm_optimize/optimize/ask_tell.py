@@ -8,41 +8,24 @@ the score.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from typing import Any, Self, TypedDict, Unpack
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any, Self, Unpack
 
 from ..blocking import BackgroundLoop
 from ..errors import ModelError, UsageError
 from ..evaluate import judge
 from ..propose import language
-from ..propose.gates import GateSpec
-from ..records import Budget, Evaluation, Proposer, Result, Search, Task, Trial, Watcher, X
+from ..records import Evaluation, Result, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
-from ..stop import Progress, Rule
+from ..settings import Options, RunSettings, option_of, refuse_unknown
 from ..store import DEFAULT_URL, Store
-from ._settings import Settings, as_x0
-from .build import Chosen, choose, refuse_unknown, seed_or_new
+from .build import as_callbacks, choose
 from .engine import Engine, Watchers
 from .names import new_name
 
+_MANY_STEPS = 1_000_000  # who owns the loop ends it
 _OPEN = "tell the score of an open trial first"
-
-
-class Options(TypedDict, total=False):
-    """The further arguments of an `Optimizer`; they mean what they mean to `run`."""
-
-    system_prompt: str
-    human_prompt: str
-    max_steps: int
-    search: str | Search
-    proposer: str | Proposer | GateSpec
-    space: Any
-    budget: Budget
-    seed: int
-    callbacks: Sequence[Watcher]
-    stop: Rule | Callable[[Progress], bool]
-    max_prompt_tokens: int
-    tune: int
 
 
 class Optimizer:
@@ -64,39 +47,28 @@ class Optimizer:
         x0: X | Sequence[X] | None = None,
         *,
         model: Any = None,
-        store: str = DEFAULT_URL,
+        store: str | os.PathLike[str] = DEFAULT_URL,
         name: str | None = None,
+        callbacks: Sequence[Watcher] = (),
         **options: Unpack[Options],
     ) -> None:
         """Begin a run; the arguments are those of `run` that do not concern func. Raises what `run` raises."""
-        refuse_unknown(options, Options)
-        settings = Settings(
-            task=Task(
-                task_description,
-                task_question,
-                options.get("system_prompt", language.SYSTEM_PROMPT),
-                options.get("human_prompt", language.HUMAN_PROMPT),
-            ),
-            x0=as_x0(x0),
-            max_steps=options.get("max_steps", 1_000_000),
-            budget=options.get("budget", Budget()),
-            seed=seed_or_new(options.get("seed")),
-            max_prompt_tokens=options.get("max_prompt_tokens", 16_000),
-            tune=options.get("tune", 0),
-        )
-        parts = choose(
-            settings,
-            Chosen(
-                model, options.get("search", "best"), options.get("proposer"), options.get("space"), options.get("stop")
-            ),
-        )
+        given: dict[str, Any] = {"x0": x0, "model": model, "max_steps": _MANY_STEPS, **options}
+        _refuse_of_func(options)
+        prompts = {
+            "system_prompt": given.pop("system_prompt", language.SYSTEM_PROMPT),
+            "human_prompt": given.pop("human_prompt", language.HUMAN_PROMPT),
+        }
+        task = Task(task_description, task_question, **prompts)
+        parts = choose(RunSettings(task, **given))
+        callbacks = as_callbacks(callbacks)
         self._store = Store(store)
         self._told = _Told()
         self._loop = BackgroundLoop()
         try:
             name = name or new_name(self._store.names())
             row = self._store.create_run(name, parts.settings.to_json())
-            watchers = Watchers(options.get("callbacks", ()))
+            watchers = Watchers(callbacks)
             self._engine = Engine(row, parts, self._told, watchers.tell)
             self._loop.run(self._engine.start())
         except BaseException:
@@ -178,6 +150,14 @@ class Optimizer:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _refuse_of_func(given: Mapping[str, Any]) -> None:
+    """Raise UnknownName for what is no option, and UsageError for one that says how f is called."""
+    refuse_unknown(given, [*RunSettings.__dataclass_fields__, *Options.__annotations__], "Optimizer")
+    for name in given:
+        if option_of(name).of_func:
+            raise UsageError(f"{name} says how f is called, and an Optimizer calls none: leave it away")
 
 
 class _Told:

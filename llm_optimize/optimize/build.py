@@ -1,12 +1,11 @@
-"""From what users write to the parts that a run is made of."""
+"""From the settings that users write to the parts that a run is made of."""
 
 from __future__ import annotations
 
 import inspect
 import random
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,12 +20,12 @@ from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
 from ..propose.policy_gradient import PolicyGradient
 from ..propose.reflect import Reflection
-from ..records import Budget, Evaluation, Proposer, Search, Task, Trial
+from ..records import Budget, Evaluation, Proposer, Search, Task, Trial, Watcher
 from ..search import as_search
+from ..settings import RunSettings
 from ..space import Space, as_space
-from ..stop import Progress, Rule, as_rule
+from ..stop import Rule, as_rule
 from ..store import Store
-from ._settings import Settings
 
 Func = Callable[..., Any] | Stage | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
 Writer = str | Proposer | GateSpec
@@ -34,25 +33,10 @@ _ASK_NOBODY = ("mutation", "policy_gradient", *classical.SAMPLERS)  # proposers 
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """The parts of a run as the user wrote them; what is left out is the default."""
-
-    model: Any = None
-    search: str | Search = "best"
-    proposer: str | Proposer | GateSpec | None = None
-    space: Space | Mapping[str, Any] | None = None
-    stop: Rule | Callable[[Progress], bool] | None = None
-    repeats: Repeats | int | None = None
-    examples: Examples | None = None
-    executor: Executor | None = None
-    replayed: bool = False  # replies come from another run, and no model is asked
-
-
-@dataclass(frozen=True)
 class Parts:
-    """The parts of a run, and its settings as the store keeps them."""
+    """The parts of a run, and its settings as plain data, which the store keeps."""
 
-    settings: Settings
+    settings: RunSettings
     search: Search
     proposer: Proposer
     model: Model | None  # None: the proposer needs none
@@ -72,61 +56,124 @@ class Parts:
             await self.model.aclose()
 
 
-def choose(settings: Settings, chosen: Chosen) -> Parts:
-    """Return the parts that were named or given; `model="mutation"` is short for that proposer and no model.
+def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
+    """Return the parts that settings name or hold; `model="mutation"` is short for that proposer and no model.
 
-    Raises UnknownName for a word that means nothing here, UsageError for parts that cannot work together, and
-    MissingKey when the model has no key.
+    A run that is `replayed` has the replies of another one, and asks no model.
+
+    Raises UnknownName for a word that means nothing here, UsageError for parts that cannot work
+    together, and MissingKey when the model has no key.
     """
-    space = None if chosen.space is None else as_space(chosen.space)
-    writer = as_writer("mutation" if chosen.model == "mutation" else chosen.proposer or "model")
+    settings = replace(settings, seed=seed_or_new(settings.seed))
+    space = None if settings.space is None else as_space(settings.space)
+    writer = as_writer(settings.proposer or "model")
+    if settings.model == "mutation":
+        writer = "mutation"
     for x in settings.x0 if space is None else ():
         check_regions(x)
     if writer == "mutation" and not settings.x0 and space is None:
         raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
-    speaker = (
-        as_model(chosen.model, seed=settings.seed) if needs_model(writer, settings) and not chosen.replayed else None
-    )
+    speaker = None
+    if needs_model(writer, settings) and not replayed:
+        speaker = as_model(_addressed(settings), seed=settings.seed or 0)
     if isinstance(speaker, Chat | Ensemble) and "model" in names_of(writer):
         speaker.check()
     refuse_unknown_price(settings.budget, speaker)
-    repeats = Repeats(chosen.repeats) if isinstance(chosen.repeats, int) else chosen.repeats
-    judging = Judging(settings.max_score, repeats, chosen.examples, chosen.executor)
+    named = _named(settings, writer, space)
+    if not replayed:
+        named = _with_model(named, speaker)
+    search = _with_methods("search", settings.search, "ask", "tell")
     return Parts(
-        settings if chosen.replayed else _named(settings, chosen, writer, speaker, space),
-        as_search(chosen.search),
+        named,
+        as_search(search),
         as_proposer(writer, settings, space),
         speaker,
-        as_rule(chosen.stop),
-        judging,
+        as_rule(settings.stop),
+        _judging(settings),
         Reflection(settings.task) if settings.reflect else None,
     )
 
 
-def _named(settings: Settings, chosen: Chosen, writer: Writer, speaker: Model | None, space: Space | None) -> Settings:
+def _named(settings: RunSettings, writer: Writer, space: Space | None) -> RunSettings:
     """Return the settings with the names of the parts, by which a resume finds them again."""
+    repeats = _repeats(settings.repeats)
     return replace(
         settings,
         x0=settings.x0 if space is None else tuple(map(space.check, settings.x0)),
-        model=speaker.name if speaker else "",
-        is_chat=speaker is None or isinstance(speaker, Chat),
-        base_url=speaker.base_url if isinstance(speaker, Chat) else None,
         proposer=str(writer) if isinstance(writer, str | GateSpec) else type(writer).__name__,
-        search=chosen.search if isinstance(chosen.search, str) else type(chosen.search).__name__,
+        search=settings.search if isinstance(settings.search, str) else _class_of(settings.search).__name__,
         space=space.to_json() if space else None,
+        repeats=asdict(repeats) if repeats else None,
     )
 
 
-def stored_model(settings: Settings) -> Any:
-    """Return the model of a stored run, by its name; the key comes from the environment as ever.
+def _with_model(settings: RunSettings, speaker: Model | None) -> RunSettings:
+    is_chat = isinstance(speaker, Chat)
+    return replace(
+        settings,
+        model=speaker.name if speaker else None,
+        is_chat=speaker is None or is_chat,
+        base_url=speaker.base_url if isinstance(speaker, Chat) else None,
+    )
 
-    Raises UsageError for a model that is found by no name, such as a callable.
+
+def _addressed(settings: RunSettings) -> Any:
+    """Return the model as it was given; one that is given by its name is asked at `base_url`.
+
+    Raises UsageError for the stored name of a model that is found by no name, such as a callable,
+    and for an address of what is no name.
     """
+    model, base_url = settings.model, settings.base_url
     if not settings.is_chat:
+        raise UsageError(f"the model of this run, {model!r}, is a program of yours and not stored: pass model=")
+    if base_url is None:
+        return model
+    several = list(model) if isinstance(model, list | tuple) else [model]
+    if not all(one is None or isinstance(one, str) for one in several):
+        raise UsageError(f"base_url is {base_url!r}, and the model is no name: give the address to llm.Chat")
+    chats = [Chat(one, base_url=base_url) for one in several]
+    return chats if isinstance(model, list | tuple) else chats[0]
+
+
+def _class_of(given: Any) -> type:
+    return given if isinstance(given, type) else type(given)
+
+
+def _with_methods(option: str, given: Any, *methods: str) -> Any:
+    """Return a name as it is, and one made of a class. Raises UsageError for what lacks one of the methods."""
+    if isinstance(given, str):
+        return given
+    if not all(callable(getattr(given, method, None)) for method in methods):
+        wanted = " and ".join(f"`{method}`" for method in methods)
+        raise UsageError(f"{option} is {given!r}: give a name, or an object with {wanted}")
+    if not isinstance(given, type):
+        return given
+    try:
+        return given()
+    except TypeError as error:
         raise UsageError(
-            f"the model of this run, {settings.model!r}, is a program of yours and not stored: pass model="
-        )
-    return Chat(settings.model, base_url=settings.base_url) if settings.model else None
+            f"{option} is the class {given.__name__}, which needs arguments ({error}): make one"
+        ) from error
+
+
+def _repeats(given: Any) -> Repeats | None:
+    """Return how often f is asked; also for the fields of a `Repeats`, as the store keeps them."""
+    if given is None or isinstance(given, Repeats):
+        return given
+    if isinstance(given, int):
+        return Repeats(given)
+    if isinstance(given, Mapping) and set(given) <= {"n", "champion"}:
+        return Repeats(**given)
+    raise UsageError(f"repeats is {given!r}: give how often a champion is scored, at least 2, or a Repeats")
+
+
+def _judging(settings: RunSettings) -> Judging:
+    executor, examples = settings.executor, settings.examples
+    if executor is not None and not callable(getattr(executor, "submit", None)):
+        raise UsageError(f"executor is {executor!r}: give a concurrent.futures.Executor, or another with `submit`")
+    if examples is not None and not isinstance(examples, Examples):
+        raise UsageError(f"examples is a {type(examples).__name__}: give optimize.Examples(...)")
+    return Judging(settings.max_score, _repeats(settings.repeats), examples, executor)
 
 
 def where(func: Any) -> str | None:
@@ -146,11 +193,15 @@ def seed_or_new(seed: int | None) -> int:
     return random.SystemRandom().getrandbits(32) if seed is None else seed
 
 
-def refuse_unknown(options: Any, known: type) -> None:
-    """Raise UnknownName for a keyword that is none of a TypedDict's, with the nearest that is."""
-    for word in options:
-        if word not in known.__annotations__:
-            raise UnknownName("argument", word, known.__annotations__)
+def as_callbacks(callbacks: Any) -> list[Watcher]:
+    """Return the watchers of a run. Raises UsageError for what is no list of callables."""
+    if callbacks is None:
+        return []
+    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str)
+    found = list(callbacks) if several else [callbacks]
+    if not several or not all(map(callable, found)):
+        raise UsageError(f"callbacks is {callbacks!r}: give a list of callables that take an event")
+    return found
 
 
 # Proposers.
@@ -158,7 +209,12 @@ def refuse_unknown(options: Any, known: type) -> None:
 
 def as_writer(writer: Writer) -> Writer:
     """Return what is meant: a text with brackets is a gate. Raises what `gates.read` raises."""
-    return gates.read(writer) if isinstance(writer, str) and "(" in writer else writer
+    if isinstance(writer, str) and "(" in writer:
+        return gates.read(writer)
+    if isinstance(writer, GateSpec):
+        return writer
+    made: Writer = _with_methods("proposer", writer, "propose", "tell")
+    return made
 
 
 def names_of(writer: Writer) -> tuple[object, ...]:
@@ -166,7 +222,7 @@ def names_of(writer: Writer) -> tuple[object, ...]:
     return writer.parts if isinstance(writer, gates.GateSpec) else (writer,)
 
 
-def needs_model(writer: Writer, settings: Settings) -> bool:
+def needs_model(writer: Writer, settings: RunSettings) -> bool:
     """Return whether a run asks a model at all. Raises UsageError for lessons that nobody would write."""
     asks = not all(name in _ASK_NOBODY for name in names_of(writer))
     if settings.reflect and not asks:
@@ -174,7 +230,7 @@ def needs_model(writer: Writer, settings: Settings) -> bool:
     return asks
 
 
-def as_proposer(writer: Writer, settings: Settings, space: Space | None) -> Proposer:
+def as_proposer(writer: Writer, settings: RunSettings, space: Space | None) -> Proposer:
     """Return the proposer of this name, or the one given; with `settings.tune`, one that tunes knobs between its x.
 
     Raises UnknownName with the nearest name, and UsageError for parts that cannot work together.
@@ -185,7 +241,7 @@ def as_proposer(writer: Writer, settings: Settings, space: Space | None) -> Prop
     return Tuned(proposer, settings.tune) if settings.tune else proposer
 
 
-def _made(writer: Writer, settings: Settings, space: Space | None) -> Proposer:
+def _made(writer: Writer, settings: RunSettings, space: Space | None) -> Proposer:
     makers = _makers(settings, space)
 
     def make(name: str) -> Proposer:
@@ -198,7 +254,7 @@ def _made(writer: Writer, settings: Settings, space: Space | None) -> Proposer:
     return make(writer) if isinstance(writer, str) else writer
 
 
-def _makers(settings: Settings, space: Space | None) -> dict[str, Callable[[], Proposer]]:
+def _makers(settings: RunSettings, space: Space | None) -> dict[str, Callable[[], Proposer]]:
     """Return how each proposer is made that has a name."""
 
     def learner() -> Proposer:
@@ -218,7 +274,7 @@ def _makers(settings: Settings, space: Space | None) -> dict[str, Callable[[], P
 
 def proposer_names() -> tuple[str, ...]:
     """Return the proposers that have a name."""
-    return tuple(_makers(Settings(Task("", "", "", "")), None))
+    return tuple(_makers(RunSettings(Task("", "", "", "")), None))
 
 
 # The budget of dollars.

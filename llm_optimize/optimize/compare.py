@@ -18,25 +18,25 @@ from ..llm import Model
 from ..propose import gates
 from ..records import Budget, Result, Usage, X
 from ..search import as_search
+from ..settings import as_x0, refuse_unknown
+from ..settings import options as options_of_a_run
 from ..store import RunInfo, Store
-from ._settings import as_x0
 from .build import Func, proposer_names
 from .comparison import Comparison, Story, compared, curve_of
 from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
 _STEPS = 4  # proposals for each scoring: some are duplicates or no x at all, and are not scored
-_OWN = ("task_description", "task_question", "func", "x0", "max_steps", "name", "store", "seed", "budget", "verbose")
+_OWN = ("task_description", "task_question", "x0", "max_steps", "seed", "budget")  # of the comparison
 _UNFINISHED = (None, "closed", "interrupted", "open")  # why a run ended that is to go on; errors as well
 
 
 @dataclass(frozen=True)
 class Hall:
-    """How runs are made: `arun`, `aresume`, and the keywords that the latter takes."""
+    """How runs are made: `arun` and `aresume`."""
 
     run: Callable[..., Awaitable[Result]]
     resume: Callable[..., Awaitable[Result]]
-    changeable: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -91,8 +91,8 @@ async def compare_all(
     """Make or finish all runs, and return what came of them. Raises what `run` and `resume` raise."""
     if not contenders:
         raise UsageError("there are no contenders: name at least one, such as {'best': 'best', 'none': 'best_of_n'}")
-    known = set(inspect.signature(hall.run).parameters) - set(_OWN)
-    _refuse_unknown(common, known)
+    known = [*(name for name in options_of_a_run() if name not in _OWN), "callbacks"]
+    refuse_unknown(common, known, "compare")
     options = {name: {**common, **_keywords(value, known)} for name, value in contenders.items()}
     with closing(Store(contest.store)) as opened:
         stored = {run.name: run for run in opened.runs()}
@@ -143,13 +143,18 @@ async def _finish(hall: Hall, contest: Contest, stored: RunInfo | None, what: tu
             **options,
         )
     elif _unfinished(stored.stop_reason):
-        changes = {word: value for word, value in options.items() if word in hall.changeable}
+        changes = {word: value for word, value in options.items() if _may_change(word)}
         result = await hall.resume(name, contest.func, store=contest.store, verbose=False, **changes)
     else:
         return
     _log.info("%s: %s after %d trials: %s", name, result.best_score, len(result.trials), result.stop_reason)
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
+
+
+def _may_change(word: str) -> bool:
+    option = options_of_a_run().get(word)
+    return option is None or not option.no_resume
 
 
 def _unfinished(stop_reason: str | None) -> bool:
@@ -175,12 +180,12 @@ def _fresh(word: str, value: Any) -> Any:
         raise UsageError(f"the {word} {value!r} cannot be copied for each run ({error}): give its class") from error
 
 
-def _keywords(contender: Any, known: set[str]) -> dict[str, Any]:
+def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
     """Return the keywords of `run` that a contender stands for. Raises UsageError for what is none."""
     if contender is None:
         return {"search": "best_of_n"}
     if isinstance(contender, Mapping):
-        _refuse_unknown(contender, known)
+        refuse_unknown(contender, known, "compare")
         return dict(contender)
     if isinstance(contender, str):
         return _named(contender)
@@ -206,12 +211,6 @@ def _named(word: str) -> dict[str, Any]:
     except UnknownName as error:
         raise UnknownName("contender", word, [*error.known, *proposer_names(), "model:NAME"]) from None
     return {"search": word}
-
-
-def _refuse_unknown(given: Mapping[str, Any], known: set[str]) -> None:
-    for word in given:
-        if word not in known:
-            raise UnknownName("argument", word, known)
 
 
 def _check_same(contest: Contest, stored: RunInfo | None, options: Mapping[str, Any], seed: int) -> None:

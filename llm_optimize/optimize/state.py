@@ -15,8 +15,8 @@ from random import Random
 
 from ..errors import ModelError, ModelUnavailable, NothingToPropose
 from ..records import Cap, Evaluation, Plan, Status, Trial, Usage, rank
+from ..settings import RunSettings
 from ..stop import Progress, Rule
-from ._settings import Settings
 
 _MAX_SILENCES = 3  # one after the other without a reply, after which the model is taken to be gone
 STOPPED = "stopped by a watcher"  # why a run ended
@@ -92,7 +92,7 @@ class RunState:
 
     def __init__(
         self,
-        settings: Settings,
+        settings: RunSettings,
         rule: Rule | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TypedDict
+from numbers import Real
+from typing import Any, TypedDict
 
 from ..errors import InvalidScore, UsageError
 
@@ -96,6 +97,10 @@ class Reply:
     incomplete: str = ""  # why the answer is no whole one, as a sentence; empty when it is whole
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
+
+
 @dataclass(frozen=True)
 class Limits:
     """What one scoring may use and see; a breach ends it, and is reported as what it was."""
@@ -117,13 +122,15 @@ class Limits:
 
     def __post_init__(self) -> None:
         for name in ("memory_mb", "processes", "open_files", "file_mb", "scratch_mb", "output_mb", "result_mb"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"limits: {name} is {getattr(self, name)}, it must be at least 1")
-        if self.cpu_secs is not None and self.cpu_secs <= 0:
-            raise UsageError(f"limits: cpu_secs is {self.cpu_secs}, it must be more than 0")
+            if not _is_number(getattr(self, name)) or getattr(self, name) < 1:
+                raise UsageError(f"limits: {name} is {getattr(self, name)!r}, it must be at least 1")
+        if self.cpu_secs is not None and not (_is_number(self.cpu_secs) and self.cpu_secs > 0):
+            raise UsageError(f"limits: cpu_secs is {self.cpu_secs!r}, it must be more than 0")
         for name in ("env", "readable", "writable"):
             if isinstance(getattr(self, name), str):
                 raise UsageError(f"limits: {name} is one text, {getattr(self, name)!r}: give a tuple of texts")
+            if not isinstance(getattr(self, name), Iterable):
+                raise UsageError(f"limits: {name} is {getattr(self, name)!r}: give a tuple of texts")
             object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
 
 
@@ -141,8 +148,8 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("scorings", "seconds", "calls", "tokens", "usd", "stale_steps"):
             value = getattr(self, name)
-            if value is not None and value <= 0:
-                raise UsageError(f"budget: {name} is {value}, it must be more than 0, or None for no cap")
+            if value is not None and not (_is_number(value) and value > 0):
+                raise UsageError(f"budget: {name} is {value!r}, it must be more than 0, or None for no cap")
 
 
 @dataclass(frozen=True)

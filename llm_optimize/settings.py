@@ -1,0 +1,464 @@
+"""Every option of a run, documented and checked once.
+
+Python (`optimize.run`, `resume`, `replay`, `Optimizer`, `compare`), the command line, task files and
+the server for agents take their options from the fields of `RunSettings`, and the store keeps them
+as JSON. To add an option, add a field here, name it in `RunOptions` below, and use it.
+"""
+
+# ruff: noqa: RUF009  (`_option` returns a field)
+from __future__ import annotations
+
+import numbers
+from collections.abc import Mapping, Sequence
+from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from typing import Any, TypedDict
+
+from .errors import UnknownName, UsageError
+from .records import Budget, Limits, Task, X
+
+__all__ = [
+    "Changes",
+    "Option",
+    "Options",
+    "RunOptions",
+    "RunSettings",
+    "as_x0",
+    "default_of",
+    "keywords",
+    "kind_of",
+    "option_of",
+    "options",
+    "refuse_unknown",
+]
+
+_FILE = "@FILE reads it from a file."
+_AN_OBJECT = "it is an object of Python"
+
+
+@dataclass(frozen=True)
+class Option:
+    """What people are told of one option, and how they reach it; a reason that is empty means that they do.
+
+    Args:
+        help: what it is, in a sentence or two, with its unit.
+        python: what holds for Python only, such as the objects that it takes.
+        shell: what holds for the command line only.
+        flag: of the command line; where there are several, the first.
+        kind: of its value in a task file, where the type of the field does not say it: see `kind_of`.
+        no_flag: why the command line and task files do not have it.
+        no_resume: why `resume` cannot change it.
+        of_func: whether it says how f is called, which an `Optimizer` leaves to its caller.
+        in_task: whether it is a field of the `Task`.
+    """
+
+    help: str
+    python: str = ""
+    shell: str = ""
+    flag: str = ""
+    kind: str = ""
+    no_flag: str = ""
+    no_resume: str = ""
+    of_func: bool = False
+    in_task: bool = False
+
+
+def _option(default: Any, help_: str, **how: Any) -> Any:
+    metadata = {"option": Option(help_, **how)}
+    if isinstance(default, type):
+        return field(default_factory=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """The options of one run, checked at birth.
+
+    Some options are an object of Python or its name (`model`, `search`, `proposer`): a stored run
+    knows the name only. `stop`, `examples` and `executor` are never stored, and `func_version` has a
+    place of its own in the store.
+
+    Raises:
+        UsageError: a value that cannot be; the message names it and says what would be right.
+
+    >>> RunSettings(Task("", "", "", ""), max_steps=-1)
+    Traceback (most recent call last):
+    ...
+    llm_optimize.errors.UsageError: max_steps is -1: give 0 (score x0 only) or more
+    """
+
+    task: Task
+    func: str | None = None  # FILE.py:NAME, where f is found again by it
+    is_chat: bool = True  # whether the model is found again by its name and base_url
+    x0: tuple[X, ...] = _option(
+        (),
+        "The first candidate; without one, the model writes the first.",
+        shell="A folder stands for its files, as one candidate of several parts.",
+        python="A list holds several; a dict of named texts is one candidate of several parts.",
+        flag="--x0",
+        kind="x",
+        no_resume="it has been scored already; begin another run",
+    )
+    space: Any = _option(
+        None,
+        "Typed parameters by name; x is then a set of values.",
+        shell="They stand in a JSON file.",
+        python="Whatever `space.as_space` takes; x is a dict.",
+        flag="--space",
+        kind="table",
+        no_resume="the trials so far have the parameters of the old one; begin another run",
+    )
+    model: Any = _option(
+        None,
+        'A model\'s name, or "mutation" for no model at all.',
+        python="Also an `llm.Chat`, any callable from messages to text, a list of these, or an `llm.Ensemble`. "
+        "None takes `llm.default_llm_options` and the environment.",
+        flag="--model",
+        kind="str | tuple[str, ...]",
+    )
+    base_url: str | None = _option(
+        None,
+        "Address of an OpenAI-compatible endpoint.",
+        python="For models that are given by their names.",
+        flag="--base-url",
+    )
+    max_steps: int = _option(10, "Candidates to propose beyond x0, in all sessions together.", flag="--steps")
+    workers: int = _option(1, "Scorings at a time.", flag="--workers", of_func=True)
+    model_slots: int | None = _option(
+        None,
+        "Candidates that are being written at a time; adapts if not given.",
+        python="None adapts to how long replies and scorings take, where there are several workers, and is 1 "
+        "for a single one.",
+        flag="--model-slots",
+    )
+    timeout_secs: float = _option(
+        600.0,
+        "Seconds for one scoring; then it is killed with all that it started.",
+        flag="--timeout",
+        of_func=True,
+    )
+    stop_score: float | None = _option(None, "End as soon as a score reaches this.", flag="--stop-score")
+    max_score: float | None = _option(
+        None,
+        "No honest score is above this; one that is makes the trial invalid.",
+        flag="--max-score",
+        of_func=True,
+    )
+    budget: Budget = _option(
+        Budget,
+        "When to end besides max_steps; calls in flight count at what they are expected to cost.",
+        python="A `records.Budget`, or a dict of its fields.",
+        flag="--max-usd",
+        kind="table",
+    )
+    search: Any = _option(
+        "best",
+        "What to build on: best, chat, tree, islands, pareto, best_of_n.",
+        python="Or an object with `ask` and `tell`, or its class.",
+        flag="--search",
+        kind="str",
+    )
+    proposer: Any = _option(
+        None,
+        "Who writes the next x, if not the model: mutation, with a space also policy_gradient, tpe, cmaes, gp, "
+        'random; or a gate between two, such as "adaptive(model, tpe)".',
+        python="Or an object with `propose` and `tell`, or its class.",
+        flag="--proposer",
+        kind="str",
+    )
+    repeats: Any = _option(
+        None,
+        "For a noisy f: how often a champion is scored.",
+        python="Or a `Repeats`.",
+        flag="--repeats",
+        kind="int",
+        of_func=True,
+    )
+    reflect: bool = _option(
+        False,
+        "Ask the model for a lesson after trials that failed or were no better than their parents.",
+        flag="--reflect",
+    )
+    tune: int = _option(
+        0,
+        "Scorings that may tune the knobs of a new champion, without model calls; 0 is off.",
+        python="Knobs are numbers in x whose lines declare a range, such as `lr = 0.1  # tune: 1e-4..1 log`; "
+        "the model is told that it may declare some.",
+        flag="--tune",
+    )
+    max_prompt_tokens: int = _option(
+        16_000,
+        "The longest prompt, in tokens, roughly; what matters least is left out first.",
+        flag="--max-prompt-tokens",
+    )
+    func_version: str | None = _option(
+        None,
+        "Names this version of f: an x that the same version scored in any run of the store is not scored again.",
+        flag="--func-version",
+        of_func=True,
+    )
+    sandbox: str = _option(
+        "process",
+        "Where f runs: process; namespace (bubblewrap), for candidates that nobody trusts; auto, the stronger "
+        "of the two that works here; or inline, for a trusted f.",
+        python='An async f runs at "inline".',
+        flag="--sandbox",
+        of_func=True,
+    )
+    limits: Limits = _option(
+        Limits,
+        "What one scoring may use and see.",
+        python="A `records.Limits`, or a dict of its fields.",
+        flag="--limit",
+        kind="table",
+        of_func=True,
+    )
+    seed: int | None = _option(
+        None,
+        "Makes a run repeatable, with one worker and the same replies; one is drawn if not given.",
+        flag="--seed",
+        no_resume="a run goes on with the seed that it began with",
+    )
+    executor: Any = _option(
+        None,
+        "Where scorings run, such as a pool of Dask or Ray; None is this machine.",
+        no_flag=_AN_OBJECT,
+        of_func=True,
+    )
+    stop: Any = _option(
+        None,
+        "A further rule that ends the run, such as `stop.stale(20) & stop.seconds(600)`, or any callable that takes "
+        "a `stop.Progress`.",
+        no_flag=_AN_OBJECT,
+    )
+    examples: Any = _option(
+        None,
+        "Data that f is scored on one by one, as f(x, example): see `Examples`.",
+        no_flag=_AN_OBJECT,
+        of_func=True,
+    )
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "x0", as_x0(self.x0))
+        object.__setattr__(self, "limits", _as_record("limits", Limits, self.limits))
+        object.__setattr__(self, "budget", _as_record("budget", Budget, self.budget))
+        for name, (least, repair) in _WHOLE_NUMBERS.items():
+            object.__setattr__(self, name, _whole(name, getattr(self, name), least, repair))
+        if not _is_number(self.timeout_secs) or not self.timeout_secs > 0:
+            raise UsageError(f"timeout_secs is {self.timeout_secs!r}: a scoring needs more than 0 s")
+        for name in ("stop_score", "max_score"):
+            value = getattr(self, name)
+            if value is not None and not _is_number(value):
+                raise UsageError(f"{name} is {value!r}: give a number, or None")
+        for name in ("base_url", "func_version"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise UsageError(f"{name} is {value!r}: give a text, or None")
+        if not isinstance(self.sandbox, str):
+            raise UsageError(f"sandbox is {self.sandbox!r}: give a name, such as 'process'")
+        if not isinstance(self.reflect, bool):
+            raise UsageError(f"reflect is {self.reflect!r}: give True or False")
+
+    def changed(self, changes: Mapping[str, Any]) -> RunSettings:
+        """Return the settings of a run that goes on, with these options in place of the stored ones.
+
+        Another model is found by its own address: give `base_url` again where it needs one.
+
+        Raises UnknownName for a word that is no option, with the nearest, and UsageError for an
+        option that cannot be changed, with the reason.
+        """
+        for name in changes:
+            option = option_of(name)
+            if option.no_resume:
+                raise UsageError(f"{name} cannot change when a run goes on: {option.no_resume}")
+        given = dict(changes)
+        prompts = {name: given.pop(name) for name in _OF_TASK if name in given}
+        if "model" in given:
+            given = {"base_url": None, "is_chat": True, **given}
+        return replace(self, task=replace(self.task, **prompts), **given)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return plain data. Where an option may be an object, it must be the object's name here."""
+        data = {name: getattr(self, name) for name in _STORED}
+        records = {name: asdict(getattr(self, name)) for name in ("task", "limits", "budget")}
+        return {**data, **records, "model": self.model or ""}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunSettings:
+        """Read what `to_json` wrote, of this version or an older one; keys of others are left aside."""
+        known = {name: data[name] for name in _STORED if name in data}
+        task = Task(**known.pop("task"))
+        return cls(task, **{**known, "model": known.get("model") or None})
+
+
+class RunOptions(TypedDict, total=False):
+    """The options that `optimize.run` takes by name only; for type checkers and editors."""
+
+    space: Any
+    base_url: str | None
+    workers: int
+    model_slots: int | None
+    timeout_secs: float
+    max_score: float | None
+    budget: Budget | Mapping[str, Any] | None
+    search: Any
+    proposer: Any
+    repeats: Any
+    reflect: bool
+    tune: int
+    max_prompt_tokens: int
+    func_version: str | None
+    sandbox: str
+    limits: Limits | Mapping[str, Any] | None
+    seed: int | None
+    executor: Any
+    stop: Any
+    examples: Any
+
+
+class Options(RunOptions, total=False):
+    """The options of `optimize.Optimizer`: those that say how f is called are refused."""
+
+    max_steps: int
+    stop_score: float | None
+    system_prompt: str
+    human_prompt: str
+
+
+class Changes(Options, total=False):
+    """What may differ when a run is resumed or replayed; the rest is as it was."""
+
+    model: Any
+
+
+_OF_TASK = {  # options of a run that stand in its `Task`
+    "task_description": Option(
+        "What is wanted, in words.", shell=_FILE, flag="--task", no_resume="begin another run", in_task=True
+    ),
+    "task_question": Option(
+        "What is asked of the model at each step.",
+        shell=_FILE,
+        flag="--question",
+        no_resume="begin another run",
+        in_task=True,
+    ),
+    "system_prompt": Option(
+        "Begins each prompt; may hold {task_description}, {task_question}, {x}, {fx}.",
+        shell=_FILE,
+        flag="--system-prompt",
+        in_task=True,
+    ),
+    "human_prompt": Option(
+        "Ends each prompt; may hold the same as the system prompt.", shell=_FILE, flag="--human-prompt", in_task=True
+    ),
+}
+_NOT_STORED = ("func_version", "executor", "stop", "examples")
+_STORED = tuple(name for name in RunSettings.__dataclass_fields__ if name not in _NOT_STORED)
+_WHOLE_NUMBERS: dict[str, tuple[int | None, str]] = {  # the least, and what to give
+    "max_steps": (0, "give 0 (score x0 only) or more"),
+    "tune": (0, "give how many scorings to spend on the knobs of a champion, or 0"),
+    "workers": (1, "at least 1 scoring at a time is needed"),
+    "model_slots": (1, "at least 1 model call at a time is needed"),
+    "max_prompt_tokens": (1, "give how many tokens a prompt may have, at least 1"),
+    "seed": (None, "give a whole number, or None for a new one"),
+}
+
+
+def options() -> dict[str, Option]:
+    """Return all options that people give, by their names in Python.
+
+    >>> options()["max_steps"].flag
+    '--steps'
+    """
+    own = {one.name: one.metadata["option"] for one in fields(RunSettings) if "option" in one.metadata}
+    return {**_OF_TASK, **own}
+
+
+def option_of(name: str) -> Option:
+    """Return an option. Raises UnknownName, with the nearest, for a word that is none."""
+    known = options()
+    if name not in known:
+        raise UnknownName("argument", name, known)
+    return known[name]
+
+
+def refuse_unknown(given: Mapping[str, Any], known: Sequence[str], function: str) -> None:
+    """Raise UnknownName, with the nearest, for a keyword that a function of ours does not take."""
+    for word in given:
+        if word not in known:
+            raise UnknownName(f"argument of {function}", word, known)
+
+
+def keywords() -> tuple[str, ...]:
+    """Return the options that `optimize.run` takes by name only."""
+    return tuple(RunOptions.__annotations__)
+
+
+def default_of(name: str) -> Any:
+    """Return what an option is where it is not given; None for limits and a budget, which then are the usual."""
+    if name in _OF_TASK:
+        return None
+    default = _field(name).default
+    return None if default is MISSING else default
+
+
+def kind_of(name: str) -> str:
+    """Return the kind of an option's value, as a type in words.
+
+    >>> kind_of("stop_score"), kind_of("search")
+    ('float', 'str')
+    """
+    if name in _OF_TASK:
+        return "str"
+    return option_of(name).kind or str(_field(name).type).removesuffix(" | None")
+
+
+def _field(name: str) -> Field[Any]:
+    found: Field[Any] = RunSettings.__dataclass_fields__[name]
+    return found
+
+
+def as_x0(x0: Any) -> tuple[X, ...]:
+    """Return the first candidates: none, one, or several. Raises UsageError for what is no candidate.
+
+    >>> as_x0("[5, 3]")
+    ('[5, 3]',)
+    >>> as_x0(["a", "b"])
+    ('a', 'b')
+    """
+    if x0 is None:
+        return ()
+    several = tuple(x0) if isinstance(x0, list | tuple) else (x0,)
+    for x in several:
+        if not isinstance(x, str | dict):
+            raise UsageError(f"x0 holds {x!r}, a {type(x).__name__}: x is a text or a dict; write it as text")
+    return several
+
+
+def _as_record(name: str, kind: type[Any], given: Any) -> Any:
+    """Return limits or a budget, also for a dict of their fields."""
+    if given is None:
+        return kind()
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageError(f"{name} is {given!r}: give records.{kind.__name__}(...), or a dict of its fields")
+    known = [one.name for one in fields(kind)]
+    for word in given:
+        if word not in known:
+            raise UnknownName(f"field of {name}", str(word), known)
+    return kind(**given)
+
+
+def _whole(name: str, value: Any, least: int | None, repair: str) -> int | None:
+    """Return a whole number, of numpy as well; None where the option may be left open."""
+    if value is None and default_of(name) is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise UsageError(f"{name} is {value!r}: {repair}")
+    if least is not None and value < least:
+        raise UsageError(f"{name} is {value!r}: {repair}")
+    return int(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
