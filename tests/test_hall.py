@@ -76,6 +76,13 @@ def test_a_callable_model_that_raises_ends_the_run_with_its_best(go, url):
     assert optimize.resume("amber", float, model=lambda _: block(8), store=url, verbose=False).best_score == 8.0
 
 
+def test_a_callable_model_that_runs_dry_ends_the_run(go):
+    replies = iter([block(3)])
+    result = go(lambda _: next(replies), max_steps=9)
+    assert result.best_score == 3.0
+    assert result.stop_reason.endswith("raised RuntimeError: StopIteration: it has no further reply")
+
+
 def test_a_run_that_has_nothing_to_change_says_so_and_ends(go):
     result = go("mutation", lambda x: float(len(x)), x0="no number at all", max_steps=50)
     assert len(result.trials) == 1

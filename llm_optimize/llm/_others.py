@@ -76,7 +76,7 @@ class Function:
             if asynchronous:
                 text = await self._function(messages)
             else:
-                text = await asyncio.to_thread(self._function, messages)
+                text = await asyncio.to_thread(self._in_thread, messages)
         except ModelError:
             raise
         except Exception as error:
@@ -86,6 +86,13 @@ class Function:
         if not isinstance(text, str):
             raise UsageError(f"the model {self.name} returned {text!r}: return the reply as text")
         return Reply(text, estimated(messages, text), self.name, time.monotonic() - begun)
+
+    def _in_thread(self, messages: Sequence[Message]) -> Any:
+        # A future takes no StopIteration, and whoever awaits it would wait for ever.
+        try:
+            return self._function(messages)
+        except StopIteration as error:
+            raise RuntimeError("StopIteration: it has no further reply") from error
 
     async def aclose(self) -> None:
         """Do nothing: a callable holds nothing of ours."""
