@@ -11,7 +11,7 @@ import pytest
 
 from hostile.jail import users
 from hostile.matrix import AT_A_TIME, Cell, run_cell
-from hostile.programs import HONEST, HOSTILE, LEVELS, NOT_PROMISED, WAYS, declared, load
+from hostile.programs import HONEST, HOSTILE, LEVELS, NOT_PROMISED, USERS, WAYS, declared, load
 from hostile.table import DOCS, cells, lines, recorded, table_in
 from levels import need_namespaces
 
@@ -59,7 +59,7 @@ def test_a_hostile_program_comes_to_its_expected_end_and_harms_nobody(results, c
     assert result.word != "broken", result.reason
     if name in HONEST:
         assert result.word == "works"
-    if not declared(name, cell.level, cell.way)[0]:
+    if not declared(name, cell.level, cell.way, cell.who)[0]:
         assert result.held
 
 
@@ -88,14 +88,15 @@ def test_what_is_not_held_is_declared():
         for level, words in levels.items():
             for there, word in words.items():
                 fine = word == "works" if name in HONEST else word == "contained" or word.startswith("stopped: ")
-                assert fine or (word == "not promised" and declared(name, level, there.split()[0])[0]), (name, level)
+                assert fine or (word == "not promised" and declared(name, level, *there.split())[0]), (name, level)
 
 
 @needs_programs
 def test_what_is_declared_names_programs_levels_and_ways():
-    for name, level, way, kinds, reason in NOT_PROMISED:
+    for name, level, way, who, kinds, reason in NOT_PROMISED:
         assert name in PROGRAMS
         assert level in ("*", *LEVELS)
         assert way in ("*", *WAYS)
+        assert who in ("*", *USERS)
         assert kinds
         assert reason

@@ -23,7 +23,7 @@ from .scene import Scene
 _HONEST = "def candidate(x): return x"
 _SETTLE_SECS = 2.0  # for all processes to be gone
 _VERDICT_SECS = 60.0  # after the deadline: then nobody will give one
-_MORE_PROCESSES = 20  # of the sandboxes themselves, two if nested, and of those that are just ending
+_MORE_PROCESSES = 12  # of the sandbox itself, and of those that are just ending
 
 
 def main() -> None:

@@ -16,7 +16,6 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import suppress
-from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
@@ -48,12 +47,6 @@ def identity(who: str) -> tuple[int, str]:
     if who == "root":
         return 0, "/root"
     return (USER_ID if os.geteuid() == 0 else os.geteuid()), USER_HOME
-
-
-@cache
-def has_group(who: str) -> bool:
-    """Whether the sandboxes of somebody in the jail are bounded by a control group."""
-    return who == "root" and "memory" in Cgroups(Limits()).controllers
 
 
 def command(who: str, passwd: str) -> list[str]:

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from .jail import JailEnded, has_group, run_jail
-from .programs import HONEST, NO_BOUND, NO_BOUND_MB, NOT_FINITE, SCORING_MB, Program, declared
+from .jail import JailEnded, run_jail
+from .programs import HONEST, NOT_FINITE, Program, declared
 
 AT_A_TIME = 2
 THE_END = "the end"  # the name under which stands what was left when the sandbox was closed
@@ -49,7 +49,7 @@ def run_cell(
     while todo:
         begun = ""
         try:
-            for message in run_jail(cell.who, {**order, "programs": [_order(one, cell) for one in todo]}):
+            for message in run_jail(cell.who, {**order, "programs": [one.order() for one in todo]}):
                 if "begin" in message:
                     begun = message["begin"]
                     continue
@@ -62,26 +62,17 @@ def run_cell(
     return found
 
 
-def _order(program: Program, cell: Cell) -> dict[str, Any]:
-    order = program.order()
-    if program.name in SCORING_MB and not has_group(cell.who):
-        order["scoring_mb"] = NO_BOUND_MB
-    if cell.way == "nested":  # scripts of a scoring are counted by looking: more may be there for a moment
-        order["processes"] = NO_BOUND
-    return order
-
-
 def _result(cell: Cell, message: dict[str, Any], programs: dict[str, Program]) -> Result:
     """Judge what the jail says."""
     name, breaches = message["name"], list(message["breaches"])
     program = programs.get(name)
     if program is not None and message["status"] != "dead":
         breaches += _odd(program, message)
-    kinds, why = declared(name, cell.level, cell.way)
+    kinds, why = declared(name, cell.level, cell.way, cell.who)
     undeclared = [said for said in breaches if said.partition(":")[0] not in kinds]
     if undeclared:
         return Result(name, cell, "broken", "; ".join(undeclared))
-    if breaches:
+    if kinds:  # even where it was held this time
         return Result(name, cell, "not promised", why)
     if name in HONEST:
         return Result(name, cell, "works")

@@ -73,18 +73,20 @@ OPTIMIZER_MB = {
     "89-json-amplifier": 200,
     "97-two-gb-feedback": 50,
 }
-# All memory of the scoring, where a control group bounds it. An ordinary user has none in the jail: there it is counted
-# some times a second, more may be in use for a moment, and the program must be stopped before it can say so.
-SCORING_MB = {"85-memfd-hoard": 1024 * 1.2}
+SCORING_MB = {"85-memfd-hoard": 1024 * 1.2}  # all memory of the scoring
 NO_BOUND_MB = NO_BOUND = 1 << 20
 PROCESSES = 64  # limits.processes of the series
 
-# What is not promised: program, level and way (* is any), the kinds of breach that may be seen, and why. Everything
-# else must hold.
+# What is not promised: program, level, way and user (* is any), the kinds of breach that may be seen, and why.
+# Everything else must hold.
 SHARED = "f and the candidate share one process"
+LOOKING = "without a control group it is counted some times a second: more may be there for a moment"
 NOT_PROMISED = (
-    ("39-forge-result-fds", "*", "one", {"value"}, SHARED),
-    ("43-patch-scorer", "*", "one", {"value"}, SHARED),
+    ("39-forge-result-fds", "*", "one", "*", {"value"}, SHARED),
+    ("43-patch-scorer", "*", "one", "*", {"value"}, SHARED),
+    ("85-memfd-hoard", "*", "*", "user", {"memory"}, LOOKING),
+    ("85-memfd-hoard", "namespace", "nested", "root", {"memory"}, LOOKING),
+    ("01-fork-bomb", "namespace", "nested", "root", {"processes"}, LOOKING),
 )
 
 
@@ -138,9 +140,9 @@ def read(name: str, source: str) -> Program:
     )
 
 
-def declared(name: str, level: str, way: str) -> tuple[set[str], str]:
+def declared(name: str, level: str, way: str, who: str) -> tuple[set[str], str]:
     """Return the kinds of breach that are not promised to be stopped, and why."""
-    for program, one_level, one_way, kinds, reason in NOT_PROMISED:
-        if program == name and one_level in ("*", level) and one_way in ("*", way):
+    for program, *places, kinds, reason in NOT_PROMISED:
+        if program == name and all(one in ("*", here) for one, here in zip(places, (level, way, who), strict=True)):
             return set(kinds), reason
     return set(), ""
