@@ -252,6 +252,19 @@ def test_a_misspelt_change_names_the_function_that_was_called(tmp_path):
         optimize.Optimizer("d", "q", "1", model="mutation", store=url, workers=2)
 
 
+def test_arguments_that_do_not_fit_name_the_function_that_was_called():
+    with pytest.raises(TypeError, match=r"^run\(\) missing 1 required positional argument: 'func'"):
+        optimize.run("d", "q")
+    with pytest.raises(TypeError, match=r"^resume\(\) missing 1 required positional argument: 'func'"):
+        optimize.resume("amber")
+
+
+@pytest.mark.parametrize("budget", ["5", {"usd": 1}, {"scoring": 5}, None])
+def test_the_budget_of_a_comparison_counts_scorings(tmp_path, budget):
+    with pytest.raises(UsageError, match="budget"):
+        optimize.compare("d", "q", float, "1", contenders={"a": "best"}, budget=budget, store=tmp_path / "r.db")
+
+
 # In the store and out of it.
 
 
