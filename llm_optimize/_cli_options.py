@@ -124,16 +124,6 @@ def taking(names: Collection[str], *, changing: bool = False) -> Callable[[Comma
     Where a command is `changing` what a run has, none is required, and one that is not given is None.
     """
 
-    def default(flag: Flag) -> Any:
-        if changing:
-            return None
-        if flag.name in ("func", "task_description"):
-            return inspect.Parameter.empty
-        if flag.name == "task_question":
-            return QUESTION
-        single = flag.name == flag.option and flag.kind not in (list[str], Path)
-        return settings.default_of(flag.name) if single else None
-
     def decorate(command: Command) -> Command:
         signature = inspect.signature(command)
         hints = get_type_hints(command, include_extras=True)
@@ -142,15 +132,28 @@ def taking(names: Collection[str], *, changing: bool = False) -> Callable[[Comma
             for one in signature.parameters.values()
             if one.kind is not one.VAR_KEYWORD
         ]
-        flags = [_FUNC, *(flag for name in names for flag in flags_of(name))]
-        made = [flag.parameter(default(flag)) for flag in flags]
-        at = next((place for place, one in enumerate(own) if one.name == "store"), len(own))
+        flags = [_FUNC]
+        for name in names:
+            flags += flags_of(name)
+        made = [flag.parameter(None if changing else _default(flag)) for flag in flags]
+        at = [one.name for one in own].index("store")  # the flags of the call come after those of the run
         parameters = [*own[:at], *made, *own[at:]]
         parameters.sort(key=lambda one: one.default is not one.empty)  # those that are required come first
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return command
 
     return decorate
+
+
+def _default(flag: Flag) -> Any:
+    """Return what a flag of a new run is where it is not given; an empty one is required."""
+    if flag.name in ("func", "task_description"):
+        return inspect.Parameter.empty
+    if flag.name == "task_question":
+        return QUESTION
+    if flag.name != flag.option or flag.kind == list[str]:
+        return None
+    return settings.default_of(flag.name)
 
 
 def arguments(given: Mapping[str, Any]) -> dict[str, Any]:

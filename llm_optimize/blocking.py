@@ -24,7 +24,12 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
     @functools.wraps(function)
     def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
-        return wait_for(function(*args, **kwargs))
+        try:
+            coroutine = function(*args, **kwargs)  # nothing of it runs yet
+        except TypeError as error:  # arguments that do not fit: name the function that was called
+            said = str(error).replace(f"{function.__qualname__}()", f"{waiting.__qualname__}()", 1)
+            raise TypeError(said) from None
+        return wait_for(coroutine)
 
     waiting.__name__ = waiting.__qualname__ = function.__name__.removeprefix("a")
     return waiting

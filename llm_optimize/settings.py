@@ -22,6 +22,7 @@ __all__ = [
     "Options",
     "RunOptions",
     "RunSettings",
+    "as_record",
     "as_x0",
     "default_of",
     "keywords",
@@ -239,8 +240,8 @@ class RunSettings:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x0", as_x0(self.x0))
-        object.__setattr__(self, "limits", _as_record("limits", Limits, self.limits))
-        object.__setattr__(self, "budget", _as_record("budget", Budget, self.budget))
+        object.__setattr__(self, "limits", as_record("limits", Limits, self.limits))
+        object.__setattr__(self, "budget", as_record("budget", Budget, self.budget))
         for name, (least, repair) in _WHOLE_NUMBERS.items():
             object.__setattr__(self, name, _whole(name, getattr(self, name), least, repair))
         if not _is_number(self.timeout_secs) or not self.timeout_secs > 0:
@@ -434,8 +435,8 @@ def as_x0(x0: Any) -> tuple[X, ...]:
     return several
 
 
-def _as_record(name: str, kind: type[Any], given: Any) -> Any:
-    """Return limits or a budget, also for a dict of their fields."""
+def as_record(name: str, kind: type[Any], given: Any) -> Any:
+    """Return limits or a budget, also for a dict of its fields. Raises UsageError for what is neither."""
     if given is None:
         return kind()
     if isinstance(given, kind):

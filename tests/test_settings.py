@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import re
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import fields
 from pathlib import Path
@@ -249,6 +252,19 @@ def test_a_misspelt_change_names_the_function_that_was_called(tmp_path):
         optimize.Optimizer("d", "q", "1", model="mutation", store=url, workers=2)
 
 
+def test_arguments_that_do_not_fit_name_the_function_that_was_called():
+    with pytest.raises(TypeError, match=r"^run\(\) missing 1 required positional argument: 'func'"):
+        optimize.run("d", "q")
+    with pytest.raises(TypeError, match=r"^resume\(\) missing 1 required positional argument: 'func'"):
+        optimize.resume("amber")
+
+
+@pytest.mark.parametrize("budget", ["5", {"usd": 1}, {"scoring": 5}, None])
+def test_the_budget_of_a_comparison_counts_scorings(tmp_path, budget):
+    with pytest.raises(UsageError, match="budget"):
+        optimize.compare("d", "q", float, "1", contenders={"a": "best"}, budget=budget, store=tmp_path / "r.db")
+
+
 # In the store and out of it.
 
 
@@ -309,3 +325,67 @@ def test_a_resumed_run_asks_for_lessons_with_another_prompt_and_a_shorter_one(tm
     assert before == 1
     assert any("Answer in Latin." in prompt for prompt in asked[before:])
     assert len(asked) - before > 2  # more calls than steps: the further ones asked for lessons
+
+
+# From the command line.
+
+
+@pytest.fixture
+def command(tmp_path):
+    """Return a function that runs llm-optimize in a folder with an f, and returns what it prints."""
+    (tmp_path / "task.py").write_text("def f(x):\n    return float(x.strip())\n")
+
+    def command(*arguments, code=0):
+        line = [sys.executable, "-m", "llm_optimize", *map(str, arguments), "--store", "runs.db"]
+        env = {**os.environ, "PYTHONPATH": str(ROOT)}
+        done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stderr if code else done.stdout
+
+    return command
+
+
+def test_flags_reach_a_run_and_what_goes_on_from_it(command, tmp_path):
+    given = ["--task", "d", "--func", "task.py:f", "--x0", "1", "--model", "mutation", "--steps", 1, "--name", "amber"]
+    further = [
+        "--max-prompt-tokens",
+        900,
+        "--repeats",
+        2,
+        "--limit",
+        "memory_mb=900",
+        "--env",
+        "LANG",
+        "--max-calls",
+        9,
+    ]
+    command(
+        "run",
+        *given,
+        *further,
+        "--max-calls",
+        9,
+        "--system-prompt",
+        "Be brief.",
+        "--max-score",
+        5,
+        "--sandbox",
+        "inline",
+    )
+    with closing(Store(tmp_path / "runs.db")) as store:
+        stored = store.run("amber").settings
+    assert (stored["max_prompt_tokens"], stored["repeats"]["n"], stored["max_score"]) == (900, 2, 5.0)
+    assert (stored["limits"]["memory_mb"], stored["limits"]["env"]) == (900, ["LANG"])
+    assert (stored["budget"]["calls"], stored["task"]["system_prompt"]) == (9, "Be brief.")
+    on = json.loads(command("resume", "amber", "--steps", 50, "--stale-steps", 4, "--json"))
+    assert "stale_steps" in on["stop_reason"]
+    again = json.loads(command("replay", "amber", "--steps", 50, "--max-scorings", 1, "--name", "again", "--json"))
+    assert "scorings" in again["stop_reason"]
+
+
+def test_flags_that_cannot_be_are_refused_in_a_sentence(command):
+    given = ["--task", "d", "--func", "task.py:f", "--x0", "1", "--model", "mutation"]
+    assert "unknown limit 'memory': did you mean 'memory_mb'" in command("run", *given, "--limit", "memory=5", code=2)
+    assert "memory_mb takes a whole number" in command("run", *given, "--limit", "memory_mb=much", code=2)
+    command("run", *given, "--steps", 0, "--name", "amber", "--sandbox", "inline")
+    assert "No such option: --seed" in command("resume", "amber", "--seed", 3, code=2)

@@ -117,7 +117,7 @@ async def acompare(
     x0: X | Sequence[X] | None = None,
     *,
     contenders: Mapping[str, Any],
-    budget: int | Budget = 50,
+    budget: int | Budget | Mapping[str, Any] = 50,
     seeds: int | Sequence[int] = 5,
     store: str | os.PathLike[str] = DEFAULT_URL,
     name: str | None = None,
@@ -135,7 +135,8 @@ async def acompare(
         contenders: by name: the name of a search or proposer, a gate, "model:NAME", None or "best_of_n" for no search
             at all, a model, an object or a class of a search or proposer (each run has one of its own), or a dict of
             keywords of `run`.
-        budget: scorings of each run, x0's included; a `Budget` with `scorings` may have other caps as well.
+        budget: scorings of each run, x0's included; a `Budget` with `scorings`, or a dict of
+            its fields, may have other caps as well.
         seeds: how many runs each contender makes, or the seeds of these. Each run is one value for the test: few runs
             can show only large differences, and `Comparison.sentence` says when they could show none.
         store: the path of a file, or a database URL.

@@ -96,25 +96,33 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
 
 def _named(settings: RunSettings, writer: Writer, space: Space | None) -> RunSettings:
     """Return the settings with the names of the parts, by which a resume finds them again."""
+    named: dict[str, Any] = {"proposer": _name_of(writer), "search": _name_of(settings.search)}
+    if isinstance(writer, GateSpec):
+        named["proposer"] = str(writer)
+    if space is not None:
+        named["x0"] = tuple(map(space.check, settings.x0))
+        named["space"] = space.to_json()
     repeats = _repeats(settings.repeats)
-    return replace(
-        settings,
-        x0=settings.x0 if space is None else tuple(map(space.check, settings.x0)),
-        proposer=str(writer) if isinstance(writer, str | GateSpec) else type(writer).__name__,
-        search=settings.search if isinstance(settings.search, str) else _class_of(settings.search).__name__,
-        space=space.to_json() if space else None,
-        repeats=asdict(repeats) if repeats else None,
-    )
+    if repeats is not None:
+        named["repeats"] = asdict(repeats)
+    return replace(settings, **named)
+
+
+def _name_of(given: Any) -> str:
+    if isinstance(given, str):
+        return given
+    if isinstance(given, type):
+        return given.__name__
+    return type(given).__name__
 
 
 def _with_model(settings: RunSettings, speaker: Model | None) -> RunSettings:
-    is_chat = isinstance(speaker, Chat)
-    return replace(
-        settings,
-        model=speaker.name if speaker else None,
-        is_chat=speaker is None or is_chat,
-        base_url=speaker.base_url if isinstance(speaker, Chat) else None,
-    )
+    """Return the settings with what finds the model again: its name, and the address of a chat."""
+    if speaker is None:
+        return replace(settings, model=None, is_chat=True, base_url=None)
+    if isinstance(speaker, Chat):
+        return replace(settings, model=speaker.name, is_chat=True, base_url=speaker.base_url)
+    return replace(settings, model=speaker.name, is_chat=False, base_url=None)
 
 
 def _addressed(settings: RunSettings) -> Any:
@@ -128,15 +136,11 @@ def _addressed(settings: RunSettings) -> Any:
         raise UsageError(f"the model of this run, {model!r}, is a program of yours and not stored: pass model=")
     if base_url is None:
         return model
-    several = list(model) if isinstance(model, list | tuple) else [model]
-    if not all(one is None or isinstance(one, str) for one in several):
-        raise UsageError(f"base_url is {base_url!r}, and the model is no name: give the address to llm.Chat")
-    chats = [Chat(one, base_url=base_url) for one in several]
-    return chats if isinstance(model, list | tuple) else chats[0]
-
-
-def _class_of(given: Any) -> type:
-    return given if isinstance(given, type) else type(given)
+    if model is None or isinstance(model, str):
+        return Chat(model, base_url=base_url)
+    if isinstance(model, list | tuple) and all(isinstance(one, str) for one in model):
+        return [Chat(one, base_url=base_url) for one in model]
+    raise UsageError("base_url is given, and the model is no name: give the address to llm.Chat")
 
 
 def _with_methods(option: str, given: Any, *methods: str) -> Any:

@@ -18,7 +18,7 @@ from ..llm import Model
 from ..propose import gates
 from ..records import Budget, Result, Usage, X
 from ..search import as_search
-from ..settings import as_x0, refuse_unknown
+from ..settings import as_record, as_x0, refuse_unknown
 from ..settings import options as options_of_a_run
 from ..store import RunInfo, Store
 from .build import Func, proposer_names
@@ -63,12 +63,12 @@ class Contest:
         return self.budget.scorings or 0
 
 
-def as_budget(budget: int | Budget) -> Budget:
+def as_budget(budget: int | Budget | Mapping[str, Any]) -> Budget:
     """Return the budget of each run. Raises UsageError for one that counts no scorings."""
-    budget = Budget(scorings=budget) if isinstance(budget, int) else budget
-    if budget.scorings is None:
+    found: Budget = as_record("budget", Budget, {"scorings": budget} if isinstance(budget, int) else budget)
+    if found.scorings is None:
         raise UsageError("the budget of a comparison counts scorings: give a number, or Budget(scorings=...)")
-    return budget
+    return found
 
 
 def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
