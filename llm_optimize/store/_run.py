@@ -186,6 +186,25 @@ class Run:
         with self.store.begin() as connection:
             return [rows.to_call(row) for row in connection.execute(query)]
 
+    def unused_replies(self) -> dict[tuple[int, int], Reply]:
+        """Return the replies to trials that are not finished, by trial and index of the call; no prompt is read for it.
+
+        Of several replies to one call the first counts.
+        """
+        import sqlalchemy as sa
+
+        call, trial = self.store.tables.call, self.store.tables.trial
+        is_open = (trial.c.run_id == self.key) & (trial.c.number == call.c.trial) & trial.c.finished.is_(None)
+        query = sa.select(call.c.trial, call.c.call_index, call.c.reply).select_from(call.join(trial, is_open))
+        query = query.where(call.c.run_id == self.key, call.c.reply.is_not(None)).order_by(call.c.id.desc())
+        with self.store.begin() as connection:
+            return {(row.trial, row.call_index): rows.to_reply(row) for row in connection.execute(query)}
+
+    @property
+    def last_inherited(self) -> int:
+        """The number of the last trial that a fork took over from its origin; -1 where there is none."""
+        return -1 if self.origin is None else self.origin.trial
+
     def steers(self, after: int = 0) -> list[Steer]:
         """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
         table = self.store.tables.steer
