@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._task_file import TaskFile
-from .records import Budget, Trial
+from .records import Budget, Cap, Trial
 from .text import clip, one_line, visible
 
 MAX_X_CHARS = 100_000
@@ -68,6 +68,11 @@ def task_of(task: TaskFile) -> dict[str, Any]:
 def caps(budget: Budget) -> dict[str, Any]:
     """Return the caps that there are."""
     return {key: value for key, value in vars(budget).items() if value is not None}
+
+
+def used(caps: Sequence[Cap]) -> dict[str, Any]:
+    """Return what is used of each cap that there is."""
+    return {cap.name: {"used": cap.used, "cap": cap.cap} for cap in caps if cap.cap is not None}
 
 
 def line_of(trial: Trial) -> dict[str, Any]:

@@ -177,7 +177,7 @@ def test_thousands_of_trials_cost_little():
     for event in events:
         console(event)
     assert time.monotonic() - begun < 10
-    assert len(console._state.last) + len(console._state.best_scores) < 1000
+    assert len(console._run.last) + len(console._run.best_scores) < 1000
 
 
 def test_a_resumed_run_shows_what_was_there():

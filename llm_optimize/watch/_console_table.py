@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..records import Status, Trial, describe_failure
 from ..text import one_line
-from ._lines import duration, verdict
+from ._lines import verdict
+from .amounts import duration
 
 if TYPE_CHECKING:
     from rich.text import Text

@@ -13,6 +13,7 @@ from typing import Any
 from ...errors import RunNotFound, UsageError
 from ...records import Trial
 from ...store import Call, Store
+from ..run_view import stored_view
 from . import bundle
 from .colours import Colours
 from .comparison import comparison, names_in
@@ -84,7 +85,7 @@ def _missing(store: Store, name: str) -> RunNotFound:
 def _run_blocks(store: Store, name: str) -> Blocks:
     run = store.run(name)
     info = next(info for info in store.runs() if info.name == name)
-    trials = run.trials()
+    view, trials = stored_view(run, info.stop_reason)
     calls: dict[int, list[Call]] = {}
     for call in run.calls():
         calls.setdefault(call.trial, []).append(call)
@@ -93,7 +94,7 @@ def _run_blocks(store: Store, name: str) -> Blocks:
     facts = {
         "run": {**about(run, info), "clipped_chars": clipped, "plotly": bundle.plotly_version()},
         "columns": told,
-        "state": state(run.progress().begun, run.steers(), info.stop_reason),
+        "state": state(run.progress().begun, run.steers(), info.stop_reason, view.caps()),
         "story": story(told, {trial.number: trial for trial in trials}.__getitem__),
         "parameters": parameters(info.settings.get("space"), trials),
         "texts": {str(trial.number): place // _TRIALS_A_BLOCK for place, trial in enumerate(trials)},

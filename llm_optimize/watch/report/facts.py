@@ -15,9 +15,10 @@ from dataclasses import asdict, is_dataclass
 from typing import Any
 
 from ... import __version__
-from ...records import Status, Trial, describe_failure
+from ...records import Cap, Status, Trial, describe_failure
 from ...store import Begun, Run, RunInfo, Steer
 from ...text import one_line, show_x
+from ..amounts import LABELS, used_of
 
 _MAX_SAID_CHARS = 160
 _MAX_X_CHARS = 100
@@ -76,9 +77,16 @@ def about(run: Run, info: RunInfo) -> dict[str, Any]:
     }
 
 
-def state(begun: Sequence[Begun], steers: Sequence[Steer], stop_reason: str | None) -> dict[str, Any]:
-    """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended."""
-    return {"begun": plain(begun), "steers": plain(steers), "stop_reason": stop_reason}
+def state(
+    begun: Sequence[Begun], steers: Sequence[Steer], stop_reason: str | None, caps: Sequence[Cap]
+) -> dict[str, Any]:
+    """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended.
+
+    And what is used of each cap that there is, in words.
+    """
+    used = [{"name": LABELS[cap.name], "used": cap.used, "cap": cap.cap, "shown": used_of(cap)} for cap in caps]
+    capped = [one for one in used if one["cap"] is not None]
+    return {"begun": plain(begun), "steers": plain(steers), "stop_reason": stop_reason, "caps": capped}
 
 
 def plain(value: Any) -> Any:
