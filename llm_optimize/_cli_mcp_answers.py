@@ -10,7 +10,7 @@ from typing import Any
 
 from ._task_file import TaskFile
 from .records import Budget, Cap, Trial
-from .text import clip, one_line, visible
+from .text import clip, one_line, storable, visible
 
 MAX_X_CHARS = 100_000
 _MAX_FEEDBACK_CHARS = 300  # in a list of trials
@@ -32,8 +32,7 @@ def without_secrets(text: str) -> str:
 
 def written(answer: Mapping[str, Any]) -> str:
     """Return an answer as JSON that UTF-8 can hold."""
-    text = json.dumps(_clean(answer), ensure_ascii=False, default=repr)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return storable(json.dumps(_clean(answer), ensure_ascii=False, default=repr))
 
 
 def sentence(error: Exception) -> str:

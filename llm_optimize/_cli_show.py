@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from .looks import shown_scores
 from .records import Status, Trial, describe_failure
-from .text import one_line, show_number, show_numbers, show_x, unified_diff, visible
-from .watch.amounts import LABELS, amount, used_of
+from .text import one_line, plain, show_number, show_x, unified_diff, visible
+from .watch.amounts import amount
 
 if TYPE_CHECKING:
     from .sandbox import Mechanism
@@ -21,17 +20,7 @@ if TYPE_CHECKING:
 
 def as_json(value: Any) -> str:
     """Return records as JSON; NaN, which JSON does not have, becomes null."""
-    return json.dumps(_plain(value), indent=2)
-
-
-def _plain(value: Any) -> Any:
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(plain(value), indent=2)
 
 
 def runs_table(runs: Sequence[RunInfo]) -> str:
@@ -65,9 +54,7 @@ def trials_table(trials: Sequence[Trial], champion: Trial | None) -> str:
     """Return one line a trial, the best one marked."""
     if not trials:
         return "no finished trials yet"
-    scored = [trial for trial in trials if trial.score is not None]
-    scores = show_numbers([trial.score for trial in scored if trial.score is not None])
-    score_of = dict(zip([trial.number for trial in scored], scores, strict=True))
+    score_of = shown_scores(trials)
     rows = [["trial", "", "score", "parent", "source", "seconds", "feedback"]]
     for trial in trials:
         score = score_of.get(trial.number, trial.status.value)
@@ -80,13 +67,12 @@ def trials_table(trials: Sequence[Trial], champion: Trial | None) -> str:
 
 
 def spending(run: RunView, uncertain: Sequence[tuple[int, int]]) -> str:
-    """Return what a run used, of its caps as well, and which calls nobody knows the price of."""
+    """Return what the model calls of a run used, and which calls nobody knows the price of."""
     usage = run.usage
-    capped = [f"{used_of(cap)} {LABELS[cap.name]}" for cap in run.caps() if cap.cap is not None]
-    lines = [f"used of the caps: {', '.join(capped)}"] if capped else []
-    if usage.calls or uncertain:
-        cost = "price unknown" if usage.cost_usd is None else amount("usd", usage.cost_usd)
-        lines.append(f"{amount('calls', usage.calls)} model calls, {amount('tokens', usage.tokens)} tokens, {cost}")
+    if not usage.calls and not uncertain:
+        return ""
+    cost = "price unknown" if usage.cost_usd is None else amount("usd", usage.cost_usd)
+    lines = [f"{amount('calls', usage.calls)} model calls, {amount('tokens', usage.tokens)} tokens, {cost}"]
     if usage.uncertain_calls:
         lines.append(f"up to {usage.uncertain_calls} more requests brought no whole answer, and may be billed")
     if uncertain:

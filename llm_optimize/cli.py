@@ -38,6 +38,7 @@ from ._cli_report import report, view
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
+from .watch.export import facts_of
 from .watch.run_view import stored_view
 
 app = typer.Typer(
@@ -82,11 +83,11 @@ def show(
         trials = sorted(finished, key=lambda trial: trial.number)
         table = trials_table(trials, view.champion)
         page = "\n\n".join(filter(None, [table, spending(view, row.uncertain_calls())]))
-        typer.echo(as_json(trials) if json_ else page)
+        typer.echo(as_json([facts_of(trial) for trial in trials]) if json_ else page)
         return
     trial, calls = row.trial(number), row.calls(number)
     parent = None if trial.parent is None else row.find(trial.parent)
-    typer.echo(as_json({"trial": trial, "calls": calls}) if json_ else trial_page(trial, parent, calls))
+    typer.echo(as_json({"trial": facts_of(trial), "calls": calls}) if json_ else trial_page(trial, parent, calls))
 
 
 @app.command()
@@ -101,7 +102,7 @@ def best(
     if found is None:
         raise LlmOptimizeError(f"no trial of the run {name!r} has a score yet")
     if json_:
-        typer.echo(as_json(found))
+        typer.echo(as_json(facts_of(found)))
         return
     if output is not None:
         write_x(found.x, output)

@@ -11,6 +11,8 @@ import pytest
 from llm_optimize import optimize
 from llm_optimize.records import (
     Budget,
+    BudgetUsed,
+    Counts,
     Result,
     RunEnded,
     RunStarted,
@@ -32,12 +34,14 @@ TASK = Task("Make f larger.", "How?", "s", "h")
 
 def story(trials, **budget):
     events = [RunStarted("amber-birch", TASK, "sqlite:///runs.db", 20, Budget(**budget), ())]
-    best = None
+    counts = Counts(first_trials=1)
     for trial in trials:
-        champion = trial.score is not None and (best is None or trial.score > best)
-        best = trial.score if champion else best
+        counts.observe(trial)
+        counts.usage = Usage(trial.number, 10 * trial.number, 5)
+        counts.calls = trial.number
         events += [TrialStarted(trial.number, trial.parent), TrialProposed(trial.number, trial.source)]
-        events.append(TrialFinished(trial, champion, Usage(trial.number, 10 * trial.number, 5)))
+        events.append(TrialFinished(trial, counts.champion is trial, counts.usage))
+        events.append(BudgetUsed(counts.caps(20, Budget(**budget), 0.0)))
     return [*events, RunEnded(Result("amber-birch", trials, Usage(), "max_steps"))]
 
 

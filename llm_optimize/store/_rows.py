@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import StoreError, UsageError
 from ..records import Evaluation, Message, Plan, Proposal, Reply, Status, Trial, Usage
+from ..text import storable as storable
 
 _MAX_SEED = 2**63 - 1  # what a column of whole numbers holds
 
@@ -182,11 +183,6 @@ def next_name(name: str, taken: Collection[str]) -> str:
     'amber-3'
     """
     return next(new for number in itertools.count(2) if (new := f"{name}-{number}") not in taken)
-
-
-def storable(text: str) -> str:
-    """Replace what UTF-8 cannot hold (lone surrogates), which a hostile output may contain."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 # Rows to records.

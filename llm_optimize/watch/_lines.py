@@ -8,6 +8,7 @@ import textwrap
 from ..records import CallFailed, Event, RunEnded, RunStarted, Status, Trial, TrialFinished, describe_failure
 from ..store import option_of
 from ..text import one_line, show_number, visible
+from .amounts import signed
 from .run_view import RunView
 
 _BLOCKS = "▁▂▃▄▅▆▇█"
@@ -91,7 +92,7 @@ def _is_best(run: RunView, trial: Trial) -> bool:
 
 def _change(run: RunView, trial: Trial) -> str:
     change = next(change for known, change in reversed(run.last) if known.number == trial.number)
-    return "" if change is None else f"{change or 0.0:+.4g}"
+    return "" if change is None else signed(change)
 
 
 def verdict(trial: Trial) -> str:

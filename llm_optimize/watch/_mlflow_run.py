@@ -15,7 +15,7 @@ from ..llm import Chat
 from ..records import CallFailed, Counts, Event, RunEnded, RunStarted, Trial, TrialFinished
 from ..redaction import without_credentials
 from ..store import Store
-from ..text import clip, one_line, show_x
+from ..text import clip, one_line, show_x, storable
 from .run_view import RunView
 
 ARTIFACTS = ("champions", "all", "none")
@@ -145,7 +145,7 @@ class MlflowRun:
         champion = best is not None and best.number == trial.number
         if trial.x is not None and (self._wanted.artifacts == "all" or (champion and self._wanted.artifacts != "none")):
             folder = "champions" if champion else "others"
-            self._client.log_text(self._id, _storable(show_x(trial.x)), f"{folder}/trial_{trial.number:05d}.txt")
+            self._client.log_text(self._id, storable(show_x(trial.x)), f"{folder}/trial_{trial.number:05d}.txt")
 
     def _write_metrics(self, numbers: Mapping[str, float | None], step: int, at: float = 0.0) -> None:
         from mlflow.entities import Metric
@@ -161,7 +161,7 @@ class MlflowRun:
         from mlflow.entities import Param
 
         there = self._client.get_run(self._id).data.params
-        named = {_name(name): clip(_storable(str(value)), _MAX_PARAM_CHARS) for name, value in values.items()}
+        named = {_name(name): clip(storable(str(value)), _MAX_PARAM_CHARS) for name, value in values.items()}
         params = [Param(name, value) for name, value in named.items() if name not in there]
         for batch in _parts(params, _MAX_PARAM_BATCH):
             self._client.log_batch(self._id, params=batch)
@@ -207,10 +207,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, object]]:
 def _name(text: str) -> str:
     """Return a name that MLflow takes."""
     return _NOT_IN_A_NAME.sub("_", text)[:240].strip("/. ") or "_"
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..records import Cap
 
-__all__ = ["LABELS", "amount", "duration", "used_of"]
+__all__ = ["LABELS", "amount", "duration", "signed", "used_of"]
 
 
 def duration(seconds: float) -> str:
@@ -28,6 +28,15 @@ LABELS = {
     "scorings": "scorings",
     "stale_steps": "stale steps",
 }
+
+
+def signed(change: float) -> str:
+    """Return a difference of scores for reading.
+
+    >>> signed(0.25), signed(-0.0)
+    ('+0.25', '+0')
+    """
+    return f"{change or 0.0:+.4g}"
 
 
 def used_of(cap: Cap) -> str:

@@ -5,11 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra, UnknownName, UsageError
 from ..looks import rows_of
 from ..records import Trial
-from ..text import show_x, visible
+from ..text import plain, show_x, visible
+from .files import whole
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 
     from ..store import Run
 
-__all__ = ["FORMATS", "as_csv", "as_json_lines", "export"]
+__all__ = ["FORMATS", "as_csv", "as_json_lines", "export", "facts_of"]
 
 FORMATS = ("csv", "jsonl", "optuna")
 _FORMULA = ("=", "+", "-", "@")  # how a text begins that a spreadsheet computes
@@ -54,8 +52,10 @@ def export(run: Run, form: str, file: Path) -> int:
     }
     if form not in writers:
         raise UnknownName("format", form, writers)
+    if file.exists():
+        raise UsageError(f"the file {file} exists: choose another, or remove it")
     trials = in_order(run)
-    with _whole(file) as unfinished:
+    with whole(file) as unfinished:
         writers[form](run, trials, unfinished)
     return len(trials)
 
@@ -63,20 +63,6 @@ def export(run: Run, form: str, file: Path) -> int:
 def in_order(run: Run) -> list[Trial]:
     """Return the finished trials of a run by number."""
     return sorted(run.trials(), key=lambda trial: trial.number)
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """Yield a file to write, which takes its name at the end; whatever exists is left alone."""
-    if file.exists():
-        raise UsageError(f"the file {file} exists: choose another, or remove it")
-    try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export") as folder:
-            unfinished = Path(folder) / file.name
-            yield unfinished
-            unfinished.rename(file)
-    except OSError as error:
-        raise UsageError(f"the file {file} cannot be written: {error.strerror or error}") from error
 
 
 def _write(file: Path, text: str) -> None:
@@ -98,23 +84,14 @@ def as_json_lines(trials: Sequence[Trial]) -> str:
     >>> json.loads(as_json_lines([Trial.of(0, "\x1b", Status.COMPLETE, "x0", score=1.0)]))["x"]
     '\x1b'
     """
-    return "".join(json.dumps(_plain(_facts(trial))) + "\n" for trial in trials)
+    return "".join(json.dumps(plain(facts_of(trial))) + "\n" for trial in trials)
 
 
-def _facts(trial: Trial) -> dict[str, Any]:
+def facts_of(trial: Trial) -> dict[str, Any]:
+    """Return all that is known of a trial, by name."""
     facts = {name: getattr(trial, name) for name in _FACTS}
-    return {**facts, "usage": asdict(trial.usage), "scores": trial.evaluation.scores}
-
-
-def _plain(value: Any) -> Any:
-    """Return plain data for JSON, which has no NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+    said = trial.evaluation
+    return {**facts, "usage": asdict(trial.usage), "scores": said.scores, "scored_again": said.scored_again}
 
 
 def as_csv(trials: Sequence[Trial]) -> str:
@@ -219,4 +196,4 @@ def _attributes(trial: Trial) -> dict[str, Any]:
         "cost_usd": trial.usage.cost_usd,
         **{f"metric.{name}": value for name, value in trial.metrics.items()},
     }
-    return {name: _plain(value) for name, value in values.items() if value is not None}
+    return {name: plain(value) for name, value in values.items() if value is not None}

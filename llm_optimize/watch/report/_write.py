@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ...errors import RunNotFound, UsageError
+from ...errors import RunNotFound
 from ...records import Trial
 from ...store import Call, Store
+from ..files import whole
 from ..run_view import stored_view
 from . import bundle
 from .colours import Colours
@@ -63,7 +63,9 @@ def write(store: Store, name: str, path: str | Path) -> Path:
         kind, blocks = "comparison", {"facts": _packed({"name": name, **comparison(store, among)})}
     else:
         raise _missing(store, name)
-    _replace(path, _page(name, kind, blocks))
+    page = _page(name, kind, blocks)
+    with whole(path) as unfinished:
+        unfinished.write_bytes(page.encode())
     return path
 
 
@@ -163,14 +165,3 @@ def _page(name: str, kind: str, blocks: Blocks) -> str:
             blocks={key: block.decode("ascii") for key, block in packed.items()},
         )
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file such that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(text.encode())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(f"the report {path} cannot be written ({error.strerror}): name another file") from error

@@ -7,14 +7,12 @@ a live run and a finished one are shown by the same code. Everything here is pla
 from __future__ import annotations
 
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from ... import __version__
+from ... import __version__, text
 from ...records import Cap, Status, Trial, describe_failure
 from ...store import Begun, Run, RunInfo, Steer
 from ...text import one_line, show_x
@@ -90,18 +88,8 @@ def state(
 
 
 def plain(value: Any) -> Any:
-    """Return records as plain data; numbers that JSON does not have become their names.
-
-    >>> plain({"a": (1, float("nan"))})
-    {'a': [1, 'nan']}
-    """
-    if is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    """Return records as plain data; numbers that JSON does not have become their names."""
+    return text.plain(value, str)
 
 
 def to_json(value: Any) -> bytes:
