@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ._task_file import TaskFile
-from .records import Budget, Trial
-from .text import clip, one_line, visible
+from .records import Budget, Cap, Trial
+from .text import clip, one_line, storable, visible
 
 MAX_X_CHARS = 100_000
 _MAX_FEEDBACK_CHARS = 300  # in a list of trials
@@ -32,8 +32,7 @@ def without_secrets(text: str) -> str:
 
 def written(answer: Mapping[str, Any]) -> str:
     """Return an answer as JSON that UTF-8 can hold."""
-    text = json.dumps(_clean(answer), ensure_ascii=False, default=repr)
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+    return storable(json.dumps(_clean(answer), ensure_ascii=False, default=repr))
 
 
 def sentence(error: Exception) -> str:
@@ -68,6 +67,11 @@ def task_of(task: TaskFile) -> dict[str, Any]:
 def caps(budget: Budget) -> dict[str, Any]:
     """Return the caps that there are."""
     return {key: value for key, value in vars(budget).items() if value is not None}
+
+
+def used(caps: Sequence[Cap]) -> dict[str, Any]:
+    """Return what is used of each cap that there is."""
+    return {cap.name: {"used": cap.used, "cap": cap.cap} for cap in caps if cap.cap is not None}
 
 
 def line_of(trial: Trial) -> dict[str, Any]:

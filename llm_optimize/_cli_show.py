@@ -3,35 +3,24 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
-from dataclasses import asdict, is_dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from .records import Status, Trial, Usage, describe_failure, rank
-from .text import one_line, show_number, show_numbers, show_x, unified_diff, visible
+from .looks import shown_scores
+from .records import Status, Trial, describe_failure
+from .text import one_line, plain, show_number, show_x, unified_diff, visible
+from .watch.amounts import amount
 
 if TYPE_CHECKING:
     from .sandbox import Mechanism
     from .store import Call, RunInfo
+    from .watch.run_view import RunView
 
 
 def as_json(value: Any) -> str:
     """Return records as JSON; NaN, which JSON does not have, becomes null."""
-    return json.dumps(_plain(value), indent=2)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Trial):
-        value = value.facts()
-    elif is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return json.dumps(plain(value), indent=2)
 
 
 def runs_table(runs: Sequence[RunInfo]) -> str:
@@ -61,32 +50,29 @@ def mechanisms_table(mechanisms: Sequence[Mechanism]) -> str:
     return "\n\n".join([_aligned(rows, right=set()), *lines])
 
 
-def trials_table(trials: Sequence[Trial]) -> str:
+def trials_table(trials: Sequence[Trial], champion: Trial | None) -> str:
     """Return one line a trial, the best one marked."""
     if not trials:
         return "no finished trials yet"
-    scored = [trial for trial in trials if trial.score is not None]
-    scores = show_numbers([trial.score for trial in scored if trial.score is not None])
-    score_of = dict(zip([trial.number for trial in scored], scores, strict=True))
-    champion = max(trials, key=rank)
+    score_of = shown_scores(trials)
     rows = [["trial", "", "score", "parent", "source", "seconds", "feedback"]]
     for trial in trials:
         score = score_of.get(trial.number, trial.status.value)
         said = one_line(trial.feedback, 70) if trial.status is Status.COMPLETE else describe_failure(trial)
         parent = "" if trial.parent is None else str(trial.parent)
-        mark = "*" if trial is champion and trial.scored else ""
+        mark = "*" if champion is not None and trial.number == champion.number else ""
         source = one_line(trial.source, 30)
         rows.append([str(trial.number), mark, score, parent, source, f"{trial.seconds:.2f}", one_line(said, 70)])
     return _aligned(rows, right={0, 2, 3, 5})
 
 
-def spending(trials: Sequence[Trial], uncertain: Sequence[tuple[int, int]]) -> str:
-    """Return what the trials of a run used, and which calls nobody knows the price of."""
-    usage = sum((trial.usage for trial in trials), Usage())
+def spending(run: RunView, uncertain: Sequence[tuple[int, int]]) -> str:
+    """Return what the model calls of a run used, and which calls nobody knows the price of."""
+    usage = run.usage
     if not usage.calls and not uncertain:
         return ""
-    cost = "price unknown" if usage.cost_usd is None else f"${usage.cost_usd:.4f}"
-    lines = [f"{usage.calls} model calls, {usage.tokens:,} tokens, {cost}"]
+    cost = "price unknown" if usage.cost_usd is None else amount("usd", usage.cost_usd)
+    lines = [f"{amount('calls', usage.calls)} model calls, {amount('tokens', usage.tokens)} tokens, {cost}"]
     if usage.uncertain_calls:
         lines.append(f"up to {usage.uncertain_calls} more requests brought no whole answer, and may be billed")
     if uncertain:

@@ -38,6 +38,7 @@ from ._cli_report import report, view
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
 from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
+from .watch.run_view import stored_view
 
 app = typer.Typer(
     help="A language model proposes, your own function judges.",
@@ -77,8 +78,10 @@ def show(
     """Show the trials of a run; or one trial with its diff, prompt and reply."""
     row = stored_run(name, store)
     if number is None:
-        trials = sorted(row.trials(), key=lambda trial: trial.number)
-        page = "\n\n".join(filter(None, [trials_table(trials), spending(trials, row.uncertain_calls())]))
+        view, finished = stored_view(row)
+        trials = sorted(finished, key=lambda trial: trial.number)
+        table = trials_table(trials, view.champion)
+        page = "\n\n".join(filter(None, [table, spending(view, row.uncertain_calls())]))
         typer.echo(as_json(trials) if json_ else page)
         return
     trial, calls = row.trial(number), row.calls(number)
@@ -94,10 +97,9 @@ def best(
     json_: Json = False,
 ) -> None:
     """Print the best x of a run and nothing else."""
-    scored = [trial for trial in stored_run(name, store).trials() if trial.scored]
-    if not scored:
+    found = stored_view(stored_run(name, store))[0].champion
+    if found is None:
         raise LlmOptimizeError(f"no trial of the run {name!r} has a score yet")
-    found = max(scored, key=llm_optimize.records.rank)
     if json_:
         typer.echo(as_json(found))
         return

@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from .errors import MissingExtra
+from .text import show_number, show_numbers, visible
 
 if TYPE_CHECKING:
     import pandas
@@ -116,6 +117,12 @@ def champions(trials: Iterable[TrialLike]) -> list[TrialLike]:
     return found
 
 
+def shown_scores(trials: Iterable[TrialLike]) -> dict[int, str]:
+    """Return the score of each trial that has one for reading, by its number, with digits enough to tell them apart."""
+    scores = {trial.number: trial.score for trial in trials if trial.score is not None}
+    return dict(zip(scores, show_numbers(list(scores.values())), strict=True))
+
+
 # HTML.
 
 
@@ -126,18 +133,16 @@ def as_html(text: str, max_chars: int = _MAX_CELL_CHARS) -> str:
     '&lt;b&gt;\\x1b[2J&lt;/b&gt;'
     """
     cut = text if len(text) <= max_chars else text[:max_chars] + "…"
-    seen = (char if char.isprintable() or char in "\n\t" else _escaped(char) for char in cut)
-    return html.escape("".join(seen))
-
-
-def _escaped(char: str) -> str:
-    return char.encode("unicode_escape", "surrogatepass").decode()
+    return html.escape(visible(cut))
 
 
 def table_html(trials: Sequence[TrialLike], best: TrialLike | None) -> str:
     """Return a table with a row for each trial, the best one marked."""
     head = "".join(f'<th style="text-align:left">{word}</th>' for word in ("trial", "source", "score", "what it was"))
-    body = "".join(_row_html(trial, best is not None and trial.number == best.number) for trial in trials)
+    scores = shown_scores(trials)
+    marked = None if best is None else best.number
+    rows = (_row_html(trial, scores.get(trial.number, str(trial.status)), trial.number == marked) for trial in trials)
+    body = "".join(rows)
     return f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
@@ -146,11 +151,10 @@ _GAUGE = "display:inline-block;white-space:nowrap;margin-right:16px"
 _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 
 
-def _row_html(trial: TrialLike, best: bool) -> str:
+def _row_html(trial: TrialLike, verdict: str, best: bool) -> str:
     color = f"color:{_GOOD};font-weight:bold" if best else "" if trial.score is not None else f"color:{_BAD}"
     head, tail = trial.feedback[:_MAX_READ_CHARS], trial.feedback[-_MAX_READ_CHARS:].strip()
     what = " ".join(head.split()) if trial.score is not None or not tail else tail.splitlines()[-1]  # of a traceback
-    verdict = str(trial.status) if trial.score is None else f"{trial.score:.6g}"
     cells = [("★ " if best else "") + str(trial.number), as_html(trial.source, 60), verdict, as_html(what)]
     styles = [_CELL, _CELL, f"{_CELL};{color}", f"{_CELL};opacity:.75;overflow-wrap:anywhere"]
     row = "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, cells, strict=True))
@@ -287,7 +291,8 @@ class Looks:
 def _verdict(best: TrialLike | None) -> str:
     if best is None:
         return "no trial has a score"
-    return f'best <b style="color:{_GOOD}">{best.score:.6g}</b> in trial {best.number} by {as_html(best.source, 60)}'
+    score = f'<b style="color:{_GOOD}">{"" if best.score is None else show_number(best.score)}</b>'
+    return f"best {score} in trial {best.number} by {as_html(best.source, 60)}"
 
 
 def _new_axes() -> Axes:
@@ -331,6 +336,7 @@ __all__ = [
     "champions",
     "curve_html",
     "rows_of",
+    "shown_scores",
     "table_html",
     "x_html",
 ]

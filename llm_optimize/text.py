@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import re
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from typing import TypeGuard
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, is_dataclass
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 from .identity import X as X
 from .identity import is_python as is_python
@@ -209,6 +210,44 @@ def one_line(text: str, max_chars: int = 120) -> str:
     """
     folded = " ".join(visible(text).split())
     return folded if len(folded) <= max_chars else folded[: max(0, max_chars - 1)] + "…"
+
+
+def storable(text: str) -> str:
+    r"""Return text that UTF-8 can hold: a lone surrogate, which a hostile output may contain, is written as an escape.
+
+    >>> storable("a\ud800")
+    'a\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+@runtime_checkable
+class HasFacts(Protocol):
+    """A record that is shown by other facts than its fields."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return them by their names."""
+
+
+def plain(value: Any, of_infinite: Callable[[float], str | None] = lambda _: None) -> Any:
+    """Return records, mappings and sequences as plain data for JSON, and other objects as what `repr` says of them.
+
+    JSON has neither NaN nor infinity: `of_infinite` says what stands for them.
+
+    >>> plain({"a": (1, float("nan"))}), plain({"a": (1, float("nan"))}, str)
+    ({'a': [1, None]}, {'a': [1, 'nan']})
+    """
+    if isinstance(value, HasFacts) and not isinstance(value, type):
+        value = value.facts()
+    elif is_dataclass(value) and not isinstance(value, type):
+        value = asdict(value)
+    if isinstance(value, Mapping):
+        return {str(key): plain(part, of_infinite) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(part, of_infinite) for part in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return of_infinite(value)
+    return value if isinstance(value, str | int | float | bool | None) else repr(value)
 
 
 def show_number(value: float, others: Iterable[float] = (), least: int = 4) -> str:

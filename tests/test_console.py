@@ -11,6 +11,8 @@ import pytest
 from llm_optimize import optimize
 from llm_optimize.records import (
     Budget,
+    BudgetUsed,
+    Counts,
     Result,
     RunEnded,
     RunStarted,
@@ -32,12 +34,14 @@ TASK = Task("Make f larger.", "How?", "s", "h")
 
 def story(trials, **budget):
     events = [RunStarted("amber-birch", TASK, "sqlite:///runs.db", 20, Budget(**budget), ())]
-    best = None
+    counts = Counts(first_trials=1)
     for trial in trials:
-        champion = trial.score is not None and (best is None or trial.score > best)
-        best = trial.score if champion else best
+        counts.observe(trial)
+        counts.usage = Usage(trial.number, 10 * trial.number, 5)
+        counts.calls = trial.number
         events += [TrialStarted(trial.number, trial.parent), TrialProposed(trial.number, trial.source)]
-        events.append(TrialFinished(trial, champion, Usage(trial.number, 10 * trial.number, 5)))
+        events.append(TrialFinished(trial, counts.champion is trial, counts.usage))
+        events.append(BudgetUsed(counts.caps(20, Budget(**budget), 0.0)))
     return [*events, RunEnded(Result("amber-birch", trials, Usage(), "max_steps"))]
 
 
@@ -177,7 +181,7 @@ def test_thousands_of_trials_cost_little():
     for event in events:
         console(event)
     assert time.monotonic() - begun < 10
-    assert len(console._state.last) + len(console._state.best_scores) < 1000
+    assert len(console._run.last) + len(console._run.best_scores) < 1000
 
 
 def test_a_resumed_run_shows_what_was_there():

@@ -86,14 +86,14 @@ def test_a_champion_that_was_scored_again_may_fall_behind():
     assert known.champion.number == 1
     known.observe(scored(1, 2.0, scorings=3))
     assert known.champion.number == 2
-    assert (known.scorings, len(known.trials)) == (5, 3)
+    assert (known.counts.scorings, len(known.trials)) == (5, 3)
 
 
 def test_equals_do_not_take_over_and_failures_have_no_rank():
     known = fed(1.0, 1.0)
     known.observe(Trial.of(2, "bad", Status.FAILED, "m"))
     assert known.champion.number == 0
-    assert known.stale_steps == 2
+    assert known.counts.stale_steps == 2
     assert not known.beats_champion(scored(3, 1.0))
     assert known.beats_champion(scored(3, 1.5))
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import EndpointRests, LlmOptimizeError, MissingKey, ModelRefused, UnknownName, UsageError
 from ..records import Message, Reply, Usage
+from ..text import storable
 from ._address import Address, address_of
 from ._attempt import attempt
 from ._call import Call
@@ -192,7 +193,7 @@ class Chat:
             return reply
 
     def _request(self, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> dict[str, Any]:
-        sendable = [Message(role=one["role"], content=_sendable(one["content"])) for one in messages]
+        sendable = [Message(role=one["role"], content=storable(one["content"])) for one in messages]
         shape = {RESPONSE_FORMAT: _response_format(schema)} if schema is not None and self._takes_schema else {}
         return {"model": self.name, "messages": sendable, **self._options, **shape}
 
@@ -264,11 +265,6 @@ def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
 
 def _on_this_machine(host: str) -> bool:
     return host in ("localhost", "::1") or host.startswith("127.")
-
-
-def _sendable(text: str) -> str:
-    """Return text without lone surrogates, which no request can carry."""
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _checked_key(key: str | None) -> str | None:

@@ -118,7 +118,7 @@ class ModelCalls:
         self._refuse_spent()
         key = next(self._keys)
         self._in_flight[key] = expected
-        self._state.calls += 1
+        self._state.counts.calls += 1
         try:
             yield
         finally:
@@ -135,7 +135,7 @@ class ModelCalls:
         if not self._in_flight:
             return True
         budget = self._state.settings.budget
-        used = self._state.usage
+        used = self._state.counts.usage
         expected = sum(self._in_flight.values(), expected)
         tokens = used.tokens + expected.tokens
         usd = (used.cost_usd or 0.0) + (expected.cost_usd or 0.0)
@@ -144,14 +144,14 @@ class ModelCalls:
         return tokens <= max_tokens and usd <= max_usd
 
     def _refuse_spent(self) -> None:
-        for cap in self._state.call_caps():
+        for cap in self._state.counts.call_caps(self._state.settings.budget):
             if cap.cap is not None and cap.used >= cap.cap:
                 raise BudgetSpent(f"the budget of the run allows no further model call: {cap.name} is {cap.cap:g}")
 
     def _count(self, reply: Reply, messages: Sequence[Message]) -> None:
         """Count what a reply used, and learn from it what the next one may use."""
         usage = reply.usage
-        self._state.usage += usage
+        self._state.counts.usage += usage
         self._state.observe_reply()
         chars = sum(len(message["content"]) for message in messages)
         ratio = 0.0

@@ -46,6 +46,7 @@ from ..records import (
     TrialProposed,
     TrialStarted,
     Watcher,
+    usage_of,
 )
 from ..store import Pending, Run
 from ..watch import report, screen
@@ -129,18 +130,12 @@ class Engine:
 
     def _take_over(self) -> dict[Place, Reply]:
         """Count what earlier sessions used; return their replies to trials that are not finished."""
-        state, origin = self.state, self._run.origin
-        upto = -1 if origin is None else origin.trial
-        for trial in state.trials.values():
-            if trial.number <= upto:
-                state.inherited += trial.usage
-            else:
-                state.usage += trial.usage
-        calls = [call for step in self._left for call in self._run.calls(step.number)]
-        stored = {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply}
-        state.usage = sum((reply.usage for reply in stored.values()), state.usage)
-        if state.trials or self._left:
-            state.calls = self._run.answered_calls() - state.inherited.calls
+        if not self.state.trials and not self._left:
+            return {}
+        stored = self._run.unused_replies()
+        inherited, used = usage_of(self.state.trials.values(), self._run.last_inherited)
+        used = sum((reply.usage for reply in stored.values()), used)
+        self.state.counts.take_over(inherited, used, self._run.answered_calls())
         return stored
 
     # The life of one candidate.
@@ -324,13 +319,12 @@ class Engine:
         self._observe(trial)
         champion = self.state.champion
         if is_new:
-            self._notify(TrialFinished(trial, champion is trial, self.state.total_usage))
+            self._notify(TrialFinished(trial, champion is trial, self.state.counts.total_usage))
         else:
             self._notify(ScoredAgain(trial))
         if champion is not None and (before is None or champion.number != before.number):
             self._notify(ChampionFound(champion, before))
-        if is_new:
-            self._notify(BudgetUsed(self.state.caps()))
+        self._notify(BudgetUsed(self.state.caps()))
 
     def _observe(self, trial: Trial) -> None:
         """Let all who learn from trials learn from this one; on resume from each stored one, in order."""
@@ -379,6 +373,8 @@ class Engine:
                 settings.max_steps,
                 settings.budget,
                 self.state.by_number(),
+                self.state.caps(),
+                self.state.counts.total_usage,
             )
         )
 
@@ -483,7 +479,7 @@ class Engine:
         except StoreError as error:
             _log.error("the end of the run was not written: %s", error)
         result = self.result(reason)
-        self._notify(RunEnded(result))
+        self._notify(RunEnded(result, self.state.caps()))
         return result
 
     def result(self, reason: str) -> Result:
@@ -491,7 +487,7 @@ class Engine:
         return Result(
             self._run.name,
             self.state.by_number(),
-            self.state.total_usage,
+            self.state.counts.total_usage,
             reason,
             self._run.test_scores,
             store=self._run.store.url,

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from ..errors import ModelError, ModelUnavailable, NothingToPropose
-from ..records import Cap, Evaluation, Plan, Status, Trial, Usage, rank
+from ..records import Cap, Counts, Evaluation, Plan, Status, Trial, rank
 from ..settings import RunSettings
 from ..stop import Progress, Rule
 
@@ -98,16 +98,10 @@ class RunState:
     ) -> None:
         self.settings = settings
         self.trials: dict[int, Trial] = {}  # finished ones by number, as they are known last
-        self.champion: Trial | None = None
+        self.counts = Counts(len(settings.x0))
         self.error: ModelError | NothingToPropose | None = None  # that ends the run
         self.wishes = Wishes()
-        self.usage = Usage()  # of this run's own model calls
-        self.inherited = Usage()  # of those that a fork took over from its origin
-        self.calls = 0  # to models, answered or in flight
         self.in_flight: dict[int, Plan] = {}
-        self.scorings = 0
-        self.steps = 0  # finished trials beyond x0
-        self.stale_steps = 0  # of these, the last ones in a row without a new champion
         self._rule = rule
         self._clock = clock
         self._begun_at = clock()
@@ -117,6 +111,11 @@ class RunState:
         self._first_with: dict[str, int] = {}  # key of x -> the first trial that has it
 
     # Trials.
+
+    @property
+    def champion(self) -> Trial | None:
+        """The best trial so far."""
+        return self.counts.champion
 
     def new_number(self) -> int:
         """Return the number of the next trial."""
@@ -135,7 +134,7 @@ class RunState:
 
     def is_first(self, number: int) -> bool:
         """Whether the trial of this number is one of x0."""
-        return number < len(self.settings.x0)
+        return self.counts.is_first(number)
 
     def same_as(self, trial: Trial) -> int | None:
         """Return which earlier trial has the same x; None where it is new, and from now on known."""
@@ -155,22 +154,9 @@ class RunState:
         self._silence.ended(trial.number)
         self._next_number = max(self._next_number, trial.number + 1)
         self._finishing = max(self._finishing, len(self.trials))
-        self.scorings += trial.scorings - (known.scorings if known else 0)
-        if known is None and not self.is_first(trial.number):
-            self.steps += 1
-            self.stale_steps += 1
+        self.counts.observe(trial, known, self.trials.values())
         if trial.x is not None:
             self._first_with.setdefault(trial.key, trial.number)
-        self._promote(trial)
-
-    def _promote(self, trial: Trial) -> None:
-        champion = self.champion
-        if champion is not None and champion.number == trial.number:
-            # A champion that was scored again may have fallen behind another trial.
-            self.champion = max(self.trials.values(), key=rank)
-        elif trial.scored and (champion is None or rank(trial) > rank(champion)):
-            self.champion = trial
-            self.stale_steps = 0
 
     def beats_champion(self, trial: Trial) -> bool:
         """Whether a trial that is not finished yet has a higher score than the champion."""
@@ -227,11 +213,6 @@ class RunState:
 
     # The end.
 
-    @property
-    def total_usage(self) -> Usage:
-        """What all model calls used, those of a fork's origin included."""
-        return self.inherited + self.usage
-
     def seconds(self) -> float:
         """Return how long this session has lasted."""
         return self._clock() - self._begun_at
@@ -243,24 +224,7 @@ class RunState:
 
     def caps(self) -> tuple[Cap, ...]:
         """Return each cap of the run and what is used of it; steps are the trials beyond x0."""
-        settings = self.settings
-        budget = settings.budget
-        return (
-            Cap("max_steps", self.steps, settings.max_steps),
-            Cap("scorings", self.scorings, budget.scorings),
-            Cap("seconds", self.seconds(), budget.seconds),
-            *self.call_caps(),
-            Cap("stale_steps", self.stale_steps, budget.stale_steps),
-        )
-
-    def call_caps(self) -> tuple[Cap, ...]:
-        """Return the caps on model calls."""
-        budget = self.settings.budget
-        return (
-            Cap("calls", self.calls, budget.calls),
-            Cap("tokens", self.usage.tokens, budget.tokens),
-            Cap("usd", self.usage.cost_usd or 0.0, budget.usd),
-        )
+        return self.counts.caps(self.settings.max_steps, self.settings.budget, self.seconds())
 
     def why_stop(self) -> Stop | None:
         """Return why the run is over; None while it is not."""
@@ -292,10 +256,10 @@ class RunState:
         return Progress(
             tuple(self.trials.values()),
             self.champion,
-            self.total_usage,
+            self.counts.total_usage,
             self.seconds(),
-            self.scorings,
-            self.stale_steps,
+            self.counts.scorings,
+            self.counts.stale_steps,
         )
 
     def may_begin(self, waiting: bool = False) -> bool:

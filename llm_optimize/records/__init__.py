@@ -6,6 +6,7 @@ x, a candidate, is plain data: a text (`str`), or a dict of named texts, or a di
 from __future__ import annotations
 
 from ..identity import X
+from ._caps import Counts, usage_of
 from ._events import (
     BudgetUsed,
     CallFailed,
@@ -32,6 +33,7 @@ __all__ = [
     "CallFailed",
     "Cap",
     "ChampionFound",
+    "Counts",
     "Evaluation",
     "Event",
     "Limits",
@@ -57,4 +59,5 @@ __all__ = [
     "X",
     "describe_failure",
     "rank",
+    "usage_of",
 ]

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from ._result import Result
 from ._trial import Trial
 from ._words import Budget, Task, Usage
+
+
+@dataclass(frozen=True)
+class Cap:
+    """One cap of a run: its name as in `Budget` or "max_steps", what is used of it, and where it ends the run."""
+
+    name: str
+    used: float
+    cap: float | None  # None: no cap
 
 
 @dataclass(frozen=True)
@@ -21,6 +30,8 @@ class RunStarted:
     max_steps: int
     budget: Budget
     trials: tuple[Trial, ...]
+    caps: tuple[Cap, ...] = ()  # what earlier sessions used of each
+    usage: Usage = field(default_factory=Usage)  # of all model calls so far
 
 
 @dataclass(frozen=True)
@@ -73,17 +84,8 @@ class CallFailed:
 
 
 @dataclass(frozen=True)
-class Cap:
-    """One cap of a run: its name as in `Budget` or "max_steps", what is used of it, and where it ends the run."""
-
-    name: str
-    used: float
-    cap: float | None  # None: no cap
-
-
-@dataclass(frozen=True)
 class BudgetUsed:
-    """What is used of each cap, after each finished trial."""
+    """What is used of each cap, after each finished trial and each further scoring of one."""
 
     caps: tuple[Cap, ...]
 
@@ -93,6 +95,7 @@ class RunEnded:
     """The run is over."""
 
     result: Result
+    caps: tuple[Cap, ...] = ()  # what is used of each
 
 
 Event: TypeAlias = (

@@ -212,7 +212,9 @@ class Trial(TrialLooks):
 
     def facts(self) -> dict[str, Any]:
         """Return all facts of the trial by their names, side by side, as they are exported: its feedback is whole."""
-        return {name: getattr(self, name) for name in _FACTS} | {"scores": self.evaluation.scores}
+        said = self.evaluation
+        more = {"scores": said.scores, "scored_again": said.scored_again}
+        return {name: getattr(self, name) for name in _FACTS} | more
 
     @property
     def feedback(self) -> str:

@@ -33,6 +33,7 @@ class Again:
     score: float | None
     standard_error: float | None
     scorings: int
+    after: int = 0  # how many trials were finished by then
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def _begun(newer: Iterable[Any]) -> Iterator[Begun]:
 
 def _to_again(row: Any) -> Again:
     verdict = rows.verdict_of(row)
-    return Again(row.id, row.trial, verdict["score"], verdict["standard_error"], verdict["scorings"])
+    return Again(row.id, row.trial, verdict["score"], verdict["standard_error"], verdict["scorings"], row.after)
 
 
 def one_trial(connection: sa.Connection, tables: Tables, run: int, number: int) -> Trial | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..errors import StoreError, UsageError
 from ..records import Evaluation, Message, Plan, Proposal, Reply, Status, Trial, Usage
+from ..text import storable as storable
 
 _MAX_SEED = 2**63 - 1  # what a column of whole numbers holds
 
@@ -184,11 +185,6 @@ def next_name(name: str, taken: Collection[str]) -> str:
     return next(new for number in itertools.count(2) if (new := f"{name}-{number}") not in taken)
 
 
-def storable(text: str) -> str:
-    """Replace what UTF-8 cannot hold (lone surrogates), which a hostile output may contain."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
 # Rows to records.
 
 
@@ -336,18 +332,29 @@ def verdict_of(row: Any) -> dict[str, Any]:
         return {**verdict, "status": Status(verdict["status"])}
 
 
+def _read_reply(text: str) -> Reply:
+    reply = json.loads(text)
+    return Reply(**{**reply, "usage": Usage(**reply["usage"])})
+
+
+def to_reply(row: Any) -> Reply:
+    """Read the reply of a model call that has one."""
+    with undamaged(f"a call of trial {row.trial}"):
+        return _read_reply(row.reply)
+
+
 def to_call(row: Any) -> Call:
     """Read a model call."""
     with undamaged(f"call {row.id} of trial {row.trial}"):
-        reply = None if row.reply is None else json.loads(row.reply)
-        usage = Usage() if reply is None else Usage(**reply["usage"])
+        reply = None if row.reply is None else _read_reply(row.reply)
+        usage = Usage() if reply is None else reply.usage
         return Call(
             key=row.id,
             trial=row.trial,
             index=row.call_index,
             model=row.model,
             messages=json.loads(zlib.decompress(row.messages)),
-            reply=None if reply is None else Reply(**{**reply, "usage": usage}),
+            reply=reply,
             error=row.error or "",
             sent_at=row.sent_at,
             cost_usd=usage.cost_usd if row.cost_usd is None else row.cost_usd,  # format 1 had it in the reply only

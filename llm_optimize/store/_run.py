@@ -186,6 +186,26 @@ class Run:
         with self.store.begin() as connection:
             return [rows.to_call(row) for row in connection.execute(query)]
 
+    def unused_replies(self, above: int = -1) -> dict[tuple[int, int], Reply]:
+        """Return the replies to trials that are not finished, by trial and index of the call; no prompt is read for it.
+
+        Of several replies to one call the first counts. All trials up to the number `above` are finished.
+        """
+        import sqlalchemy as sa
+
+        call, trial = self.store.tables.call, self.store.tables.trial
+        is_open = (trial.c.run_id == self.key) & (trial.c.number == call.c.trial) & trial.c.finished.is_(None)
+        query = sa.select(call.c.trial, call.c.call_index, call.c.reply).select_from(call.join(trial, is_open))
+        query = query.where(call.c.run_id == self.key, call.c.trial > above, call.c.reply.is_not(None))
+        with self.store.begin() as connection:
+            found = connection.execute(query.order_by(call.c.id.desc())).all()
+        return {(row.trial, row.call_index): rows.to_reply(row) for row in found}
+
+    @property
+    def last_inherited(self) -> int:
+        """The number of the last trial that a fork took over from its origin; -1 where there is none."""
+        return -1 if self.origin is None else self.origin.trial
+
     def steers(self, after: int = 0) -> list[Steer]:
         """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
         table = self.store.tables.steer
@@ -193,12 +213,17 @@ class Run:
         with self.store.begin() as connection:
             return [Steer(row.id, row.kind, row.text, row.given_at) for row in connection.execute(query)]
 
-    def answered_calls(self) -> int:
-        """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it."""
+    def answered_calls(self, above: int = -1, upto: int | None = None) -> int:
+        """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it.
+
+        Only those for trials above one number, and up to another, are counted.
+        """
         import sqlalchemy as sa
 
         table = self.store.tables.call
-        query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self.key)
+        query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self.key, table.c.trial > above)
+        if upto is not None:
+            query = query.where(table.c.trial <= upto)
         with self.store.begin() as connection:
             return connection.execute(query).scalar_one()
 

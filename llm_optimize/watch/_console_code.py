@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..records import Trial, X
 from ..text import show_x, visible
+from .language import language_of
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -16,14 +16,6 @@ if TYPE_CHECKING:
 _MAX_LINES = 2_000  # compared, and shown
 _MAX_LINE_CHARS = 400  # no screen is wider
 _AROUND = 2  # unchanged lines shown around a change
-_LANGUAGES = {  # by what only they begin a line with
-    "json": r"\A\s*[{\[]\s*[\"\n\]}]",
-    "html": r"\A\s*<(!DOCTYPE|html|svg)",
-    "c++": r"^(#include|template ?<|using namespace|(static |inline )*(int|void|double) \w+\()",
-    "javascript": r"^(export |async )*(function \w|const \w+ =|let \w+ =)",
-    "sql": r"^(SELECT|INSERT|CREATE TABLE|WITH) ",
-    "python": r"^\s*((from|import|def|class|async def|return|for|if|@)\b.*|[\w, .]+ = .*)$",
-}
 
 
 class Code:
@@ -53,7 +45,7 @@ def _difference(champion: Trial, base: Trial | None) -> list[Text]:
     old, new = plain_code(base.x), plain_code(champion.x)
     if max(len(old), len(new)) > _MAX_LINES:
         return []
-    colored = highlighted(new, language_of(champion.x))
+    colored = highlighted(new, language_of(show_x(champion.x)))
     shown: list[Text] = []
     for mark, place in _marked(old, new):
         if mark == "@":
@@ -82,24 +74,12 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int]]
 
 def _whole(champion: Trial) -> list[tuple[str, Text]]:
     x = "" if champion.x is None else champion.x
-    return [("", line) for line in highlighted(plain_code(x)[:_MAX_LINES], language_of(x))]
+    return [("", line) for line in highlighted(plain_code(x)[:_MAX_LINES], language_of(show_x(x)))]
 
 
 def plain_code(x: X) -> list[str]:
     """Return x in lines that a terminal may be sent."""
     return [visible(line).expandtabs(4)[:_MAX_LINE_CHARS] for line in show_x(x).splitlines()]
-
-
-def language_of(x: X) -> str:
-    """Return the language that x seems to be written in: a name that Pygments knows; "text" when none is seen.
-
-    >>> language_of("def f():\\n    return 1"), language_of("To be, or not to be."), language_of("#include <map>")
-    ('python', 'text', 'c++')
-    """
-    if isinstance(x, dict) and not any("\n" in str(part) for part in x.values()):
-        return "json"
-    head = show_x(x)[:10_000]
-    return next((name for name, sign in _LANGUAGES.items() if re.search(sign, head, re.M)), "text")
 
 
 def highlighted(lines: Sequence[str], language: str) -> list[Text]:

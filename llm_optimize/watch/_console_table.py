@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 from ..records import Status, Trial, describe_failure
 from ..text import one_line
-from ._lines import duration, verdict
+from ._lines import verdict
+from .amounts import duration, signed
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -67,7 +68,7 @@ def _cells(trial: Trial, change: float | None, champion: bool, columns: int) -> 
         (("★ " if champion else "") + str(trial.number), style),
         (one_line(trial.source, max(8, min(26, columns // 4))), "dim" if trial.source == "x0" else ""),
         (verdict(trial), style),
-        ("" if change is None else f"{change or 0.0:+.3g}", "green" if change is not None and change > 0 else "dim"),
+        ("" if change is None else signed(change), "green" if change is not None and change > 0 else "dim"),
         (duration(trial.seconds), "dim"),
         (one_line(what, _MAX_CHARS), "dim" if complete else style),
     ]

@@ -10,8 +10,9 @@ from ..records import Cap
 from ..text import one_line, visible
 from ._console_code import Code
 from ._console_table import HEADER_LINES, table
-from ._lines import LABELS, amount, duration, failure_line, look_line, score_of, sparkline
-from ._state import State
+from ._lines import doing, failure_line, look_line, score_of, sparkline
+from .amounts import LABELS, amount, duration
+from .run_view import RunView
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -32,9 +33,9 @@ _MAX_X_LINES = 24  # of the best x, when the run is over
 class View:
     """Draws a run; it remembers the colours of the code that it drew last."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, run: RunView) -> None:
         """Take what is known of a run, which may grow."""
-        self._state = state
+        self._run = run
         self._code = Code()
 
     def draw(self, columns: int, lines: int) -> RenderableType:
@@ -49,11 +50,11 @@ class View:
     def _top(self, columns: int, lines: int) -> list[Text]:
         from rich.text import Text
 
-        state = self._state
-        described = visible(" ".join(state.description[:_MAX_TASK_CHARS].split()))
+        run = self._run
+        described = visible(" ".join(run.description[:_MAX_TASK_CHARS].split()))
         said = textwrap.wrap(described, columns, max_lines=1 if lines < _LOW_SCREEN else 2, placeholder=" …") or [""]
         return [
-            title(state.name, "cyan", columns),
+            title(run.name, "cyan", columns),
             *(_line(Text(line, style="dim")) for line in said),
             self._headline(columns),
         ]
@@ -61,20 +62,20 @@ class View:
     def _headline(self, columns: int) -> Text:
         from rich.text import Text
 
-        state, best = self._state, self._state.champion
+        run, best = self._run, self._run.champion
         if best is None:
             return Text("no score yet", style="dim")
-        ago = duration(state.seconds - (state.champion_at - state.begun_at))
+        ago = duration(run.seconds - (run.champion_at - run.begun_at))
         line = _line(Text.assemble(("best ", "bold")))
         line.append(score_of(best), style="bold green")
         line.append(f"  trial {best.number} by {one_line(best.source, 30)}, {ago} ago  ", style="dim")
-        line.append(sparkline(state.best_scores, min(100, columns - line.cell_len)), style="green")
+        line.append(sparkline(run.best_scores, min(100, columns - line.cell_len)), style="green")
         return line
 
     # The trials, and the code of the best one.
 
     def _stacked(self, columns: int, room: int) -> list[Text]:
-        few = min(self._state.finished, max(_FEW_ROWS, room // 2 - 1))
+        few = min(self._run.finished, max(_FEW_ROWS, room // 2 - 1))
         code = self._best_code(columns, room - HEADER_LINES - few)
         return [*self._table(columns, max(1, room - HEADER_LINES - len(code))), *code]
 
@@ -90,7 +91,7 @@ class View:
     def _best_code(self, columns: int, room: int) -> list[Text]:
         from rich.text import Text
 
-        best, base = self._state.champion, self._state.base
+        best, base = self._run.champion, self._run.base
         if best is None or room < _LEAST_CODE:
             return []
         lines = self._code.lines(best, base)
@@ -100,40 +101,36 @@ class View:
         return [title(words, "green", columns), *map(_line, [*kept, *more])]
 
     def _table(self, columns: int, rows: int) -> list[Text]:
-        best = self._state.champion
-        return table(list(self._state.last)[-rows:], None if best is None else best.number, columns)
+        best = self._run.champion
+        return table(list(self._run.last)[-rows:], None if best is None else best.number, columns)
 
     # What goes on, and what it costs.
 
     def _bottom(self, columns: int, height: int) -> list[Text]:
         from rich.text import Text
 
-        state = self._state
+        run = self._run
         lines: list[Text] = []
-        if state.failure is not None:
-            many = f"{state.failed_calls} calls failed, the last: " if state.failed_calls > 1 else ""
-            lines.append(_line(Text(many + failure_line(state.failure), style="yellow")))
-        if state.result is not None:
-            lines.append(_line(Text(one_line(f"ended: {state.result.stop_reason}", 400), style="bold")))
-        else:
-            waiting = ", ".join(f"{number} {what}" for number, what in sorted(state.flying.items()))
-            lines.append(_line(Text(one_line(f"in flight: {waiting or 'nothing'}", 400), style="dim")))
+        if run.failure is not None:
+            many = f"{run.failed_calls} calls failed, the last: " if run.failed_calls > 1 else ""
+            lines.append(_line(Text(many + failure_line(run.failure), style="yellow")))
+        lines.append(_line(Text(one_line(doing(run), 400), style="dim" if run.result is None else "bold")))
         return [*lines, *_flowing(self._spending(), columns)[: max(1, height // 6)]]
 
     def _spending(self) -> list[Text]:
         from rich.text import Text
 
-        state = self._state
+        run = self._run
         shown = [
             cap
-            for cap in state.caps()
+            for cap in run.caps()
             if cap.cap is not None or cap.name in _ALWAYS or (cap.name in _WHERE_USED and cap.used)
         ]
-        parts = [_gauge(cap, state.usage.cost_usd is None and cap.name == "usd") for cap in shown]
-        if state.usage.calls and not any(cap.name == "usd" for cap in shown):
+        parts = [_gauge(cap, run.usage.cost_usd is None and cap.name == "usd") for cap in shown]
+        if run.usage.calls and not any(cap.name == "usd" for cap in shown):
             parts.append(Text("price unknown", style="dim"))
-        left = state.seconds_left()
-        if left is not None and state.result is None:
+        left = run.seconds_left()
+        if left is not None and run.result is None:
             parts.insert(1, Text(f"about {duration(round(left) or 1).replace('.00', '')} left", style="bold"))
         return parts
 
@@ -188,13 +185,13 @@ def _line(text: Text) -> Text:
     return text
 
 
-def ending(state: State, columns: int) -> RenderableType:
+def ending(run: RunView, columns: int) -> RenderableType:
     """Return what stands below the view when the run is over: the best x, and how to look at the rest."""
     from rich.console import Group
     from rich.text import Text
 
-    hint = Text(look_line(state), style="dim")
-    best = state.champion
+    hint = Text(look_line(run), style="dim")
+    best = run.champion
     if best is None or best.x is None:
         return Group(Text("no trial has a score", style="bold red"), hint)
     lines = Code().lines(best, None)

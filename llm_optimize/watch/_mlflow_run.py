@@ -12,10 +12,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..llm import Chat
-from ..records import CallFailed, Event, RunEnded, RunStarted, Trial, TrialFinished, Usage, rank
+from ..records import CallFailed, Counts, Event, RunEnded, RunStarted, Trial, TrialFinished
 from ..redaction import without_credentials
 from ..store import Store
-from ..text import clip, one_line, show_x
+from ..text import clip, one_line, show_x, storable
+from .run_view import RunView
 
 ARTIFACTS = ("champions", "all", "none")
 _MAX_PARAM_CHARS = 500  # what every version of MLflow takes
@@ -54,9 +55,7 @@ class MlflowRun:
 
         self._client = MlflowClient(wanted.tracking_uri)
         self._wanted = wanted
-        self._usage = Usage()
-        self._champion: Trial | None = None
-        self._failures = self._failed_calls = 0
+        self._view = RunView()
         self._experiment = wanted.experiment_id or self._experiment_named(wanted.experiment)
         self._parent = wanted.parent_id or (self._parent_named(wanted.parent) if wanted.parent else None)
         settings, created_at = _stored(event)
@@ -69,9 +68,10 @@ class MlflowRun:
 
     def _catch_up(self, trials: Sequence[Trial], known: Collection[int]) -> None:
         """Learn from the trials of earlier sessions, and write those that MLflow does not have."""
+        counts = Counts(first_trials=0)
         for trial in trials:
-            self._usage += trial.usage
-            self._learn(trial, trial.scored and (self._champion is None or rank(trial) > rank(self._champion)))
+            counts.observe(trial)
+            self._view.update(TrialFinished(trial, counts.champion is trial, self._view.usage + trial.usage))
             if trial.number not in known:
                 self._write_trial(trial)
 
@@ -120,38 +120,32 @@ class MlflowRun:
 
     def log(self, event: Event) -> None:
         """Write an event."""
+        self._view.update(event)
         match event:
             case TrialFinished():
-                self._usage = event.usage
-                self._learn(event.trial, event.champion)
                 self._write_trial(event.trial)
             case CallFailed():
-                self._failed_calls += 1
-                self._write_metrics({"failed_calls": float(self._failed_calls)}, event.number)
+                self._write_metrics({"failed_calls": float(self._view.failed_calls)}, event.number)
             case RunEnded():
                 self._end(event.result.stop_reason)
 
-    def _learn(self, trial: Trial, champion: bool) -> None:
-        self._champion = trial if champion else self._champion
-        self._failures += not trial.scored
-
     def _write_trial(self, trial: Trial) -> None:
-        best = self._champion
+        best, usage = self._view.champion, self._view.usage
         numbers = {
             "score": trial.score,
             "best": best.score if best is not None else None,
             "seconds": trial.seconds,
-            "failures": float(self._failures),
-            "calls": float(self._usage.calls),
-            "tokens": float(self._usage.tokens),
-            "cost_usd": self._usage.cost_usd,
+            "failures": float(self._view.failures),
+            "calls": float(usage.calls),
+            "tokens": float(usage.tokens),
+            "cost_usd": usage.cost_usd,
             **{f"metric/{name}": value for name, value in trial.metrics.items()},
         }
         self._write_metrics(numbers, trial.number, trial.finished_at)
         champion = best is not None and best.number == trial.number
         if trial.x is not None and (self._wanted.artifacts == "all" or (champion and self._wanted.artifacts != "none")):
             folder = "champions" if champion else "others"
-            self._client.log_text(self._id, _storable(show_x(trial.x)), f"{folder}/trial_{trial.number:05d}.txt")
+            self._client.log_text(self._id, storable(show_x(trial.x)), f"{folder}/trial_{trial.number:05d}.txt")
 
     def _write_metrics(self, numbers: Mapping[str, float | None], step: int, at: float = 0.0) -> None:
         from mlflow.entities import Metric
@@ -167,15 +161,16 @@ class MlflowRun:
         from mlflow.entities import Param
 
         there = self._client.get_run(self._id).data.params
-        named = {_name(name): clip(_storable(str(value)), _MAX_PARAM_CHARS) for name, value in values.items()}
+        named = {_name(name): clip(storable(str(value)), _MAX_PARAM_CHARS) for name, value in values.items()}
         params = [Param(name, value) for name, value in named.items() if name not in there]
         for batch in _parts(params, _MAX_PARAM_BATCH):
             self._client.log_batch(self._id, params=batch)
 
     def _end(self, stop_reason: str) -> None:
         self._client.set_tag(self._id, "llm_optimize.stop_reason", one_line(stop_reason, 400))
-        if self._champion is not None:
-            self._client.set_tag(self._id, "llm_optimize.best_trial", str(self._champion.number))
+        best = self._view.champion
+        if best is not None:
+            self._client.set_tag(self._id, "llm_optimize.best_trial", str(best.number))
         self._client.set_terminated(self._id, "FAILED" if stop_reason.startswith("error") else "FINISHED")
         if self._parent is not None and self._wanted.parent_id is None:
             self._client.set_terminated(self._parent, "FINISHED")
@@ -212,10 +207,6 @@ def _flat(value: Any, name: str = "") -> Iterator[tuple[str, object]]:
 def _name(text: str) -> str:
     """Return a name that MLflow takes."""
     return _NOT_IN_A_NAME.sub("_", text)[:240].strip("/. ") or "_"
-
-
-def _storable(text: str) -> str:
-    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, TextIO
 from ..records import Event, RunEnded, RunStarted
 from ._console_view import View, ending
 from ._lines import plain_lines
-from ._state import State
+from .run_view import RunView
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -45,13 +45,13 @@ class Console:
     def __init__(self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
         """Write to `file`, or to the standard output; `clock` returns seconds."""
         self._file = sys.stdout if file is None else file
-        self._state = State(clock)
-        self._view = View(self._state)
+        self._run = RunView(clock)
+        self._view = View(self._run)
         self._live: Live | None = None
 
     def __call__(self, event: Event) -> None:
         """Show an event."""
-        self._state.update(event)
+        self._run.update(event)
         if isinstance(event, RunStarted) and self._has_view():
             self._open()
         elif isinstance(event, RunEnded) and self._live is not None:
@@ -79,7 +79,7 @@ class Console:
     def _finish(self) -> None:
         self.close()
         console = _rich_console(self._file)
-        console.print(ending(self._state, console.width))
+        console.print(ending(self._run, console.width))
 
     def close(self) -> None:
         """Stop the live view; what it showed last stays on the screen. May be called again."""
@@ -101,7 +101,7 @@ class Console:
     def _write_lines(self, event: Event) -> None:
         columns = _rich_console(self._file).width if self._file.isatty() else None
         encoding = getattr(self._file, "encoding", None) or "utf-8"
-        for line in plain_lines(self._state, event, columns):
+        for line in plain_lines(self._run, event, columns):
             self._file.write(line.encode(encoding, "replace").decode(encoding) + "\n")
         self._file.flush()
 

@@ -5,12 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra, UnknownName, UsageError
 from ..looks import rows_of
 from ..records import Trial
-from ..text import show_x, visible
+from ..text import plain, show_x, visible
+from .files import whole
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -54,8 +51,10 @@ def export(run: Run, form: str, file: Path) -> int:
     }
     if form not in writers:
         raise UnknownName("format", form, writers)
+    if file.exists():
+        raise UsageError(f"the file {file} exists: choose another, or remove it")
     trials = in_order(run)
-    with _whole(file) as unfinished:
+    with whole(file) as unfinished:
         writers[form](run, trials, unfinished)
     return len(trials)
 
@@ -63,20 +62,6 @@ def export(run: Run, form: str, file: Path) -> int:
 def in_order(run: Run) -> list[Trial]:
     """Return the finished trials of a run by number."""
     return sorted(run.trials(), key=lambda trial: trial.number)
-
-
-@contextmanager
-def _whole(file: Path) -> Iterator[Path]:
-    """Yield a file to write, which takes its name at the end; whatever exists is left alone."""
-    if file.exists():
-        raise UsageError(f"the file {file} exists: choose another, or remove it")
-    try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".export") as folder:
-            unfinished = Path(folder) / file.name
-            yield unfinished
-            unfinished.rename(file)
-    except OSError as error:
-        raise UsageError(f"the file {file} cannot be written: {error.strerror or error}") from error
 
 
 def _write(file: Path, text: str) -> None:
@@ -93,18 +78,7 @@ def as_json_lines(trials: Sequence[Trial]) -> str:
     >>> json.loads(as_json_lines([Trial.of(0, "\x1b", Status.COMPLETE, "x0", score=1.0)]))["x"]
     '\x1b'
     """
-    return "".join(json.dumps(_plain({**trial.facts(), "usage": asdict(trial.usage)})) + "\n" for trial in trials)
-
-
-def _plain(value: Any) -> Any:
-    """Return plain data for JSON, which has no NaN."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value if isinstance(value, str | int | float | bool | None) else repr(value)
+    return "".join(json.dumps(plain(trial)) + "\n" for trial in trials)
 
 
 def as_csv(trials: Sequence[Trial]) -> str:
@@ -209,4 +183,4 @@ def _attributes(trial: Trial) -> dict[str, Any]:
         "cost_usd": trial.usage.cost_usd,
         **{f"metric.{name}": value for name, value in trial.metrics.items()},
     }
-    return {name: _plain(value) for name, value in values.items() if value is not None}
+    return {name: plain(value) for name, value in values.items() if value is not None}

@@ -12,8 +12,9 @@ from ..errors import MissingExtra
 from ..looks import as_html, bar_html, curve_html, table_html, x_html
 from ..records import Cap, Event, RunEnded, RunStarted, Trial
 from ..text import show_number
-from ._lines import LABELS, amount, duration, failure_line
-from ._state import State
+from ._lines import doing, failure_line
+from .amounts import LABELS, duration, used_of
+from .run_view import RunView
 
 _ROWS = 10  # of the table
 _EVERY_SECS = 0.5  # a browser needs no more
@@ -32,18 +33,18 @@ class Notebook:
         self._html: Any = HTML
         self._handle = handle()
         self._clock = clock
-        self._state = State(clock)
+        self._run = RunView(clock)
         self._begun = False
         self._shown_at = 0.0
 
     def __call__(self, event: Event) -> None:
         """Show an event; the output changes at most twice a second."""
-        self._state.update(event)
+        self._run.update(event)
         if isinstance(event, RunStarted | RunEnded) or self._clock() - self._shown_at >= _EVERY_SECS:
             self._show()
 
     def _show(self) -> None:
-        picture = self._html(page(self._state))
+        picture = self._html(page(self._run))
         if self._begun:
             self._handle.update(picture)
         else:
@@ -52,7 +53,7 @@ class Notebook:
 
     def close(self) -> None:
         """Show what is known last. May be called again."""
-        if self._begun and self._state.result is None:
+        if self._begun and self._run.result is None:
             self._show()
 
     def __enter__(self) -> Notebook:
@@ -71,42 +72,38 @@ def in_notebook() -> bool:
     return shell is not None and getattr(shell, "kernel", None) is not None
 
 
-def page(state: State) -> str:
+def page(run: RunView) -> str:
     """Return what is known of a run as HTML."""
-    best = state.champion
-    trials = [trial for trial, _ in list(state.last)]
+    best = run.champion
+    trials = [trial for trial, _ in list(run.last)]
     parts = [
-        f"<div><b>{as_html(state.name, 80)}</b> <span style='opacity:.75'>{as_html(state.description)}</span></div>",
-        f"<div>{_headline(state, best)}</div>",
+        f"<div><b>{as_html(run.name, 80)}</b> <span style='opacity:.75'>{as_html(run.description)}</span></div>",
+        f"<div>{_headline(run, best)}</div>",
         curve_html(trials),
         table_html(trials[-_ROWS:], best),
-        f"<div style='opacity:.75'>{as_html(_doing(state))}</div>",
-        f"<div>{''.join(map(_bar, state.caps()))}</div>",
-        x_html(best.x, f"x of trial {best.number}", is_open=state.result is not None) if best is not None else "",
+        f"<div style='opacity:.75'>{as_html(_doing(run))}</div>",
+        f"<div>{''.join(map(_bar, run.caps()))}</div>",
+        x_html(best.x, f"x of trial {best.number}", is_open=run.result is not None) if best is not None else "",
     ]
     return f"<div>{''.join(parts)}</div>"
 
 
-def _headline(state: State, best: Trial | None) -> str:
+def _headline(run: RunView, best: Trial | None) -> str:
     if best is None or best.score is None:
         return "no score yet"
-    left = state.seconds_left() if state.result is None else None
+    left = run.seconds_left() if run.result is None else None
     wait = f", about {duration(left)} left" if left is not None else ""
-    ago = duration(state.seconds - (state.champion_at - state.begun_at))
+    ago = duration(run.seconds - (run.champion_at - run.begun_at))
     score = f"<b>{show_number(best.score)}</b>"
     return f"best {score} in trial {best.number} by {as_html(best.source, 60)}, {ago} ago{wait}"
 
 
-def _doing(state: State) -> str:
-    if state.result is not None:
-        return f"ended: {state.result.stop_reason}"
-    waiting = ", ".join(f"{number} {what}" for number, what in sorted(state.flying.items()))
-    failure = f"; {failure_line(state.failure)}" if state.failure else ""
-    return f"in flight: {waiting or 'nothing'}{failure}"
+def _doing(run: RunView) -> str:
+    failure = f"; {failure_line(run.failure)}" if run.failure and run.result is None else ""
+    return doing(run) + failure
 
 
 def _bar(cap: Cap) -> str:
     if cap.cap is None and not cap.used:
         return ""
-    shown = amount(cap.name, cap.used) + ("" if cap.cap is None else f"/{amount(cap.name, cap.cap)}")
-    return bar_html(LABELS.get(cap.name, cap.name), cap.used, cap.cap, shown)
+    return bar_html(LABELS.get(cap.name, cap.name), cap.used, cap.cap, used_of(cap))

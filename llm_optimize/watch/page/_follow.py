@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Iterable
 from typing import Any
 
-from ...records import Trial
+from ...records import Status, Trial
 from ...store import Again, Seen, Store
 from ..report import bundle, facts
+from ..run_view import RowCounts
 
 MAX_DIGITS = 18  # of a number that somebody sends: more do not fit into a column of whole numbers
+
+_COUNTED = ("number", "status", "source", "score", "scorings")
 
 
 class Followed:
@@ -23,7 +27,8 @@ class Followed:
         info = next(info for info in store.runs() if info.name == name)
         self._about = {**facts.about(self.run, info), "plotly": bundle.plotly_version()}
         self.columns = facts.columns([])
-        self.state: dict[str, Any] = facts.state([], [], None)
+        self.state: dict[str, Any] = facts.state([], [], None, ())
+        self._counts = RowCounts(self.run)
         self._place: dict[int, int] = {}  # trial number -> row
         self._again: list[Again] = []
         self._steers = self.run.steers()
@@ -39,29 +44,40 @@ class Followed:
                 return
             again = self._again[-1].key if self._again else 0
             news = self.run.progress(Seen(self._above, len(self._place), again))
-            self._take(trial for trial in news.finished if trial.number not in self._place)
-            for scored in news.again:
-                self._score_again(scored)
+            self._take([trial for trial in news.finished if trial.number not in self._place], deque(news.again))
             self._steers += self.run.steers(self._steers[-1].key if self._steers else 0)
-            self.state = facts.state(news.begun, self._steers, news.stop_reason)
+            self.state = facts.state(news.begun, self._steers, news.stop_reason, self._counts.caps(self._above))
             self._read_at = time.monotonic()
 
-    def _take(self, trials: Iterable[Trial]) -> None:
-        added = facts.columns(trials)
-        for number in added["number"]:
-            self._place[number] = len(self._place)
-        for name, values in added.items():
-            self.columns[name] += values
+    def _take(self, trials: Iterable[Trial], agains: deque[Again]) -> None:
+        """Learn trials and further scorings in the order in which the run itself learned them."""
+        for trial in trials:
+            while agains and agains[0].after <= len(self._place):
+                self._score_again(agains.popleft())
+            self._place[trial.number] = len(self._place)
+            for name, values in facts.columns([trial]).items():
+                self.columns[name] += values
+            self._counts.observe(trial)
+        for again in agains:
+            self._score_again(again)
         while self._above + 1 in self._place:
             self._above += 1
 
     def _score_again(self, again: Again) -> None:
         self._again.append(again)
         row = self._place.get(again.trial)
-        if row is not None:
-            self.columns["score"][row] = again.score
-            self.columns["error"][row] = again.standard_error
-            self.columns["scorings"][row] = again.scorings
+        if row is None:
+            return
+        before = self._brief(row)
+        self.columns["score"][row] = again.score
+        self.columns["error"][row] = again.standard_error
+        self.columns["scorings"][row] = again.scorings
+        self._counts.observe(self._brief(row), before, map(self._brief, range(len(self._place))))
+
+    def _brief(self, row: int) -> Trial:
+        """Return as much of a trial as is counted."""
+        number, status, source, score, scorings = (self.columns[name][row] for name in _COUNTED)
+        return Trial.of(number, None, Status(status), source, score, scorings=scorings)
 
     def whole(self) -> dict[str, Any]:
         """Return all facts, and the cursor from which `since` goes on."""

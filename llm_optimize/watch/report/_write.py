@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import base64
 import gzip
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ...errors import RunNotFound, UsageError
+from ...errors import RunNotFound
 from ...records import Trial
 from ...store import Call, Store
+from ..files import whole
+from ..run_view import stored_view
 from . import bundle
 from .colours import Colours
 from .comparison import comparison, names_in
@@ -62,7 +63,9 @@ def write(store: Store, name: str, path: str | Path) -> Path:
         kind, blocks = "comparison", {"facts": _packed({"name": name, **comparison(store, among)})}
     else:
         raise _missing(store, name)
-    _replace(path, _page(name, kind, blocks))
+    page = _page(name, kind, blocks)
+    with whole(path) as unfinished:
+        unfinished.write_bytes(page.encode())
     return path
 
 
@@ -84,7 +87,7 @@ def _missing(store: Store, name: str) -> RunNotFound:
 def _run_blocks(store: Store, name: str) -> Blocks:
     run = store.run(name)
     info = next(info for info in store.runs() if info.name == name)
-    trials = run.trials()
+    view, trials = stored_view(run, info.stop_reason)
     calls: dict[int, list[Call]] = {}
     for call in run.calls():
         calls.setdefault(call.trial, []).append(call)
@@ -93,7 +96,7 @@ def _run_blocks(store: Store, name: str) -> Blocks:
     facts = {
         "run": {**about(run, info), "clipped_chars": clipped, "plotly": bundle.plotly_version()},
         "columns": told,
-        "state": state(run.progress().begun, run.steers(), info.stop_reason),
+        "state": state(run.progress().begun, run.steers(), info.stop_reason, view.caps()),
         "story": story(told, {trial.number: trial for trial in trials}.__getitem__),
         "parameters": parameters(info.settings.get("space"), trials),
         "texts": {str(trial.number): place // _TRIALS_A_BLOCK for place, trial in enumerate(trials)},
@@ -162,14 +165,3 @@ def _page(name: str, kind: str, blocks: Blocks) -> str:
             blocks={key: block.decode("ascii") for key, block in packed.items()},
         )
     )
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write a file such that it is there whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        part.write_bytes(text.encode())
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        raise UsageError(f"the report {path} cannot be written ({error.strerror}): name another file") from error

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from ...text import lines_of
+from ..language import language_of
 
 if TYPE_CHECKING:
     from pygments.lexer import Lexer
@@ -27,7 +27,6 @@ _KINDS = {  # the beginning of a token's kind, and its letter; the longest begin
     "Token.Name.Tag": "k",
     "Token.Operator.Word": "k",
 }
-_PYTHON = re.compile(r"^\s*(def |class |import |from \w+ import |return\b|for \w+ in |if .+:$|while .+:$)", re.M)
 _MANY_LINES = re.compile(r"\"\"\"|'''|/\*|<!--|`")  # what may begin a token of several lines
 _MAX_CHARS = 200_000  # of one text
 
@@ -47,7 +46,7 @@ class Colours:
         >>> Colours().of("", "import a\nx = 'b'")
         'k6.2\n.4s3'
         """
-        language = _language(name, text)
+        language = language_of(text, name)
         lexer = self._lexer(language)
         if lexer is None or len(text) > _MAX_CHARS:
             return ""
@@ -67,31 +66,14 @@ class Colours:
         return self._lines[language, line]
 
 
-def _language(name: str, text: str) -> str:
-    """Return a file name that stands for the language of a text."""
-    if re.search(r"\.\w+$", name):
-        return name.rsplit("/", 1)[-1]
-    if text[:1] in ("{", "[") and _is_json(text):
-        return "x.json"
-    return "x.py" if _PYTHON.search(text) else ""
-
-
-def _is_json(text: str) -> bool:
-    try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
-
-
 def _find(language: str) -> Lexer | None:
-    from pygments.lexers import get_lexer_for_filename
+    from pygments.lexers import get_lexer_by_name
     from pygments.util import ClassNotFound
 
-    if not language:
+    if language == "text":
         return None
     try:
-        return get_lexer_for_filename(language, stripnl=False, ensurenl=False)
+        return get_lexer_by_name(language, stripnl=False, ensurenl=False)
     except ClassNotFound:
         return None
 

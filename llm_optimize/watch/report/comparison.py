@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...records import Trial, rank
+from ...records import Counts, Trial
 from ...store import RunInfo, Store
 from .facts import plain
 
@@ -44,7 +44,7 @@ def curve(trials: Sequence[Trial], begun_at: float) -> dict[str, list[Any]]:
     Dollars are None from the first call on whose price is unknown.
     """
     points: list[tuple[Any, ...]] = []
-    best: Trial | None = None
+    counts = Counts(first_trials=0)
     calls, cost, seconds = 0, 0.0, 0.0
     known = True
     for count, trial in enumerate(trials, start=1):
@@ -52,9 +52,9 @@ def curve(trials: Sequence[Trial], begun_at: float) -> dict[str, list[Any]]:
         known = known and (trial.usage.cost_usd is not None or not trial.usage.calls)
         cost += trial.usage.cost_usd or 0.0
         seconds = max(seconds, trial.finished_at - begun_at)
-        rose = trial.scored and (best is None or rank(trial)[:2] > rank(best)[:2])
-        best = trial if rose else best
-        if best is not None and (rose or count == len(trials)):
+        counts.observe(trial)
+        best = counts.champion
+        if best is not None and (best is trial or count == len(trials)):
             points.append((count, calls, cost if known else None, round(seconds, 3), best.score))
     columns = ("trial", "calls", "cost", "seconds", "best")
     return {name: [point[place] for point in points] for place, name in enumerate(columns)}

@@ -7,17 +7,16 @@ a live run and a finished one are shown by the same code. Everything here is pla
 from __future__ import annotations
 
 import json
-import math
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, is_dataclass
 from typing import Any
 
-from ... import __version__
-from ...records import Status, Trial, describe_failure
+from ... import __version__, text
+from ...records import Cap, Status, Trial, describe_failure
 from ...store import Begun, Run, RunInfo, Steer
 from ...text import one_line, show_x
+from ..amounts import LABELS, used_of
 
 _MAX_SAID_CHARS = 160
 _MAX_X_CHARS = 100
@@ -76,26 +75,21 @@ def about(run: Run, info: RunInfo) -> dict[str, Any]:
     }
 
 
-def state(begun: Sequence[Begun], steers: Sequence[Steer], stop_reason: str | None) -> dict[str, Any]:
-    """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended."""
-    return {"begun": plain(begun), "steers": plain(steers), "stop_reason": stop_reason}
+def state(
+    begun: Sequence[Begun], steers: Sequence[Steer], stop_reason: str | None, caps: Sequence[Cap]
+) -> dict[str, Any]:
+    """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended.
+
+    And what is used of each cap that there is, in words.
+    """
+    used = [{"name": LABELS[cap.name], "used": cap.used, "cap": cap.cap, "shown": used_of(cap)} for cap in caps]
+    capped = [one for one in used if one["cap"] is not None]
+    return {"begun": plain(begun), "steers": plain(steers), "stop_reason": stop_reason, "caps": capped}
 
 
 def plain(value: Any) -> Any:
-    """Return records as plain data; numbers that JSON does not have become their names.
-
-    >>> plain({"a": (1, float("nan"))})
-    {'a': [1, 'nan']}
-    """
-    if isinstance(value, Trial):
-        value = value.facts()
-    elif is_dataclass(value) and not isinstance(value, type):
-        value = asdict(value)
-    if isinstance(value, Mapping):
-        return {str(key): plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(part) for part in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+    """Return records as plain data; numbers that JSON does not have become their names."""
+    return text.plain(value, str)
 
 
 def to_json(value: Any) -> bytes:

@@ -1,6 +1,6 @@
 // Several runs in one chart: a line for each, or for several of one contender their median with a band.
 
-import { choice, el, section, visible } from "./dom.js";
+import { choice, el, plainTable, section, visible } from "./dom.js";
 import { dollars, duration, plainNumber, plural } from "./format.js";
 import { chart, colour, draw, plain } from "./plot.js";
 
@@ -196,34 +196,7 @@ function verdictTable(groups, hrefOf) {
         trials.toLocaleString("en"),
       ];
     });
-  return el(
-    "div",
-    { class: "scroll" },
-    el(
-      "table",
-      { class: "plain" },
-      el(
-        "thead",
-        {},
-        el(
-          "tr",
-          {},
-          heads.map((text, place) => el("th", { scope: "col", class: place ? "num" : null }, text)),
-        ),
-      ),
-      el(
-        "tbody",
-        {},
-        rows.map((cells) =>
-          el(
-            "tr",
-            {},
-            cells.map((cell, place) => (place ? el("td", { class: "num" }, cell) : el("th", { scope: "row" }, cell))),
-          ),
-        ),
-      ),
-    ),
-  );
+  return el("div", { class: "scroll" }, plainTable(heads, rows));
 }
 
 function runLinks({ runs }, hrefOf) {

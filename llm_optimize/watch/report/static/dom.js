@@ -84,6 +84,20 @@ export function section(id, title, ...children) {
   return el("section", { id, class: "card", "aria-labelledby": `${id}-title` }, heading, children);
 }
 
+// A table of numbers: the first column names the row, the others are aligned to the right.
+export function plainTable(heads, rows) {
+  const head = heads.map((text, place) => el("th", { scope: "col", class: place ? "num" : null }, text));
+  const body = rows.map(([name, ...numbers]) =>
+    el(
+      "tr",
+      {},
+      el("th", { scope: "row" }, name),
+      numbers.map((cell) => el("td", { class: "num" }, cell)),
+    ),
+  );
+  return el("table", { class: "plain" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body));
+}
+
 // Call `act` once the element comes near the screen.
 export function whenSeen(node, act) {
   const watch = new IntersectionObserver(

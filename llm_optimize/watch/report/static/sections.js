@@ -1,6 +1,6 @@
 // The headline, the champion's story, failures, spend and settings of a run.
 
-import { el, fill, section, textBlock, visible, whenSeen } from "./dom.js";
+import { el, fill, plainTable, section, textBlock, visible, whenSeen } from "./dom.js";
 import { diffView } from "./diff.js";
 import { ago, count, digitsFor, dollars, duration, moment, plainNumber, plural, signed } from "./format.js";
 import { factTable } from "./trial.js";
@@ -8,7 +8,9 @@ import { factTable } from "./trial.js";
 // The headline: what was found, and what it took.
 
 export function headline({ facts, open }) {
-  const node = el("div", { class: "tiles" });
+  const tiles = el("div", { class: "tiles" });
+  const caps = el("p", { class: "note caps" });
+  const node = el("div", {}, tiles, caps);
   const update = () => {
     const first = facts.columns.score.findIndex((score) => score !== null);
     const best = facts.champion < 0 ? null : facts.row(facts.champion);
@@ -16,8 +18,9 @@ export function headline({ facts, open }) {
     const { scored, failed, duplicate } = facts.counts;
     const tokens = facts.tokens.prompt + facts.tokens.completion;
     const digits = digitsFor(facts.champions.map((row) => facts.columns.score[row]));
+    caps.textContent = usedOf(facts.state.caps);
     fill(
-      node,
+      tiles,
       tile(
         "Best score",
         best ? plainNumber(best.score, digits) : "–",
@@ -50,6 +53,10 @@ export function headline({ facts, open }) {
   };
   update();
   return { node, update };
+}
+
+function usedOf(caps) {
+  return caps.length ? `Used of the caps: ${caps.map(({ name, shown }) => `${shown} ${name}`).join(", ")}` : "";
 }
 
 function spentOn(facts) {
@@ -248,30 +255,7 @@ function spendTable(facts) {
       one.unknown ? "unknown" : one.calls ? dollars(one.cost) : "–",
       duration(one.seconds),
     ]);
-  return el(
-    "table",
-    { class: "plain" },
-    el(
-      "thead",
-      {},
-      el(
-        "tr",
-        {},
-        heads.map((text, place) => el("th", { scope: "col", class: place ? "num" : null }, text)),
-      ),
-    ),
-    el(
-      "tbody",
-      {},
-      rows.map((cells) =>
-        el(
-          "tr",
-          {},
-          cells.map((text, place) => (place ? el("td", { class: "num" }, text) : el("th", { scope: "row" }, text))),
-        ),
-      ),
-    ),
-  );
+  return plainTable(heads, rows);
 }
 
 // Settings, steering, versions.

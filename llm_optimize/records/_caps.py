@@ -1,0 +1,104 @@
+"""What a run has used of its caps: one way of counting, for the run itself and for all who look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ._events import Cap
+from ._trial import Trial, rank
+from ._words import Budget, Usage
+
+
+class Counts:
+    """Counts the finished trials and the model calls of a run, and knows its champion.
+
+    A run counts with it while it goes on, and whoever reads the rows of a run counts with it, too:
+    so both show the same numbers. It does no I/O and keeps no trial but the champion.
+
+    Args:
+        first_trials: how many x0 there are; the trials with lower numbers are no steps.
+
+    >>> from llm_optimize.records import Status
+    >>> counts = Counts(first_trials=1)
+    >>> for number, score in enumerate([0.5, 0.4, 0.7]):
+    ...     counts.observe(Trial.of(number, "x", Status.COMPLETE, "user", score))
+    >>> counts.champion.number, counts.steps, counts.scorings, counts.stale_steps
+    (2, 2, 3, 0)
+    """
+
+    def __init__(self, first_trials: int) -> None:
+        self.first_trials = first_trials
+        self.champion: Trial | None = None
+        self.steps = 0  # finished trials beyond x0
+        self.stale_steps = 0  # of these, the last ones in a row without a new champion
+        self.scorings = 0  # calls of f
+        self.calls = 0  # to models, answered or in flight
+        self.usage = Usage()  # of this run's own model calls
+        self.inherited = Usage()  # of those that a fork took over from its origin
+
+    def is_first(self, number: int) -> bool:
+        """Whether the trial of this number is one of x0."""
+        return number < self.first_trials
+
+    def observe(self, trial: Trial, before: Trial | None = None, trials: Iterable[Trial] = ()) -> None:
+        """Learn a finished trial.
+
+        Args:
+            trial: as it is known now.
+            before: the same trial as it was known until now, where it was scored again.
+            trials: all that are finished, as they are known now; looked at only where the champion
+                was scored again, since it may have fallen behind another one.
+        """
+        self.scorings += trial.scorings - (before.scorings if before else 0)
+        if before is None and not self.is_first(trial.number):
+            self.steps += 1
+            self.stale_steps += 1
+        champion = self.champion
+        if champion is not None and champion.number == trial.number:
+            self.champion = max(trials, key=rank, default=trial)
+        elif trial.scored and (champion is None or rank(trial) > rank(champion)):
+            self.champion = trial
+            self.stale_steps = 0
+
+    def take_over(self, inherited: Usage, used: Usage, answered_calls: int) -> None:
+        """Count what the stored calls of a run used: those of a fork's origin, and its own.
+
+        `answered_calls` are all that have a reply, those of the origin included.
+        """
+        self.inherited = inherited
+        self.usage = used
+        self.calls = answered_calls - inherited.calls
+
+    @property
+    def total_usage(self) -> Usage:
+        """What all model calls used, those of a fork's origin included."""
+        return self.inherited + self.usage
+
+    def caps(self, max_steps: int, budget: Budget, seconds: float) -> tuple[Cap, ...]:
+        """Return each cap of the run and what is used of it; `seconds` have passed in this session."""
+        return (
+            Cap("max_steps", self.steps, max_steps),
+            Cap("scorings", self.scorings, budget.scorings),
+            Cap("seconds", seconds, budget.seconds),
+            *self.call_caps(budget),
+            Cap("stale_steps", self.stale_steps, budget.stale_steps),
+        )
+
+    def call_caps(self, budget: Budget) -> tuple[Cap, ...]:
+        """Return the caps on model calls."""
+        return (
+            Cap("calls", self.calls, budget.calls),
+            Cap("tokens", self.usage.tokens, budget.tokens),
+            Cap("usd", self.usage.cost_usd or 0.0, budget.usd),
+        )
+
+
+def usage_of(trials: Iterable[Trial], last_inherited: int = -1) -> tuple[Usage, Usage]:
+    """Return what the trials up to the number `last_inherited` used, and what the others did."""
+    inherited = used = Usage()
+    for trial in trials:
+        if trial.number <= last_inherited:
+            inherited += trial.usage
+        else:
+            used += trial.usage
+    return inherited, used
