@@ -13,7 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, suppress
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 
@@ -115,7 +115,7 @@ class Engine:
         self._slots = Slots(parts.settings.workers, parts.settings.model_slots)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[asyncio.Task[None]] = []  # and not looked at yet
-        self._any_ended = asyncio.Event()
+        self._any_ended: asyncio.Future[None] | None = None  # while somebody waits for it
         self._promotion = asyncio.Lock()  # one challenger at a time
         self._is_draining = False
         self._goes_on = parts.goes_on_after_scoring
@@ -408,17 +408,20 @@ class Engine:
     def _end_of(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._ended.append(task)
-        self._any_ended.set()
+        if self._any_ended is not None and not self._any_ended.done():
+            self._any_ended.set_result(None)
 
     async def _wait(self) -> None:
         """Wait until a candidate is done, or it is time to look at the clock or the store.
 
         Raises what ended a candidate that did not live to its end, such as a StoreError.
         """
-        patience_secs = min(_POLL_SECS, self.state.seconds_left())
-        with suppress(TimeoutError):
-            await asyncio.wait_for(self._any_ended.wait(), patience_secs)
-        self._any_ended.clear()
+        if not self._ended:
+            # asyncio.wait and not wait_for: that one, in Python 3.11, loses a cancellation (Ctrl-C)
+            # which comes in the same moment as what is waited for.
+            self._any_ended = asyncio.get_running_loop().create_future()
+            patience_secs = min(_POLL_SECS, self.state.seconds_left())
+            await asyncio.wait([self._any_ended], timeout=patience_secs)
         ended, self._ended = self._ended, []
         for task in ended:
             task.result()
