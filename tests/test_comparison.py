@@ -6,10 +6,10 @@ from random import Random
 from statistics import median
 
 import pytest
-from llm_optimize.optimize._bootstrap import holm, median_interval, rank_test, seeds_needed
-from llm_optimize.optimize._comparison import Story, compared, curve_of
 from scipy import stats
 
+from llm_optimize.optimize.comparison import Story, compared, curve_of
+from llm_optimize.optimize.statistics import holm, median_interval, rank_test, seeds_needed
 from llm_optimize.records import Status, Trial, Usage
 
 

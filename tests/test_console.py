@@ -164,11 +164,15 @@ def test_the_terminal_is_given_back_when_a_run_breaks(terminal, monkeypatch, tmp
     screen = Screen()
     monkeypatch.setattr(sys, "stdout", screen)
 
-    def model(messages):
-        raise RuntimeError("a bug in the user's model")
+    class Broken:
+        async def propose(self, plan, ask, rng):
+            raise RuntimeError("a bug in the user's proposer")
+
+        def tell(self, trial):
+            pass
 
     with pytest.raises(RuntimeError, match="a bug"):
-        optimize.run("d", "q", float, "1", 2, model, sandbox="inline", store=f"{tmp_path}/runs.db")
+        optimize.run("d", "q", float, "1", 2, proposer=Broken(), sandbox="inline", store=f"{tmp_path}/runs.db")
     assert screen.getvalue().rstrip("\n").endswith("\x1b[?25h")  # the cursor is back
     assert not [thread for thread in threading.enumerate() if "refresh" in thread.name.lower()]
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections import Counter
 
+from llm_optimize.llm._address import address_of
 from llm_optimize.llm._clients import MAX_IN_FLIGHT
 from llm_optimize.llm._endpoint import Endpoint
 from server import KEY, Raw, completion
@@ -26,7 +27,7 @@ async def at_a_time(endpoint, calls):
 
 def test_each_client_has_few_enough_and_a_few_calls_need_only_one():
     async def main():
-        endpoint = Endpoint("http://127.0.0.1:9/v1", KEY, 1000)
+        endpoint = Endpoint(address_of("http://127.0.0.1:9/v1"), KEY, 1000)
         few = await at_a_time(endpoint, MAX_IN_FLIGHT)
         many = await at_a_time(endpoint, 2 * MAX_IN_FLIGHT + 1)
         again = await at_a_time(endpoint, 3)
@@ -41,7 +42,7 @@ def test_each_client_has_few_enough_and_a_few_calls_need_only_one():
 
 
 def test_loops_share_no_client_and_close_only_their_own():
-    endpoint = Endpoint("http://127.0.0.1:9/v1", KEY, 1000)
+    endpoint = Endpoint(address_of("http://127.0.0.1:9/v1"), KEY, 1000)
     calls, closed_one, seen = MAX_IN_FLIGHT + 1, threading.Event(), {}
 
     def other_loop():
@@ -74,7 +75,7 @@ def test_loops_share_no_client_and_close_only_their_own():
 
 def test_a_client_is_given_back_by_calls_that_are_cancelled_or_fail():
     async def main():
-        endpoint = Endpoint("http://127.0.0.1:9/v1", KEY, 1000)
+        endpoint = Endpoint(address_of("http://127.0.0.1:9/v1"), KEY, 1000)
 
         async def fail(secs):
             async with endpoint.turn(patient=True):

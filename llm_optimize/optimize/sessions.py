@@ -47,9 +47,8 @@ async def aresume(
     refuse_unknown(changes, [*options_of_a_run(), "store", "verbose", "callbacks"], "resume")
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
-        stored = opened.run(name).settings
-        parts = choose(RunSettings.from_json(stored).changed(changes))
         row = opened.hold(name, changes.get("func_version"))
+        parts = choose(RunSettings.from_json(row.settings).changed(changes))
         with watching(verbose, callbacks) as watchers:
             return await _go(row, func, parts, watchers)
 

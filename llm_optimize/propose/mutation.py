@@ -43,7 +43,8 @@ class Mutation:
             for _ in range(max(0, attempt - _CHAIN_AFTER) // 10):
                 x = self._change(x, rng)
             proposal = Proposal(x, "mutation")
-            if proposal.key not in self._seen and self._keeps_frame(plan, x):
+            is_new = proposal.key not in self._seen and (plan.parent is None or proposal.key != plan.parent.key)
+            if is_new and self._keeps_frame(plan, x):
                 self._seen.add(proposal.key)
                 self._failures = 0
                 return proposal
