@@ -472,7 +472,8 @@ class Engine:
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        # Those that ended and were not looked at, too: an error of theirs must not be logged later.
+        await asyncio.gather(*tasks, *self._ended, return_exceptions=True)
         await self._parts.aclose()
 
     async def end(self, reason: str) -> Result:
