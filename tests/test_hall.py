@@ -1,9 +1,11 @@
 """What a caller of a run or an `Optimizer` meets: protected regions, several open trials, plain errors."""
 
+import asyncio
 import os
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -109,6 +111,33 @@ def test_several_trials_may_be_open_and_are_told_in_any_order(url):
         assert opt.result.scores == [1.0, 2.0, 3.0, 4.0]
     stored = Store(url).run(opt.result.name).trials()
     assert [trial.number for trial in stored] == [0, 3, 2, 1]
+
+
+def test_trials_may_be_asked_for_inside_a_running_loop(url):
+    async def main():
+        ticks = []
+
+        async def tick():
+            while True:
+                ticks.append(1)
+                await asyncio.sleep(0.005)
+
+        ticking = asyncio.create_task(tick())
+        trials = [await opt.aask()]
+        opt.tell(trials[0], 1.0)
+        before = len(ticks)
+        trials.append(await opt.aask())
+        ticking.cancel()
+        return [trial.x for trial in trials], len(ticks) - before
+
+    def slow(_):
+        time.sleep(0.3)
+        return block(2)
+
+    with optimize.Optimizer("Raise f.", "Better?", "1", model=slow, store=url) as opt:
+        xs, meanwhile = asyncio.run(main())
+    assert xs == ["1", "2"]
+    assert meanwhile > 3  # the caller's loop went on while the model wrote
 
 
 def test_an_open_trial_waits_in_the_store_for_a_resume(url):
