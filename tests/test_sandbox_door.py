@@ -21,6 +21,7 @@ from llm_optimize import eval_utils
 from llm_optimize.errors import SandboxError, ScriptFailed
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
+from llm_optimize.sandbox._accounting import tmpfs_bytes
 from llm_optimize.sandbox._cgroup import Cgroups
 from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
 from llm_optimize.sandbox._narrow import Bounds, bounds_of, narrowed, pinned, read_limits
@@ -322,3 +323,13 @@ def test_honest_scripts_run_one_after_the_other_and_a_few_at_a_time(level):
         assert sandbox.run(Call([3, 4], 60.0)).value == sorted([0, 1, 4] * 4)
     with closing(open_sandbox(level, many, Limits(processes=1))) as sandbox:
         assert sandbox.run(Call([2, 0], 60.0)).value == []
+
+
+def test_scripts_follow_each_other_close_to_the_limit_of_processes(level):
+    """Three at a time fit: what a script that is over still holds for a moment is waited for, not counted."""
+    with closing(open_sandbox(level, many, Limits(processes=20))) as sandbox:
+        assert sandbox.run(Call([8, 3], 60.0)).value == sorted([n * n for n in range(8)] * 3)
+
+
+def test_what_lies_in_the_tmp_of_everybody_is_not_of_a_scoring():
+    assert tmpfs_bytes([os.getpid()]) == 0

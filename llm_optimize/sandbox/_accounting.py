@@ -167,11 +167,17 @@ def threads_of(pids: Iterable[int]) -> int:
 
 
 def tmpfs_bytes(pids: Iterable[int]) -> int:
-    """Return what is in all that these processes have as /tmp, each file system counted once."""
+    """Return what is in all that these processes have as /tmp, each file system counted once.
+
+    One that has the caller's own /tmp, as the first process of a namespace has until its mounts are made, has nothing
+    of its own in it.
+    """
     found: dict[int, int] = {}
+    outside = os.stat("/tmp").st_dev
     for pid in pids:
         path = os.path.join(f"/proc/{pid}/root", "tmp")
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             facts = os.statvfs(path)
             found[os.stat(path).st_dev] = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+    found.pop(outside, None)
     return sum(found.values())

@@ -31,12 +31,22 @@ from ._view import view_of
 from ._wire import send_frame
 
 _MAX_MESSAGE_BYTES = 65_536
+_MAX_WAITING = 64  # requests of one door
+_SOON_SECS = 0.02  # until one looks again whether keepers have ended
 _GRACE_SECS = 0.3  # for keepers to end by themselves
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 # What a keeper comes to, which forks only when it is told to go: itself, a helper for a moment, and the child; in
 # namespaces also the slot and the first process. Counted before they are there, or more would be let in than fit.
 _KEEPER_PROCESSES = {False: 3, True: 4}
 _WHOSE = "the scoring and its scripts"
+
+
+@dataclass(frozen=True)
+class _Request:
+    """A keeper that is asked for: the limits as they came, and the link over which it will be spoken to."""
+
+    message: bytes
+    link: socket.socket
 
 
 @dataclass
@@ -49,6 +59,7 @@ class _Door:
     folder: str | None  # in which its scripts have theirs; None likewise
     account: Account
     keepers: dict[int, socket.socket] = field(default_factory=dict)  # with their links, to say why they were killed
+    waiting: list[_Request] = field(default_factory=list)  # for keepers to end that nobody needs any more
     closed_at: float | None = None
 
     def processes(self) -> list[int]:
@@ -84,7 +95,8 @@ class ScriptServer:
         for end in (self._inlet, *(door.end for door in open_doors)):
             poll.register(end, select.POLLIN)
         waits = [door.account.next_look_secs for door in open_doors if door.keepers]
-        waits += [0.05] if len(open_doors) < len(self._doors) else []
+        if len(open_doors) < len(self._doors) or any(door.waiting for door in open_doors):
+            waits.append(_SOON_SECS)
         ready = {fd for fd, _ in poll.poll(1000 * min(waits) if waits else None)}
         for door in open_doors:
             if door.end.fileno() in ready:
@@ -120,23 +132,40 @@ class ScriptServer:
         )
 
     def _hear(self, door: _Door) -> None:
-        """Fork a keeper for the link that came; whoever sends something else is not heard any more."""
-        fds: list[int] = []
+        """Serve the request that came; whoever sends something else is not heard any more."""
         try:
             message, links, _, _ = socket.recv_fds(door.end, _MAX_MESSAGE_BYTES, 1)
             if not links:
                 raise ValueError("no link, or the end")
-            link = socket.socket(fileno=links[0])
-            if self._is_full(door):
-                said = f"limit of {self._bounds.limits.processes} processes and threads reached by {_WHOSE} together"
-                link.shutdown(socket.SHUT_RD)  # whoever is refused cannot take it for a keeper and speak to it
-                _refuse(link, Breach("killed", f"{said} (processes)"))
-                return
-            limits = narrowed(read_limits(message), self._bounds, door.scratch)
+        except (ValueError, OSError):
+            self._close(door)
+        else:
+            self._answer(door, _Request(message, socket.socket(fileno=links[0])))
+
+    def _answer(self, door: _Door, request: _Request) -> None:
+        """Fork a keeper, or say that there are too many processes.
+
+        A script is over for the scoring when its report has come, a moment before its keeper has ended: what was asked
+        for in that moment waits, or a scoring that never had too many processes would be refused.
+        """
+        if not self._is_full(door):
+            self._begin(door, request)
+        elif len(door.waiting) < _MAX_WAITING and any(map(_is_left, door.keepers.values())):
+            door.waiting.append(request)
+        else:
+            said = f"limit of {self._bounds.limits.processes} processes and threads reached by {_WHOSE} together"
+            request.link.shutdown(socket.SHUT_RD)  # whoever is refused cannot take it for a keeper and speak to it
+            _refuse(request.link, Breach("killed", f"{said} (processes)"))
+            request.link.close()
+
+    def _begin(self, door: _Door, request: _Request) -> None:
+        fds: list[int] = []
+        try:
+            limits = narrowed(read_limits(request.message), self._bounds, door.scratch)
             if not self._service.namespaced:
                 limits, fds = pinned(limits)
             service = replace(self._service, limits=limits, view=view_of(limits, self._folders))
-            door.keepers[self._fork_keeper(door, link, service)] = link
+            door.keepers[self._fork_keeper(door, request.link, service)] = request.link
         except (ValueError, TypeError, OSError):
             self._close(door)
         finally:
@@ -152,7 +181,8 @@ class ScriptServer:
 
     def _fork_keeper(self, door: _Door, link: socket.socket, service: Service) -> int:
         others = [self._inlet, *(one.end for one in self._doors)]
-        others += [held for one in self._doors for held in one.keepers.values()]
+        for one in self._doors:
+            others += [*one.keepers.values(), *(waiting.link for waiting in one.waiting)]
 
         def keep() -> None:
             for other in others:
@@ -180,6 +210,9 @@ class ScriptServer:
     @staticmethod
     def _close(door: _Door) -> None:
         door.end.close()
+        for request in door.waiting:
+            request.link.close()
+        door.waiting.clear()
         door.closed_at = time.monotonic()
 
     def _tidy(self) -> None:
@@ -194,6 +227,17 @@ class ScriptServer:
             if door.closed_at is not None and not door.keepers and door.folder is not None:
                 remove_scratch(door.folder)
         self._doors = [door for door in self._doors if door.keepers or door.closed_at is None]
+        for door in self._doors:
+            for request in list(door.waiting):
+                door.waiting.remove(request)
+                self._answer(door, request)
+
+
+def _is_left(link: socket.socket) -> bool:
+    """Whether the other side has hung up: the keeper of this link is about to end."""
+    poll = select.poll()
+    poll.register(link, 0)  # a hang-up is reported whatever is asked for
+    return bool(poll.poll(0))
 
 
 def _refuse(link: socket.socket, breach: Breach) -> None:
