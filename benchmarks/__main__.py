@@ -13,7 +13,12 @@ def main() -> int:
     """Measure all, print one table, and return the exit code: 1 when a bar is missed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", help="write the numbers as JSON into this file")
-    parser.add_argument("--search-seeds", type=int, default=4, help="of each problem: 4 take seconds, 20 take minutes")
+    parser.add_argument(
+        "--search-seeds",
+        type=int,
+        default=4,
+        help="of each problem: 4 take seconds, 20 take minutes",
+    )
     given = parser.parse_args()
     bars = measure(engine.BENCHMARKS)
     bars += measure(store.BENCHMARKS)

@@ -25,7 +25,11 @@ class Bar:
         """held, missed, or skipped."""
         if self.value is None:
             return "skipped"
-        return "held" if (self.value >= self.limit if self.at_least else self.value <= self.limit) else "missed"
+        return (
+            "held"
+            if (self.value >= self.limit if self.at_least else self.value <= self.limit)
+            else "missed"
+        )
 
 
 def zero(name: str, count: int, note: str = "") -> Bar:
@@ -33,11 +37,15 @@ def zero(name: str, count: int, note: str = "") -> Bar:
     return Bar(name, count, 0, note=note)
 
 
-def measure(benchmarks: Mapping[str, Callable[[], Iterable[Bar]]], only: Sequence[str] = ()) -> list[Bar]:
+def measure(
+    benchmarks: Mapping[str, Callable[[], Iterable[Bar]]], only: Sequence[str] = ()
+) -> list[Bar]:
     """Run the benchmarks, or `only` some of them, one after the other; say on stderr which."""
     unknown = set(only) - set(benchmarks)
     if unknown:
-        sys.exit(f"no benchmark is named {', '.join(sorted(unknown))}: choose among {', '.join(benchmarks)}")
+        sys.exit(
+            f"no benchmark is named {', '.join(sorted(unknown))}: choose among {', '.join(benchmarks)}"
+        )
     bars: list[Bar] = []
     for name, benchmark in benchmarks.items():
         if not only or name in only:
@@ -56,7 +64,22 @@ def report(bars: Sequence[Bar], output: str | None = None) -> int:
         rows.append((bar.name, limit, measured, bar.verdict, bar.note))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     for row in rows:
-        print("  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[4]]).rstrip())
+        print(
+            "  ".join(
+                [
+                    *(
+                        cell.ljust(width)
+                        for cell, width in zip(row, widths, strict=False)
+                    ),
+                    row[4],
+                ]
+            ).rstrip()
+        )
     if output:
-        Path(output).write_text(json.dumps([{**asdict(bar), "verdict": bar.verdict} for bar in bars], indent=1) + "\n")
+        Path(output).write_text(
+            json.dumps(
+                [{**asdict(bar), "verdict": bar.verdict} for bar in bars], indent=1
+            )
+            + "\n"
+        )
     return int(any(bar.verdict == "missed" for bar in bars))

@@ -29,7 +29,10 @@ from .server import ROOT, Server, start_server
 from .subjects import closeness, closeness_at_once, slow_closeness
 
 MODEL = "simulated"
-WORDS = ("Decrease the value of f(x). x is two numbers in [-10, 10].", "What x makes f(x) smaller?")
+WORDS = (
+    "Decrease the value of f(x). x is two numbers in [-10, 10].",
+    "What x makes f(x) smaller?",
+)
 _SCORING_SECS = 0.3  # of slow_closeness
 
 
@@ -52,16 +55,27 @@ class Clock:
         return sorted(self.finished.values())
 
 
-def run_trials(func: Callable[..., Any], steps: int, model: Any, folder: str, **options: Any) -> Clock:
+def run_trials(
+    func: Callable[..., Any], steps: int, model: Any, folder: str, **options: Any
+) -> Clock:
     """Run so many trials in a fresh store and return when each was finished; each x must have got a score."""
     clock = Clock()
     store = f"{folder}/{time.monotonic_ns()}.db"
     options = {"x0": "[5, 3]", "sandbox": "inline", "seed": 1, **options}
     result = optimize.run(
-        *WORDS, func, max_steps=steps, model=model, verbose=False, store=store, callbacks=[clock], **options
+        *WORDS,
+        func,
+        max_steps=steps,
+        model=model,
+        verbose=False,
+        store=store,
+        callbacks=[clock],
+        **options,
     )
     if len(result.trials) != steps + 1:
-        raise RuntimeError(f"the run ended after {len(result.trials)} of {steps + 1} trials: {result.stop_reason}")
+        raise RuntimeError(
+            f"the run ended after {len(result.trials)} of {steps + 1} trials: {result.stop_reason}"
+        )
     return clock
 
 
@@ -75,11 +89,25 @@ def own_work(rounds: int = 7, trials: int = 40) -> list[Bar]:
         chat = llm.Chat(MODEL, base_url=server.base_url)
         for _ in range(rounds):
             bare = asyncio.run(_bare_trials(server, trials))
-            times = run_trials(closeness, trials + 1, chat, folder, sandbox="process").moments()
-            pairs.append((bare, (times[-1] - times[1]) / trials))  # the first trial opens the connection
-    bare, own = (1000 * min(side) for side in zip(*pairs, strict=True))  # the rounds with the fewest neighbours
+            times = run_trials(
+                closeness, trials + 1, chat, folder, sandbox="process"
+            ).moments()
+            pairs.append(
+                (bare, (times[-1] - times[1]) / trials)
+            )  # the first trial opens the connection
+    bare, own = (
+        1000 * min(side) for side in zip(*pairs, strict=True)
+    )  # the rounds with the fewest neighbours
     note = f"{own:.1f} ms a trial, bare {bare:.1f} ms, the best of {rounds} rounds each"
-    return [Bar("own work per trial, to bare call + bare fork", own / bare, 2.0, "x", note=note)]
+    return [
+        Bar(
+            "own work per trial, to bare call + bare fork",
+            own / bare,
+            2.0,
+            "x",
+            note=note,
+        )
+    ]
 
 
 async def _bare_trials(server: Server, trials: int) -> float:
@@ -100,13 +128,18 @@ def _bare_client(server: Server) -> Any:
 
 
 async def _bare_call(client: Any) -> None:
-    messages = [{"role": "system", "content": "word " * 200}, {"role": "user", "content": "word " * 200}]
+    messages = [
+        {"role": "system", "content": "word " * 200},
+        {"role": "user", "content": "word " * 200},
+    ]
     await client.chat.completions.create(model=MODEL, messages=messages)
 
 
 def _bare_fork() -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # there may be threads; the child does nothing
+        warnings.simplefilter(
+            "ignore", DeprecationWarning
+        )  # there may be threads; the child does nothing
         pid = os.fork()
     if pid == 0:
         os._exit(0)
@@ -116,16 +149,37 @@ def _bare_fork() -> None:
 # The pipeline.
 
 
-def pipeline(trials: int = 80, slots: int = 8, workers: int = 8, reply_secs: float = 1.0) -> list[Bar]:
+def pipeline(
+    trials: int = 80, slots: int = 8, workers: int = 8, reply_secs: float = 1.0
+) -> list[Bar]:
     """Compare a run with the best that anybody could make of the same replies."""
-    with start_server(latency_secs=reply_secs, sigma=0.3) as server, TemporaryDirectory() as folder:
+    with (
+        start_server(latency_secs=reply_secs, sigma=0.3) as server,
+        TemporaryDirectory() as folder,
+    ):
         chat = llm.Chat(MODEL, base_url=server.base_url)
-        clock = run_trials(slow_closeness, trials, chat, folder, workers=workers, sandbox="process", model_slots=slots)
+        clock = run_trials(
+            slow_closeness,
+            trials,
+            chat,
+            folder,
+            workers=workers,
+            sandbox="process",
+            model_slots=slots,
+        )
         delays = [line["delay_secs"] for line in server.log("request")][:trials]
     needed = max(clock.finished.values()) - min(clock.begun.values())
     ideal = _ideal_secs(delays, slots, workers)
     note = f"{needed:.1f} s, ideal {ideal:.1f} s, {slots} slots, {workers} workers"
-    return [Bar("full pipeline, share of the ideal", ideal / needed, 0.9, at_least=True, note=note)]
+    return [
+        Bar(
+            "full pipeline, share of the ideal",
+            ideal / needed,
+            0.9,
+            at_least=True,
+            note=note,
+        )
+    ]
 
 
 def _ideal_secs(delays: Sequence[float], slots: int, workers: int) -> float:
@@ -140,13 +194,20 @@ def _ideal_secs(delays: Sequence[float], slots: int, workers: int) -> float:
     return max(scoring)
 
 
-def in_flight(calls: int = 2048, width: int = 256, reply_secs: float = 1.0) -> list[Bar]:
+def in_flight(
+    calls: int = 2048, width: int = 256, reply_secs: float = 1.0
+) -> list[Bar]:
     """Compare the throughput of many calls at a time with that of the bare client, measured before and after."""
-    with start_server(latency_secs=reply_secs, sigma=0.3) as server, TemporaryDirectory() as folder:
+    with (
+        start_server(latency_secs=reply_secs, sigma=0.3) as server,
+        TemporaryDirectory() as folder,
+    ):
         before = asyncio.run(_bare_rate(server, calls, width))
         seen = len(server.log("request"))
         chat = llm.Chat(MODEL, base_url=server.base_url)
-        clock = run_trials(closeness_at_once, calls, chat, folder, workers=width, model_slots=width)
+        clock = run_trials(
+            closeness_at_once, calls, chat, folder, workers=width, model_slots=width
+        )
         most = max(line["in_flight"] for line in server.log("request")[seen:])
         after = asyncio.run(_bare_rate(server, calls, width))
     moments = clock.moments()[1:]
@@ -156,8 +217,19 @@ def in_flight(calls: int = 2048, width: int = 256, reply_secs: float = 1.0) -> l
     stall = max(later - earlier for earlier, later in pairwise(steady))
     note = f"{rate:.0f} calls/s, bare {bare:.0f}; up to {most} in flight"
     return [
-        Bar(f"{width} calls in flight, throughput to the bare client", rate / bare, 0.8, at_least=True, note=note),
-        Bar(f"{width} calls in flight, longest time without an answer", stall, max(reply_secs, 0.1), "s"),
+        Bar(
+            f"{width} calls in flight, throughput to the bare client",
+            rate / bare,
+            0.8,
+            at_least=True,
+            note=note,
+        ),
+        Bar(
+            f"{width} calls in flight, longest time without an answer",
+            stall,
+            max(reply_secs, 0.1),
+            "s",
+        ),
     ]
 
 
@@ -181,14 +253,32 @@ async def _bare_rate(server: Server, calls: int, width: int) -> float:
 def growth(trials: int = 10_000) -> list[Bar]:
     """Compare the last trials of a long run with early ones; in a fresh process, for its memory."""
     code = f"import json; from benchmarks.engine import grow; print(json.dumps(grow({trials})))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
     facts: dict[str, float] = json.loads(done.stdout)
     name = f"trial {trials} to trial {min(100, trials // 4)}"
     note = f"{facts['late_ms']:.2f} ms, early {facts['early_ms']:.2f} ms"
     return [
         Bar(f"{name}: own time", facts["time"], 1.2, "x", note=note),
-        Bar(f"{name}: prompt size", facts["prompt"], 1.2, "x", note=f"{facts['prompt_chars']:.0f} characters"),
-        Bar("memory beyond x", facts["kb"], 1.0, "kB/trial", note=f"resident, {facts['mb']:.1f} MB in all"),
+        Bar(
+            f"{name}: prompt size",
+            facts["prompt"],
+            1.2,
+            "x",
+            note=f"{facts['prompt_chars']:.0f} characters",
+        ),
+        Bar(
+            "memory beyond x",
+            facts["kb"],
+            1.0,
+            "kB/trial",
+            note=f"resident, {facts['mb']:.1f} MB in all",
+        ),
     ]
 
 
@@ -225,7 +315,9 @@ class Meter:
 def resident_bytes(pid: int | str = "self") -> int:
     """Return the resident set of a process; 0 where it cannot be told."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf(
+            "SC_PAGE_SIZE"
+        )
     except (OSError, IndexError):
         return 0
 
@@ -235,12 +327,21 @@ def grow(trials: int) -> dict[str, float]:
     early = min(100, trials // 4)
     window = early // 2
     model, meter, again = Instant(), Meter(trials // 10, trials), Meter()
-    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None  # own time is not the disk's
+    in_memory = (
+        "/dev/shm" if os.path.isdir("/dev/shm") else None
+    )  # own time is not the disk's
     with TemporaryDirectory(dir=in_memory) as folder:
         _run_alone(3, Instant(), Meter(), folder)  # what is loaded once is not growth
         _run_alone(trials, model, meter, folder)
-        _run_alone(2 * early, Instant(), again, folder)  # early trials, at the time of the late ones
-    first = mean([_typical(one.moments[early - window : early + window]) for one in (meter, again)])
+        _run_alone(
+            2 * early, Instant(), again, folder
+        )  # early trials, at the time of the late ones
+    first = mean(
+        [
+            _typical(one.moments[early - window : early + window])
+            for one in (meter, again)
+        ]
+    )
     last = _typical(meter.moments[-2 * window :])
     grown = meter.bytes[trials] - meter.bytes[trials // 10]  # caches are full by then
     size = sys.getsizeof("[-9.123456789012, -9.123456789012]")
@@ -248,7 +349,8 @@ def grow(trials: int) -> dict[str, float]:
         "time": last / first,
         "early_ms": 1000 * first,
         "late_ms": 1000 * last,
-        "prompt": mean(model.sizes[-2 * window :]) / mean(model.sizes[early - window : early + window]),
+        "prompt": mean(model.sizes[-2 * window :])
+        / mean(model.sizes[early - window : early + window]),
         "prompt_chars": mean(model.sizes[-2 * window :]),
         "kb": (grown / (trials - trials // 10) - size) / 1000,
         "mb": grown / 1e6,
@@ -257,7 +359,12 @@ def grow(trials: int) -> dict[str, float]:
 
 def _run_alone(trials: int, model: Instant, meter: Meter, folder: str) -> None:
     store = f"{folder}/{time.monotonic_ns()}.db"
-    options: dict[str, Any] = {"sandbox": "inline", "store": store, "seed": 1, "callbacks": [meter]}
+    options: dict[str, Any] = {
+        "sandbox": "inline",
+        "store": store,
+        "seed": 1,
+        "callbacks": [meter],
+    }
     optimize.run(*WORDS, closeness_at_once, "[5, 3]", trials, model, False, **options)
 
 
@@ -274,12 +381,27 @@ def cacheable(trials: int = 180, first: int = 100, lines: int = 40) -> list[Bar]
     for search in ("chat", "best"):
         author = Author(lines)
         with TemporaryDirectory() as folder:
-            run_trials(author.judge, trials, author, folder, search=search, x0=author.program(0.0))
+            run_trials(
+                author.judge,
+                trials,
+                author,
+                folder,
+                search=search,
+                x0=author.program(0.0),
+            )
         shares = _shared(author.prompts)[first:]
         share = sum(same for same, _ in shares) / sum(size for _, size in shares)
         typical = median(same / size for same, size in shares)
         note = f"median {typical:.2f}, {mean(size for _, size in shares):.0f} characters a prompt"
-        bars.append(Bar(f"cacheable share of prompts, {search}", share, 0.8, at_least=True, note=note))
+        bars.append(
+            Bar(
+                f"cacheable share of prompts, {search}",
+                share,
+                0.8,
+                at_least=True,
+                note=note,
+            )
+        )
     return bars
 
 
@@ -294,7 +416,11 @@ class Author:
 
     async def __call__(self, messages: Sequence[Message]) -> str:
         """Return a program."""
-        self.prompts.append("\0".join(f"{message['role']}\0{message['content']}" for message in messages))
+        self.prompts.append(
+            "\0".join(
+                f"{message['role']}\0{message['content']}" for message in messages
+            )
+        )
         score = self._best + self._dice.gauss(-1.65, 1.0)
         self._best = max(self._best, score)
         fails = self._dice.random() < 0.1
@@ -302,8 +428,18 @@ class Author:
 
     def program(self, score: float) -> str:
         """Return a program of so many lines that carries its score."""
-        body = (f"    total += weights[{line}] * {self._dice.random():.6f}" for line in range(self._lines))
-        return "\n".join([f"def solve(weights):  # {score:.6f}", "    total = 0.0", *body, "    return total"])
+        body = (
+            f"    total += weights[{line}] * {self._dice.random():.6f}"
+            for line in range(self._lines)
+        )
+        return "\n".join(
+            [
+                f"def solve(weights):  # {score:.6f}",
+                "    total = 0.0",
+                *body,
+                "    return total",
+            ]
+        )
 
     async def judge(self, x: str) -> tuple[float, str]:
         """Return the score of a program, or fail."""
@@ -318,16 +454,26 @@ def _shared(prompts: Iterable[str]) -> list[tuple[int, int]]:
     earlier: list[str] = []
     found = []
     for prompt in prompts:
-        place = bisect_left(earlier, prompt)  # the longest common beginning is with a neighbour in the alphabet
+        place = bisect_left(
+            earlier, prompt
+        )  # the longest common beginning is with a neighbour in the alphabet
         near = earlier[max(0, place - 1) : place + 1]
-        found.append((max((_common_chars(prompt, other) for other in near), default=0), len(prompt)))
+        found.append(
+            (
+                max((_common_chars(prompt, other) for other in near), default=0),
+                len(prompt),
+            )
+        )
         earlier.insert(place, prompt)
     return found
 
 
 def _common_chars(one: str, other: str) -> int:
     pairs = enumerate(zip(one, other, strict=False))
-    return next((place for place, (left, right) in pairs if left != right), min(len(one), len(other)))
+    return next(
+        (place for place, (left, right) in pairs if left != right),
+        min(len(one), len(other)),
+    )
 
 
 # Starting.
@@ -338,22 +484,46 @@ def starting(rounds: int = 15) -> list[Bar]:
     times: dict[str, list[float]] = {"pass": [], "import llm_optimize": [], "help": []}
     for _ in range(rounds):
         for code, spent in times.items():
-            arguments = ["-m", "llm_optimize", "--help"] if code == "help" else ["-c", code]
+            arguments = (
+                ["-m", "llm_optimize", "--help"] if code == "help" else ["-c", code]
+            )
             begun = time.perf_counter()
-            subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+            subprocess.run(
+                [sys.executable, *arguments],
+                cwd=ROOT,
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
             spent.append(1000 * (time.perf_counter() - begun))
     bare, imported, helped = (median(spent) for spent in times.values())
     foreign = _foreign_modules()
     return [
-        Bar("import llm_optimize, beyond bare Python", imported - bare, 60, "ms", note=f"bare {bare:.0f} ms"),
-        Bar("third-party modules that it imports", len(foreign), 0, note=", ".join(foreign[:5])),
+        Bar(
+            "import llm_optimize, beyond bare Python",
+            imported - bare,
+            60,
+            "ms",
+            note=f"bare {bare:.0f} ms",
+        ),
+        Bar(
+            "third-party modules that it imports",
+            len(foreign),
+            0,
+            note=", ".join(foreign[:5]),
+        ),
         Bar("llm-optimize --help", helped, 300, "ms"),
     ]
 
 
 def _foreign_modules() -> list[str]:
     code = "import sys; before = set(sys.modules); import llm_optimize; print(*set(sys.modules) - before)"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        check=True,
+        capture_output=True,
+        text=True,
+    )
     tops = {name.partition(".")[0] for name in done.stdout.split()}
     return sorted(tops - sys.stdlib_module_names - {"llm_optimize"})
 
@@ -372,7 +542,9 @@ def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help=", ".join(BENCHMARKS))
-    parser.add_argument("--trials", type=int, default=10_000, help="of the growth benchmark")
+    parser.add_argument(
+        "--trials", type=int, default=10_000, help="of the growth benchmark"
+    )
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
     benchmarks = {**BENCHMARKS, "growth": lambda: growth(given.trials)}

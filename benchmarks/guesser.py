@@ -14,7 +14,10 @@ from .landscapes import LIMIT
 _BLOCK = re.compile(r"^(`{3,}|~{3,})[^\n`]*\n(.*?)\n\1[ \t]*$", re.S | re.M)
 _SCORE = re.compile(r"\bscored?\b[^\n\d-]{0,12}(-?\d[\d.]*(?:e[-+]?\d+)?)", re.I)
 _NUMBER = re.compile(r"-?\d+\.?\d*(?:e[-+]?\d+)?")
-_PARENT = re.compile(r"(?:improve|parent|build on)[^\n]{0,80}?\btrial (\d+)|\btrial (\d+)\b[^\n]{0,20}\babove", re.I)
+_PARENT = re.compile(
+    r"(?:improve|parent|build on)[^\n]{0,80}?\btrial (\d+)|\btrial (\d+)\b[^\n]{0,20}\babove",
+    re.I,
+)
 _NAME = re.compile(r"\btrial (\d+)\b", re.I)
 
 
@@ -29,16 +32,33 @@ class Shown:
 
 def read(messages: Sequence[Message]) -> tuple[list[Shown], Shown | None]:
     """Return all x that are shown, each once, and the one that is to be improved."""
-    text = "\n".join(message["content"] for message in messages if message["role"] != "system")
-    blocks = [block for block in _BLOCK.finditer(text) if block[2].lstrip().startswith("[")]
+    text = "\n".join(
+        message["content"] for message in messages if message["role"] != "system"
+    )
+    blocks = [
+        block for block in _BLOCK.finditer(text) if block[2].lstrip().startswith("[")
+    ]
     shown: dict[tuple[float, ...], Shown] = {}
     last = None
     for place, block in enumerate(blocks):
         x = tuple(map(float, _NUMBER.findall(block[2])))
-        before = text[blocks[place - 1].end() if place else 0 : block.start()].strip().rpartition("\n")[2]
-        after = text[block.end() : blocks[place + 1].start() if place + 1 < len(blocks) else len(text)]
-        score, name = _SCORE.search(before) or _SCORE.search(after), _NAME.search(before)
-        last = Shown(x, float(score[1]) if score else None, int(name[1]) if name else None)
+        before = (
+            text[blocks[place - 1].end() if place else 0 : block.start()]
+            .strip()
+            .rpartition("\n")[2]
+        )
+        after = text[
+            block.end() : blocks[place + 1].start()
+            if place + 1 < len(blocks)
+            else len(text)
+        ]
+        score, name = (
+            _SCORE.search(before) or _SCORE.search(after),
+            _NAME.search(before),
+        )
+        last = Shown(
+            x, float(score[1]) if score else None, int(name[1]) if name else None
+        )
         known = shown.get(x)
         shown[x] = last if known is None or known.score is None else known
     tail = text[blocks[-1].end() :] if blocks else ""
@@ -63,8 +83,15 @@ class Guesser:
         shown, parent = read(messages)
         if parent is None:
             raise ValueError("the prompt shows no x")
-        scored = sorted((one for one in shown if one.score is not None), key=lambda one: one.score or 0.0)
-        base = parent if not scored or self._dice.random() < self._focus else self._better(scored)
+        scored = sorted(
+            (one for one in shown if one.score is not None),
+            key=lambda one: one.score or 0.0,
+        )
+        base = (
+            parent
+            if not scored or self._dice.random() < self._focus
+            else self._better(scored)
+        )
         x = list(base.x)
         used = False
         if len(scored) >= 3 and self._dice.random() < self._differences:
@@ -83,7 +110,9 @@ class Guesser:
         """Go a part of the way from one that is shown to another that is better."""
         worse, better = sorted(self._dice.sample(range(len(scored)), 2))
         length, share = self._dice.uniform(0.3, 1.0), self._dice.choice([0.3, 1.0])
-        for place, (a, b) in enumerate(zip(scored[better].x, scored[worse].x, strict=True)):
+        for place, (a, b) in enumerate(
+            zip(scored[better].x, scored[worse].x, strict=True)
+        ):
             if self._dice.random() < share:
                 x[place] += length * (a - b)
 
@@ -91,6 +120,8 @@ class Guesser:
         """Move some numbers at random, by steps of a size that suits nobody in particular."""
         size = LIMIT * 10 ** self._dice.uniform(-2.5, -0.3)
         share = self._dice.choice([1 / len(x), 0.3, 1.0])
-        moved = [place for place in range(len(x)) if self._dice.random() < share] or [self._dice.randrange(len(x))]
+        moved = [place for place in range(len(x)) if self._dice.random() < share] or [
+            self._dice.randrange(len(x))
+        ]
         for place in moved:
             x[place] += self._dice.gauss(0, size)

@@ -36,10 +36,15 @@ CONTENDERS: dict[str, Maker] = {
 }
 
 COLUMNS = ("best of 30", "best of 150", "mean 1-30", "mean 121-150")
-FIGURES: dict[str, dict[str, Sequence[float]]] = {  # contender -> problem -> a figure for each column
+FIGURES: dict[
+    str, dict[str, Sequence[float]]
+] = {  # contender -> problem -> a figure for each column
     "random": {"A": (0.970, 0.986, 0.67, 0.68), "B": (0.633, 0.776, 0.17, 0.18)},
     "tpe": {"A": (0.992, 1.000, 0.82, 0.99), "B": (0.729, 0.893, 0.33, 0.73)},
-    "cmaes": {"A": (0.970, 0.986, 0.67, 0.68), "B": (0.633, 0.776, 0.17, 0.18)},  # not worse than random anywhere
+    "cmaes": {
+        "A": (0.970, 0.986, 0.67, 0.68),
+        "B": (0.633, 0.776, 0.17, 0.18),
+    },  # not worse than random anywhere
 }
 
 
@@ -52,9 +57,15 @@ def contend(contender: str, seeds: int = SEEDS) -> list[Bar]:
     """Return a bar for each column of each problem."""
     bars = []
     for name, problem in PROBLEMS.items():
-        runs = [scores_of(CONTENDERS[contender](problem.space), problem, seed) for seed in range(seeds)]
+        runs = [
+            scores_of(CONTENDERS[contender](problem.space), problem, seed)
+            for seed in range(seeds)
+        ]
         for column, figure, values in zip(
-            COLUMNS, FIGURES[contender][name], zip(*map(columns, runs), strict=True), strict=True
+            COLUMNS,
+            FIGURES[contender][name],
+            zip(*map(columns, runs), strict=True),
+            strict=True,
         ):
             bars.append(against(f"{contender} on {name}, {column}", figure, values))
     return bars
@@ -65,21 +76,35 @@ def against(name: str, figure: float, values: Sequence[float]) -> Bar:
     spread = stdev(values) * math.sqrt(1 / len(values) + 1 / _SEEDS_OF_FIGURES)
     rounding = 0.005 if round(figure, 2) == figure else 0.0005
     return Bar(
-        name, mean(values), figure - _ERRORS * spread - rounding, at_least=True, note=f"{figure:g} but for chance"
+        name,
+        mean(values),
+        figure - _ERRORS * spread - rounding,
+        at_least=True,
+        note=f"{figure:g} but for chance",
     )
 
 
-BENCHMARKS: dict[str, Callable[..., Iterable[Bar]]] = {name: partial(contend, name) for name in CONTENDERS}
+BENCHMARKS: dict[str, Callable[..., Iterable[Bar]]] = {
+    name: partial(contend, name) for name in CONTENDERS
+}
 
 
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help=", ".join(BENCHMARKS))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="runs of each contender on each problem")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        help="runs of each contender on each problem",
+    )
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
-    benchmarks = {name: partial(benchmark, seeds=given.seeds) for name, benchmark in BENCHMARKS.items()}
+    benchmarks = {
+        name: partial(benchmark, seeds=given.seeds)
+        for name, benchmark in BENCHMARKS.items()
+    }
     return report(measure(benchmarks, given.only), given.output)
 
 

@@ -34,7 +34,10 @@ from .server import ROOT, Server, start_server
 from .victim import Order
 
 _PR_SET_CHILD_SUBREAPER = 36
-_WIRE_SECS, _LOADED_WIRE_SECS = 0.1, 0.5  # an answer sent so shortly before a kill may still have been on its way
+_WIRE_SECS, _LOADED_WIRE_SECS = (
+    0.1,
+    0.5,
+)  # an answer sent so shortly before a kill may still have been on its way
 _DEAD_SECS = 2.0  # for all that a killed run had started
 _HANG_SECS = 60.0
 _ENDPOINT: dict[str, Any] = {"latency_secs": 0.15, "sigma": 0.6}
@@ -74,7 +77,9 @@ class Story:
     notes: list[str] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
     said: str = ""
-    proposed: list[float] = field(default_factory=list)  # seconds from an answer sent to its x committed
+    proposed: list[float] = field(
+        default_factory=list
+    )  # seconds from an answer sent to its x committed
 
 
 def snapshot(store: Path) -> Snapshot:
@@ -89,13 +94,20 @@ def snapshot(store: Path) -> Snapshot:
 
 def _read(database: sqlite3.Connection) -> Snapshot:
     integrity = str(database.execute("PRAGMA integrity_check").fetchone()[0])
-    tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    tables = {
+        name
+        for (name,) in database.execute(
+            "SELECT name FROM sqlite_master WHERE type = 'table'"
+        )
+    }
     if not {"run", "trial", "call"} <= tables:
         return Snapshot(integrity, {}, [], 0, begun=False)
     rows = database.execute(
         "SELECT number, x, score, status, finished_at FROM trial WHERE finished IS NOT NULL"
     ).fetchall()
-    replies = database.execute("SELECT trial, reply FROM call WHERE reply IS NOT NULL").fetchall()
+    replies = database.execute(
+        "SELECT trial, reply FROM call WHERE reply IS NOT NULL"
+    ).fetchall()
     return Snapshot(
         integrity,
         {number: tuple(facts) for number, *facts in rows},
@@ -108,7 +120,9 @@ def _read(database: sqlite3.Connection) -> Snapshot:
 class Scene:
     """Where one run is begun, killed, resumed."""
 
-    def __init__(self, folder: Path, server: Server, order: Order, dice: Random) -> None:
+    def __init__(
+        self, folder: Path, server: Server, order: Order, dice: Random
+    ) -> None:
         self._server = server
         self._order = order
         self._dice = dice
@@ -123,8 +137,15 @@ class Scene:
         while True:
             with self._errors.open("w") as errors:
                 order = replace(self._order, resume=snapshot(self._store).begun)
-                command = [sys.executable, "-m", "benchmarks.victim", json.dumps(asdict(order))]
-                victim = subprocess.Popen(command, cwd=ROOT, stdout=errors, stderr=errors)
+                command = [
+                    sys.executable,
+                    "-m",
+                    "benchmarks.victim",
+                    json.dumps(asdict(order)),
+                ]
+                victim = subprocess.Popen(
+                    command, cwd=ROOT, stdout=errors, stderr=errors
+                )
             if len(self.story.deaths) == kills or not self._await_moment(victim):
                 return self._end(victim)
             self._kill(victim)
@@ -134,7 +155,11 @@ class Scene:
         seen, more = self._requests(), self._dice.randint(1, self._order.steps)
         early = self._dice.random() < 0.15  # while it starts
         end = time.monotonic() + (self._dice.uniform(0, 1) if early else _HANG_SECS)
-        while victim.poll() is None and time.monotonic() < end and self._requests() < seen + more:
+        while (
+            victim.poll() is None
+            and time.monotonic() < end
+            and self._requests() < seen + more
+        ):
             time.sleep(0.005)
         time.sleep(self._dice.uniform(0, 0.15))  # anywhere between two requests
         return victim.poll() is None
@@ -147,7 +172,9 @@ class Scene:
         victim.kill()
         victim.wait()
         left = self._left()
-        self.story.deaths.append(Death(killed_at, len(self._noted()), snapshot(self._store), left))
+        self.story.deaths.append(
+            Death(killed_at, len(self._noted()), snapshot(self._store), left)
+        )
 
     def _left(self) -> int:
         """Return how many processes of the run are alive when they had time enough to end."""
@@ -155,13 +182,18 @@ class Scene:
         while True:
             left = set(descendants()) - self._spared
             for pid in left:
-                with suppress(ChildProcessError):  # not ours: a child of one that still lives
+                with suppress(
+                    ChildProcessError
+                ):  # not ours: a child of one that still lives
                     os.waitpid(pid, os.WNOHANG)
             if not left or time.monotonic() > end:
                 break
             time.sleep(0.01)
         for pid in left:
-            print(f"left {_DEAD_SECS:g} s after kill {len(self.story.deaths) + 1}: {describe(pid)}", file=sys.stderr)
+            print(
+                f"left {_DEAD_SECS:g} s after kill {len(self.story.deaths) + 1}: {describe(pid)}",
+                file=sys.stderr,
+            )
         return len(left)
 
     def _noted(self) -> list[str]:
@@ -175,25 +207,38 @@ class Scene:
             victim.wait()
         story = self.story
         story.said = self._errors.read_text() if victim.returncode else ""
-        story.final, story.notes, story.log = snapshot(self._store), self._noted(), self._server.log()
+        story.final, story.notes, story.log = (
+            snapshot(self._store),
+            self._noted(),
+            self._server.log(),
+        )
         story.proposed = list(_delays(story, Path(self._order.times)))
         return story
 
 
 def _delays(story: Story, times: Path) -> Iterator[float]:
     """Yield the time from the last byte of each answer to when its x was committed, as its process noted it."""
-    sent = {name_of(line["text"]): line["time"] for line in story.log if line["event"] == "answer"}
+    sent = {
+        name_of(line["text"]): line["time"]
+        for line in story.log
+        if line["event"] == "answer"
+    }
     answers = dict(story.final.replies) if story.final else {}
     for line in times.read_text().splitlines() if times.exists() else ():
         number, at = line.split()
         sent_at = sent.get(answers.get(int(number), ""), float(at))
-        if sent_at < float(at) and not any(sent_at <= death.at <= float(at) for death in story.deaths):
+        if sent_at < float(at) and not any(
+            sent_at <= death.at <= float(at) for death in story.deaths
+        ):
             yield float(at) - sent_at
 
 
 def play(number: int, kills: int, *, alone: bool, steps: int, dice: Random) -> Story:
     """Play one run: with four workers, or `alone` with one, whose history must repeat."""
-    with TemporaryDirectory() as name, start_server(seed=number, by_prompt=alone, **_ENDPOINT) as server:
+    with (
+        TemporaryDirectory() as name,
+        start_server(seed=number, by_prompt=alone, **_ENDPOINT) as server,
+    ):
         folder = Path(name)
         workers, search = (1, "chat") if alone else (4, "best")
         paths: dict[str, Any] = {
@@ -202,7 +247,14 @@ def play(number: int, kills: int, *, alone: bool, steps: int, dice: Random) -> S
             "times": str(folder / "times"),
             "scoring_secs": 0.05,
         }
-        order = Order("run", base_url=server.base_url, workers=workers, search=search, steps=steps, **paths)
+        order = Order(
+            "run",
+            base_url=server.base_url,
+            workers=workers,
+            search=search,
+            steps=steps,
+            **paths,
+        )
         return Scene(folder, server, order, dice).play(kills)
 
 
@@ -212,7 +264,11 @@ def play(number: int, kills: int, *, alone: bool, steps: int, dice: Random) -> S
 def lost_scores(story: Story) -> int:
     """Count trials that were finished at a kill, and are gone or different at the end."""
     final = story.final.trials if story.final else {}
-    known = {(number, facts) for death in story.deaths for number, facts in death.snapshot.trials.items()}
+    known = {
+        (number, facts)
+        for death in story.deaths
+        for number, facts in death.snapshot.trials.items()
+    }
     return sum(final.get(number) != facts for number, facts in known)
 
 
@@ -220,7 +276,10 @@ def scored_again(story: Story) -> int:
     """Count scorings that began when the score of that x was in the store."""
     count = 0
     for death in story.deaths:
-        done = {f"scoring {json.loads(facts[0])}" for facts in death.snapshot.trials.values()}
+        done = {
+            f"scoring {json.loads(facts[0])}"
+            for facts in death.snapshot.trials.values()
+        }
         count += sum(line in done for line in story.notes[death.noted :])
     return count
 
@@ -232,7 +291,8 @@ def asked_again(story: Story, wire_secs: float = _WIRE_SECS) -> int:
     answers = [
         name_of(line["text"])
         for line in story.log
-        if line["event"] == "answer" and not _on_the_wire(line["time"], story, wire_secs)
+        if line["event"] == "answer"
+        and not _on_the_wire(line["time"], story, wire_secs)
     ]
     missing = sum(name not in names for name in answers)
     return missing + _repeats(answers) + _repeats([trial for trial, _ in stored])
@@ -244,7 +304,10 @@ def _repeats(words: Sequence[int | str]) -> int:
 
 def _on_the_wire(sent_at: float, story: Story, wire_secs: float) -> bool:
     """Whether the next kill came so soon, or had come, that nobody may have read it."""
-    return any(death.at - wire_secs < sent_at < death.at + _DEAD_SECS / 10 for death in story.deaths)
+    return any(
+        death.at - wire_secs < sent_at < death.at + _DEAD_SECS / 10
+        for death in story.deaths
+    )
 
 
 def unlisted_calls(story: Story) -> int:
@@ -255,7 +318,9 @@ def unlisted_calls(story: Story) -> int:
 
 def damaged(story: Story) -> int:
     """Count databases that fail their integrity check."""
-    found = [death.snapshot for death in story.deaths] + ([story.final] if story.final else [])
+    found = [death.snapshot for death in story.deaths] + (
+        [story.final] if story.final else []
+    )
     return sum(one.integrity != "ok" for one in found)
 
 
@@ -275,7 +340,11 @@ def _adopting() -> Iterator[None]:
 
 
 def campaign(
-    runs: int = 100, steps: int = 30, most_kills: int = 3, seed: int = 0, wire_secs: float = _WIRE_SECS
+    runs: int = 100,
+    steps: int = 30,
+    most_kills: int = 3,
+    seed: int = 0,
+    wire_secs: float = _WIRE_SECS,
 ) -> list[Bar]:
     """Play the runs, every fifth with one worker, and count what must not happen."""
     with _adopting():
@@ -284,22 +353,51 @@ def campaign(
         crowd: list[Story] = []
         for number in range(1, runs + 1):
             dice, alone = Random(f"{seed}/{number}"), number % 5 == 0
-            story = play(0 if alone else number, dice.randint(1, most_kills), alone=alone, steps=steps, dice=dice)
+            story = play(
+                0 if alone else number,
+                dice.randint(1, most_kills),
+                alone=alone,
+                steps=steps,
+                dice=dice,
+            )
             (lone if alone else crowd).append(story)
             if story.said:
                 print(f"run {number} failed:\n{story.said}", file=sys.stderr)
-    return [*_verdicts([*lone, *crowd], lone, usual, steps, wire_secs), _arrival([*lone, *crowd], wire_secs)]
+    return [
+        *_verdicts([*lone, *crowd], lone, usual, steps, wire_secs),
+        _arrival([*lone, *crowd], wire_secs),
+    ]
 
 
-def _verdicts(stories: Sequence[Story], lone: Sequence[Story], usual: Story, steps: int, wire_secs: float) -> list[Bar]:
-    finished = sum(story.final is not None and len(story.final.trials) == steps + 1 for story in stories)
+def _verdicts(
+    stories: Sequence[Story],
+    lone: Sequence[Story],
+    usual: Story,
+    steps: int,
+    wire_secs: float,
+) -> list[Bar]:
+    finished = sum(
+        story.final is not None and len(story.final.trials) == steps + 1
+        for story in stories
+    )
     deaths = [death for story in stories for death in story.deaths]
     other = sum(_story(story) != _story(usual) for story in lone)
-    uncertain = sum(story.final.calls - len(story.final.replies) for story in stories if story.final)
+    uncertain = sum(
+        story.final.calls - len(story.final.replies) for story in stories if story.final
+    )
     return [
-        Bar("runs finished", finished, len(stories), at_least=True, note=f"{len(deaths)} kills"),
+        Bar(
+            "runs finished",
+            finished,
+            len(stories),
+            at_least=True,
+            note=f"{len(deaths)} kills",
+        ),
         zero("scores lost", sum(map(lost_scores, stories))),
-        zero("trials scored after their score was stored", sum(map(scored_again, stories))),
+        zero(
+            "trials scored after their score was stored",
+            sum(map(scored_again, stories)),
+        ),
         zero(
             f"calls repeated, answered {wire_secs:g} s before a kill",
             sum(asked_again(story, wire_secs) for story in stories),
@@ -307,8 +405,15 @@ def _verdicts(stories: Sequence[Story], lone: Sequence[Story], usual: Story, ste
         ),
         zero("calls that the store does not list", sum(map(unlisted_calls, stories))),
         zero("databases damaged", sum(map(damaged, stories))),
-        zero(f"processes left {_DEAD_SECS:g} s after a kill", sum(death.left for death in deaths)),
-        zero("histories unlike an undisturbed run's", other, f"of {len(lone)} with one worker"),
+        zero(
+            f"processes left {_DEAD_SECS:g} s after a kill",
+            sum(death.left for death in deaths),
+        ),
+        zero(
+            "histories unlike an undisturbed run's",
+            other,
+            f"of {len(lone)} with one worker",
+        ),
     ]
 
 
@@ -316,10 +421,28 @@ def _arrival(stories: Sequence[Story], wire_secs: float) -> Bar:
     """Return how long answers were on their way to the disk: the window of this campaign must cover nearly all."""
     delays = sorted(delay for story in stories for delay in story.proposed)
     if not delays:
-        return Bar("answer sent until its x is committed", None, wire_secs, "s", note="no answer came")
-    shares = [(share, delays[min(len(delays) - 1, int(share * len(delays)))]) for share in (0.5, 0.9, 0.99)]
-    note = ", ".join(f"{share:.0%} {delay:.3f}" for share, delay in shares) + f", longest {delays[-1]:.3f}"
-    return Bar("answer sent until its x is committed, 90 %", shares[1][1], wire_secs, "s", note=note)
+        return Bar(
+            "answer sent until its x is committed",
+            None,
+            wire_secs,
+            "s",
+            note="no answer came",
+        )
+    shares = [
+        (share, delays[min(len(delays) - 1, int(share * len(delays)))])
+        for share in (0.5, 0.9, 0.99)
+    ]
+    note = (
+        ", ".join(f"{share:.0%} {delay:.3f}" for share, delay in shares)
+        + f", longest {delays[-1]:.3f}"
+    )
+    return Bar(
+        "answer sent until its x is committed, 90 %",
+        shares[1][1],
+        wire_secs,
+        "s",
+        note=note,
+    )
 
 
 def _story(story: Story) -> list[tuple[Any, ...]]:
@@ -328,14 +451,20 @@ def _story(story: Story) -> list[tuple[Any, ...]]:
 
 def main() -> int:
     """Run it, print the table, and return the exit code."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--runs", type=int, default=100)
     parser.add_argument("--steps", type=int, default=30, help="of each run")
     parser.add_argument("--kills", type=int, default=3, help="of each run, at the most")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--load", type=int, default=0, help="busy processes of low priority beside it")
     parser.add_argument(
-        "--window", type=float, help="seconds that an answer may be on its way: 0.1, or 0.5 with --load"
+        "--load", type=int, default=0, help="busy processes of low priority beside it"
+    )
+    parser.add_argument(
+        "--window",
+        type=float,
+        help="seconds that an answer may be on its way: 0.1, or 0.5 with --load",
     )
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()

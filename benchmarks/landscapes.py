@@ -43,7 +43,9 @@ class Place:
 
     def score(self, x: Vector) -> float:
         """Return what the search is told: higher is better."""
-        return -self.height(x) - (self._dice.gauss(0, self._landscape.noise) if self._landscape.noise else 0.0)
+        return -self.height(x) - (
+            self._dice.gauss(0, self._landscape.noise) if self._landscape.noise else 0.0
+        )
 
 
 def _axes(size: int, dice: Random) -> list[list[float]]:
@@ -66,13 +68,17 @@ def bowl(way: Vector) -> float:
 
 def ellipsoid(way: Vector) -> float:
     """Each number for itself, the last a thousand times as important as the first."""
-    return math.fsum(1000 ** (place / (len(way) - 1)) * a * a for place, a in enumerate(way))
+    return math.fsum(
+        1000 ** (place / (len(way) - 1)) * a * a for place, a in enumerate(way)
+    )
 
 
 def valley(way: Vector) -> float:
     """Rosenbrock's bent valley: easy to find, hard to walk along."""
     shifted = [a / 2.5 + 1 for a in way]
-    return math.fsum(100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in pairwise(shifted))
+    return math.fsum(
+        100 * (b - a * a) ** 2 + (1 - a) ** 2 for a, b in pairwise(shifted)
+    )
 
 
 def hills(way: Vector) -> float:

@@ -17,7 +17,16 @@ from typing import Any
 from llm_optimize.errors import BudgetSpent
 from llm_optimize.propose.gates import Adaptive, FixedAlpha
 from llm_optimize.propose.policy_gradient import PolicyGradient
-from llm_optimize.records import Ask, Message, Plan, Proposal, Proposer, Reply, Status, Trial
+from llm_optimize.records import (
+    Ask,
+    Message,
+    Plan,
+    Proposal,
+    Proposer,
+    Reply,
+    Status,
+    Trial,
+)
 from llm_optimize.space import Space
 
 from .bars import Bar, report
@@ -42,23 +51,34 @@ class Uniform:
         """Learn nothing."""
 
 
-MAKERS: dict[str, Callable[[Space], Proposer]] = {"uniform": Uniform, "policy_gradient": PolicyGradient}
+MAKERS: dict[str, Callable[[Space], Proposer]] = {
+    "uniform": Uniform,
+    "policy_gradient": PolicyGradient,
+}
 
 
-async def no_model(messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
+async def no_model(
+    messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None
+) -> Reply:
     """Stand where a model would be asked."""
     raise BudgetSpent("no model here")
 
 
-def scores_of(proposer: Proposer, problem: Problem, seed: int, trials: int = TRIALS) -> list[float]:
+def scores_of(
+    proposer: Proposer, problem: Problem, seed: int, trials: int = TRIALS
+) -> list[float]:
     """Return the scores of a search in which this proposer writes every x."""
 
     async def search() -> list[float]:
         scores = []
         for number in range(trials):
-            proposal = await proposer.propose(Plan(None), no_model, Random(f"{seed}/propose/{number}"))
+            proposal = await proposer.propose(
+                Plan(None), no_model, Random(f"{seed}/propose/{number}")
+            )
             if not isinstance(proposal.x, dict):
-                raise TypeError(f"trial {number} has no parameters: {proposal.problem or proposal.x}")
+                raise TypeError(
+                    f"trial {number} has no parameters: {proposal.problem or proposal.x}"
+                )
             scores.append(problem.f(proposal.x))
             trial = Trial.of(
                 number,
@@ -80,20 +100,28 @@ def table(
 ) -> dict[str, list[list[float]]]:
     """Return the scores of each proposer, a list for each seed."""
     return {
-        name: [scores_of(make(problem.space), problem, seed) for seed in range(seeds)] for name, make in makers.items()
+        name: [scores_of(make(problem.space), problem, seed) for seed in range(seeds)]
+        for name, make in makers.items()
     }
 
 
 def columns(runs: Sequence[Sequence[float]]) -> list[float]:
     """Return the four columns of the table for the runs of one proposer."""
     best = [fmean(max(scores[:end]) for scores in runs) for end in (EARLY, None)]
-    return [*best, fmean(fmean(scores[:EARLY]) for scores in runs), fmean(fmean(scores[-EARLY:]) for scores in runs)]
+    return [
+        *best,
+        fmean(fmean(scores[:EARLY]) for scores in runs),
+        fmean(fmean(scores[-EARLY:]) for scores in runs),
+    ]
 
 
 def wins(runs: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> float:
     """Return the share of the seeds in which the last third is better in the mean than that of the others."""
     pairs = zip(runs, others, strict=True)
-    return fmean(fmean(one[-(len(one) // 3) :]) > fmean(other[-(len(other) // 3) :]) for one, other in pairs)
+    return fmean(
+        fmean(one[-(len(one) // 3) :]) > fmean(other[-(len(other) // 3) :])
+        for one, other in pairs
+    )
 
 
 def learner(seeds: int = SEEDS) -> Iterable[Bar]:
@@ -102,10 +130,26 @@ def learner(seeds: int = SEEDS) -> Iterable[Bar]:
         found = table(MAKERS, problem, seeds)
         random, own = columns(found["uniform"]), columns(found["policy_gradient"])
         for name, bar, value in zip(COLUMNS, random, own, strict=True):
-            yield Bar(f"policy_gradient on {problem.name}: {name}", value, bar, at_least=True, note="bar: uniform")
-        yield Bar(f"policy_gradient on {problem.name}: {COLUMNS[-1]}", own[-1], late, at_least=True)
+            yield Bar(
+                f"policy_gradient on {problem.name}: {name}",
+                value,
+                bar,
+                at_least=True,
+                note="bar: uniform",
+            )
+        yield Bar(
+            f"policy_gradient on {problem.name}: {COLUMNS[-1]}",
+            own[-1],
+            late,
+            at_least=True,
+        )
         share = wins(found["policy_gradient"], found["uniform"])
-        yield Bar(f"policy_gradient on {problem.name}: seeds won by the last third", share, 29 / 30, at_least=True)
+        yield Bar(
+            f"policy_gradient on {problem.name}: seeds won by the last third",
+            share,
+            29 / 30,
+            at_least=True,
+        )
 
 
 def useless_model(problem: Problem, seeds: int = SEEDS) -> Iterable[Bar]:
@@ -120,7 +164,9 @@ def useless_model(problem: Problem, seeds: int = SEEDS) -> Iterable[Bar]:
         for place in (0, 1):
             share = columns(found[gate])[place] / alone[place]
             name = f"{gate} with a useless model on {problem.name}: {COLUMNS[place]}"
-            yield Bar(name, share, 0.9, at_least=True, note="share of policy_gradient alone")
+            yield Bar(
+                name, share, 0.9, at_least=True, note="share of policy_gradient alone"
+            )
 
 
 def gates(seeds: int = SEEDS) -> Iterable[Bar]:
@@ -129,7 +175,10 @@ def gates(seeds: int = SEEDS) -> Iterable[Bar]:
         yield from useless_model(problem, seeds)
 
 
-BENCHMARKS: dict[str, Callable[[], Iterable[Bar]]] = {"learner": learner, "gates": gates}
+BENCHMARKS: dict[str, Callable[[], Iterable[Bar]]] = {
+    "learner": learner,
+    "gates": gates,
+}
 
 
 def main() -> int:

@@ -26,7 +26,9 @@ def competitors(count: int) -> Iterator[list[int]]:
         pids = []
         for _ in range(count):
             command = [sys.executable, "-c", _BUSY]
-            process = stack.enter_context(subprocess.Popen(command, stdin=pipe, stdout=pipe))
+            process = stack.enter_context(
+                subprocess.Popen(command, stdin=pipe, stdout=pipe)
+            )
             stack.callback(process.kill)
             if process.stdout:
                 process.stdout.readline()  # it is busy now

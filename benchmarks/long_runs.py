@@ -36,9 +36,15 @@ def commands(trials: int = TRIALS) -> list[Bar]:
             "best": ("best", "long"),
             "report": ("report", "long", "-o", "report.html"),
         }
-        taken = {name: seconds_of(Path(folder), *arguments) for name, arguments in looks.items()}
+        taken = {
+            name: seconds_of(Path(folder), *arguments)
+            for name, arguments in looks.items()
+        }
         taken["page: the facts of the run"] = _page_seconds(f"{folder}/runs.db")
-    return [Bar(name, value, _LIMIT_SECS, "s", note=f"{trials:,} trials") for name, value in taken.items()]
+    return [
+        Bar(name, value, _LIMIT_SECS, "s", note=f"{trials:,} trials")
+        for name, value in taken.items()
+    ]
 
 
 def seconds_of(folder: Path, *arguments: str) -> float:
@@ -53,7 +59,9 @@ def seconds_of(folder: Path, *arguments: str) -> float:
 def _page_seconds(store: str) -> float:
     with page_server(store) as url:
         begun = time.perf_counter()
-        with urllib.request.urlopen(url.replace("/?", "/api/facts?run=long&")) as answer:
+        with urllib.request.urlopen(
+            url.replace("/?", "/api/facts?run=long&")
+        ) as answer:
             answer.read()
         return time.perf_counter() - begun
 

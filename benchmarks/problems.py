@@ -30,14 +30,21 @@ def bowl(x: Mapping[str, Any]) -> float:
 def network(x: Mapping[str, Any]) -> float:
     """Problem B: what a network's accuracy may look like; the best learning rate and dropout hang on the choices."""
     act, norm = x["act"], x["norm"]
-    score: float = math.exp(-((math.log10(x["lr"]) - (-2 if act == "relu" else -3)) ** 2))
+    score: float = math.exp(
+        -((math.log10(x["lr"]) - (-2 if act == "relu" else -3)) ** 2)
+    )
     score *= 1 - 0.8 * abs(x["drop"] - (0.1 if norm else 0.5))
     score *= 1 - 0.15 * abs(math.log2(x["width"]) - 7)
     score *= _ACTIVATIONS[act]
     return score if norm or act != "relu" else 0.8 * score
 
 
-A = Problem("A", Space({name: Float(0, 1) for name in "abc"}), bowl, {"a": 0.3, "b": 0.7, "c": 0.5})
+A = Problem(
+    "A",
+    Space({name: Float(0, 1) for name in "abc"}),
+    bowl,
+    {"a": 0.3, "b": 0.7, "c": 0.5},
+)
 B = Problem(
     "B",
     Space(

@@ -48,7 +48,11 @@ def curve_score(f: Callable[..., float], seed: int) -> float:
     gaps = []
     for step in range(61):
         t = step / 10
-        wanted = (2 - 0.2 * t) * math.exp(-a * t / 2) + 0.8 * math.sin(b * t) + 0.6 * math.exp(-((t - c) ** 2))
+        wanted = (
+            (2 - 0.2 * t) * math.exp(-a * t / 2)
+            + 0.8 * math.sin(b * t)
+            + 0.6 * math.exp(-((t - c) ** 2))
+        )
         gaps.append((f(t) - wanted) ** 2)
     return -math.sqrt(math.fsum(gaps) / len(gaps))
 
@@ -72,7 +76,12 @@ def packing_score(f: Callable[..., float], seed: int) -> float:
 def balance_score(f: Callable[..., float], seed: int) -> float:
     """Return the negative mean of how far pole and cart are from where they should be, over some starts."""
     dice = Random(f"balance/{seed}")
-    return -math.fsum(_fall(f, dice.uniform(-0.3, 0.3), dice.uniform(-0.5, 0.5)) for _ in range(3)) / 3
+    return (
+        -math.fsum(
+            _fall(f, dice.uniform(-0.3, 0.3), dice.uniform(-0.5, 0.5)) for _ in range(3)
+        )
+        / 3
+    )
 
 
 def _fall(f: Callable[..., float], angle: float, place: float) -> float:
@@ -101,7 +110,9 @@ def run_program(name: str, x: str, seed: int) -> float:
     """Return the score of a program of ours in which numbers were changed; whatever it raises goes up."""
     names: dict[str, Any] = {"sin": math.sin, "exp": math.exp}
     exec(x, names)  # noqa: S102  # our own program, in which numbers were changed
-    function = next(value for key, value in names.items() if key in ("curve", "priority", "push"))
+    function = next(
+        value for key, value in names.items() if key in ("curve", "priority", "push")
+    )
     score = PROGRAMS[name][1](function, seed)
     if not math.isfinite(score):
         raise ValueError(f"the score is {score}")

@@ -28,37 +28,58 @@ from .subjects import endless, length
 
 _Call = getattr(sandboxes, "Call", None)
 _WARM_MS = {"process": 20.0, "namespace": 40.0}
-_FASTER = {"process": 50.0, "namespace": 25.0}  # than a fresh interpreter: as the two bounds in milliseconds are
+_FASTER = {
+    "process": 50.0,
+    "namespace": 25.0,
+}  # than a fresh interpreter: as the two bounds in milliseconds are
 _MB = 2**20
 _LEFT_SECS = 5.0  # after which a process that still runs is a leak
 
 
 def score(sandbox: Any, x: str, timeout_secs: float, seed: int = 0) -> Any:
     """Return the outcome of one f(x), whichever way this version asks for it."""
-    return sandbox.run(_Call(x, timeout_secs, seed)) if _Call else sandbox.run(x, timeout_secs, seed)
+    return (
+        sandbox.run(_Call(x, timeout_secs, seed))
+        if _Call
+        else sandbox.run(x, timeout_secs, seed)
+    )
 
 
-def expect(sandbox: Any, x: str, status: OutcomeStatus, timeout_secs: float = 60.0) -> float:
+def expect(
+    sandbox: Any, x: str, status: OutcomeStatus, timeout_secs: float = 60.0
+) -> float:
     """Return the seconds that one f(x) took, waited for from outside; raise RuntimeError unless it ends like that."""
     begun = time.perf_counter()
     outcome = score(sandbox, x, timeout_secs)
     seconds = time.perf_counter() - begun
     if outcome.status is not status:
-        raise RuntimeError(f"f({x!r}) ended as {outcome.status}: {outcome.message or outcome.traceback}")
+        raise RuntimeError(
+            f"f({x!r}) ended as {outcome.status}: {outcome.message or outcome.traceback}"
+        )
     return seconds
 
 
 # Speed.
 
 
-def warm(level: str = "process", scorings: int = 100, cold_starts: int = 5) -> list[Bar]:
+def warm(
+    level: str = "process", scorings: int = 100, cold_starts: int = 5
+) -> list[Bar]:
     """Score an f that needs numpy and scikit-learn, beside a fresh interpreter that imports them."""
     with closing(open_sandbox(level, learner)) as sandbox:
         expect(sandbox, "3", OutcomeStatus.OK)
-        warm_ms = 1000 * median(expect(sandbox, "3", OutcomeStatus.OK) for _ in range(scorings))
+        warm_ms = 1000 * median(
+            expect(sandbox, "3", OutcomeStatus.OK) for _ in range(scorings)
+        )
     cold_ms = 1000 * median(_cold_secs() for _ in range(cold_starts))
     return [
-        Bar(f"warm scoring, {level}", warm_ms, _WARM_MS.get(level, 20.0), "ms", note="f imports numpy and sklearn"),
+        Bar(
+            f"warm scoring, {level}",
+            warm_ms,
+            _WARM_MS.get(level, 20.0),
+            "ms",
+            note="f imports numpy and sklearn",
+        ),
         Bar(
             f"warm scoring, {level}, to a fresh interpreter",
             cold_ms / warm_ms,
@@ -75,16 +96,26 @@ def _cold_secs() -> float:
     return time.perf_counter() - begun
 
 
-def kill(level: str = "process", scorings: int = 200, timeout_secs: float = 0.2) -> list[Bar]:
+def kill(
+    level: str = "process", scorings: int = 200, timeout_secs: float = 0.2
+) -> list[Bar]:
     """Score an f that never returns, and see how late it is dead."""
     habits = ("busy", "asleep", "hide")
     late, before = [], descendants()
     with closing(open_sandbox(level, endless)) as sandbox:
         for number in range(scorings):
-            seconds = expect(sandbox, habits[number % 3], OutcomeStatus.TIMEOUT, timeout_secs)
+            seconds = expect(
+                sandbox, habits[number % 3], OutcomeStatus.TIMEOUT, timeout_secs
+            )
             late.append(1000 * (seconds - timeout_secs))
     return [
-        Bar(f"kill at the deadline, {level}, median", median(late), 150, "ms late", note=f"{scorings} scorings"),
+        Bar(
+            f"kill at the deadline, {level}, median",
+            median(late),
+            150,
+            "ms late",
+            note=f"{scorings} scorings",
+        ),
         Bar(f"kill at the deadline, {level}, worst", max(late), 1000, "ms late"),
         zero(f"processes left by killed f, {level}", len(_left_processes(before))),
     ]
@@ -104,22 +135,40 @@ def soak(level: str = "process", scorings: int = 1000, workers: int = 2) -> list
             score_all(scorings)
             late = _state(folder)
         gc.collect()
-        left, open_files, files = _left_processes(before), _descriptors() - open_before, _files(folder)
+        left, open_files, files = (
+            _left_processes(before),
+            _descriptors() - open_before,
+            _files(folder),
+        )
     grown = (late["resident"] - early["resident"]) / _MB
     note = f"{scorings} scorings, {workers} workers"
     name = f"soak, {level}: "
     return [
         Bar(f"{name}resident set grows", grown, 20, "MB", note=note),
-        zero(f"{name}more processes than at first", late["processes"] - early["processes"]),
+        zero(
+            f"{name}more processes than at first",
+            late["processes"] - early["processes"],
+        ),
         zero(f"{name}zombies", late["zombies"]),
-        zero(f"{name}more descriptors than at first", late["descriptors"] - early["descriptors"]),
-        zero(f"{name}more temporary files than at first", late["files"] - early["files"]),
-        zero(f"{name}left when it is closed", len(left) + max(0, open_files) + files, "processes, descriptors, files"),
+        zero(
+            f"{name}more descriptors than at first",
+            late["descriptors"] - early["descriptors"],
+        ),
+        zero(
+            f"{name}more temporary files than at first", late["files"] - early["files"]
+        ),
+        zero(
+            f"{name}left when it is closed",
+            len(left) + max(0, open_files) + files,
+            "processes, descriptors, files",
+        ),
     ]
 
 
 def _score_all(threads: ThreadPoolExecutor, sandbox: Any, scorings: int) -> None:
-    for seconds in threads.map(lambda number: expect(sandbox, str(number), OutcomeStatus.OK), range(scorings)):
+    for seconds in threads.map(
+        lambda number: expect(sandbox, str(number), OutcomeStatus.OK), range(scorings)
+    ):
         if seconds > 10:
             raise RuntimeError(f"a scoring that does nothing took {seconds:.1f} s")
 
@@ -158,13 +207,21 @@ def _descriptors() -> int:
 # Memory.
 
 
-def sharing(level: str = "process", size_mb: int = 500, workers: int = 8, hold_secs: float = 3.0) -> list[Bar]:
+def sharing(
+    level: str = "process", size_mb: int = 500, workers: int = 8, hold_secs: float = 3.0
+) -> list[Bar]:
     """Score with large arrays in f, several at once, and see whether memory is shared."""
-    with closing(open_sandbox(level, Holder(size_mb))) as sandbox, ThreadPoolExecutor(workers) as threads:
+    with (
+        closing(open_sandbox(level, Holder(size_mb))) as sandbox,
+        ThreadPoolExecutor(workers) as threads,
+    ):
         expect(sandbox, "0", OutcomeStatus.OK)
         alone = len(_settled())
         idle = _proportional_mb(alone)
-        calls = [threads.submit(expect, sandbox, str(hold_secs), OutcomeStatus.OK) for _ in range(workers)]
+        calls = [
+            threads.submit(expect, sandbox, str(hold_secs), OutcomeStatus.OK)
+            for _ in range(workers)
+        ]
         busy = 0.0
         while not all(call.done() for call in calls):
             busy = max(busy, _proportional_mb(alone + workers))
@@ -172,9 +229,19 @@ def sharing(level: str = "process", size_mb: int = 500, workers: int = 8, hold_s
         for call in calls:
             call.result()
     if not busy:
-        raise RuntimeError(f"the {workers} scorings did not run at the same time: raise hold_secs")
+        raise RuntimeError(
+            f"the {workers} scorings did not run at the same time: raise hold_secs"
+        )
     name = f"PSS grows, {workers} at once, f holds {size_mb} MB, {level}"
-    return [Bar(name, (busy - idle) / size_mb, 0.5, "x", note=f"idle {idle:.0f} MB, busy {busy:.0f} MB")]
+    return [
+        Bar(
+            name,
+            (busy - idle) / size_mb,
+            0.5,
+            "x",
+            note=f"idle {idle:.0f} MB, busy {busy:.0f} MB",
+        )
+    ]
 
 
 def _proportional_mb(processes: int) -> float:
@@ -242,7 +309,9 @@ def describe(pid: int) -> str:
     found = [f"process {pid}, state {state}, parent {parent}"]
     for name in ("wchan", "cmdline"):
         with suppress(OSError):
-            found.append(Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")[:200])
+            found.append(
+                Path(f"/proc/{pid}/{name}").read_text().replace("\0", " ")[:200]
+            )
     return ", ".join(found)
 
 
@@ -254,10 +323,17 @@ def _left_processes(before: Sequence[int]) -> set[int]:
     return left
 
 
-BENCHMARKS: dict[str, Callable[..., list[Bar]]] = {"warm": warm, "kill": kill, "soak": soak, "sharing": sharing}
+BENCHMARKS: dict[str, Callable[..., list[Bar]]] = {
+    "warm": warm,
+    "kill": kill,
+    "soak": soak,
+    "sharing": sharing,
+}
 
 
-def at_level(level: str, benchmark: Callable[..., list[Bar]], **options: Any) -> list[Bar]:
+def at_level(
+    level: str, benchmark: Callable[..., list[Bar]], **options: Any
+) -> list[Bar]:
     """Run a benchmark; where there is no such level here, return one skipped bar that says why."""
     if not sys.platform.startswith("linux"):
         return [Bar(f"sandbox {level}", None, 0, note="measured on Linux only")]
@@ -269,9 +345,14 @@ def at_level(level: str, benchmark: Callable[..., list[Bar]], **options: Any) ->
     return benchmark(level, **options)
 
 
-def benchmarks(level: str, **options: dict[str, Any]) -> dict[str, Callable[[], Iterable[Bar]]]:
+def benchmarks(
+    level: str, **options: dict[str, Any]
+) -> dict[str, Callable[[], Iterable[Bar]]]:
     """Return the benchmarks of one level, with options for some of them by name."""
-    return {name: partial(at_level, level, each, **options.get(name, {})) for name, each in BENCHMARKS.items()}
+    return {
+        name: partial(at_level, level, each, **options.get(name, {}))
+        for name, each in BENCHMARKS.items()
+    }
 
 
 def main() -> int:
@@ -280,10 +361,15 @@ def main() -> int:
     parser.add_argument("--level", default="process", help="process or namespace")
     parser.add_argument("--only", nargs="*", default=[], help=", ".join(BENCHMARKS))
     parser.add_argument("--scorings", type=int, default=1000, help="of the soak")
-    parser.add_argument("--data-mb", type=int, default=500, help="that f holds, for sharing")
+    parser.add_argument(
+        "--data-mb", type=int, default=500, help="that f holds, for sharing"
+    )
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
-    options = {"soak": {"scorings": given.scorings}, "sharing": {"size_mb": given.data_mb}}
+    options = {
+        "soak": {"scorings": given.scorings},
+        "sharing": {"size_mb": given.data_mb},
+    }
     return report(measure(benchmarks(given.level, **options), given.only), given.output)
 
 

@@ -21,7 +21,19 @@ from statistics import NormalDist, median
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.propose.mutation import Mutation
-from llm_optimize.records import Message, Plan, Proposer, Reply, Search, Status, Task, Trial, Usage, X, rank
+from llm_optimize.records import (
+    Message,
+    Plan,
+    Proposer,
+    Reply,
+    Search,
+    Status,
+    Task,
+    Trial,
+    Usage,
+    X,
+    rank,
+)
 from llm_optimize.search import as_search
 
 from .bars import Bar, measure, report, zero
@@ -37,9 +49,14 @@ _PROGRAM_SEEDS = 0.5  # of the seeds: a program takes longer
 _SEEDS_FOR_NOISE = 8  # with fewer, no lag can be told from noise
 _BEYOND_NOISE = 0.01  # the chance of so large a lag without a true one, per comparison
 _TASK = Task(
-    "Find an x with a high score. x is numbers from -5 to 5.", "Which x scores higher?", SYSTEM_PROMPT, HUMAN_PROMPT
+    "Find an x with a high score. x is numbers from -5 to 5.",
+    "Which x scores higher?",
+    SYSTEM_PROMPT,
+    HUMAN_PROMPT,
 )
-Scores = Mapping[str, Mapping[str, Sequence[Sequence[float]]]]  # by problem, contender, seed, calls
+Scores = Mapping[
+    str, Mapping[str, Sequence[Sequence[float]]]
+]  # by problem, contender, seed, calls
 
 
 class BestOfN:
@@ -64,7 +81,9 @@ class Problem:
     start: str
     proposer: Proposer
     model: Callable[[Sequence[Message]], str]
-    score: Callable[[str], float]  # as the search is told it; it may raise ValueError or ArithmeticError
+    score: Callable[
+        [str], float
+    ]  # as the search is told it; it may raise ValueError or ArithmeticError
     truth: Callable[[str], float]
 
 
@@ -75,7 +94,11 @@ def problem(name: str, seed: int) -> Problem:
         start = f"[{', '.join(f'{a:.5g}' for a in place.start)}]"
         model = Guesser(seed)
         return Problem(
-            start, ModelProposer(_TASK), model, lambda x: place.score(_numbers(x)), lambda x: -place.height(_numbers(x))
+            start,
+            ModelProposer(_TASK),
+            model,
+            lambda x: place.score(_numbers(x)),
+            lambda x: -place.height(_numbers(x)),
         )
     run = partial(run_program, name, seed=seed)
     return Problem(PROGRAMS[name][0], Mutation(), lambda messages: "", run, run)
@@ -85,7 +108,9 @@ def _numbers(x: str) -> list[float]:
     return [float(number) for number in x.strip("[]").split(",")]
 
 
-async def curve(contender: str, name: str, seed: int, at_calls: Sequence[int]) -> list[float]:
+async def curve(
+    contender: str, name: str, seed: int, at_calls: Sequence[int]
+) -> list[float]:
     """Return the true score of the best after so many calls each."""
     search: Search = BestOfN() if contender == BEST_OF_N else as_search(contender)
     here = problem(name, seed)
@@ -95,7 +120,9 @@ async def curve(contender: str, name: str, seed: int, at_calls: Sequence[int]) -
     found = []
     for number in range(1, max(at_calls) + 1):
         plan = search.ask(Random(f"{seed}/plan/{number}"), ())
-        proposal = await here.proposer.propose(plan, partial(_answer, here), Random(f"{seed}/propose/{number}"))
+        proposal = await here.proposer.propose(
+            plan, partial(_answer, here), Random(f"{seed}/propose/{number}")
+        )
         trial = _scored(here, number, proposal.x, plan.parent)
         search.tell(trial)
         here.proposer.tell(trial)
@@ -112,12 +139,19 @@ async def _answer(here: Problem, messages: Sequence[Message]) -> Reply:
 def _scored(here: Problem, number: int, x: X | None, parent: Trial | None) -> Trial:
     above = parent.number if parent else None
     if not isinstance(x, str):
-        return Trial.of(number, None, Status.INVALID, "simulated", feedback="no x", parent=above)
+        return Trial.of(
+            number, None, Status.INVALID, "simulated", feedback="no x", parent=above
+        )
     try:
         score = here.score(x)
     except (ArithmeticError, ValueError) as error:
         return Trial.of(
-            number, x, Status.FAILED, "simulated", feedback=f"{type(error).__name__}: {error}", parent=above
+            number,
+            x,
+            Status.FAILED,
+            "simulated",
+            feedback=f"{type(error).__name__}: {error}",
+            parent=above,
         )
     return Trial.of(number, x, Status.COMPLETE, "simulated", score=score, parent=above)
 
@@ -127,11 +161,19 @@ def _run(job: tuple[str, str, int, tuple[int, ...]]) -> list[float]:
 
 
 def compare(
-    problems: Iterable[str], seeds: int, at_calls: Sequence[int] = AT_CALLS, contenders: Sequence[str] = ()
+    problems: Iterable[str],
+    seeds: int,
+    at_calls: Sequence[int] = AT_CALLS,
+    contenders: Sequence[str] = (),
 ) -> Scores:
     """Return what all contenders reach on all problems with all seeds; on all cores, politely."""
     names = contenders or (*SEARCHES, BEST_OF_N)
-    jobs = [(one, name, seed, tuple(at_calls)) for name in problems for one in names for seed in range(seeds)]
+    jobs = [
+        (one, name, seed, tuple(at_calls))
+        for name in problems
+        for one in names
+        for seed in range(seeds)
+    ]
     with get_context("spawn").Pool(os.cpu_count(), initializer=_be_nice) as pool:
         curves = pool.map(_run, jobs, chunksize=4)
     scores: dict[str, dict[str, list[Sequence[float]]]] = {}
@@ -158,13 +200,18 @@ def lags(scores: Sequence[float], others: Sequence[float]) -> float:
 
     Wilcoxon's signed ranks, one-sided, with the normal approximation.
     """
-    gaps = sorted((a - b for a, b in zip(scores, others, strict=True) if a != b), key=abs)
+    gaps = sorted(
+        (a - b for a, b in zip(scores, others, strict=True) if a != b), key=abs
+    )
     if not gaps:
         return 1.0
     ranks = [_mean_rank(gaps, gap) for gap in gaps]
     low = math.fsum(rank for rank, gap in zip(ranks, gaps, strict=True) if gap < 0)
     count = len(gaps)
-    mean, spread = count * (count + 1) / 4, math.sqrt(math.fsum(rank * rank for rank in ranks)) / 2
+    mean, spread = (
+        count * (count + 1) / 4,
+        math.sqrt(math.fsum(rank * rank for rank in ranks)) / 2,
+    )
     return 1 - NormalDist().cdf((low - mean - 0.5) / spread)
 
 
@@ -178,14 +225,23 @@ def table(scores: Scores, at_calls: Sequence[int] = AT_CALLS) -> str:
     lines = []
     for name, rows in scores.items():
         lines.append(f"{name:24}" + "".join(f"{calls:>12}" for calls in at_calls))
-        lines += [f"  {one:22}" + "".join(f"{value:12.4g}" for value in medians(rows[one])) for one in rows]
+        lines += [
+            f"  {one:22}" + "".join(f"{value:12.4g}" for value in medians(rows[one]))
+            for one in rows
+        ]
     return "\n".join(lines)
 
 
-def in_half_the_calls(scores: Scores, rival: str, at_calls: Sequence[int] = AT_CALLS) -> list[str]:
+def in_half_the_calls(
+    scores: Scores, rival: str, at_calls: Sequence[int] = AT_CALLS
+) -> list[str]:
     """Return the problems on which `best` has reached the last score of a rival after half the calls."""
     half = list(at_calls).index(at_calls[-1] // 2)
-    return [name for name, rows in scores.items() if medians(rows["best"])[half] >= medians(rows[rival])[-1]]
+    return [
+        name
+        for name, rows in scores.items()
+        if medians(rows["best"])[half] >= medians(rows[rival])[-1]
+    ]
 
 
 def worse(scores: Scores, at_calls: Sequence[int] = AT_CALLS) -> list[str]:
@@ -195,7 +251,10 @@ def worse(scores: Scores, at_calls: Sequence[int] = AT_CALLS) -> list[str]:
         for name, rows in scores.items()
         for one in rows
         for place, calls in enumerate(at_calls)
-        if lags([row[place] for row in rows[one]], [row[place] for row in rows[BEST_OF_N]]) < _BEYOND_NOISE
+        if lags(
+            [row[place] for row in rows[one]], [row[place] for row in rows[BEST_OF_N]]
+        )
+        < _BEYOND_NOISE
     ]
 
 
@@ -203,7 +262,9 @@ def landscapes(seeds: int = SEEDS) -> list[Bar]:
     """Compare on landscapes, with a model that reads the prompt."""
     scores = compare(LANDSCAPES, seeds)
     print(table(scores))
-    return [_half_bar(scores, rival, 5) for rival in (BEST_OF_N, "chat")] + [_worse_bar("landscapes", scores)]
+    return [_half_bar(scores, rival, 5) for rival in (BEST_OF_N, "chat")] + [
+        _worse_bar("landscapes", scores)
+    ]
 
 
 def programs(seeds: int = SEEDS) -> list[Bar]:
@@ -219,19 +280,34 @@ def _half_bar(scores: Scores, rival: str, limit: int) -> Bar:
     kind = "programs" if set(scores) <= set(PROGRAMS) else "landscapes"
     name = f"{kind} where best with half the calls reaches {rival}"
     return Bar(
-        name, len(reached), limit, at_least=True, note=f"of {len(scores)}" + (f", not on {missing}" if missing else "")
+        name,
+        len(reached),
+        limit,
+        at_least=True,
+        note=f"of {len(scores)}" + (f", not on {missing}" if missing else ""),
     )
 
 
 def _worse_bar(kind: str, scores: Scores) -> Bar:
     name = f"{kind}: lags behind best-of-n beyond noise"
-    if min(len(curves) for rows in scores.values() for curves in rows.values()) < _SEEDS_FOR_NOISE:
-        return Bar(name, None, 0, note=f"it takes {_SEEDS_FOR_NOISE} seeds to tell a lag from noise")
+    if (
+        min(len(curves) for rows in scores.values() for curves in rows.values())
+        < _SEEDS_FOR_NOISE
+    ):
+        return Bar(
+            name,
+            None,
+            0,
+            note=f"it takes {_SEEDS_FOR_NOISE} seeds to tell a lag from noise",
+        )
     found = worse(scores)
     return zero(name, len(found), "; ".join(found))
 
 
-BENCHMARKS: dict[str, Callable[[int], list[Bar]]] = {"landscapes": landscapes, "programs": programs}
+BENCHMARKS: dict[str, Callable[[int], list[Bar]]] = {
+    "landscapes": landscapes,
+    "programs": programs,
+}
 
 
 def benchmarks(seeds: int) -> dict[str, Callable[[], Iterable[Bar]]]:
@@ -243,7 +319,12 @@ def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", nargs="*", default=[], help=", ".join(BENCHMARKS))
-    parser.add_argument("--seeds", type=int, default=SEEDS, help="of each landscape; programs have half as many")
+    parser.add_argument(
+        "--seeds",
+        type=int,
+        default=SEEDS,
+        help="of each landscape; programs have half as many",
+    )
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
     return report(measure(benchmarks(given.seeds), given.only), given.output)

@@ -27,8 +27,17 @@ from typing import IO, Any, cast
 ROOT = Path(__file__).resolve().parents[1]
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.I)
 _CHARS_PER_TOKEN = 4
-_REASONS = {200: "OK", 400: "Bad Request", 429: "Too Many Requests", 500: "Internal Server Error"}
-_GARBAGE = (b"<html><body>502 Bad Gateway</body></html>", b'{"id": "chatcmpl-1", "choi', b"\xff\xfe\x00not text")
+_REASONS = {
+    200: "OK",
+    400: "Bad Request",
+    429: "Too Many Requests",
+    500: "Internal Server Error",
+}
+_GARBAGE = (
+    b"<html><body>502 Bad Gateway</body></html>",
+    b'{"id": "chatcmpl-1", "choi',
+    b"\xff\xfe\x00not text",
+)
 
 
 @dataclass(frozen=True)
@@ -49,12 +58,18 @@ class Settings:
     drip_secs: float = 1.0
     replies: str = "numbers"  # or "program"
     lines: int = 10  # of a program
-    by_prompt: bool = False  # the same prompt gets the same reply; else each reply is another
+    by_prompt: bool = (
+        False  # the same prompt gets the same reply; else each reply is another
+    )
     seed: int = 0
 
     def faults(self) -> dict[str, float]:
         """Return the rates by the names of the faults."""
-        rates = {name: value for name, value in asdict(self).items() if name.startswith("rate_")}
+        rates = {
+            name: value
+            for name, value in asdict(self).items()
+            if name.startswith("rate_")
+        }
         return {name.removeprefix("rate_"): value for name, value in rates.items()}
 
 
@@ -95,7 +110,9 @@ class Endpoint:
             in_flight=self._in_flight,
         )
         if job.delay_secs:
-            asyncio.get_running_loop().call_later(job.delay_secs, self._answer, connection, job)
+            asyncio.get_running_loop().call_later(
+                job.delay_secs, self._answer, connection, job
+            )
         else:
             self._answer(connection, job)
 
@@ -105,7 +122,9 @@ class Endpoint:
         dice = Random(f"{self._settings.seed}/{number}")
         fault, delay_secs = self._fault(dice), self._delay(dice)
         name, age = (key, 0) if self._settings.by_prompt else (str(number), number)
-        text = _reply(self._settings, name, age, Random(f"{self._settings.seed}/{name}"))
+        text = _reply(
+            self._settings, name, age, Random(f"{self._settings.seed}/{name}")
+        )
         chars = sum(len(message["content"]) for message in request["messages"])
         return Job(number, request["model"], key, chars, fault, delay_secs, text)
 
@@ -119,7 +138,9 @@ class Endpoint:
 
     def _delay(self, dice: Random) -> float:
         mean, sigma = self._settings.latency_secs, self._settings.sigma
-        delay = dice.lognormvariate(math.log(mean) - sigma**2 / 2, sigma) if mean else 0.0
+        delay = (
+            dice.lognormvariate(math.log(mean) - sigma**2 / 2, sigma) if mean else 0.0
+        )
         return delay + dice.random() * self._settings.jitter_secs
 
     def _answer(self, connection: Connection, job: Job) -> None:
@@ -127,10 +148,18 @@ class Endpoint:
             self._in_flight -= 1
             return
         faults: dict[str, Callable[[], None]] = {
-            "429": lambda: connection.send(429, _error("rate limit", "rate_limit_exceeded"), self._retry_after()),
-            "500": lambda: connection.send(500, _error("the server had an error", None)),
-            "context": lambda: connection.send(400, _error(_TOO_LONG, "context_length_exceeded")),
-            "garbage": lambda: connection.send(200, _GARBAGE[job.number % len(_GARBAGE)]),
+            "429": lambda: connection.send(
+                429, _error("rate limit", "rate_limit_exceeded"), self._retry_after()
+            ),
+            "500": lambda: connection.send(
+                500, _error("the server had an error", None)
+            ),
+            "context": lambda: connection.send(
+                400, _error(_TOO_LONG, "context_length_exceeded")
+            ),
+            "garbage": lambda: connection.send(
+                200, _GARBAGE[job.number % len(_GARBAGE)]
+            ),
             "drop": lambda: self._drop(connection, job),
         }
         if job.fault == "drip":
@@ -170,7 +199,13 @@ class Endpoint:
         self._write("answer", job, text=_text(job), fault=job.fault, usage=_usage(job))
 
     def _write(self, event: str, job: Job, **facts: Any) -> None:
-        line = {"event": event, "number": job.number, "model": job.model, "time": time.time(), **facts}
+        line = {
+            "event": event,
+            "number": job.number,
+            "model": job.model,
+            "time": time.time(),
+            **facts,
+        }
         self._log.write(json.dumps(line) + "\n")
         self._log.flush()
 
@@ -216,7 +251,9 @@ _TOO_LONG = "This model's maximum context length is 8192 tokens. Please reduce t
 
 
 def _error(message: str, code: str | None) -> bytes:
-    return json.dumps({"error": {"message": message, "type": "error", "param": None, "code": code}}).encode()
+    return json.dumps(
+        {"error": {"message": message, "type": "error", "param": None, "code": code}}
+    ).encode()
 
 
 def _text(job: Job) -> str:
@@ -224,8 +261,15 @@ def _text(job: Job) -> str:
 
 
 def _usage(job: Job) -> dict[str, int]:
-    prompt, completion = job.prompt_chars // _CHARS_PER_TOKEN, len(_text(job)) // _CHARS_PER_TOKEN
-    return {"prompt_tokens": prompt, "completion_tokens": completion, "total_tokens": prompt + completion}
+    prompt, completion = (
+        job.prompt_chars // _CHARS_PER_TOKEN,
+        len(_text(job)) // _CHARS_PER_TOKEN,
+    )
+    return {
+        "prompt_tokens": prompt,
+        "completion_tokens": completion,
+        "total_tokens": prompt + completion,
+    }
 
 
 def _completion(job: Job) -> bytes:
@@ -248,7 +292,10 @@ def _reply(settings: Settings, name: str, age: int, dice: Random) -> str:
     a, b = dice.uniform(-spread, spread), dice.uniform(-spread, spread)
     if settings.replies == "numbers":
         return f"Reply {name}: closer to zero.\n\n```\n[{a:.9f}, {b:.9f}]\n```"
-    table = "".join(f"    total += {dice.randrange(10**9)} % {line + 7}\n" for line in range(settings.lines - 4))
+    table = "".join(
+        f"    total += {dice.randrange(10**9)} % {line + 7}\n"
+        for line in range(settings.lines - 4)
+    )
     program = f"def answer():  # {name}\n    total = 0\n{table}    return {-(a * a + b * b):.9f}, total"
     return f"Reply {name}: a shorter way.\n\n```python\n{program}\n```"
 
@@ -260,9 +307,13 @@ async def _serve(settings: Settings, log: Path) -> None:
     loop, over = asyncio.get_running_loop(), asyncio.Event()
     with log.open("a") as file:
         endpoint = Endpoint(settings, file)
-        server = await loop.create_server(lambda: Connection(endpoint), "127.0.0.1", 0, backlog=1024)
+        server = await loop.create_server(
+            lambda: Connection(endpoint), "127.0.0.1", 0, backlog=1024
+        )
         print(server.sockets[0].getsockname()[1], flush=True)
-        loop.run_in_executor(None, sys.stdin.read).add_done_callback(lambda _: over.set())  # the parent has gone
+        loop.run_in_executor(None, sys.stdin.read).add_done_callback(
+            lambda _: over.set()
+        )  # the parent has gone
         await over.wait()
         server.close()
 
@@ -287,8 +338,16 @@ def start_server(**settings: Any) -> Iterator[Server]:
     with tempfile.TemporaryDirectory(prefix="simulated-") as folder:
         log = Path(folder) / "log.jsonl"
         log.touch()
-        command = [sys.executable, "-m", "benchmarks.server", json.dumps(asdict(Settings(**settings))), str(log)]
-        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.server",
+            json.dumps(asdict(Settings(**settings))),
+            str(log),
+        ]
+        with subprocess.Popen(
+            command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        ) as process:
             try:
                 port = process.stdout.readline().strip() if process.stdout else ""
                 yield Server(f"http://127.0.0.1:{port}/v1", log)

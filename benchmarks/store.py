@@ -46,18 +46,29 @@ class Cost:
 def writing(folder: str | None = None, trials: int = 1024) -> list[Bar]:
     """Compare writes that wait one after the other with those of a writer for which several tasks wait."""
     direct = _cost_of(folder, 0, min(trials, 256))
-    bars = [Bar("synchronous writes", direct.rate, 20, "/s", at_least=True, note=str(direct))]
+    bars = [
+        Bar(
+            "synchronous writes", direct.rate, 20, "/s", at_least=True, note=str(direct)
+        )
+    ]
     for waiting in _WAITING:
         cost = _cost_of(folder, waiting, trials if waiting > 1 else min(trials, 256))
         least = 0.5 if waiting == 1 else 1.5  # one alone pays for two changes of thread
         name = f"writer, {waiting} waiting, to synchronous writes"
-        bars.append(Bar(name, cost.rate / direct.rate, least, "x", at_least=True, note=str(cost)))
+        bars.append(
+            Bar(
+                name, cost.rate / direct.rate, least, "x", at_least=True, note=str(cost)
+            )
+        )
     return bars
 
 
 def _cost_of(folder: str | None, waiting: int, trials: int) -> Cost:
     """Return what the writes of so many trials cost with so many tasks that wait for the writer; 0 is without one."""
-    with TemporaryDirectory(dir=folder) as place, closing(Store(f"{place}/runs.db")) as store:
+    with (
+        TemporaryDirectory(dir=folder) as place,
+        closing(Store(f"{place}/runs.db")) as store,
+    ):
         run = store.create_run("amber", {})
         with closing(sqlite3.connect(f"{place}/runs.db")) as watcher:
             counter = _Commits(watcher, run)
@@ -67,7 +78,10 @@ def _cost_of(folder: str | None, waiting: int, trials: int) -> Cost:
             else:
                 for number in range(trials):
                     _write(run, number)
-            seconds, cpu_seconds = time.perf_counter() - begun, time.process_time() - cpu
+            seconds, cpu_seconds = (
+                time.perf_counter() - begun,
+                time.process_time() - cpu,
+            )
             return Cost(TRIAL_WRITES * trials, counter.since(), seconds, cpu_seconds)
 
 
@@ -76,7 +90,9 @@ class _Commits:
 
     def __init__(self, connection: sqlite3.Connection, run: Run) -> None:
         connection.execute("BEGIN")
-        connection.execute("SELECT count(*) FROM run").fetchone()  # an open reader: the log is never begun anew
+        connection.execute(
+            "SELECT count(*) FROM run"
+        ).fetchone()  # an open reader: the log is never begun anew
         self._log = run.store.files[1]
         self._before = self._count()
 
@@ -111,7 +127,9 @@ async def _write_all(run: Run, waiting: int, trials: int) -> None:
             key = await writer.sent(number, 0, "m", _MESSAGES)
             await writer.received(key, _REPLY)
             await writer.propose(number, Proposal(_TEXT, "m"))
-            await writer.finish(Trial.of(number, _TEXT, Status.COMPLETE, "m", score=1.0), number + 1)
+            await writer.finish(
+                Trial.of(number, _TEXT, Status.COMPLETE, "m", score=1.0), number + 1
+            )
 
     await asyncio.gather(*(live() for _ in range(waiting)))
 
@@ -122,12 +140,18 @@ BENCHMARKS = {"writing": writing}
 def main() -> int:
     """Measure, print, and return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--folder", help="where the store is made: on the disk that is to be measured")
-    parser.add_argument("--trials", type=int, default=1024, help="whose writes are measured")
+    parser.add_argument(
+        "--folder", help="where the store is made: on the disk that is to be measured"
+    )
+    parser.add_argument(
+        "--trials", type=int, default=1024, help="whose writes are measured"
+    )
     parser.add_argument("--output", help="write the numbers as JSON into this file")
     given = parser.parse_args()
 
-    return report(measure({"writing": lambda: writing(given.folder, given.trials)}), given.output)
+    return report(
+        measure({"writing": lambda: writing(given.folder, given.trials)}), given.output
+    )
 
 
 if __name__ == "__main__":

@@ -23,7 +23,9 @@ class Order:
     name: str
     store: str
     notes: str  # a file that f writes into
-    times: str  # a file with the number of each proposed trial, and when it was committed
+    times: (
+        str  # a file with the number of each proposed trial, and when it was committed
+    )
     base_url: str
     workers: int
     search: str
@@ -35,7 +37,9 @@ class Order:
 def limits(notes: Path) -> Limits:
     """Let f write into the folder of its notes, where this version asks for leave."""
     known = {field.name for field in fields(Limits)}
-    leave: dict[str, Any] = {"writable": (str(notes.parent),)} if "writable" in known else {}
+    leave: dict[str, Any] = (
+        {"writable": (str(notes.parent),)} if "writable" in known else {}
+    )
     return Limits(**leave)
 
 
@@ -50,10 +54,26 @@ def main(order: Order) -> None:
     f = Noted(closeness, Path(order.notes), order.scoring_secs)
     chat = llm.Chat("simulated", base_url=order.base_url)
     if order.resume:
-        optimize.resume(order.name, f, store=order.store, model=chat, verbose=False, callbacks=[note])
+        optimize.resume(
+            order.name,
+            f,
+            store=order.store,
+            model=chat,
+            verbose=False,
+            callbacks=[note],
+        )
     else:
-        options: dict[str, Any] = {"store": order.store, "name": order.name, "seed": 7, "search": order.search}
-        options |= {"workers": order.workers, "limits": limits(Path(order.notes)), "callbacks": [note]}
+        options: dict[str, Any] = {
+            "store": order.store,
+            "name": order.name,
+            "seed": 7,
+            "search": order.search,
+        }
+        options |= {
+            "workers": order.workers,
+            "limits": limits(Path(order.notes)),
+            "callbacks": [note],
+        }
         optimize.run(*WORDS, f, "[5, 3]", order.steps, chat, False, **options)
 
 

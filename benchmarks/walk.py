@@ -25,7 +25,17 @@ from llm_optimize.records import Event, TrialFinished, TrialStarted
 from .bars import Bar, report
 
 PACKAGE = Path(llm_optimize.__file__).parent
-WORDS = ("blocking", "errors", "identity", "looks", "records", "redaction", "settings", "stop", "text")
+WORDS = (
+    "blocking",
+    "errors",
+    "identity",
+    "looks",
+    "records",
+    "redaction",
+    "settings",
+    "stop",
+    "text",
+)
 _THE_LOOP = ("", "blocking")  # the callers of what an event loop or a thread calls
 _ROOM_ENTRIES = 12
 _HALL_FILES = 3
@@ -36,7 +46,9 @@ class Walk:
 
     def __init__(self) -> None:
         self.phase = "setup"
-        self.calls: dict[str, list[tuple[str, str]]] = {}  # phase -> (file of the caller, file called)
+        self.calls: dict[
+            str, list[tuple[str, str]]
+        ] = {}  # phase -> (file of the caller, file called)
 
     def __call__(self, frame: FrameType, what: str, _argument: Any) -> None:
         """Be told of a call, as sys.setprofile tells it."""
@@ -134,20 +146,44 @@ def walk(trials: int = 12) -> Walk:
 def main() -> int:
     """Trace, print, and return the exit code."""
     traced = walk()
-    living = {phase: calls for phase, calls in traced.calls.items() if phase.startswith("trial")}
+    living = {
+        phase: calls
+        for phase, calls in traced.calls.items()
+        if phase.startswith("trial")
+    }
     later = [living[phase] for phase in list(living)[2:]]
     rooms = [entries(calls) for calls in later]
-    halls = [{called for _, called in calls if room_of(called) == "optimize"} for calls in later]
+    halls = [
+        {called for _, called in calls if room_of(called) == "optimize"}
+        for calls in later
+    ]
     files = [{called for _, called in calls} for calls in later]
     setup = {called for _, called in traced.calls["setup"]}
-    lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in PACKAGE.rglob("*.py"))
+    lines = sum(
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in PACKAGE.rglob("*.py")
+    )
     typical = sorted(rooms, key=len)[len(rooms) // 2]
     bars = [
-        Bar("room entries of one trial", median(map(len, rooms)), _ROOM_ENTRIES, note=" ".join(typical)),
-        Bar("files of optimize/ of one trial", median(map(len, halls)), _HALL_FILES, note=" ".join(sorted(halls[-1]))),
+        Bar(
+            "room entries of one trial",
+            median(map(len, rooms)),
+            _ROOM_ENTRIES,
+            note=" ".join(typical),
+        ),
+        Bar(
+            "files of optimize/ of one trial",
+            median(map(len, halls)),
+            _HALL_FILES,
+            note=" ".join(sorted(halls[-1])),
+        ),
     ]
-    sys.stdout.write(f"files entered before the first trial {len(setup)}, by one trial {median(map(len, files))}; ")
-    sys.stdout.write(f"calls of one trial {median(map(len, later))}; lines of the package {lines}\n")
+    sys.stdout.write(
+        f"files entered before the first trial {len(setup)}, by one trial {median(map(len, files))}; "
+    )
+    sys.stdout.write(
+        f"calls of one trial {median(map(len, later))}; lines of the package {lines}\n"
+    )
     return report(bars, None)
 
 

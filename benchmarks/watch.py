@@ -29,7 +29,12 @@ from .bars import report as print_report
 from .server import ROOT
 from .subjects import closeness
 
-TASK = {"description": "Make it faster.", "question": "Which is faster?", "system_prompt": "", "human_prompt": ""}
+TASK = {
+    "description": "Make it faster.",
+    "question": "Which is faster?",
+    "system_prompt": "",
+    "human_prompt": "",
+}
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 _LINES = 70  # of x
 _GROUP = 20  # trials with a look, and so many without
@@ -39,15 +44,30 @@ _SETTLE = 2  # the first of them, while processes begin or end, do not count
 def bulk_run(store: Store, name: str, size: int, *, calls: bool) -> None:
     """Write a run of so many trials at once, each with a script of 70 lines; with prompts and replies where asked."""
     store.create_run(name, {"task": TASK, "max_steps": size}).close()
-    rng, xs = Random(1), ["".join(f"value_{line} = {line}  # one of many\n" for line in range(_LINES))]
+    rng, xs = (
+        Random(1),
+        ["".join(f"value_{line} = {line}  # one of many\n" for line in range(_LINES))],
+    )
     with store.begin(write=True) as connection:
-        run = connection.execute(store.tables.run.select().where(store.tables.run.c.name == name)).one()
+        run = connection.execute(
+            store.tables.run.select().where(store.tables.run.c.name == name)
+        ).one()
         trials, asked = [], []
         for number in range(size):
             trial = _trial(number, xs, rng)
             proposed = {"plan": "{}", "note": "", "created_at": run.created_at + number}
-            trials.append({**_rows.from_trial(trial), **proposed, "run_id": run.id, "number": number})
-            trials[-1] |= {"finished": number + 1, "finished_at": run.created_at + 10.0 * number}
+            trials.append(
+                {
+                    **_rows.from_trial(trial),
+                    **proposed,
+                    "run_id": run.id,
+                    "number": number,
+                }
+            )
+            trials[-1] |= {
+                "finished": number + 1,
+                "finished_at": run.created_at + 10.0 * number,
+            }
             asked += [_call(run.id, trial)] if calls and number else []
         connection.execute(store.tables.trial.insert(), trials)
         if asked:
@@ -67,7 +87,9 @@ def _trial(number: int, xs: list[str], rng: Random) -> Trial:
         status=Status.FAILED if failed else Status.COMPLETE,
         source="model:small" if number else "x0",
         score=None if failed else number**0.5 + rng.gauss(0, 5),
-        feedback=f"Traceback\nValueError: bad value {rng.random()}" if failed else f"took {rng.random()} s " * 8,
+        feedback=f"Traceback\nValueError: bad value {rng.random()}"
+        if failed
+        else f"took {rng.random()} s " * 8,
         parent=parent,
         output="one line of output\n" * 10,
         seconds=rng.random(),
@@ -84,7 +106,10 @@ def _call(run: int, trial: Trial) -> dict[str, Any]:
         "call_index": 0,
         "model": "small",
         "messages": _rows.from_messages(
-            [{"role": "system", "content": text[:2000]}, {"role": "user", "content": text}]
+            [
+                {"role": "system", "content": text[:2000]},
+                {"role": "user", "content": text},
+            ]
         ),
         "reply": json.dumps(asdict(reply)),
         "sent_at": 0.0,
@@ -117,7 +142,10 @@ def page_opens(trials: int = 10_000) -> list[Bar]:
     limits = ((2.0, "s"), (0.2, "s"))
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        return [Bar(name, None, *limit, note="no browser") for name, limit in zip(names, limits, strict=True)]
+        return [
+            Bar(name, None, *limit, note="no browser")
+            for name, limit in zip(names, limits, strict=True)
+        ]
     with TemporaryDirectory() as folder, ExitStack() as stack:
         with closing(Store(f"{folder}/runs.db")) as store:
             bulk_run(store, "long", trials, calls=False)
@@ -134,7 +162,10 @@ def page_opens(trials: int = 10_000) -> list[Bar]:
         note = f"{trials} trials; the table after {table:.2f} s, then the chart"
         values = (drawn, page.evaluate(_SCROLL))
         notes = (note, "from top to bottom in 120 frames")
-        return [Bar(n, v, *at, note=said) for n, v, at, said in zip(names, values, limits, notes, strict=True)]
+        return [
+            Bar(n, v, *at, note=said)
+            for n, v, at, said in zip(names, values, limits, notes, strict=True)
+        ]
 
 
 _SCROLL = """async () => {
@@ -173,11 +204,25 @@ def _browser_page(path: str) -> Iterator[Any]:
 @contextmanager
 def page_server(store: str) -> Iterator[str]:
     """Yield the address of a page in a process of its own."""
-    command = [sys.executable, "-u", "-m", "llm_optimize", "view", "--store", store, "--port", "0"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "llm_optimize",
+        "view",
+        "--store",
+        store,
+        "--port",
+        "0",
+    ]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command, env=env, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
-            found = re.search(r"http://\S+", process.stdout.readline() if process.stdout else "")
+            found = re.search(
+                r"http://\S+", process.stdout.readline() if process.stdout else ""
+            )
             if found is None:
                 raise RuntimeError("the page did not begin")
             yield found[0]
@@ -203,9 +248,14 @@ def watched(trials: int = 400, scoring_secs: float = 0.1) -> list[Bar]:
             finally:
                 look.close()
     plain, with_look = look.groups[0::2], look.groups[1::2]
-    ratios = [median(after) / median(before) for before, after in zip(plain, with_look, strict=False)]
+    ratios = [
+        median(after) / median(before)
+        for before, after in zip(plain, with_look, strict=False)
+    ]
     note = f"median of {len(ratios)} pairs of {_GROUP} trials of {1000 * median(plain[0]):.1f} ms, in one run"
-    return [Bar("watching a run, to not watching it", median(ratios), 1.02, "x", note=note)]
+    return [
+        Bar("watching a run, to not watching it", median(ratios), 1.02, "x", note=note)
+    ]
 
 
 def _instant(asked: Iterator[int]) -> Callable[[Any], str]:
@@ -229,7 +279,9 @@ class _Look:
 
     def __init__(self, url: str) -> None:
         self._settling = 0
-        self.groups: list[list[float]] = [[]]  # seconds of trials: not watched, watched, not watched, ...
+        self.groups: list[list[float]] = [
+            []
+        ]  # seconds of trials: not watched, watched, not watched, ...
         self._url = url.replace("/?", "/api/live?run=watched&after=999999.0&")
         self._last: float | None = None
         self._reader: Any = None
@@ -253,7 +305,9 @@ class _Look:
             self.close()
         else:
             self._reader = subprocess.Popen(
-                [sys.executable, "-c", _READER, self._url], stdout=subprocess.PIPE, text=True
+                [sys.executable, "-c", _READER, self._url],
+                stdout=subprocess.PIPE,
+                text=True,
             )
             if self._reader.stdout.readline() != "reading\n":
                 raise RuntimeError("the live stream did not begin")

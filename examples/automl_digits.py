@@ -27,31 +27,48 @@ clf.fit(X_train, y_train)
 """
 
 X, y = load_digits(return_X_y=True)
-X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=350, stratify=y, random_state=2)
-X_valid, X_test, y_valid, y_test = train_test_split(X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=0)
+X_train, X_rest, y_train, y_rest = train_test_split(
+    X, y, train_size=350, stratify=y, random_state=2
+)
+X_valid, X_test, y_valid, y_test = train_test_split(
+    X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=0
+)
 
 
 def predicted(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
     """Return what a script's classifier says of images, in a sandbox that has ten seconds and none of their labels."""
     inputs = {"X_train": X_train, "y_train": y_train, "X_new": X_new}
-    y_new = eval_utils.run_script(script + "\ny_new = clf.predict(X_new)\n", inputs, ["y_new"], 10)["y_new"]
+    y_new = eval_utils.run_script(
+        script + "\ny_new = clf.predict(X_new)\n", inputs, ["y_new"], 10
+    )["y_new"]
     if getattr(y_new, "shape", None) != (len(X_new),):
-        raise ValueError(f"clf.predict gave {y_new!r:.80}: it must give one digit for each image")
+        raise ValueError(
+            f"clf.predict gave {y_new!r:.80}: it must give one digit for each image"
+        )
     return y_new  # type: ignore[no-any-return]
 
 
 def f(script: str) -> tuple[float, str]:
     """Return the accuracy on validation images, and which digits are taken for which."""
     said = predicted(script, X_valid)
-    wrong = Counter(f"{true} taken for {digit}" for true, digit in zip(y_valid, said, strict=True) if true != digit)
+    wrong = Counter(
+        f"{true} taken for {digit}"
+        for true, digit in zip(y_valid, said, strict=True)
+        if true != digit
+    )
     often = ", ".join(f"{pair} ({count} times)" for pair, count in wrong.most_common(5))
     return float((said == y_valid).mean()), f"most frequent mistakes: {often or 'none'}"
 
 
 def main() -> None:
     """Optimize, then measure the first and the best script on images by which nothing was chosen."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help='a model\'s name, or "mutation" for random changes without a model')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        help='a model\'s name, or "mutation" for random changes without a model',
+    )
     parser.add_argument("--steps", type=int, default=20)
     parser.add_argument("--seed", type=int)
     arguments = parser.parse_args()
@@ -66,8 +83,12 @@ def main() -> None:
         seed=arguments.seed,
     )
     best = str(result.best_x)
-    before, after = (float((predicted(script, X_test) == y_test).mean()) for script in (X0, best))
-    print(f"\n{best}\ntest accuracy {before:.4f} -> {after:.4f} on {len(y_test)} images")
+    before, after = (
+        float((predicted(script, X_test) == y_test).mean()) for script in (X0, best)
+    )
+    print(
+        f"\n{best}\ntest accuracy {before:.4f} -> {after:.4f} on {len(y_test)} images"
+    )
 
 
 if __name__ == "__main__":

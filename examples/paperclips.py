@@ -44,14 +44,20 @@ class Factory:
     wear: int = 0
     clips: int = 0
 
-    def live_a_day(self, wire: int = 0, machines: int = 0, service: bool = False) -> None:
+    def live_a_day(
+        self, wire: int = 0, machines: int = 0, service: bool = False
+    ) -> None:
         """Buy, service, make clips and sell them. Raises ValueError for what cannot be done."""
         cost = wire * WIRE_PRICE + machines * MACHINE_PRICE + service * SERVICE_PRICE
         if self.day >= DAYS:
             raise ValueError("the month is over")
         if min(wire, machines) < 0 or cost > self.cash:
             raise ValueError(f"that costs {cost}, the cash is {self.cash}")
-        self.cash, self.wire, self.machines = self.cash - cost, self.wire + wire, self.machines + machines
+        self.cash, self.wire, self.machines = (
+            self.cash - cost,
+            self.wire + wire,
+            self.machines + machines,
+        )
         self.wear = 0 if service else self.wear + 1
         made = min(self.wire, self.machines * max(2, 12 - self.wear))
         self.wire, self.clips, self.cash, self.day = (
@@ -80,7 +86,11 @@ def make_app() -> Flask:
     def day():  # type: ignore[no-untyped-def]
         order = request.get_json()
         try:
-            books[0].live_a_day(int(order.get("wire", 0)), int(order.get("machines", 0)), bool(order.get("service")))
+            books[0].live_a_day(
+                int(order.get("wire", 0)),
+                int(order.get("machines", 0)),
+                bool(order.get("service")),
+            )
         except (ValueError, TypeError) as error:
             return jsonify(error=str(error)), 400
         return jsonify(vars(books[0]))
@@ -136,12 +146,16 @@ def f(url: str, script: str) -> tuple[float, str]:
     except RuntimeError as error:
         output = str(error)
     books = ask(url, "/state")
-    return float(books.clips), f"{books}\nthe end of what the script printed:\n{output[-500:]}"
+    return float(
+        books.clips
+    ), f"{books}\nthe end of what the script printed:\n{output[-500:]}"
 
 
 def main() -> None:
     """Start the factory, optimize the script, stop the factory."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", help="a model's name")
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()

@@ -45,16 +45,24 @@ EXPECTED = [*CASES.values(), *[2262] * 3]  # and below 20,000
 def f(x: str) -> tuple[float, str]:
     """Return how many times faster than x0 the candidate is. Raises ValueError when it counts wrong."""
     given = {"cases": list(CASES), "reference": X0}
-    found = eval_utils.run_script(x + _TIMER, given, ["answers", "ratio"], timeout_secs=20)
-    for n, answer, expected in zip([*CASES, 20_000, 20_000, 20_000], found["answers"], EXPECTED, strict=True):
+    found = eval_utils.run_script(
+        x + _TIMER, given, ["answers", "ratio"], timeout_secs=20
+    )
+    for n, answer, expected in zip(
+        [*CASES, 20_000, 20_000, 20_000], found["answers"], EXPECTED, strict=True
+    ):
         if answer != expected:
             raise ValueError(f"count_primes({n}) is {answer!r}, it must be {expected}")
-    return float(found["ratio"]), f"correct, and {found['ratio']:.1f} times as fast as the first version"
+    return float(
+        found["ratio"]
+    ), f"correct, and {found['ratio']:.1f} times as fast as the first version"
 
 
 def main() -> None:
     """Optimize, and show the fastest script."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", help="a model's name")
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()

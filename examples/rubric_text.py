@@ -34,15 +34,21 @@ def parse_score(answer: str) -> float:
 
 def main() -> None:
     """Optimize the text, and print it."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--model", help="who writes: a model's name")
-    parser.add_argument("--judge", help="who judges: a model's name; the writer's where it is left out")
+    parser.add_argument(
+        "--judge", help="who judges: a model's name; the writer's where it is left out"
+    )
     parser.add_argument("--steps", type=int, default=5)
     arguments = parser.parse_args()
     best_score, _, best_x = optimize.run(
         "Write a product text for an umbrella, in at most 80 words, that makes careful buyers want it.",
         "Which text would the judge grade higher?",
-        eval_utils.get_llm_scorer(RUBRIC, parse_score, arguments.judge or arguments.model),
+        eval_utils.get_llm_scorer(
+            RUBRIC, parse_score, arguments.judge or arguments.model
+        ),
         x0=X0,
         max_steps=arguments.steps,
         model=arguments.model,

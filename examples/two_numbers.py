@@ -21,8 +21,13 @@ def f(x: str) -> tuple[float, str]:
 
 def main() -> None:
     """Optimize, and say what was found."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help='a model\'s name, or "mutation" for random changes without a model')
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--model",
+        help='a model\'s name, or "mutation" for random changes without a model',
+    )
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
     best_score, _, best_x = optimize.run(

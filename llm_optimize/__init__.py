@@ -24,7 +24,21 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from . import demo, errors, eval_utils, llm, optimize, records, search, settings, space, stop, store, testing, text
+    from . import (
+        demo,
+        errors,
+        eval_utils,
+        llm,
+        optimize,
+        records,
+        search,
+        settings,
+        space,
+        stop,
+        store,
+        testing,
+        text,
+    )
 
 
 def __getattr__(name: str) -> Any:

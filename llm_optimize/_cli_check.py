@@ -11,12 +11,19 @@ from ._cli_show import as_json, mechanisms_table
 from .errors import UsageError
 from .sandbox import check_machine
 
-Sandbox = Annotated[bool, typer.Option("--sandbox", help="Try each mechanism of the sandbox on this machine.")]
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox", help="Try each mechanism of the sandbox on this machine."
+    ),
+]
 
 
 def check(sandbox: Sandbox = False, json_: Json = False) -> None:
     """Try what a run needs, before it is started."""
     if not sandbox:
-        raise UsageError("check: say what to check; today that is --sandbox, which tries the sandbox of this machine")
+        raise UsageError(
+            "check: say what to check; today that is --sandbox, which tries the sandbox of this machine"
+        )
     found = check_machine()
     typer.echo(as_json(found) if json_ else mechanisms_table(found))

@@ -18,9 +18,13 @@ from .errors import UsageError
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
 DEFAULT_STORE = "sqlite:///runs.db"
 
-StoreOption = Annotated[str, typer.Option("--store", help="Where runs are kept: a file, or a database URL.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", help="Where runs are kept: a file, or a database URL.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON, for programs.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Show nothing while it runs.")
+]
 RunName = Annotated[str, typer.Argument(help="Name of the run.", metavar="NAME")]
 
 
@@ -36,21 +40,35 @@ def file_text(path: Path) -> str:
     except OSError as error:
         raise UsageError(f"the file {path} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise UsageError(f"the file {path} is no UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise UsageError(
+            f"the file {path} is no UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
 
 
 def write_x(x: Any, output: Path) -> None:
     """Write x to the byte: a text into a file, named texts into files of a folder. Raises UsageError."""
-    texts = all(isinstance(text, str) for text in x.values()) if isinstance(x, dict) else False
-    named = {output / name: text for name, text in x.items()} if texts else {output: llm_optimize.text.show_x(x)}
+    texts = (
+        all(isinstance(text, str) for text in x.values())
+        if isinstance(x, dict)
+        else False
+    )
+    named = (
+        {output / name: text for name, text in x.items()}
+        if texts
+        else {output: llm_optimize.text.show_x(x)}
+    )
     try:
         for file, text in named.items():
             if not file.resolve().is_relative_to(output.resolve()):
-                raise UsageError(f"the part {str(file)!r} would be written outside of {output}: print it with --json")
+                raise UsageError(
+                    f"the part {str(file)!r} would be written outside of {output}: print it with --json"
+                )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text.encode("utf-8"))
     except OSError as error:
-        raise UsageError(f"{error.filename} cannot be written: {error.strerror}") from error
+        raise UsageError(
+            f"{error.filename} cannot be written: {error.strerror}"
+        ) from error
 
 
 def open_store(store: str) -> llm_optimize.store.Store:

@@ -30,7 +30,9 @@ def contenders_of(words: Sequence[str]) -> dict[str, str]:
         named = re.fullmatch(r"([\w.-]+)=(.+)", word)
         name, what = named.groups() if named else (word, word)
         if name in found:
-            raise UsageError(f"the contender {name!r} is given twice: name one of them, OTHER={what}")
+            raise UsageError(
+                f"the contender {name!r} is given twice: name one of them, OTHER={what}"
+            )
         found[name] = what
     return found
 
@@ -39,13 +41,18 @@ def contenders_of(words: Sequence[str]) -> dict[str, str]:
 def compare(
     contender: Annotated[
         list[str],
-        typer.Option(help="WHAT or NAME=WHAT: a search, a proposer, a gate, model:NAME, best_of_n; two or more."),
+        typer.Option(
+            help="WHAT or NAME=WHAT: a search, a proposer, a gate, model:NAME, best_of_n; two or more."
+        ),
     ],
     budget: Annotated[int, typer.Option(help="Scorings of each run.")] = 50,
     seeds: Annotated[int, typer.Option(help="Runs of each contender.")] = 5,
     at_a_time: Annotated[int, typer.Option(help="Runs that go on at once.")] = 1,
     store: StoreOption = DEFAULT_STORE,
-    name: Annotated[str | None, typer.Option(help="Name of the comparison; one that exists goes on.")] = None,
+    name: Annotated[
+        str | None,
+        typer.Option(help="Name of the comparison; one that exists goes on."),
+    ] = None,
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
@@ -58,24 +65,42 @@ def compare(
         "store": store,
         "name": name,
     }
-    _compare(contender, not (quiet or json_), json_, {**arguments(given), **of_comparison})
+    _compare(
+        contender, not (quiet or json_), json_, {**arguments(given), **of_comparison}
+    )
 
 
-def _compare(words: Sequence[str], progress: bool, as_json_: bool, options: dict[str, Any]) -> None:
+def _compare(
+    words: Sequence[str], progress: bool, as_json_: bool, options: dict[str, Any]
+) -> None:
     """Compare, and print what was found. Raises LlmOptimizeError when a run ended before its time."""
     started: list[str] = []
     watchers = [remember(started), *([_say] if progress else [])]
     try:
-        found = llm_optimize.optimize.compare(**options, contenders=contenders_of(words), callbacks=watchers)
+        found = llm_optimize.optimize.compare(
+            **options, contenders=contenders_of(words), callbacks=watchers
+        )
     except KeyboardInterrupt:
         name = started[0].split("/")[0] if started else ""
-        kept = f"; the same command with --name {shlex.quote(name)} goes on" if name else ""
+        kept = (
+            f"; the same command with --name {shlex.quote(name)} goes on"
+            if name
+            else ""
+        )
         typer.echo(f"\nstopped, everything is kept{kept}", err=True)
         raise
-    typer.echo(as_json(found) if as_json_ else f"{found}\n\ncomparison {found.name}: {_runs(found, options['store'])}")
-    problems = [problem for standing in found.standings for problem in standing.problems]
+    typer.echo(
+        as_json(found)
+        if as_json_
+        else f"{found}\n\ncomparison {found.name}: {_runs(found, options['store'])}"
+    )
+    problems = [
+        problem for standing in found.standings for problem in standing.problems
+    ]
     if problems:
-        raise LlmOptimizeError(f"{len(problems)} runs ended before their time, one of them by this {problems[0]}")
+        raise LlmOptimizeError(
+            f"{len(problems)} runs ended before their time, one of them by this {problems[0]}"
+        )
 
 
 def _runs(found: Any, store: str) -> str:
@@ -89,4 +114,7 @@ def _say(event: Any) -> None:
     if isinstance(event, llm_optimize.records.RunEnded):
         result = event.result
         best = llm_optimize.text.show_number(result.best_score)
-        typer.echo(f"{result.name}: {best} after {len(result.trials)} trials ({result.stop_reason})", err=True)
+        typer.echo(
+            f"{result.name}: {best} after {len(result.trials)} trials ({result.stop_reason})",
+            err=True,
+        )

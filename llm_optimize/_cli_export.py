@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 def export(
     name: RunName,
     to: Annotated[str, typer.Option(help="csv, jsonl or optuna.")],
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="A new file; else text is printed.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="A new file; else text is printed."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write the trials of a run for other tools."""
@@ -34,6 +37,8 @@ def export(
 
 def _print(run: Run, form: str) -> None:
     if form == "optuna":
-        raise UsageError("a study of Optuna is a database: say into which file with -o FILE")
+        raise UsageError(
+            "a study of Optuna is a database: say into which file with -o FILE"
+        )
     text = as_csv(in_order(run)) if form == "csv" else as_json_lines(in_order(run))
     typer.echo(text.encode(), nl=False)

@@ -18,14 +18,24 @@ def load(where: str) -> Callable[[Any], Any]:
     """Return the function. Raises FunctionUnusable, which says what is missing where."""
     source, _, name = where.rpartition(":")
     if not source or not name:
-        raise FunctionUnusable(f"--func {where!r} names no function: write FILE.py:NAME or MODULE:NAME")
+        raise FunctionUnusable(
+            f"--func {where!r} names no function: write FILE.py:NAME or MODULE:NAME"
+        )
     module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
     func = getattr(module, name, None)
     if func is None:
-        known = [word for word, value in vars(module).items() if callable(value) and not word.startswith("_")]
-        raise FunctionUnusable(f"{source} has no function {name!r}: {suggestion(name, known)}")
+        known = [
+            word
+            for word, value in vars(module).items()
+            if callable(value) and not word.startswith("_")
+        ]
+        raise FunctionUnusable(
+            f"{source} has no function {name!r}: {suggestion(name, known)}"
+        )
     if not callable(func):
-        raise FunctionUnusable(f"{name} in {source} is a {type(func).__name__}, no function")
+        raise FunctionUnusable(
+            f"{name} in {source} is a {type(func).__name__}, no function"
+        )
     return func  # type: ignore[no-any-return]
 
 
@@ -55,6 +65,16 @@ def _from_name(name: str) -> ModuleType:
 
 
 def _unusable(source: str, error: Exception) -> FunctionUnusable:
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
-    place = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames and frames[-1].filename != __file__ else ""
-    return FunctionUnusable(f"{source} cannot be imported: {type(error).__name__}: {error}{place}")
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if "importlib" not in frame.filename
+    ]
+    place = (
+        f" ({frames[-1].filename}, line {frames[-1].lineno})"
+        if frames and frames[-1].filename != __file__
+        else ""
+    )
+    return FunctionUnusable(
+        f"{source} cannot be imported: {type(error).__name__}: {error}{place}"
+    )

@@ -23,8 +23,12 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 
 def main() -> int:
     """Do the job and return the exit code."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background may have inherited none
-    started = os.fdopen(os.dup(1), "w")  # what a user's program prints must not get into it
+    signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background may have inherited none
+    started = os.fdopen(
+        os.dup(1), "w"
+    )  # what a user's program prints must not get into it
     os.dup2(2, 1)
 
     def tell(event: Event) -> None:
@@ -56,9 +60,21 @@ def _done(job: Mapping[str, Any], tell: Callable[[Event], None]) -> Result:
     given |= {"limits": job["limits"], "budget": job["budget"]}
     if job["verb"] == "resume":
         # All that a human decides comes from the task's file, not from the store, which others may have written.
-        changes = {name: value for name, value in given.items() if not settings.option_of(name).no_resume}
+        changes = {
+            name: value
+            for name, value in given.items()
+            if not settings.option_of(name).no_resume
+        }
         return optimize.resume(job["name"], functions, **changes, **common)
-    return optimize.run(job["task"], job["question"], functions, job["x0"] or None, name=job["name"], **given, **common)
+    return optimize.run(
+        job["task"],
+        job["question"],
+        functions,
+        job["x0"] or None,
+        name=job["name"],
+        **given,
+        **common,
+    )
 
 
 if __name__ == "__main__":

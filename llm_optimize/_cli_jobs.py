@@ -43,7 +43,11 @@ class Job:
         if self._process.poll() in (None, 0, 130):
             return ""
         lines = without_secrets(self._said()).strip().splitlines()
-        return one_line(lines[-1], 600) if lines else f"the process of the run ended with {self._process.returncode}"
+        return (
+            one_line(lines[-1], 600)
+            if lines
+            else f"the process of the run ended with {self._process.returncode}"
+        )
 
     def _said(self) -> str:
         size = self._printed.seek(0, os.SEEK_END)
@@ -58,7 +62,9 @@ class Job:
     def interrupt(self) -> None:
         """Ask it to end at once; what is in flight is done again by a resume."""
         if self.running:
-            self._process.send_signal(signal.SIGINT) if os.name == "posix" else self._process.terminate()
+            self._process.send_signal(
+                signal.SIGINT
+            ) if os.name == "posix" else self._process.terminate()
 
     def kill(self) -> None:
         """End it without asking: it has not begun yet, so that there is nothing to keep."""
@@ -106,8 +112,12 @@ class Jobs:
             name = await asyncio.wait_for(asyncio.to_thread(begun.name), _START_SECS)
         except TimeoutError:
             await asyncio.to_thread(begun.close)
-            raise LlmOptimizeError(f"the run has not begun within {_START_SECS:g} s: look at the file of f") from None
-        except asyncio.CancelledError:  # the agent no longer wants it, or the server ends
+            raise LlmOptimizeError(
+                f"the run has not begun within {_START_SECS:g} s: look at the file of f"
+            ) from None
+        except (
+            asyncio.CancelledError
+        ):  # the agent no longer wants it, or the server ends
             begun.kill()
             begun.close()
             raise
@@ -152,7 +162,12 @@ class Jobs:
 def _process(job: Mapping[str, Any]) -> Job:
     printed = tempfile.TemporaryFile()  # noqa: SIM115
     process = subprocess.Popen(
-        [sys.executable, "-P", "-m", "llm_optimize._cli_job"],  # -P: a json.py of the working directory is not ours
+        [
+            sys.executable,
+            "-P",
+            "-m",
+            "llm_optimize._cli_job",
+        ],  # -P: a json.py of the working directory is not ours
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=printed,

@@ -39,19 +39,34 @@ take the result with best_of_run. Runs go on in the background, are stored, and 
 
 AllowOption = Annotated[
     list[Path] | None,
-    typer.Option("--allow", help="A TASK.toml that agents may start, or a folder of them; several again.", exists=True),
+    typer.Option(
+        "--allow",
+        help="A TASK.toml that agents may start, or a folder of them; several again.",
+        exists=True,
+    ),
 ]
-AtATime = Annotated[int, typer.Option("--at-a-time", help="Runs that go on at once, at the most.", min=1)]
+AtATime = Annotated[
+    int,
+    typer.Option("--at-a-time", help="Runs that go on at once, at the most.", min=1),
+]
 
 
-def mcp(store: StoreOption = DEFAULT_STORE, allow: AllowOption = None, at_a_time: AtATime = 4) -> None:
+def mcp(
+    store: StoreOption = DEFAULT_STORE,
+    allow: AllowOption = None,
+    at_a_time: AtATime = 4,
+) -> None:
     """Serve runs to coding agents by the Model Context Protocol, on standard input and output."""
-    logging.getLogger("llm_optimize").addHandler(logging.StreamHandler())  # to standard error, for the human
+    logging.getLogger("llm_optimize").addHandler(
+        logging.StreamHandler()
+    )  # to standard error, for the human
     tools = Tools(store, Allowed(allow or []), at_a_time)
     try:
         made = server(tools)
     except ImportError as error:
-        raise MissingExtra('llm-optimize mcp needs the SDK: pip install "llm_optimize[mcp]"') from error
+        raise MissingExtra(
+            'llm-optimize mcp needs the SDK: pip install "llm_optimize[mcp]"'
+        ) from error
 
     def terminated(number: int, frame: object) -> None:
         tools.jobs.interrupt()
@@ -80,9 +95,13 @@ def server(tools: Tools) -> Server[None]:
     async def list_tools(_: Any, __: Any) -> protocol.ListToolsResult:
         return types.ListToolsResult(tools=[_declared(name) for name in TOOLS])
 
-    async def call_tool(_: Any, call: protocol.CallToolRequestParams) -> protocol.CallToolResult:
+    async def call_tool(
+        _: Any, call: protocol.CallToolRequestParams
+    ) -> protocol.CallToolResult:
         text, failed = await _answer(tools, call.name, call.arguments or {})
-        return types.CallToolResult(content=[types.TextContent(type="text", text=text)], is_error=failed)
+        return types.CallToolResult(
+            content=[types.TextContent(type="text", text=text)], is_error=failed
+        )
 
     return Server(
         "llm-optimize",
@@ -114,7 +133,9 @@ def _declared(name: str) -> protocol.Tool:
     )
 
 
-async def _answer(tools: Tools, tool: str, arguments: dict[str, Any]) -> tuple[str, bool]:
+async def _answer(
+    tools: Tools, tool: str, arguments: dict[str, Any]
+) -> tuple[str, bool]:
     """Return what a tool says, and whether that is an error; an agent never reads a traceback."""
     try:
         return answers.written(await tools.call(tool, arguments)), False
@@ -122,7 +143,10 @@ async def _answer(tools: Tools, tool: str, arguments: dict[str, Any]) -> tuple[s
         return answers.sentence(error), True
     except Exception:  # the SDK would send its text to the agent
         _log.exception("the tool %s failed", tool)
-        return f"{tool} failed by a fault of this server: its log, the standard error, says for a human why", True
+        return (
+            f"{tool} failed by a fault of this server: its log, the standard error, says for a human why",
+            True,
+        )
 
 
 async def _serve(made: Server[None]) -> None:

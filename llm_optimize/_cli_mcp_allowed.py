@@ -80,7 +80,9 @@ class Allowed:
         task = _task_file.read(path)
         if task.name in self.tasks:
             other = self.tasks[task.name].task.path
-            raise UsageError(f"{path} and {other} both are the task {task.name!r}: give one of them another name")
+            raise UsageError(
+                f"{path} and {other} both are the task {task.name!r}: give one of them another name"
+            )
         files = {task.path, *(Path(where.rpartition(":")[0]) for where in task.func)}
         self.tasks[task.name] = Pinned(task, {file: _digest(file) for file in files})
 
@@ -89,7 +91,9 @@ class Allowed:
         if not self.tasks:
             raise NotAllowed(HOW_TO_ALLOW)
         if name not in self.tasks:
-            raise NotAllowed(f"no task {name!r} is allowed here: {suggestion(name, self.tasks)}")
+            raise NotAllowed(
+                f"no task {name!r} is allowed here: {suggestion(name, self.tasks)}"
+            )
         self.tasks[name].refuse_changed()
         return self.tasks[name].task
 
@@ -101,14 +105,19 @@ class Allowed:
             if belongs(settings, pinned.task):
                 pinned.refuse_changed()
                 return pinned.task
-        raise NotAllowed(f"the run {run!r} belongs to no task that is allowed here: a human goes on with it")
+        raise NotAllowed(
+            f"the run {run!r} belongs to no task that is allowed here: a human goes on with it"
+        )
 
 
 def belongs(settings: Mapping[str, Any], task: TaskFile) -> bool:
     """Return whether a stored run is one of a task: it has its words and its f."""
     words = settings.get("task")
     same = isinstance(words, dict) and words.get("description") == task.task
-    return same and settings.get("func") in (task.func[0] if len(task.func) == 1 else None, None)
+    return same and settings.get("func") in (
+        task.func[0] if len(task.func) == 1 else None,
+        None,
+    )
 
 
 def as_wished(task: TaskFile, wish: Wish) -> TaskFile:
@@ -120,7 +129,9 @@ def as_wished(task: TaskFile, wish: Wish) -> TaskFile:
                 f"[agent] of {task.path.name}"
             )
     if wish.model is not None and wish.model not in task.agent.models:
-        raise NotAllowed(f"the model {wish.model!r} is not allowed: {suggestion(wish.model, task.agent.models)}")
+        raise NotAllowed(
+            f"the model {wish.model!r} is not allowed: {suggestion(wish.model, task.agent.models)}"
+        )
     chosen = {"search": wish.search, "seed": wish.seed}
     return replace(
         task,
@@ -128,7 +139,10 @@ def as_wished(task: TaskFile, wish: Wish) -> TaskFile:
         budget=lowered(task.budget, wish.budget or {}),
         x0=task.x0 if wish.x0 is None else (_as_x(wish.x0, task),),
         models=task.models if wish.model is None else (wish.model,),
-        options={**task.options, **{key: value for key, value in chosen.items() if value is not None}},
+        options={
+            **task.options,
+            **{key: value for key, value in chosen.items() if value is not None},
+        },
     )
 
 
@@ -155,7 +169,9 @@ def lowered(budget: Budget, wanted: Mapping[str, Any]) -> Budget:
     for key, value in given.items():
         most = getattr(budget, key)
         if most is not None and value > most:
-            raise NotAllowed(f"budget: {key} is {value}, and the task allows {most}: give no more than that")
+            raise NotAllowed(
+                f"budget: {key} is {value}, and the task allows {most}: give no more than that"
+            )
     return replace(budget, **given)
 
 
@@ -183,15 +199,21 @@ def _as_x(given: str, task: TaskFile) -> X:
     try:
         x = json.loads(given)
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"x0 is no JSON ({error}): candidates of the task {task.name!r} are objects") from error
+        raise UsageError(
+            f"x0 is no JSON ({error}): candidates of the task {task.name!r} are objects"
+        ) from error
     if not isinstance(x, dict):
-        raise UsageError(f"x0 is JSON, but no object: candidates of the task {task.name!r} are objects")
+        raise UsageError(
+            f"x0 is JSON, but no object: candidates of the task {task.name!r} are objects"
+        )
     return x
 
 
 def _refuse_outside(file: Path, folder: Path) -> None:
     if not file.resolve().is_relative_to(folder.resolve()):
-        raise UsageError("it is a link that leads out of the folder: name it with --allow")
+        raise UsageError(
+            "it is a link that leads out of the folder: name it with --allow"
+        )
 
 
 def _digest(path: Path) -> str:

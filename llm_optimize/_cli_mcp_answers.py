@@ -14,7 +14,9 @@ from .text import clip, one_line, storable, visible
 
 MAX_X_CHARS = 100_000
 _MAX_FEEDBACK_CHARS = 300  # in a list of trials
-_MAX_TEXT_CHARS = 4_000  # of feedback and output of a single trial, and of a task's words
+_MAX_TEXT_CHARS = (
+    4_000  # of feedback and output of a single trial, and of a task's words
+)
 _MAX_SENTENCE_CHARS = 1_000
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
 _LEAST_SECRET_CHARS = 8
@@ -44,8 +46,12 @@ def _clean(value: Any) -> Any:
     if isinstance(value, str):
         return without_secrets(value)
     if isinstance(value, Mapping):
-        return {without_secrets(str(key)): _clean(inner) for key, inner in value.items()}
-    return [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {
+            without_secrets(str(key)): _clean(inner) for key, inner in value.items()
+        }
+    return (
+        [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
+    )
 
 
 def task_of(task: TaskFile) -> dict[str, Any]:
@@ -71,7 +77,11 @@ def caps(budget: Budget) -> dict[str, Any]:
 
 def used(caps: Sequence[Cap]) -> dict[str, Any]:
     """Return what is used of each cap that there is."""
-    return {cap.name: {"used": cap.used, "cap": cap.cap} for cap in caps if cap.cap is not None}
+    return {
+        cap.name: {"used": cap.used, "cap": cap.cap}
+        for cap in caps
+        if cap.cap is not None
+    }
 
 
 def line_of(trial: Trial) -> dict[str, Any]:
@@ -90,12 +100,18 @@ def whole(trial: Trial) -> dict[str, Any]:
     """Describe a trial with its x; a long one is clipped."""
     x = trial.x
     if isinstance(x, str):
-        x = clip(without_secrets(x), MAX_X_CHARS)  # to the letter: an agent may write it into a file
+        x = clip(
+            without_secrets(x), MAX_X_CHARS
+        )  # to the letter: an agent may write it into a file
     elif len(json.dumps(x, default=repr)) > MAX_X_CHARS:
         x = clip(without_secrets(json.dumps(x, default=repr)), MAX_X_CHARS)
     told = {"x": x, "metrics": dict(trial.metrics), "seconds": trial.seconds}
     texts = {"feedback": trial.feedback, "output": trial.output, "lesson": trial.lesson}
-    return {**line_of(trial), **told, **{name: said(text, _MAX_TEXT_CHARS) for name, text in texts.items()}}
+    return {
+        **line_of(trial),
+        **told,
+        **{name: said(text, _MAX_TEXT_CHARS) for name, text in texts.items()},
+    }
 
 
 def said(text: str, max_chars: int) -> str:

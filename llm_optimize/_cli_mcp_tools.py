@@ -20,7 +20,10 @@ from .store import RunInfo, Store
 from .text import one_line
 from .watch.run_view import RunView, stored_view
 
-STOPPED = ("interrupted", "stopped by a watcher")  # why a run ended that somebody stopped
+STOPPED = (
+    "interrupted",
+    "stopped by a watcher",
+)  # why a run ended that somebody stopped
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,59}", re.ASCII)
 _STEERS = ("pause", "go", "hint")
 _MAX_TRIALS = 30  # in one answer
@@ -52,16 +55,22 @@ class Tools:
         may_set names the arguments of start_run that you may give; budget holds the task's caps (usd in US dollars,
         seconds of wall clock), which you can lower and not raise; most_steps is the largest max_steps.
         """
-        tasks = [answers.task_of(pinned.task) for pinned in self._allowed.tasks.values()]
+        tasks = [
+            answers.task_of(pinned.task) for pinned in self._allowed.tasks.values()
+        ]
         told: dict[str, Any] = {"tasks": tasks}
         if not tasks:
             told["note"] = HOW_TO_ALLOW
         if self._allowed.unusable:
             told["unusable"] = self._allowed.unusable
-            told["why"] = "the log of this server, its standard error, says for a human why"
+            told["why"] = (
+                "the log of this server, its standard error, says for a human why"
+            )
         return told
 
-    async def follow_run(self, name: str, since: int = 0, wait_secs: float = 0.0) -> dict[str, Any]:
+    async def follow_run(
+        self, name: str, since: int = 0, wait_secs: float = 0.0
+    ) -> dict[str, Any]:
         """Say how a run stands: its state, its best trial, and the trials that were finished since the last look.
 
         At most 30 trials are in an answer; call again with its next_since for more. Scores: higher is better; a
@@ -83,7 +92,9 @@ class Tools:
         return {
             "name": name,
             "state": state,
-            "stop_reason": one_line(answers.without_secrets(info.stop_reason or ""), 400),
+            "stop_reason": one_line(
+                answers.without_secrets(info.stop_reason or ""), 400
+            ),
             "error": begun.error if begun else "",
             "finished_trials": len(trials),
             "used": answers.used(view.caps()),
@@ -96,7 +107,9 @@ class Tools:
         """Return the best x of a run, whole up to 100,000 characters, with its score, feedback and trial number."""
         best = self._view(name)[0].champion
         if best is None:
-            raise LlmOptimizeError(f"no trial of the run {name!r} has a score yet: look with follow_run")
+            raise LlmOptimizeError(
+                f"no trial of the run {name!r} has a score yet: look with follow_run"
+            )
         return answers.whole(best)
 
     async def show_trial(self, name: str, number: int) -> dict[str, Any]:
@@ -104,7 +117,9 @@ class Tools:
         trials = self._view(name)[1]
         found = next((trial for trial in trials if trial.number == number), None)
         if found is None:
-            raise UsageError(f"the run {name!r} has no finished trial {number}: it has {len(trials)}")
+            raise UsageError(
+                f"the run {name!r} has no finished trial {number}: it has {len(trials)}"
+            )
         return answers.whole(found)
 
     async def list_runs(self) -> dict[str, Any]:
@@ -115,7 +130,9 @@ class Tools:
 
     # Tools that start, resume and steer runs of allowed tasks.
 
-    async def start_run(self, task: str, name: str | None = None, **wish: Any) -> dict[str, Any]:
+    async def start_run(
+        self, task: str, name: str | None = None, **wish: Any
+    ) -> dict[str, Any]:
         """Start a run of an allowed task in the background, and return its name.
 
         A model (or random mutation) writes candidates x, the task's own function f scores each in a sandbox, and all
@@ -125,10 +142,14 @@ class Tools:
         allowed = self._allowed.task(task)
         wished = as_wished(allowed, Wish(**wish))
         if name is not None and not _NAME.fullmatch(name):
-            raise UsageError("name is not one for a run: take letters, digits, '.', '_', '-', at most 60")
+            raise UsageError(
+                "name is not one for a run: take letters, digits, '.', '_', '-', at most 60"
+            )
         async with self._starting:  # so that no two starts count the same runs
             self._refuse_many(allowed)
-            begun = await self.jobs.start({"verb": "run", "store": self._url, "name": name, **job(wished)})
+            begun = await self.jobs.start(
+                {"verb": "run", "store": self._url, "name": name, **job(wished)}
+            )
         return {"name": begun, "state": "running"}
 
     async def resume_run(
@@ -151,7 +172,9 @@ class Tools:
         if model is None and settings.get("model") in task.agent.models:
             told["models"] = (settings["model"],)
         async with self._starting:
-            await self.jobs.start({"verb": "resume", "store": self._url, "name": name, **told})
+            await self.jobs.start(
+                {"verb": "resume", "store": self._url, "name": name, **told}
+            )
         return {"name": name, "state": "running"}
 
     async def stop_run(self, name: str, at_once: bool = False) -> dict[str, Any]:
@@ -163,14 +186,19 @@ class Tools:
         self._steerable(name)
         begun = self.jobs.get(name)
         if at_once and begun is None:
-            raise UsageError(f"the run {name!r} was not started here: stop it without at_once")
+            raise UsageError(
+                f"the run {name!r} was not started here: stop it without at_once"
+            )
         with self._store() as store:
             store.steer(name, "stop")
         if at_once and begun is not None:
             begun.interrupt()
             await asyncio.to_thread(begun.wait)
             return {"name": name, "state": "stopped"}
-        return {"name": name, "state": "stopping: it ends after the trials in flight; look with follow_run"}
+        return {
+            "name": name,
+            "state": "stopping: it ends after the trials in flight; look with follow_run",
+        }
 
     async def steer_run(self, name: str, kind: str, text: str = "") -> dict[str, Any]:
         """Pause a run of an allowed task (kind "pause"), let it go on ("go"), or give its model a hint ("hint").
@@ -187,7 +215,14 @@ class Tools:
             )
         with self._store() as store:
             store.steer(name, kind, text)
-        return {"name": name, "state": {"pause": "pausing", "go": "going on", "hint": "the next prompt holds it"}[kind]}
+        return {
+            "name": name,
+            "state": {
+                "pause": "pausing",
+                "go": "going on",
+                "hint": "the next prompt holds it",
+            }[kind],
+        }
 
     def _steerable(self, name: str) -> TaskFile:
         return self._allowed.task_of(name, self._settings(name))
@@ -240,7 +275,11 @@ class Tools:
             return "failed"
         if stop_reason is not None:
             return "stopped" if stop_reason in STOPPED else "ended"
-        return "stopped" if begun is not None else "not ended: it runs elsewhere, or was interrupted"
+        return (
+            "stopped"
+            if begun is not None
+            else "not ended: it runs elsewhere, or was interrupted"
+        )
 
 
 def described(tool: str) -> str:

@@ -25,7 +25,13 @@ _OF_THE_HUMAN = {
     *("allow", "env", "func", "options", "path", "price", "question", "store"),
     *(name for name in settings.options() if name not in MAY_SET),
 }
-_JSON_TYPES = {"bool": "boolean", "float": "number", "int": "integer", "str": "string", "table": "object"}
+_JSON_TYPES = {
+    "bool": "boolean",
+    "float": "number",
+    "int": "integer",
+    "str": "string",
+    "table": "object",
+}
 
 
 @dataclass(frozen=True)
@@ -40,12 +46,20 @@ class Parameter:
 
     def schema(self) -> dict[str, Any]:
         """Return it as JSON Schema."""
-        schema: dict[str, Any] = {"type": _JSON_TYPES[self.kind], "description": self.about}
-        names = ("minLength", "maxLength") if self.kind == "str" else ("minimum", "maximum")
+        schema: dict[str, Any] = {
+            "type": _JSON_TYPES[self.kind],
+            "description": self.about,
+        }
+        names = (
+            ("minLength", "maxLength") if self.kind == "str" else ("minimum", "maximum")
+        )
         bounds = zip(names, (self.least, self.most), strict=True)
         schema |= {name: bound for name, bound in bounds if bound is not None}
         if self.kind == "table":
-            caps = {name: {"type": _JSON_TYPES[kind]} for name, kind in kinds_of(Budget).items()}
+            caps = {
+                name: {"type": _JSON_TYPES[kind]}
+                for name, kind in kinds_of(Budget).items()
+            }
             schema |= {"properties": caps, "additionalProperties": False}
         return schema
 
@@ -69,7 +83,9 @@ class Facts:
 
     title: str
     read_only: bool
-    idempotent: bool = True  # whether a second call with the same arguments changes nothing more
+    idempotent: bool = (
+        True  # whether a second call with the same arguments changes nothing more
+    )
     open_world: bool = False  # whether a model elsewhere is asked
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
@@ -77,20 +93,30 @@ class Facts:
         """Return the schema of the arguments."""
         return {
             "type": "object",
-            "properties": {name: parameter.schema() for name, parameter in self.parameters.items()},
-            "required": [name for name, parameter in self.parameters.items() if parameter.required],
+            "properties": {
+                name: parameter.schema() for name, parameter in self.parameters.items()
+            },
+            "required": [
+                name
+                for name, parameter in self.parameters.items()
+                if parameter.required
+            ],
             "additionalProperties": False,
         }
 
 
-_NAME = Parameter("str", "Name of the run, as list_runs shows it.", required=True, least=1, most=200)
+_NAME = Parameter(
+    "str", "Name of the run, as list_runs shows it.", required=True, least=1, most=200
+)
 _STEPS = f"{settings.option_of('max_steps').help} At most what list_tasks shows as most_steps."
 _BUDGET = Parameter(
     "table",
     "Caps, each no higher than the task's: scorings (calls of f), seconds (wall clock), calls (of the model), tokens, "
     "usd (US dollars), stale_steps (steps without a new best).",
 )
-_MODEL = Parameter("str", "One of the models that list_tasks shows for the task.", most=200)
+_MODEL = Parameter(
+    "str", "One of the models that list_tasks shows for the task.", most=200
+)
 
 TOOLS = {
     "list_tasks": Facts("List the tasks that may be started", read_only=True),
@@ -100,8 +126,18 @@ TOOLS = {
         idempotent=False,
         open_world=True,
         parameters={
-            "task": Parameter("str", "Name of a task that list_tasks shows.", required=True, least=1, most=200),
-            "name": Parameter("str", "Name of the run: letters, digits, '.', '_', '-'; one is made up.", most=60),
+            "task": Parameter(
+                "str",
+                "Name of a task that list_tasks shows.",
+                required=True,
+                least=1,
+                most=200,
+            ),
+            "name": Parameter(
+                "str",
+                "Name of the run: letters, digits, '.', '_', '-'; one is made up.",
+                most=60,
+            ),
             "max_steps": Parameter("int", _STEPS, least=0),
             "budget": _BUDGET,
             "x0": Parameter(
@@ -112,7 +148,9 @@ TOOLS = {
             ),
             "model": _MODEL,
             "search": Parameter("str", settings.option_of("search").help, most=50),
-            "seed": Parameter("int", settings.option_of("seed").help, least=0, most=_MAX_SEED),
+            "seed": Parameter(
+                "int", settings.option_of("seed").help, least=0, most=_MAX_SEED
+            ),
         },
     ),
     "follow_run": Facts(
@@ -120,17 +158,31 @@ TOOLS = {
         read_only=True,
         parameters={
             "name": _NAME,
-            "since": Parameter("int", "next_since of the last answer; 0 begins with the first trial.", least=0),
+            "since": Parameter(
+                "int",
+                "next_since of the last answer; 0 begins with the first trial.",
+                least=0,
+            ),
             "wait_secs": Parameter(
-                "float", "Wait so many seconds at the most until there is news.", least=0, most=MAX_WAIT_SECS
+                "float",
+                "Wait so many seconds at the most until there is news.",
+                least=0,
+                most=MAX_WAIT_SECS,
             ),
         },
     ),
-    "best_of_run": Facts("Show the best candidate of a run", read_only=True, parameters={"name": _NAME}),
+    "best_of_run": Facts(
+        "Show the best candidate of a run", read_only=True, parameters={"name": _NAME}
+    ),
     "show_trial": Facts(
         "Show one trial of a run",
         read_only=True,
-        parameters={"name": _NAME, "number": Parameter("int", "Number of the trial, from 0.", required=True, least=0)},
+        parameters={
+            "name": _NAME,
+            "number": Parameter(
+                "int", "Number of the trial, from 0.", required=True, least=0
+            ),
+        },
     ),
     "list_runs": Facts("List the runs of the store", read_only=True),
     "resume_run": Facts(
@@ -151,7 +203,8 @@ TOOLS = {
         parameters={
             "name": _NAME,
             "at_once": Parameter(
-                "bool", "Do not wait for the trials in flight; only for runs that this server started or resumed."
+                "bool",
+                "Do not wait for the trials in flight; only for runs that this server started or resumed.",
             ),
         },
     ),
@@ -162,7 +215,9 @@ TOOLS = {
         parameters={
             "name": _NAME,
             "kind": Parameter("str", "pause, go, or hint.", required=True, most=20),
-            "text": Parameter("str", "Of a hint: a sentence for the model.", most=MAX_HINT_CHARS),
+            "text": Parameter(
+                "str", "Of a hint: a sentence for the model.", most=MAX_HINT_CHARS
+            ),
         },
     ),
 }
@@ -184,10 +239,18 @@ def arguments_of(tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
             )
         if name not in parameters:
             raise UnknownName(f"argument of {tool}", name[:100], parameters)
-    known = {name: _parsed(parameters[name], value) for name, value in given.items() if value is not None}
+    known = {
+        name: _parsed(parameters[name], value)
+        for name, value in given.items()
+        if value is not None
+    }
     for name, value in known.items():
         parameters[name].refuse(name, value)
-    missing = [name for name, parameter in parameters.items() if parameter.required and name not in known]
+    missing = [
+        name
+        for name, parameter in parameters.items()
+        if parameter.required and name not in known
+    ]
     if missing:
         raise UsageError(f"{tool} needs {', '.join(missing)}")
     return known

@@ -58,17 +58,46 @@ class Flag:
 
     def parameter(self, default: Any) -> inspect.Parameter:
         """Return it as typer reads it; an empty default makes it required."""
-        words = self.word if self.kind is not bool else f"{self.word}/--no-{self.word.removeprefix('--')}"
+        words = (
+            self.word
+            if self.kind is not bool
+            else f"{self.word}/--no-{self.word.removeprefix('--')}"
+        )
         kind = self.kind if default is inspect.Parameter.empty else self.kind | None
         annotation = Annotated[kind, typer.Option(words, help=self.help)]  # type: ignore[valid-type]
-        return inspect.Parameter(self.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        return inspect.Parameter(
+            self.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default,
+            annotation=annotation,
+        )
 
 
-_FUNC = Flag("func", "func", "--func", list[str], "f, as FILE.py:NAME or MODULE:NAME; several are stages.")
+_FUNC = Flag(
+    "func",
+    "func",
+    "--func",
+    list[str],
+    "f, as FILE.py:NAME or MODULE:NAME; several are stages.",
+)
 _FURTHER = {  # flags of one option besides its own
-    "x0": [Flag("x0", "x0_file", "--x0-file", list[Path], f"A file that holds the first candidate. {_AGAIN}")],
+    "x0": [
+        Flag(
+            "x0",
+            "x0_file",
+            "--x0-file",
+            list[Path],
+            f"A file that holds the first candidate. {_AGAIN}",
+        )
+    ],
     "model": [
-        Flag("model", "price", "--price", str, "Dollars per million tokens of prompt and of reply, such as 0.25/2.")
+        Flag(
+            "model",
+            "price",
+            "--price",
+            str,
+            "Dollars per million tokens of prompt and of reply, such as 0.25/2.",
+        )
     ],
 }
 _CAPS = {  # for each field of a budget, what is typed and what people read
@@ -80,9 +109,27 @@ _CAPS = {  # for each field of a budget, what is typed and what people read
     "stale_steps": ("--stale-steps", "End after so many steps without a new best."),
 }
 _LIMITS = [
-    Flag("limits", "readable", "--readable", list[str], f"A file or folder that f may read. {_AGAIN}"),
-    Flag("limits", "writable", "--writable", list[str], f"A file or folder that f may write to. {_AGAIN}"),
-    Flag("limits", "env", "--env", list[str], f"An environment variable that f may see. {_AGAIN}"),
+    Flag(
+        "limits",
+        "readable",
+        "--readable",
+        list[str],
+        f"A file or folder that f may read. {_AGAIN}",
+    ),
+    Flag(
+        "limits",
+        "writable",
+        "--writable",
+        list[str],
+        f"A file or folder that f may write to. {_AGAIN}",
+    ),
+    Flag(
+        "limits",
+        "env",
+        "--env",
+        list[str],
+        f"An environment variable that f may see. {_AGAIN}",
+    ),
     Flag("limits", "network", "--network", bool, "Whether f may use the network."),
     Flag(
         "limits",
@@ -97,7 +144,10 @@ _LIMITS = [
 def flags_of(name: str) -> list[Flag]:
     """Return the flags of an option; none where the command line does not have it."""
     if name == "budget":
-        return [Flag(name, cap, _CAPS[cap][0], _TYPES[kind], _CAPS[cap][1]) for cap, kind in kinds_of(Budget).items()]
+        return [
+            Flag(name, cap, _CAPS[cap][0], _TYPES[kind], _CAPS[cap][1])
+            for cap, kind in kinds_of(Budget).items()
+        ]
     if name == "limits":
         return _LIMITS
     option = settings.option_of(name)
@@ -105,7 +155,10 @@ def flags_of(name: str) -> list[Flag]:
         return []
     kind = _TYPES[settings.kind_of(name)]
     told = [option.help, option.shell, _AGAIN if kind == list[str] else ""]
-    return [Flag(name, name, option.flag, kind, " ".join(filter(None, told))), *_FURTHER.get(name, [])]
+    return [
+        Flag(name, name, option.flag, kind, " ".join(filter(None, told))),
+        *_FURTHER.get(name, []),
+    ]
 
 
 def _names(without: Collection[str]) -> list[str]:
@@ -113,12 +166,20 @@ def _names(without: Collection[str]) -> list[str]:
 
 
 FOR_RUN = _names(())
-FOR_COMPARE = _names(("max_steps", "seed", "budget"))  # which the comparison itself decides
-FOR_RESUME = [name for name, option in settings.options().items() if not option.no_resume]
-FOR_REPLAY = [name for name in FOR_RESUME if name not in ("model", "base_url")]  # no model is asked
+FOR_COMPARE = _names(
+    ("max_steps", "seed", "budget")
+)  # which the comparison itself decides
+FOR_RESUME = [
+    name for name, option in settings.options().items() if not option.no_resume
+]
+FOR_REPLAY = [
+    name for name in FOR_RESUME if name not in ("model", "base_url")
+]  # no model is asked
 
 
-def taking(names: Collection[str], *, changing: bool = False) -> Callable[[Command], Command]:
+def taking(
+    names: Collection[str], *, changing: bool = False
+) -> Callable[[Command], Command]:
     """Return a decorator for a command that takes the flags of these options, and --func, as **given.
 
     Where a command is `changing` what a run has, none is required, and one that is not given is None.
@@ -136,9 +197,13 @@ def taking(names: Collection[str], *, changing: bool = False) -> Callable[[Comma
         for name in names:
             flags += flags_of(name)
         made = [flag.parameter(None if changing else _default(flag)) for flag in flags]
-        at = [one.name for one in own].index("store")  # the flags of the call come after those of the run
+        at = [one.name for one in own].index(
+            "store"
+        )  # the flags of the call come after those of the run
         parameters = [*own[:at], *made, *own[at:]]
-        parameters.sort(key=lambda one: one.default is not one.empty)  # those that are required come first
+        parameters.sort(
+            key=lambda one: one.default is not one.empty
+        )  # those that are required come first
         command.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
         return command
 
@@ -180,11 +245,17 @@ def changes(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, An
     found = _plain(given)
     func = given["func"] or ([stored["func"]] if stored["func"] else [])
     if not func:
-        raise UsageError("this run does not know where its f is: add --func FILE.py:NAME")
+        raise UsageError(
+            "this run does not know where its f is: add --func FILE.py:NAME"
+        )
     found["func"] = functions_of(func)
-    names, base_url, price = (given.get(name) for name in ("model", "base_url", "price"))
+    names, base_url, price = (
+        given.get(name) for name in ("model", "base_url", "price")
+    )
     if names or base_url is not None or price is not None:
-        found["model"] = model_of(names or [stored["model"]], base_url or stored["base_url"], price)
+        found["model"] = model_of(
+            names or [stored["model"]], base_url or stored["base_url"], price
+        )
         found.pop("base_url", None)
     caps, limits = _caps(given), _limits(given)
     if caps:
@@ -196,8 +267,14 @@ def changes(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, An
 
 def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the options whose only flag holds their value; a table is read from its file."""
-    known = {name: value for name, value in given.items() if name in settings.options() and value is not None}
-    found = {name: value for name, value in known.items() if name not in ("x0", "model")}
+    known = {
+        name: value
+        for name, value in given.items()
+        if name in settings.options() and value is not None
+    }
+    found = {
+        name: value for name, value in known.items() if name not in ("x0", "model")
+    }
     for name in found:
         kind = settings.kind_of(name)
         if kind == "table":
@@ -218,7 +295,11 @@ def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
         if flag.name != "limit" and given.get(flag.name) is not None:
             value = given[flag.name]
             found[flag.name] = tuple(value) if isinstance(value, list) else value
-    numbers = {name: kind for name, kind in kinds_of(Limits).items() if kind in ("int", "float")}
+    numbers = {
+        name: kind
+        for name, kind in kinds_of(Limits).items()
+        if kind in ("int", "float")
+    }
     for word in given.get("limit") or ():
         name, _, text = word.partition("=")
         if name not in numbers:
@@ -226,7 +307,9 @@ def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
         try:
             found[name] = _TYPES[numbers[name]](text)
         except ValueError:
-            raise UsageError(f"--limit is {word!r}: {name} takes {KINDS[numbers[name]].words}") from None
+            raise UsageError(
+                f"--limit is {word!r}: {name} takes {KINDS[numbers[name]].words}"
+            ) from None
     return found
 
 
@@ -240,7 +323,11 @@ def first_x(given: str) -> Any:
     folder = Path(given) if "\n" not in given and len(given) < 1000 else None
     if folder is None or not folder.is_dir():
         return given
-    files = sorted(path for path in folder.rglob("*") if path.is_file() and not _hidden(path.relative_to(folder)))
+    files = sorted(
+        path
+        for path in folder.rglob("*")
+        if path.is_file() and not _hidden(path.relative_to(folder))
+    )
     if not files:
         raise UsageError(f"the folder {folder} of --x0 holds no file")
     return {path.relative_to(folder).as_posix(): file_text(path) for path in files}
@@ -254,7 +341,9 @@ def _table(name: str, path: Path) -> Any:
     try:
         return json.loads(file_text(path))
     except ValueError as error:
-        raise UsageError(f"the file {path} of {settings.option_of(name).flag} is no JSON: {error}") from error
+        raise UsageError(
+            f"the file {path} of {settings.option_of(name).flag} is no JSON: {error}"
+        ) from error
 
 
 def model_of(names: list[str] | None, base_url: str | None, price: str | None) -> Any:
@@ -263,7 +352,10 @@ def model_of(names: list[str] | None, base_url: str | None, price: str | None) -
     if names == ["mutation"] or (base_url is None and price is None):
         chosen: list[Any] = wanted
     else:
-        chosen = [llm_optimize.llm.Chat(name, base_url=base_url, price=_price(price)) for name in wanted]
+        chosen = [
+            llm_optimize.llm.Chat(name, base_url=base_url, price=_price(price))
+            for name in wanted
+        ]
     return chosen if len(chosen) > 1 else chosen[0]
 
 

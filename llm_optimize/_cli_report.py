@@ -15,7 +15,9 @@ from .watch import report as reports
 
 def report(
     name: RunName,
-    output: Annotated[Path, typer.Option("--output", "-o", help="The HTML file.")] = Path("report.html"),
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="The HTML file.")
+    ] = Path("report.html"),
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write one HTML file that shows all of a run, or of a comparison."""
@@ -26,8 +28,12 @@ def report(
 
 def view(
     store: StoreOption = DEFAULT_STORE,
-    port: Annotated[int, typer.Option(help="Port of the page; 0 takes any that is free.")] = 8765,
-    host: Annotated[str, typer.Option(help="Address to listen at; 0.0.0.0 lets others in.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port of the page; 0 takes any that is free.")
+    ] = 8765,
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 lets others in.")
+    ] = "127.0.0.1",
 ) -> None:
     """Show all runs in a web page, live."""
     with closing(open_store(store)) as opened:

@@ -25,8 +25,18 @@ from .records import Budget, Limits, X
 _MAX_BYTES = 1_000_000  # of a TASK.toml
 _MAX_SHOWN_CHARS = 100
 QUESTION = "What is a better x?"  # where a file asks none
-MAX_STEPS: int = settings.default_of("max_steps")  # where a file says nothing, as for optimize.run
-MAY_SET = ("budget", "hint", "max_steps", "model", "search", "seed", "x0")  # what a file may leave to an agent
+MAX_STEPS: int = settings.default_of(
+    "max_steps"
+)  # where a file says nothing, as for optimize.run
+MAY_SET = (
+    "budget",
+    "hint",
+    "max_steps",
+    "model",
+    "search",
+    "seed",
+    "x0",
+)  # what a file may leave to an agent
 Record = TypeVar("Record")
 
 
@@ -34,8 +44,13 @@ Record = TypeVar("Record")
 class Agent:
     """The table [agent]: what an agent may decide of a task. Raises UsageError for words and numbers that cannot be."""
 
-    may_set: tuple[str, ...] = ("budget", "max_steps")  # a budget only lower than the file's
-    max_steps: int | None = None  # the most that it may ask for; None: the file's own max_steps
+    may_set: tuple[str, ...] = (
+        "budget",
+        "max_steps",
+    )  # a budget only lower than the file's
+    max_steps: int | None = (
+        None  # the most that it may ask for; None: the file's own max_steps
+    )
     max_runs: int = 20  # of this task in the store
     models: tuple[str, ...] = ()  # those that it may choose from
 
@@ -44,11 +59,15 @@ class Agent:
             if word not in MAY_SET:
                 raise UnknownName("word in may_set", word, MAY_SET)
         if self.max_steps is not None and self.max_steps < 0:
-            raise UsageError(f"max_steps is {self.max_steps}: give 0 (score x0 only) or more")
+            raise UsageError(
+                f"max_steps is {self.max_steps}: give 0 (score x0 only) or more"
+            )
         if self.max_runs < 1:
             raise UsageError(f"max_runs is {self.max_runs}: give 1 or more")
         if "model" in self.may_set and not self.models:
-            raise UsageError('may_set holds "model" and no model is named: add models = ["..."] to choose from')
+            raise UsageError(
+                'may_set holds "model" and no model is named: add models = ["..."] to choose from'
+            )
 
 
 @dataclass(frozen=True)
@@ -63,9 +82,13 @@ class TaskFile:
     question: str = QUESTION
     x0: tuple[X, ...] = ()
     max_steps: int = MAX_STEPS
-    models: tuple[str, ...] = ()  # names; several are an ensemble; none is the usual model
+    models: tuple[
+        str, ...
+    ] = ()  # names; several are an ensemble; none is the usual model
     base_url: str | None = None
-    price: str | None = None  # dollars per million tokens of prompt and of reply, as 0.25/2
+    price: str | None = (
+        None  # dollars per million tokens of prompt and of reply, as 0.25/2
+    )
     limits: Limits = field(default_factory=Limits)
     budget: Budget = field(default_factory=Budget)
     agent: Agent = field(default_factory=Agent)
@@ -116,16 +139,29 @@ KINDS = {  # by the annotation of a field, without "| None"
     "int": Kind("a whole number", _is_whole),
     "str": Kind("a text", _is_text),
     "tuple[str, ...]": Kind("a list of texts", _are_texts),
-    "str | tuple[str, ...]": Kind("a text or a list of texts", lambda value: _is_text(value) or _are_texts(value)),
+    "str | tuple[str, ...]": Kind(
+        "a text or a list of texts", lambda value: _is_text(value) or _are_texts(value)
+    ),
     "table": Kind("a table", lambda value: isinstance(value, dict)),
     "x": Kind(
         "a text, a table, or a list of these",
-        lambda value: _is_x(value) or (isinstance(value, list) and all(map(_is_x, value))),
+        lambda value: (
+            _is_x(value) or (isinstance(value, list) and all(map(_is_x, value)))
+        ),
     ),
 }
 
 _OWN_FIELDS = {  # options of a run that have fields of their own in a `TaskFile`
-    *("task_description", "task_question", "base_url", "max_steps", "model", "x0", "budget", "limits"),
+    *(
+        "task_description",
+        "task_question",
+        "base_url",
+        "max_steps",
+        "model",
+        "x0",
+        "budget",
+        "limits",
+    ),
 }
 OPTIONS = {  # handed to optimize.run as they are
     name: settings.kind_of(name)
@@ -133,10 +169,17 @@ OPTIONS = {  # handed to optimize.run as they are
     if not option.no_flag and name not in _OWN_FIELDS
 }
 # How f is called holds also when a run is resumed: a human decides it, and the store is not asked.
-DEFAULTS = {name: settings.default_of(name) for name in OPTIONS if settings.option_of(name).of_func}
+DEFAULTS = {
+    name: settings.default_of(name)
+    for name in OPTIONS
+    if settings.option_of(name).of_func
+}
 KEYS = {
     **OPTIONS,
-    **{name: settings.kind_of(name) for name in ("base_url", "max_steps", "model", "x0")},
+    **{
+        name: settings.kind_of(name)
+        for name in ("base_url", "max_steps", "model", "x0")
+    },
     "func": "str | tuple[str, ...]",
     "name": "str",
     "price": "str",
@@ -167,9 +210,16 @@ def parse(text: str, path: Path) -> TaskFile:
     """
     try:
         data = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:  # of which some come from numbers of thousands of digits
+    except (
+        ValueError,
+        RecursionError,
+    ) as error:  # of which some come from numbers of thousands of digits
         raise TaskFileError(f"{path.name} is no TOML: {error}") from error
-    values = checked({key: value for key, value in data.items() if key not in TABLES}, KEYS, path.name)
+    values = checked(
+        {key: value for key, value in data.items() if key not in TABLES},
+        KEYS,
+        path.name,
+    )
     for key in ("task", "func"):
         if not values.get(key):
             raise TaskFileError(f"{path.name} has no {key!r}, which every task needs")
@@ -187,14 +237,18 @@ def parse(text: str, path: Path) -> TaskFile:
         models=_several(values.get("model", ())),
         base_url=values.get("base_url"),
         price=values.get("price"),
-        limits=_from_here(_record(Limits, data.get("limits", {}), "limits", path.name), path),
+        limits=_from_here(
+            _record(Limits, data.get("limits", {}), "limits", path.name), path
+        ),
         budget=_record(Budget, data.get("budget", {}), "budget", path.name),
         agent=_record(Agent, data.get("agent", {}), "agent", path.name),
         options={key: values[key] for key in OPTIONS if key in values},
     )
 
 
-def checked(values: Mapping[str, Any], keys: Mapping[str, str], where: str) -> dict[str, Any]:
+def checked(
+    values: Mapping[str, Any], keys: Mapping[str, str], where: str
+) -> dict[str, Any]:
     """Return the values whose keys are known and whose kinds fit.
 
     Raises UnknownName for another key, with the nearest, and TaskFileError for a value of another kind.
@@ -206,7 +260,9 @@ def checked(values: Mapping[str, Any], keys: Mapping[str, str], where: str) -> d
     """
     for key, value in values.items():
         if key not in keys:
-            raise UnknownName(f"key in {where}", key, [*keys, *(TABLES if keys is KEYS else ())])
+            raise UnknownName(
+                f"key in {where}", key, [*keys, *(TABLES if keys is KEYS else ())]
+            )
         kind = KINDS[keys[key]]
         if not kind.fits(value):
             raise TaskFileError(f"{where}: {key} is {shown(value)}: give {kind.words}")
@@ -228,17 +284,29 @@ def kinds_of(record: Any) -> dict[str, str]:
     >>> kinds_of(Budget)["usd"]
     'float'
     """
-    return {part.name: str(part.type).removesuffix(" | None") for part in dataclasses.fields(record)}
+    return {
+        part.name: str(part.type).removesuffix(" | None")
+        for part in dataclasses.fields(record)
+    }
 
 
-def _record(record: Callable[..., Record], values: Any, table: str, file: str) -> Record:
+def _record(
+    record: Callable[..., Record], values: Any, table: str, file: str
+) -> Record:
     """Return the record that a table of the file stands for."""
     where = f"[{table}] of {file}"
     if not isinstance(values, dict):
-        raise TaskFileError(f"{file}: {table} is {shown(values)}: write a table, [{table}]")
+        raise TaskFileError(
+            f"{file}: {table} is {shown(values)}: write a table, [{table}]"
+        )
     given = checked(values, kinds_of(record), where)
     try:
-        return record(**{key: tuple(value) if isinstance(value, list) else value for key, value in given.items()})
+        return record(
+            **{
+                key: tuple(value) if isinstance(value, list) else value
+                for key, value in given.items()
+            }
+        )
     except UsageError as error:
         raise TaskFileError(f"{where}: {error}") from error
 
@@ -247,14 +315,21 @@ def _from_here(limits: Limits, path: Path) -> Limits:
     """Return limits whose paths no longer depend on the working directory; `~` is left to the sandbox."""
 
     def absolute(names: tuple[str, ...]) -> tuple[str, ...]:
-        return tuple(name if name.startswith("~") else str(path.parent.resolve() / name) for name in names)
+        return tuple(
+            name if name.startswith("~") else str(path.parent.resolve() / name)
+            for name in names
+        )
 
-    return dataclasses.replace(limits, readable=absolute(limits.readable), writable=absolute(limits.writable))
+    return dataclasses.replace(
+        limits, readable=absolute(limits.readable), writable=absolute(limits.writable)
+    )
 
 
 def _refuse_impossible(values: Mapping[str, Any], file: str) -> None:
     if values.get("max_steps", 0) < 0:
-        raise TaskFileError(f"{file}: max_steps is {values['max_steps']}: give 0 (score x0 only) or more")
+        raise TaskFileError(
+            f"{file}: max_steps is {values['max_steps']}: give 0 (score x0 only) or more"
+        )
     if "x0" in values and "x0_file" in values:
         raise TaskFileError(f"{file} has both x0 and x0_file: keep one of them")
 
@@ -265,23 +340,34 @@ def _several(value: Any) -> tuple[str, ...]:
 
 def _words(text: str, path: Path) -> str:
     """Return words, or the text of the file that @FILE names, as on the command line."""
-    return _text(path.parent / text[1:], f"{path.name}: the file {text[1:]}") if text.startswith("@") else text
+    return (
+        _text(path.parent / text[1:], f"{path.name}: the file {text[1:]}")
+        if text.startswith("@")
+        else text
+    )
 
 
 def _func(where: str, path: Path) -> str:
     file, _, name = where.rpartition(":")
     if not file.endswith(".py") or not name.isidentifier():
-        raise TaskFileError(f"{path.name}: func is {where!r}: write FILE.py:NAME, the file relative to {path.name}")
+        raise TaskFileError(
+            f"{path.name}: func is {where!r}: write FILE.py:NAME, the file relative to {path.name}"
+        )
     found = (path.parent / file).resolve()
     if not found.is_file():
-        raise TaskFileError(f"{path.name}: the file {file} of func does not exist beside it")
+        raise TaskFileError(
+            f"{path.name}: the file {file} of func does not exist beside it"
+        )
     return f"{found}:{name}"
 
 
 def _first(values: Mapping[str, Any], path: Path) -> tuple[X, ...]:
     if "x0_file" in values:
         files = _several(values["x0_file"])
-        return tuple(_text(path.parent / file, f"{path.name}: the file {file} of x0_file") for file in files)
+        return tuple(
+            _text(path.parent / file, f"{path.name}: the file {file} of x0_file")
+            for file in files
+        )
     x0 = values.get("x0", [])
     return tuple(x0) if isinstance(x0, list) else (x0,)
 
@@ -289,7 +375,9 @@ def _first(values: Mapping[str, Any], path: Path) -> tuple[X, ...]:
 def _text(path: Path, named: str) -> str:
     """Return the text of a file, to the byte."""
     if path.exists() and not path.is_file():
-        raise TaskFileError(f"{named} is no file that can be read")  # a pipe would hold us up
+        raise TaskFileError(
+            f"{named} is no file that can be read"
+        )  # a pipe would hold us up
     try:
         with path.open("rb") as file:
             data = file.read(_MAX_BYTES + 1)
@@ -297,7 +385,9 @@ def _text(path: Path, named: str) -> str:
     except OSError as error:
         raise TaskFileError(f"{named} cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
-        raise TaskFileError(f"{named} is no UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise TaskFileError(
+            f"{named} is no UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
     if len(data) > _MAX_BYTES:
         raise TaskFileError(f"{named} is longer than {_MAX_BYTES:,} bytes")
     return text

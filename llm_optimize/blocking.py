@@ -26,8 +26,12 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             coroutine = function(*args, **kwargs)  # nothing of it runs yet
-        except TypeError as error:  # arguments that do not fit: name the function that was called
-            said = str(error).replace(f"{function.__qualname__}()", f"{waiting.__qualname__}()", 1)
+        except (
+            TypeError
+        ) as error:  # arguments that do not fit: name the function that was called
+            said = str(error).replace(
+                f"{function.__qualname__}()", f"{waiting.__qualname__}()", 1
+            )
             raise TypeError(said) from None
         return wait_for(coroutine)
 
@@ -67,7 +71,9 @@ class BackgroundLoop:
 
     def __init__(self) -> None:
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._work, name="llm_optimize", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name="llm_optimize", daemon=True
+        )
         self._thread.start()
 
     @property

@@ -37,7 +37,14 @@ from ._cli_mcp import mcp
 from ._cli_report import report, view
 from ._cli_run import fork, replay, resume, run, steer
 from ._cli_show import as_json, runs_table, spending, trial_page, trials_table
-from .errors import LlmOptimizeError, MissingKey, NotAStore, RunNotFound, StoreError, UsageError
+from .errors import (
+    LlmOptimizeError,
+    MissingKey,
+    NotAStore,
+    RunNotFound,
+    StoreError,
+    UsageError,
+)
 from .watch.run_view import stored_view
 
 app = typer.Typer(
@@ -50,14 +57,30 @@ app = typer.Typer(
 
 
 @app.callback(invoke_without_command=True)
-def front(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def front(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.")
+    ] = False,
+) -> None:
     """A language model proposes, your own function judges."""
     if version:
         typer.echo(llm_optimize.__version__)
         raise typer.Exit
 
 
-for command in (run, resume, fork, replay, steer, compare, check, report, view, export, mcp):
+for command in (
+    run,
+    resume,
+    fork,
+    replay,
+    steer,
+    compare,
+    check,
+    report,
+    view,
+    export,
+    mcp,
+):
     app.command()(command)
 
 
@@ -71,7 +94,9 @@ def list_(store: StoreOption = DEFAULT_STORE, json_: Json = False) -> None:
 @app.command()
 def show(
     name: RunName,
-    number: Annotated[int | None, typer.Argument(help="A trial, to see all of it.", metavar="[TRIAL]")] = None,
+    number: Annotated[
+        int | None, typer.Argument(help="A trial, to see all of it.", metavar="[TRIAL]")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     json_: Json = False,
 ) -> None:
@@ -86,13 +111,20 @@ def show(
         return
     trial, calls = row.trial(number), row.calls(number)
     parent = None if trial.parent is None else row.find(trial.parent)
-    typer.echo(as_json({"trial": trial, "calls": calls}) if json_ else trial_page(trial, parent, calls))
+    typer.echo(
+        as_json({"trial": trial, "calls": calls})
+        if json_
+        else trial_page(trial, parent, calls)
+    )
 
 
 @app.command()
 def best(
     name: RunName,
-    output: Annotated[Path | None, typer.Option("--output", "-o", help="Write it into this file or folder.")] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="Write it into this file or folder."),
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     json_: Json = False,
 ) -> None:
@@ -119,7 +151,9 @@ def demo(
 ) -> None:
     """Improve a scikit-learn script by random changes: no key, no network, a minute at the most."""
     started: list[str] = []
-    run_it: Callable[[], Any] = lambda: llm_optimize.demo.run(steps, store, seed, [remember(started)])  # noqa: E731
+    run_it: Callable[[], Any] = lambda: llm_optimize.demo.run(
+        steps, store, seed, [remember(started)]
+    )
     typer.echo(llm_optimize.demo.INTRODUCTION + "\n")
     result = watched(started, store, run_it)
     typer.echo(llm_optimize.demo.report(result, store))
@@ -128,7 +162,9 @@ def demo(
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line and exit: 0 done, 1 ended with an error, 2 wrong usage, 130 interrupted."""
-    logging.getLogger("llm_optimize").addHandler(logging.NullHandler())  # the commands themselves say what happened
+    logging.getLogger("llm_optimize").addHandler(
+        logging.NullHandler()
+    )  # the commands themselves say what happened
     try:
         sys.exit(app(arguments, standalone_mode=False) or OK)
     except (UsageError, RunNotFound, NotAStore, MissingKey) as error:
@@ -136,7 +172,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except (LlmOptimizeError, StoreError) as error:
         complain(str(error), FAILED)
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the exit does not complain
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that the exit does not complain
         sys.exit(FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)

@@ -38,7 +38,9 @@ class Digits:
 
         X, y = load_digits(return_X_y=True)
         # With these 350 images a plain SVC() is right on 0.961 of all others; which of them score or test is left to 0.
-        X_train, X_rest, y_train, y_rest = train_test_split(X, y, train_size=350, stratify=y, random_state=2)
+        X_train, X_rest, y_train, y_rest = train_test_split(
+            X, y, train_size=350, stratify=y, random_state=2
+        )
         X_valid, X_test, y_valid, y_test = train_test_split(
             X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=4
         )
@@ -49,7 +51,11 @@ class Digits:
     def __call__(self, script: str) -> tuple[float, str]:
         """Be f: return the accuracy on the validation images, and which digits are confused."""
         said, true = self._predicted(script, self.validation)
-        pairs = Counter(f"{one} taken for {other}" for one, other in zip(true, said, strict=True) if one != other)
+        pairs = Counter(
+            f"{one} taken for {other}"
+            for one, other in zip(true, said, strict=True)
+            if one != other
+        )
         often = ", ".join(f"{pair} ({count})" for pair, count in pairs.most_common(3))
         return float((said == true).mean()), f"mistakes: {often or 'none'}"
 
@@ -61,9 +67,13 @@ class Digits:
     def _predicted(self, script: str, part: tuple[Any, Any]) -> tuple[Any, Any]:
         """Let a script that gets no labels but those to learn from predict; return its predictions and the truth."""
         inputs = {**self.seen, "X_new": part[0]}
-        said = run_script(script + "\ny_new = clf.predict(X_new)\n", inputs, ["y_new"], _FIT_SECS)["y_new"]
+        said = run_script(
+            script + "\ny_new = clf.predict(X_new)\n", inputs, ["y_new"], _FIT_SECS
+        )["y_new"]
         if getattr(said, "shape", None) != part[1].shape:
-            raise ValueError(f"clf.predict gave {said!r:.80}: it must give one digit for each image")
+            raise ValueError(
+                f"clf.predict gave {said!r:.80}: it must give one digit for each image"
+            )
         return said, part[1]
 
 

@@ -116,7 +116,13 @@ class ModelRefused(ModelError):
 class ContextTooLong(ModelRefused):
     """The messages are longer than the model reads: make them smaller and ask again."""
 
-    def __init__(self, said: str, *, limit_tokens: int | None = None, prompt_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        said: str,
+        *,
+        limit_tokens: int | None = None,
+        prompt_tokens: int | None = None,
+    ) -> None:
         """Take the message, how many tokens the model reads, and how many there were; None where it is unknown."""
         self.limit_tokens = limit_tokens
         self.prompt_tokens = prompt_tokens
@@ -146,7 +152,9 @@ class RunHeld(StoreError):
         """Say who holds which run of which store, and what to do about it."""
         self.name, self.pid, self.host = name, pid, host
         who = f"process {pid} on host {host}" if pid else "another process"
-        super().__init__(f"the run {name!r} in {store} is held by {who}: {repair}, or start a run of another name")
+        super().__init__(
+            f"the run {name!r} in {store} is held by {who}: {repair}, or start a run of another name"
+        )
 
 
 class RunNotFound(StoreError, LookupError):
@@ -155,7 +163,9 @@ class RunNotFound(StoreError, LookupError):
     def __init__(self, name: str, known: Iterable[str], store: str) -> None:
         """Say which name is missing from which store, and the nearest names."""
         self.name = name
-        super().__init__(f"no run named {name!r} in {store}: {suggestion(name, tuple(known))}")
+        super().__init__(
+            f"no run named {name!r} in {store}: {suggestion(name, tuple(known))}"
+        )
 
 
 class SandboxError(LlmOptimizeError, RuntimeError):
@@ -185,7 +195,9 @@ class VariableMissing(SandboxError, KeyError):
 class ScriptTimeout(SandboxError, subprocess.TimeoutExpired):
     """A script did not end within its deadline and was killed with all that it had started."""
 
-    def __init__(self, cmd: str, timeout: float, output: str = "", outcome: Any = None) -> None:
+    def __init__(
+        self, cmd: str, timeout: float, output: str = "", outcome: Any = None
+    ) -> None:
         """Take what ran, its deadline in seconds, what it had printed, and its whole outcome."""
         subprocess.TimeoutExpired.__init__(self, cmd, timeout, output)
         self.outcome = outcome

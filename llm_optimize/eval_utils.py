@@ -17,10 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from .blocking import wait_for
-from .errors import SandboxError, ScriptFailed, ScriptTimeout, UsageError, VariableMissing
+from .errors import (
+    SandboxError,
+    ScriptFailed,
+    ScriptTimeout,
+    UsageError,
+    VariableMissing,
+)
 from .llm import as_model
 from .records import Limits
-from .sandbox import MISSING, UNKNOWN, Call, Outcome, OutcomeStatus, open_script_sandbox, run_once
+from .sandbox import (
+    MISSING,
+    UNKNOWN,
+    Call,
+    Outcome,
+    OutcomeStatus,
+    open_script_sandbox,
+    run_once,
+)
 
 __all__ = [
     "call",
@@ -79,7 +93,12 @@ def run_script(
     >>> run_script("y = [n + x for n in range(3)]", {"x": 1}, ["y"])
     {'y': [1, 2, 3]}
     """
-    order = {"script": script, "inputs": dict(inputs or {}), "outputs": list(outputs), "function": None}
+    order = {
+        "script": script,
+        "inputs": dict(inputs or {}),
+        "outputs": list(outputs),
+        "function": None,
+    }
     return _outputs_in(_judged(order, timeout_secs, limits, sandbox), outputs)
 
 
@@ -88,7 +107,10 @@ def _outputs_in(outcome: Outcome, names: Sequence[str]) -> dict[str, Any]:
     value = outcome.value if isinstance(outcome.value, dict) else {}
     missing, found = value.get(MISSING), value.get("outputs")
     if isinstance(missing, str) and missing in names:
-        raise VariableMissing(f"the script never set {missing!r}: it must assign this variable", outcome=outcome)
+        raise VariableMissing(
+            f"the script never set {missing!r}: it must assign this variable",
+            outcome=outcome,
+        )
     if not isinstance(found, dict) or set(found) != set(names):
         raise ScriptFailed(_OWN_ANSWER, outcome=outcome)
     return found
@@ -112,7 +134,13 @@ def call(
     42
     """
     arguments = {"args": list(args), "kwargs": dict(kwargs or {})}
-    order = {"script": script, "inputs": {}, "outputs": [], "function": function, **arguments}
+    order = {
+        "script": script,
+        "inputs": {},
+        "outputs": [],
+        "function": function,
+        **arguments,
+    }
     return _value_in(_judged(order, timeout_secs, limits, sandbox), function)
 
 
@@ -120,20 +148,26 @@ def _value_in(outcome: Outcome, function: str) -> Any:
     """Return what a function returned, in an answer that the script itself may have written, in any shape."""
     value = outcome.value if isinstance(outcome.value, dict) else {}
     if value.get(UNKNOWN) == function:
-        raise VariableMissing(f"the script defines no function {function!r}: it must", outcome=outcome)
+        raise VariableMissing(
+            f"the script defines no function {function!r}: it must", outcome=outcome
+        )
     if "value" not in value:
         raise ScriptFailed(_OWN_ANSWER, outcome=outcome)
     return value["value"]
 
 
-def _judged(order: dict[str, Any], timeout_secs: float, limits: Limits | None, level: str) -> Outcome:
+def _judged(
+    order: dict[str, Any], timeout_secs: float, limits: Limits | None, level: str
+) -> Outcome:
     """Return what became of an order to a script that ended well."""
     asked = Call(order, timeout_secs, arrays=True)
     try:
         asked.body()
     except TypeError as error:
         raise UsageError(f"inputs of a script: {error}") from error
-    with closing(open_script_sandbox(level, limits or Limits(network=False))) as sandbox:
+    with closing(
+        open_script_sandbox(level, limits or Limits(network=False))
+    ) as sandbox:
         outcome = sandbox.run(asked)
     sys.stdout.write(outcome.output)
     if outcome.status is not OutcomeStatus.OK:
@@ -141,7 +175,9 @@ def _judged(order: dict[str, Any], timeout_secs: float, limits: Limits | None, l
     return outcome
 
 
-def exec_unsafe(script: str, globals_dict: dict[str, Any] | None = None, locals_dict: Any = None) -> None:
+def exec_unsafe(
+    script: str, globals_dict: dict[str, Any] | None = None, locals_dict: Any = None
+) -> None:
     """Run a script in this very process, with these globals and locals. Raises whatever the script raises.
 
     >>> names = {}
@@ -179,7 +215,9 @@ def exec_with_timeout_unsafe(
     {'y': [1, 2, 3]}
     """
     outcome = run_once(
-        _Script(script, dict(local_vars or {}), list(return_local_vars)), Call(None, timeout_secs), _LIMITS
+        _Script(script, dict(local_vars or {}), list(return_local_vars)),
+        Call(None, timeout_secs),
+        _LIMITS,
     )
     sys.stdout.write(outcome.output)
     if outcome.status is not OutcomeStatus.OK:
@@ -188,7 +226,10 @@ def exec_with_timeout_unsafe(
         raise ScriptFailed(_OWN_ANSWER, outcome=outcome)
     kind, data = next(iter(outcome.value.items()))
     if kind == "missing":
-        raise VariableMissing(f"the script never set {data!r}: it must assign this variable", outcome=outcome)
+        raise VariableMissing(
+            f"the script never set {data!r}: it must assign this variable",
+            outcome=outcome,
+        )
     found = pickle.loads(base64.b64decode(data))  # noqa: S301, as the name of this function says
     if kind == "raised":
         raise found
@@ -198,13 +239,19 @@ def exec_with_timeout_unsafe(
 class _Script:
     """A script and its variables, called in the child."""
 
-    def __init__(self, script: str, variables: dict[str, Any], names: list[str]) -> None:
+    def __init__(
+        self, script: str, variables: dict[str, Any], names: list[str]
+    ) -> None:
         self._script = script
         self._variables = variables
         self._names = names
 
     def __call__(self, _x: None) -> dict[str, str]:
-        namespace = {"__name__": "__main__", "__builtins__": __builtins__, **self._variables}
+        namespace = {
+            "__name__": "__main__",
+            "__builtins__": __builtins__,
+            **self._variables,
+        }
         try:
             exec(compile(self._script, "<script>", "exec"), namespace)  # noqa: S102
         except Exception as error:
@@ -267,17 +314,25 @@ def _error(what: str, outcome: Outcome, timeout_secs: float) -> SandboxError:
         return ScriptTimeout(what, timeout_secs, outcome.output, outcome)
     tail = outcome.output[-_MAX_TAIL_CHARS:]
     said = (
-        (outcome.traceback if outcome.status is OutcomeStatus.RAISED else outcome.message)
+        (
+            outcome.traceback
+            if outcome.status is OutcomeStatus.RAISED
+            else outcome.message
+        )
         .replace("before f returned", "")
         .strip()
     )
     return ScriptFailed(
-        f"{what} failed: {said}" + (f"; its output ends with:\n{tail}" if tail else ""), outcome=outcome
+        f"{what} failed: {said}" + (f"; its output ends with:\n{tail}" if tail else ""),
+        outcome=outcome,
     )
 
 
 def get_llm_scorer(
-    prompt: str, parse_score: Callable[[str], float], model: Any = None, error_score: float = 0.0
+    prompt: str,
+    parse_score: Callable[[str], float],
+    model: Any = None,
+    error_score: float = 0.0,
 ) -> LlmScorer:
     """Return an f that lets a model grade x.
 
@@ -293,7 +348,13 @@ def get_llm_scorer(
 class LlmScorer:
     """An f that lets a model grade x: its answer is the feedback."""
 
-    def __init__(self, prompt: str, parse_score: Callable[[str], float], model: Any, error_score: float) -> None:
+    def __init__(
+        self,
+        prompt: str,
+        parse_score: Callable[[str], float],
+        model: Any,
+        error_score: float,
+    ) -> None:
         """Take what `get_llm_scorer` takes, with the model resolved."""
         self._prompt = prompt
         self._parse_score = parse_score

@@ -64,7 +64,9 @@ def _key_of_text(text: str) -> str:
         return f"python \n{digest.hexdigest()}"  # no line of another key ends in white space
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     key = "\n".join(line.rstrip() for line in lines).strip("\n")
-    return text if key == text else key  # the same object: whoever keeps the key of such a text needs no memory for it
+    return (
+        text if key == text else key
+    )  # the same object: whoever keeps the key of such a text needs no memory for it
 
 
 def _tree_of(text: str) -> ast.Module | None:
@@ -73,7 +75,9 @@ def _tree_of(text: str) -> ast.Module | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the candidate's code, for the candidate
+            warnings.simplefilter(
+                "ignore"
+            )  # of the candidate's code, for the candidate
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
@@ -81,12 +85,17 @@ def _tree_of(text: str) -> ast.Module | None:
 
 
 def _is_statement(node: ast.stmt) -> bool:
-    return not (isinstance(node, ast.Expr) or (isinstance(node, ast.AnnAssign) and node.value is None))
+    return not (
+        isinstance(node, ast.Expr)
+        or (isinstance(node, ast.AnnAssign) and node.value is None)
+    )
 
 
 def _tokens(tree: ast.AST) -> Iterator[str]:
     """Yield what a tree is made of, in order, without calling itself: a tree may be deep."""
-    left: list[tuple[str, Any]] = [("", tree)]  # a token, or what is still to be taken apart
+    left: list[tuple[str, Any]] = [
+        ("", tree)
+    ]  # a token, or what is still to be taken apart
     while left:
         token, part = left.pop()
         if token:
@@ -115,7 +124,11 @@ def _leaf(value: Any) -> str:
         return hex(value)  # of any length: there is a cap on decimal digits
     if isinstance(value, float):
         return value.hex()
-    return f"{value.real.hex()} {value.imag.hex()}j" if isinstance(value, complex) else repr(value)
+    return (
+        f"{value.real.hex()} {value.imag.hex()}j"
+        if isinstance(value, complex)
+        else repr(value)
+    )
 
 
 def _comparable(value: Any, name: str = "") -> Any:

@@ -24,7 +24,11 @@ _MAX_CELL_CHARS = 200
 _MAX_READ_CHARS = 2_000  # of a feedback
 _MAX_X_CHARS = 20_000
 _MAX_POINTS = 500  # of a curve
-_GOOD, _BAD, _CALM = "#2da44e", "#e0434a", "#5b8db8"  # each is read on white and on black
+_GOOD, _BAD, _CALM = (
+    "#2da44e",
+    "#e0434a",
+    "#5b8db8",
+)  # each is read on white and on black
 _WIDTH, _HEIGHT = 600, 90  # of a curve, in its own units
 
 
@@ -68,7 +72,9 @@ def rows_of(trials: Iterable[Any]) -> list[dict[str, Any]]:
     rows = [_row(trial) for trial in trials]
     columns = dict.fromkeys(column for row in rows for column in row)
     last = [column for column in columns if column.split(".")[0] in ("metric", "x")]
-    ordered = [column for column in columns if column not in last] + sorted(last, key=lambda name: name.split(".")[0])
+    ordered = [column for column in columns if column not in last] + sorted(
+        last, key=lambda name: name.split(".")[0]
+    )
     return [{column: row.get(column) for column in ordered} for row in rows]
 
 
@@ -99,7 +105,11 @@ def _row(trial: Any) -> dict[str, Any]:
 
 
 def _columns_of_x(x: Any) -> dict[str, Any]:
-    return {f"x.{name}": value for name, value in x.items()} if isinstance(x, dict) else {"x": x}
+    return (
+        {f"x.{name}": value for name, value in x.items()}
+        if isinstance(x, dict)
+        else {"x": x}
+    )
 
 
 def champions(trials: Iterable[TrialLike]) -> list[TrialLike]:
@@ -112,7 +122,9 @@ def champions(trials: Iterable[TrialLike]) -> list[TrialLike]:
     """
     found: list[TrialLike] = []
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.score is not None and (not found or trial.score > (found[-1].score or 0.0)):
+        if trial.score is not None and (
+            not found or trial.score > (found[-1].score or 0.0)
+        ):
             found.append(trial)
     return found
 
@@ -138,45 +150,93 @@ def as_html(text: str, max_chars: int = _MAX_CELL_CHARS) -> str:
 
 def table_html(trials: Sequence[TrialLike], best: TrialLike | None) -> str:
     """Return a table with a row for each trial, the best one marked."""
-    head = "".join(f'<th style="text-align:left">{word}</th>' for word in ("trial", "source", "score", "what it was"))
+    head = "".join(
+        f'<th style="text-align:left">{word}</th>'
+        for word in ("trial", "source", "score", "what it was")
+    )
     scores = shown_scores(trials)
     marked = None if best is None else best.number
-    rows = (_row_html(trial, scores.get(trial.number, str(trial.status)), trial.number == marked) for trial in trials)
+    rows = (
+        _row_html(
+            trial, scores.get(trial.number, str(trial.status)), trial.number == marked
+        )
+        for trial in trials
+    )
     body = "".join(rows)
     return f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
 
 
-_TABLE = "border-collapse:collapse;font-size:90%;color:inherit;background:none;margin:4px 0"
+_TABLE = (
+    "border-collapse:collapse;font-size:90%;color:inherit;background:none;margin:4px 0"
+)
 _GAUGE = "display:inline-block;white-space:nowrap;margin-right:16px"
 _CELL = "text-align:left;vertical-align:top;padding:1px 12px 1px 0"
 
 
 def _row_html(trial: TrialLike, verdict: str, best: bool) -> str:
-    color = f"color:{_GOOD};font-weight:bold" if best else "" if trial.score is not None else f"color:{_BAD}"
-    head, tail = trial.feedback[:_MAX_READ_CHARS], trial.feedback[-_MAX_READ_CHARS:].strip()
-    what = " ".join(head.split()) if trial.score is not None or not tail else tail.splitlines()[-1]  # of a traceback
-    cells = [("★ " if best else "") + str(trial.number), as_html(trial.source, 60), verdict, as_html(what)]
-    styles = [_CELL, _CELL, f"{_CELL};{color}", f"{_CELL};opacity:.75;overflow-wrap:anywhere"]
-    row = "".join(f'<td style="{style}">{cell}</td>' for style, cell in zip(styles, cells, strict=True))
+    color = (
+        f"color:{_GOOD};font-weight:bold"
+        if best
+        else ""
+        if trial.score is not None
+        else f"color:{_BAD}"
+    )
+    head, tail = (
+        trial.feedback[:_MAX_READ_CHARS],
+        trial.feedback[-_MAX_READ_CHARS:].strip(),
+    )
+    what = (
+        " ".join(head.split())
+        if trial.score is not None or not tail
+        else tail.splitlines()[-1]
+    )  # of a traceback
+    cells = [
+        ("★ " if best else "") + str(trial.number),
+        as_html(trial.source, 60),
+        verdict,
+        as_html(what),
+    ]
+    styles = [
+        _CELL,
+        _CELL,
+        f"{_CELL};{color}",
+        f"{_CELL};opacity:.75;overflow-wrap:anywhere",
+    ]
+    row = "".join(
+        f'<td style="{style}">{cell}</td>'
+        for style, cell in zip(styles, cells, strict=True)
+    )
     return f"<tr>{row}</tr>"
 
 
 def curve_html(trials: Sequence[TrialLike]) -> str:
     """Return scores against trials as a small picture (SVG): all of them as points, the best so far as a line."""
-    scored = [(trial.number, trial.score) for trial in trials if trial.score is not None]
+    scored = [
+        (trial.number, trial.score) for trial in trials if trial.score is not None
+    ]
     if len(scored) < 2:
         return ""
     last = max(trial.number for trial in trials)
-    low = min(score for _, score in scored) / 2  # halves: a difference may be too large for a float
+    low = (
+        min(score for _, score in scored) / 2
+    )  # halves: a difference may be too large for a float
     span = max(score for _, score in scored) / 2 - low
 
     def place(number: float, score: float) -> tuple[float, float]:
         height = ((score / 2 - low) / span) if span else 0.5
-        return round(5 + (_WIDTH - 10) * number / last, 1), round(5 + (_HEIGHT - 10) * (1 - height), 1)
+        return round(5 + (_WIDTH - 10) * number / last, 1), round(
+            5 + (_HEIGHT - 10) * (1 - height), 1
+        )
 
     every = math.ceil(len(scored) / _MAX_POINTS)
-    points = (f'<circle cx="{x}" cy="{y}" r="2"/>' for x, y in (place(*pair) for pair in scored[::every]))
-    steps = _steps([place(trial.number, trial.score or 0.0) for trial in champions(trials)], float(_WIDTH - 5))
+    points = (
+        f'<circle cx="{x}" cy="{y}" r="2"/>'
+        for x, y in (place(*pair) for pair in scored[::every])
+    )
+    steps = _steps(
+        [place(trial.number, trial.score or 0.0) for trial in champions(trials)],
+        float(_WIDTH - 5),
+    )
     line = " ".join(f"{x},{y}" for x, y in steps)
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" style="max-width:{_WIDTH}px;width:100%;display:block" role="img" '
@@ -185,7 +245,9 @@ def curve_html(trials: Sequence[TrialLike]) -> str:
     )
 
 
-def _steps(points: Sequence[tuple[float, float]], end: float) -> Iterator[tuple[float, float]]:
+def _steps(
+    points: Sequence[tuple[float, float]], end: float
+) -> Iterator[tuple[float, float]]:
     height = points[0][1]
     for x, y in points:
         yield x, height
@@ -234,11 +296,19 @@ class Looks:
         try:
             import pandas as pd
         except ImportError as error:
-            raise MissingExtra('to_pandas needs pandas: pip install "llm_optimize[plots]"') from error
-        columns = list(rows_of(self.trials)[0]) if self.trials else ["trial", "status", "score", "source", "x"]
+            raise MissingExtra(
+                'to_pandas needs pandas: pip install "llm_optimize[plots]"'
+            ) from error
+        columns = (
+            list(rows_of(self.trials)[0])
+            if self.trials
+            else ["trial", "status", "score", "source", "x"]
+        )
         frame = pd.DataFrame(rows_of(self.trials), columns=columns).set_index("trial")
         if "finished_at" in frame:
-            frame["finished_at"] = pd.to_datetime(frame["finished_at"], unit="s", utc=True)
+            frame["finished_at"] = pd.to_datetime(
+                frame["finished_at"], unit="s", utc=True
+            )
         return frame.astype({"score": float})
 
     def plot(self, ax: Axes | None = None) -> Axes:
@@ -255,7 +325,9 @@ class Looks:
         try:
             from matplotlib.ticker import MaxNLocator
         except ImportError as error:
-            raise MissingExtra('plot needs matplotlib: pip install "llm_optimize[plots]"') from error
+            raise MissingExtra(
+                'plot needs matplotlib: pip install "llm_optimize[plots]"'
+            ) from error
         axes = _new_axes() if ax is None else ax
         _draw(axes, self.trials)
         axes.set_title(self.name, loc="left", parse_math=False)
@@ -281,7 +353,9 @@ class Looks:
                 f"{as_html(self.stop_reason)}</div>",
                 curve_html(self.trials),
                 table_html(shown, best),
-                f'<div style="opacity:.75">and {left} more trials: see to_pandas()</div>' if left else "",
+                f'<div style="opacity:.75">and {left} more trials: see to_pandas()</div>'
+                if left
+                else "",
                 x_html(best.x, "best x") if best is not None else "",
                 "</div>",
             ]
@@ -302,19 +376,45 @@ def _new_axes() -> Axes:
 
 
 def _draw(axes: Axes, trials: Sequence[TrialLike]) -> None:
-    scored = [(trial.number, trial.score) for trial in trials if trial.score is not None]
+    scored = [
+        (trial.number, trial.score) for trial in trials if trial.score is not None
+    ]
     failed = [trial.number for trial in trials if trial.score is None]
     found = champions(trials)
     if scored:
-        axes.plot(*zip(*scored, strict=True), "o", color=_CALM, alpha=0.6, markersize=4, label="score")
+        axes.plot(
+            *zip(*scored, strict=True),
+            "o",
+            color=_CALM,
+            alpha=0.6,
+            markersize=4,
+            label="score",
+        )
     if found:
-        numbers, scores = [trial.number for trial in found], [trial.score or 0.0 for trial in found]
+        numbers, scores = (
+            [trial.number for trial in found],
+            [trial.score or 0.0 for trial in found],
+        )
         last = max(trial.number for trial in trials)
-        axes.plot([*numbers, last], [*scores, scores[-1]], drawstyle="steps-post", color=_GOOD, label="best so far")
+        axes.plot(
+            [*numbers, last],
+            [*scores, scores[-1]],
+            drawstyle="steps-post",
+            color=_GOOD,
+            label="best so far",
+        )
         axes.plot(numbers, scores, "*", color=_GOOD, markersize=10, label="champions")
     if failed:
         ticks = axes.get_xaxis_transform()
-        axes.plot(failed, [0.015] * len(failed), "|", color=_BAD, markersize=8, transform=ticks, label="no score")
+        axes.plot(
+            failed,
+            [0.015] * len(failed),
+            "|",
+            color=_BAD,
+            markersize=8,
+            transform=ticks,
+            label="no score",
+        )
 
 
 def bar_html(words: str, used: float, cap: float | None, shown: str) -> str:

@@ -10,7 +10,9 @@ from collections.abc import Iterable, Iterator
 from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "***"
-_SHORTEST = 6  # characters of a secret that is looked for by its value; shorter ones are words
+_SHORTEST = (
+    6  # characters of a secret that is looked for by its value; shorter ones are words
+)
 _NO_WORD = 16  # characters of a secret that is none, whatever it is made of
 # How a long secret begins gives it away, however the rest is written: cut, masked, or escaped twice.
 _HEAD = re.compile(r"[\w-]{10,12}")
@@ -19,7 +21,18 @@ _URL = re.compile(r"""[a-zA-Z][a-zA-Z0-9+.-]*://[^\s"'<>]+""")
 # The user and the password of an address; a password may hold / ? #, which a URL should not, but a database takes.
 _USER = re.compile(r"(?<=://)(?:[^/?#]*|[^/?#:@]*:[^@]*)@")
 _PARAMETER = re.compile(r"([?&;][^=&;#]*=)([^&;#]*)")
-_PLAIN = frozenset({"api-version", "api_version", "version", "deployment", "model", "project", "region", "location"})
+_PLAIN = frozenset(
+    {
+        "api-version",
+        "api_version",
+        "version",
+        "deployment",
+        "model",
+        "project",
+        "region",
+        "location",
+    }
+)
 
 
 def without_credentials(text: str) -> str:
@@ -32,7 +45,10 @@ def without_credentials(text: str) -> str:
     >>> without_credentials("no answer of https://host/v1?api-version=2&key=secret today")
     'no answer of https://host/v1?api-version=2&key=*** today'
     """
-    return _URL.sub(lambda found: _PARAMETER.sub(_hidden_value, _USER.sub(f"{HIDDEN}@", found[0])), text)
+    return _URL.sub(
+        lambda found: _PARAMETER.sub(_hidden_value, _USER.sub(f"{HIDDEN}@", found[0])),
+        text,
+    )
 
 
 def _hidden_value(found: re.Match[str]) -> str:
@@ -72,21 +88,36 @@ class Secrets:
 
 
 def _is_word(secret: str) -> bool:
-    return len(secret) < _NO_WORD and re.fullmatch(r"[A-Za-z]+([-_. ][A-Za-z]+)*", secret) is not None
+    return (
+        len(secret) < _NO_WORD
+        and re.fullmatch(r"[A-Za-z]+([-_. ][A-Za-z]+)*", secret) is not None
+    )
 
 
 def _longest_first(secrets: Iterable[str]) -> list[str]:
     """Return all spellings; a longer one may contain another, and goes first."""
-    return sorted({spelling for secret in secrets for spelling in _spellings(secret)}, key=lambda one: (-len(one), one))
+    return sorted(
+        {spelling for secret in secrets for spelling in _spellings(secret)},
+        key=lambda one: (-len(one), one),
+    )
 
 
 def _spellings(secret: str) -> Iterator[str]:
     """Yield a secret as it is, and as headers, addresses, JSON and pages write it."""
     for written in {secret, unquote(secret), quote(secret, safe="")}:
-        plain = {written, written.lower(), written.upper(), quote(written), quote_plus(written), html.escape(written)}
+        plain = {
+            written,
+            written.lower(),
+            written.upper(),
+            quote(written),
+            quote_plus(written),
+            html.escape(written),
+        }
         plain |= {json.dumps(written)[1:-1], written.encode().hex()}
         yield from (spelling for spelling in plain if len(spelling) >= _SHORTEST)
-        for before in range(3):  # base64 takes three bytes at a time: there are three ways to stand in a longer text
+        for before in range(
+            3
+        ):  # base64 takes three bytes at a time: there are three ways to stand in a longer text
             yield from _base64(written.encode(), before)
 
 

@@ -122,7 +122,9 @@ class RunSettings:
         python="For models that are given by their names.",
         flag="--base-url",
     )
-    max_steps: int = _option(10, "Candidates to propose beyond x0, in all sessions together.", flag="--steps")
+    max_steps: int = _option(
+        10, "Candidates to propose beyond x0, in all sessions together.", flag="--steps"
+    )
     workers: int = _option(1, "Scorings at a time.", flag="--workers", of_func=True)
     model_slots: int | None = _option(
         None,
@@ -137,7 +139,9 @@ class RunSettings:
         flag="--timeout",
         of_func=True,
     )
-    stop_score: float | None = _option(None, "End as soon as a score reaches this.", flag="--stop-score")
+    stop_score: float | None = _option(
+        None, "End as soon as a score reaches this.", flag="--stop-score"
+    )
     max_score: float | None = _option(
         None,
         "No honest score is above this; one that is makes the trial invalid.",
@@ -243,9 +247,13 @@ class RunSettings:
         object.__setattr__(self, "limits", as_record("limits", Limits, self.limits))
         object.__setattr__(self, "budget", as_record("budget", Budget, self.budget))
         for name, (least, repair) in _WHOLE_NUMBERS.items():
-            object.__setattr__(self, name, _whole(name, getattr(self, name), least, repair))
+            object.__setattr__(
+                self, name, _whole(name, getattr(self, name), least, repair)
+            )
         if not _is_number(self.timeout_secs) or not self.timeout_secs > 0:
-            raise UsageError(f"timeout_secs is {self.timeout_secs!r}: a scoring needs more than 0 s")
+            raise UsageError(
+                f"timeout_secs is {self.timeout_secs!r}: a scoring needs more than 0 s"
+            )
         for name in ("stop_score", "max_score"):
             value = getattr(self, name)
             if value is not None and not _is_number(value):
@@ -255,7 +263,9 @@ class RunSettings:
             if value is not None and not isinstance(value, str):
                 raise UsageError(f"{name} is {value!r}: give a text, or None")
         if not isinstance(self.sandbox, str):
-            raise UsageError(f"sandbox is {self.sandbox!r}: give a name, such as 'process'")
+            raise UsageError(
+                f"sandbox is {self.sandbox!r}: give a name, such as 'process'"
+            )
         if not isinstance(self.reflect, bool):
             raise UsageError(f"reflect is {self.reflect!r}: give True or False")
 
@@ -270,7 +280,9 @@ class RunSettings:
         for name in changes:
             option = option_of(name)
             if option.no_resume:
-                raise UsageError(f"{name} cannot change when a run goes on: {option.no_resume}")
+                raise UsageError(
+                    f"{name} cannot change when a run goes on: {option.no_resume}"
+                )
         given = dict(changes)
         prompts = {name: given.pop(name) for name in _OF_TASK if name in given}
         if "model" in given:
@@ -280,7 +292,9 @@ class RunSettings:
     def to_json(self) -> dict[str, Any]:
         """Return plain data. Where an option may be an object, it must be the object's name here."""
         data = {name: getattr(self, name) for name in _STORED}
-        records = {name: asdict(getattr(self, name)) for name in ("task", "limits", "budget")}
+        records = {
+            name: asdict(getattr(self, name)) for name in ("task", "limits", "budget")
+        }
         return {**data, **records, "model": self.model or ""}
 
     @classmethod
@@ -333,7 +347,11 @@ class Changes(Options, total=False):
 
 _OF_TASK = {  # options of a run that stand in its `Task`
     "task_description": Option(
-        "What is wanted, in words.", shell=_FILE, flag="--task", no_resume="begin another run", in_task=True
+        "What is wanted, in words.",
+        shell=_FILE,
+        flag="--task",
+        no_resume="begin another run",
+        in_task=True,
     ),
     "task_question": Option(
         "What is asked of the model at each step.",
@@ -349,11 +367,16 @@ _OF_TASK = {  # options of a run that stand in its `Task`
         in_task=True,
     ),
     "human_prompt": Option(
-        "Ends each prompt; may hold the same as the system prompt.", shell=_FILE, flag="--human-prompt", in_task=True
+        "Ends each prompt; may hold the same as the system prompt.",
+        shell=_FILE,
+        flag="--human-prompt",
+        in_task=True,
     ),
 }
 _NOT_STORED = ("func_version", "executor", "stop", "examples")
-_STORED = tuple(name for name in RunSettings.__dataclass_fields__ if name not in _NOT_STORED)
+_STORED = tuple(
+    name for name in RunSettings.__dataclass_fields__ if name not in _NOT_STORED
+)
 _WHOLE_NUMBERS: dict[str, tuple[int | None, str]] = {  # the least, and what to give
     "max_steps": (0, "give 0 (score x0 only) or more"),
     "tune": (0, "give how many scorings to spend on the knobs of a champion, or 0"),
@@ -370,7 +393,11 @@ def options() -> dict[str, Option]:
     >>> options()["max_steps"].flag
     '--steps'
     """
-    own = {one.name: one.metadata["option"] for one in fields(RunSettings) if "option" in one.metadata}
+    own = {
+        one.name: one.metadata["option"]
+        for one in fields(RunSettings)
+        if "option" in one.metadata
+    }
     return {**_OF_TASK, **own}
 
 
@@ -382,7 +409,9 @@ def option_of(name: str) -> Option:
     return known[name]
 
 
-def refuse_unknown(given: Mapping[str, Any], known: Sequence[str], function: str) -> None:
+def refuse_unknown(
+    given: Mapping[str, Any], known: Sequence[str], function: str
+) -> None:
     """Raise UnknownName, with the nearest, for a keyword that a function of ours does not take."""
     for word in given:
         if word not in known:
@@ -431,7 +460,9 @@ def as_x0(x0: Any) -> tuple[X, ...]:
     several = tuple(x0) if isinstance(x0, list | tuple) else (x0,)
     for x in several:
         if not isinstance(x, str | dict):
-            raise UsageError(f"x0 holds {x!r}, a {type(x).__name__}: x is a text or a dict; write it as text")
+            raise UsageError(
+                f"x0 holds {x!r}, a {type(x).__name__}: x is a text or a dict; write it as text"
+            )
     return several
 
 
@@ -442,7 +473,9 @@ def as_record(name: str, kind: type[Any], given: Any) -> Any:
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
-        raise UsageError(f"{name} is {given!r}: give records.{kind.__name__}(...), or a dict of its fields")
+        raise UsageError(
+            f"{name} is {given!r}: give records.{kind.__name__}(...), or a dict of its fields"
+        )
     known = [one.name for one in fields(kind)]
     for word in given:
         if word not in known:

@@ -35,14 +35,20 @@ class Rule:
     def why(self, progress: Progress) -> str | None:
         """Return which rule ends the run; None while none does."""
         if self.parts:
-            return next((reason for part in self.parts if (reason := part.why(progress))), None)
+            return next(
+                (reason for part in self.parts if (reason := part.why(progress))), None
+            )
         return self.name if self.holds(progress) else None
 
     def __or__(self, other: Rule) -> Rule:
         def either(progress: Progress) -> bool:
             return self.holds(progress) or other.holds(progress)
 
-        return Rule(f"{self.name} | {other.name}", either, (*_alternatives(self), *_alternatives(other)))
+        return Rule(
+            f"{self.name} | {other.name}",
+            either,
+            (*_alternatives(self), *_alternatives(other)),
+        )
 
     def __and__(self, other: Rule) -> Rule:
         def both(progress: Progress) -> bool:
@@ -64,7 +70,9 @@ def as_rule(rule: Rule | Callable[[Progress], bool] | None) -> Rule | None:
     if rule is None or isinstance(rule, Rule):
         return rule
     if not callable(rule):
-        raise UsageError(f"stop is {rule!r}: give a rule such as stop.stale(20), or a callable that takes a Progress")
+        raise UsageError(
+            f"stop is {rule!r}: give a rule such as stop.stale(20), or a callable that takes a Progress"
+        )
     return Rule(getattr(rule, "__name__", type(rule).__name__), rule)
 
 
@@ -74,7 +82,10 @@ def score(goal: float) -> Rule:
     >>> score(0.9).name
     'score(0.9)'
     """
-    return Rule(f"score({goal:g})", lambda seen: seen.best is not None and (seen.best.score or 0.0) >= goal)
+    return Rule(
+        f"score({goal:g})",
+        lambda seen: seen.best is not None and (seen.best.score or 0.0) >= goal,
+    )
 
 
 def trials(count: int) -> Rule:
@@ -121,4 +132,6 @@ def usd(amount: float) -> Rule:
 
 def _check_positive(name: str, value: float) -> None:
     if not value > 0:
-        raise UsageError(f"stop.{name}({value}) would end the run before it begins: give more than 0")
+        raise UsageError(
+            f"stop.{name}({value}) would end the run before it begins: give more than 0"
+        )

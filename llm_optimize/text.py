@@ -45,7 +45,11 @@ def read_x(reply: str, finish_reason: str = "stop") -> Reading:
     blocks, unclosed = _blocks(after_thinking(reply))
     if unclosed:
         return Reading(None, NOT_CLOSED)
-    return Reading(blocks[-1]) if blocks else Reading(None, "the reply holds no fenced block")
+    return (
+        Reading(blocks[-1])
+        if blocks
+        else Reading(None, "the reply holds no fenced block")
+    )
 
 
 def why_no_answer(reply: str, finish_reason: str = "stop") -> str:
@@ -112,7 +116,9 @@ def fenced_at(lines: Sequence[str], at: int) -> tuple[str | None, int]:
     for end in range(at + 1, len(lines)):
         if closes_fence(lines[end], bar):
             block = "\n".join(lines[at + 1 : end])
-            return (block.removesuffix("\r") if lines[at].endswith("\r") else block), end + 1  # the CR of a CRLF
+            return (
+                block.removesuffix("\r") if lines[at].endswith("\r") else block
+            ), end + 1  # the CR of a CRLF
     return None, len(lines)
 
 
@@ -195,7 +201,10 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(char if char.isprintable() or char in "\n\t" else _escaped(char) for char in text)
+    return "".join(
+        char if char.isprintable() or char in "\n\t" else _escaped(char)
+        for char in text
+    )
 
 
 def _escaped(char: str) -> str:
@@ -229,7 +238,9 @@ class HasFacts(Protocol):
         """Return them by their names."""
 
 
-def plain(value: Any, of_infinite: Callable[[float], str | None] = lambda _: None) -> Any:
+def plain(
+    value: Any, of_infinite: Callable[[float], str | None] = lambda _: None
+) -> Any:
     """Return records, mappings and sequences as plain data for JSON, and other objects as what `repr` says of them.
 
     JSON has neither NaN nor infinity: `of_infinite` says what stands for them.
@@ -275,7 +286,8 @@ def show_numbers(values: Sequence[float], least: int = 4) -> list[str]:
     """
     ordered = sorted({value or 0.0 for value in values})
     shown = {
-        value: show_number(value, ordered[max(0, place - 1) : place + 2], least) for place, value in enumerate(ordered)
+        value: show_number(value, ordered[max(0, place - 1) : place + 2], least)
+        for place, value in enumerate(ordered)
     }
     return [shown[value or 0.0] for value in values]
 
@@ -286,11 +298,20 @@ def is_parts(x: object) -> TypeGuard[dict[str, str]]:
     >>> is_parts({"a.py": "x = 1"}), is_parts({"lr": 0.1}), is_parts("x = 1")
     (True, False, False)
     """
-    return isinstance(x, dict) and bool(x) and all(_can_stand(name) and isinstance(x[name], str) for name in x)
+    return (
+        isinstance(x, dict)
+        and bool(x)
+        and all(_can_stand(name) and isinstance(x[name], str) for name in x)
+    )
 
 
 def _can_stand(name: object) -> bool:
-    return isinstance(name, str) and bool(name) and name == name.strip() and "\n" not in name
+    return (
+        isinstance(name, str)
+        and bool(name)
+        and name == name.strip()
+        and "\n" not in name
+    )
 
 
 def show_x(x: X) -> str:
@@ -302,7 +323,11 @@ def show_x(x: X) -> str:
     return json.dumps(x, indent=1, default=repr)
 
 
-def unified_diff(old: str, new: str, old_name: str = "parent", new_name: str = "child") -> str:
+def unified_diff(
+    old: str, new: str, old_name: str = "parent", new_name: str = "child"
+) -> str:
     """Return the difference of two texts, as `diff -u` shows it; empty when they are equal."""
-    lines = difflib.unified_diff(old.splitlines(), new.splitlines(), old_name, new_name, lineterm="")
+    lines = difflib.unified_diff(
+        old.splitlines(), new.splitlines(), old_name, new_name, lineterm=""
+    )
     return "\n".join(lines)

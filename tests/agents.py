@@ -55,15 +55,23 @@ def talk(
     arguments = ["-P", "-m", "llm_optimize", "mcp", "--store", "runs.db", *options]
     arguments += [word for path in allow for word in ("--allow", str(path))]
     env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], **env}
-    parameters = mcp.StdioServerParameters(command=sys.executable, args=arguments, env=env, cwd=str(folder))
+    parameters = mcp.StdioServerParameters(
+        command=sys.executable, args=arguments, env=env, cwd=str(folder)
+    )
 
     async def main() -> None:
         with (folder / log).open("w") as said:
             async with mcp.Client(mcp.stdio_client(parameters, errlog=said)) as client:
 
-                async def call(tool: str, **arguments: object) -> dict[str, object] | str:
+                async def call(
+                    tool: str, **arguments: object
+                ) -> dict[str, object] | str:
                     answer = await client.call_tool(tool, arguments)
-                    return answer.content[0].text if answer.is_error else json.loads(answer.content[0].text)
+                    return (
+                        answer.content[0].text
+                        if answer.is_error
+                        else json.loads(answer.content[0].text)
+                    )
 
                 await asyncio.wait_for(conversation(client, call), 90)
 
@@ -92,7 +100,10 @@ def processes_in(folder: Path, word: str) -> list[int]:
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         try:
-            command, cwd = (process / "cmdline").read_text(), os.readlink(process / "cwd")
+            command, cwd = (
+                (process / "cmdline").read_text(),
+                os.readlink(process / "cwd"),
+            )
         except OSError:
             continue
         if cwd == str(folder) and word in command.split("\0"):

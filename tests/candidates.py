@@ -34,7 +34,9 @@ def mark(marker, text=""):
     fcntl.flock(HELD[-1], fcntl.LOCK_SH)
     words = (text or str(os.getpid())).encode()
     os.pwrite(HELD[-1], words, 0)
-    os.ftruncate(HELD[-1], len(words))  # in this order: whoever is killed in between leaves something
+    os.ftruncate(
+        HELD[-1], len(words)
+    )  # in this order: whoever is killed in between leaves something
 
 
 def gone(marker, within_secs=1.0):
@@ -53,7 +55,10 @@ def gone(marker, within_secs=1.0):
 
 def alive(pid):
     with contextlib.suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            not in "ZX"
+        )
     return False
 
 
@@ -252,9 +257,11 @@ class Unreadable(Exception):
 
 
 def throw(kind, *text):
-    raise {"ValueError": ValueError, "Unreadable": Unreadable, "SystemExit": SystemExit}.get(kind, KeyboardInterrupt)(
-        *text
-    )
+    raise {
+        "ValueError": ValueError,
+        "Unreadable": Unreadable,
+        "SystemExit": SystemExit,
+    }.get(kind, KeyboardInterrupt)(*text)
 
 
 DEEDS = {
@@ -281,12 +288,18 @@ DEEDS = {
     "loop": loop,
     "many_files": many_files,
     "nan": lambda: math.nan,
-    "numpy": lambda: (lambda np: [np.float64(1.5), np.int32(2), np.array(2.5), np.bool_(True)])(__import__("numpy")),
+    "numpy": lambda: (
+        lambda np: [np.float64(1.5), np.int32(2), np.array(2.5), np.bool_(True)]
+    )(__import__("numpy")),
     "objects": object,
     "open_files": open_files,
     "pids": pids,
     "pids_until": pids_until,
-    "print": lambda text, value=1.0: (sys.stdout.write(text), sys.stderr.write("and errors\n"), value)[2],
+    "print": lambda text, value=1.0: (
+        sys.stdout.write(text),
+        sys.stderr.write("and errors\n"),
+        value,
+    )[2],
     "print_bytes": lambda: (os.write(1, b"\xff\xfe\n"), 1.0)[1],
     "raise": throw,
     "remove_scratch": remove_scratch,

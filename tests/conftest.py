@@ -10,7 +10,9 @@ import pytest
 
 from server import Server
 
-ON_THE_MACHINE = re.compile(r"test_(ablation|sandbox|hostile|run_script|evaluate_executor|eval_utils)")
+ON_THE_MACHINE = re.compile(
+    r"test_(ablation|sandbox|hostile|run_script|evaluate_executor|eval_utils)"
+)
 
 
 def pytest_collection_modifyitems(items):
@@ -23,7 +25,13 @@ def pytest_collection_modifyitems(items):
 @pytest.fixture(autouse=True)
 def clean_environment(monkeypatch):
     """Let no key or address of the machine into a test."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "OPENAI_ORG_ID", "OPENAI_PROJECT_ID", "LLM_OPTIMIZE_MODEL"):
+    for name in (
+        "OPENAI_API_KEY",
+        "OPENAI_BASE_URL",
+        "OPENAI_ORG_ID",
+        "OPENAI_PROJECT_ID",
+        "LLM_OPTIMIZE_MODEL",
+    ):
         monkeypatch.delenv(name, raising=False)
 
 

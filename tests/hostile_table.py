@@ -20,22 +20,38 @@ from hostile.table import DOCS, cells, lines, record, recorded, with_table
 
 def main() -> int:
     arguments = parse()
-    programs = [one for one in load().values() if not arguments.only or one.name.split("-")[0] in arguments.only]
+    programs = [
+        one
+        for one in load().values()
+        if not arguments.only or one.name.split("-")[0] in arguments.only
+    ]
     levels, ways, whos = arguments.level, arguments.way, arguments.user
-    chosen = [cell for cell in cells() if cell.level in levels and cell.way in ways and cell.who in whos]
+    chosen = [
+        cell
+        for cell in cells()
+        if cell.level in levels and cell.way in ways and cell.who in whos
+    ]
     found: list[Result] = []
     begun = time.monotonic()
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        for cell, results in zip(chosen, pool.map(lambda cell: run_cell(cell, programs), chosen), strict=True):
+        for cell, results in zip(
+            chosen, pool.map(lambda cell: run_cell(cell, programs), chosen), strict=True
+        ):
             found += results
             held = sum(one.held for one in results)
-            print(f"{cell.level:9} {cell.way:6} {cell.who:4} {held} of {len(results)} held", flush=True)
+            print(
+                f"{cell.level:9} {cell.way:6} {cell.who:4} {held} of {len(results)} held",
+                flush=True,
+            )
             for one in results:
                 if not one.held:
                     print(f"    {one.program}: {one.word}: {one.reason}", flush=True)
             record(results)
     print(f"{len(found)} runs in {time.monotonic() - begun:.0f} s")
-    DOCS.write_text(with_table(DOCS.read_text(encoding="utf-8"), lines(recorded())), encoding="utf-8")
+    DOCS.write_text(
+        with_table(DOCS.read_text(encoding="utf-8"), lines(recorded())),
+        encoding="utf-8",
+    )
     return 1 if any(one.word == "broken" for one in found) else 0
 
 

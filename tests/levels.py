@@ -37,7 +37,9 @@ def shared_memory() -> list[str]:
     """Return what lies in the shared memory of this user, but for browsers of other tests."""
     entries = os.scandir("/dev/shm")
     return sorted(
-        one.name for one in entries if one.name[:14] != ".org.chromium." and one.stat().st_uid == os.geteuid()
+        one.name
+        for one in entries
+        if one.name[:14] != ".org.chromium." and one.stat().st_uid == os.geteuid()
     )
 
 

@@ -16,7 +16,13 @@ import pytest
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage, rank
 from llm_optimize.store import Run, Store
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+NAMES = (
+    "chromium",
+    "chromium-browser",
+    "google-chrome",
+    "google-chrome-stable",
+    "chrome",
+)
 PLACES = (
     "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
     r"C:\Program Files\Google\Chrome\Application\chrome.exe",
@@ -80,24 +86,43 @@ HOSTILE = [
 class Seen:
     """What a browser said while a page was open."""
 
-    trouble: list[str] = field(default_factory=list)  # of the console, of scripts, of dialogs
+    trouble: list[str] = field(
+        default_factory=list
+    )  # of the console, of scripts, of dialogs
     requests: list[str] = field(default_factory=list)
 
     def watch(self, page: Any) -> None:
         """Listen to a page."""
-        page.on("console", lambda said: said.type in ("error", "warning") and self.trouble.append(said.text))
+        page.on(
+            "console",
+            lambda said: (
+                said.type in ("error", "warning") and self.trouble.append(said.text)
+            ),
+        )
         page.on("pageerror", lambda error: self.trouble.append(str(error)))
-        page.on("dialog", lambda dialog: (self.trouble.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on(
+            "dialog",
+            lambda dialog: (
+                self.trouble.append(f"dialog {dialog.message}"),
+                dialog.dismiss(),
+            ),
+        )
         page.on("request", lambda request: self.requests.append(request.url))
 
     def left(self, *homes: str) -> list[str]:
         """Return the requests that went elsewhere than to addresses that begin with one of `homes`."""
-        return [url for url in self.requests if not url.startswith((*homes, "data:", "blob:"))]
+        return [
+            url
+            for url in self.requests
+            if not url.startswith((*homes, "data:", "blob:"))
+        ]
 
 
 def browser_path() -> str | None:
     found = [shutil.which(name) for name in NAMES]
-    return next((path for path in (*found, *PLACES) if path and Path(path).exists()), None)
+    return next(
+        (path for path in (*found, *PLACES) if path and Path(path).exists()), None
+    )
 
 
 @contextmanager
@@ -121,25 +146,45 @@ def browsing() -> Iterator[Any]:
 def scores_of(count: int, seed: int = 1) -> list[float | None]:
     """Return scores that rise on the whole; about one in ten is missing."""
     rng = Random(seed)
-    return [None if at and rng.random() < 0.1 else round(at / count + rng.gauss(0, 0.1), 4) for at in range(count)]
+    return [
+        None if at and rng.random() < 0.1 else round(at / count + rng.gauss(0, 0.1), 4)
+        for at in range(count)
+    ]
 
 
-def fill(run: Run, scores: Sequence[float | None], *, calls: bool = True, first: int = 0) -> list[Trial]:
+def fill(
+    run: Run, scores: Sequence[float | None], *, calls: bool = True, first: int = 0
+) -> list[Trial]:
     """Write trials with these scores into a run; each builds on the best before it."""
     trials: list[Trial] = list(run.trials())
     for number, score in enumerate(scores, start=first):
-        trials.append(write(run, number, score, max((t for t in trials if t.scored), key=rank, default=None), calls))
+        trials.append(
+            write(
+                run,
+                number,
+                score,
+                max((t for t in trials if t.scored), key=rank, default=None),
+                calls,
+            )
+        )
     return trials
 
 
-def write(run: Run, number: int, score: float | None, parent: Trial | None, calls: bool = True) -> Trial:
+def write(
+    run: Run, number: int, score: float | None, parent: Trial | None, calls: bool = True
+) -> Trial:
     """Write one trial as a run does."""
     x = CODE.replace("{number}", str(number))
     usage = Usage(1, 1000, 100, 400, 10, 0.001) if calls and number else Usage()
     source = "model:small" if calls and number else "x0" if not number else "mutation"
     run.plan(number, Plan(parent))
     if usage.calls:
-        call = run.sent(number, 0, "small", [{"role": "user", "content": f"Trial: {parent and parent.number}"}])
+        call = run.sent(
+            number,
+            0,
+            "small",
+            [{"role": "user", "content": f"Trial: {parent and parent.number}"}],
+        )
         run.received(call, Reply(f"Better:\n```\n{x}```", usage, "small", 0.5))
     run.propose(number, Proposal(x, source, usage))
     trial = Trial.of(
@@ -148,7 +193,9 @@ def write(run: Run, number: int, score: float | None, parent: Trial | None, call
         status=Status.FAILED if score is None else Status.COMPLETE,
         source=source,
         score=score,
-        feedback=f"line {number}\nValueError: bad {number}" if score is None else f"the area is {number}",
+        feedback=f"line {number}\nValueError: bad {number}"
+        if score is None
+        else f"the area is {number}",
         parent=None if parent is None else parent.number,
         output=f"printed {number}\n",
         metrics={"radius": float(number)},
@@ -162,13 +209,25 @@ def write(run: Run, number: int, score: float | None, parent: Trial | None, call
 def hostile_run(store: Store, name: str) -> Run:
     """Write a run in which every text that others wrote is hostile."""
     task = {**TASK, "description": "".join(HOSTILE[:-1]), "question": HOSTILE[0]}
-    settings = {"task": task, "model": HOSTILE[4], "search": HOSTILE[1], HOSTILE[5]: HOSTILE[6]}
+    settings = {
+        "task": task,
+        "model": HOSTILE[4],
+        "search": HOSTILE[1],
+        HOSTILE[5]: HOSTILE[6],
+    }
     run = store.create_run(name, settings)
     for number, text in enumerate(HOSTILE):
         usage = Usage(1, 10, 10, 0, 0, None)
-        word = text[:200].encode("utf-8", "replace").decode()  # a column of text holds no half pairs
+        word = (
+            text[:200].encode("utf-8", "replace").decode()
+        )  # a column of text holds no half pairs
         run.plan(number, Plan(None))
-        call = run.sent(number, 0, word, [{"role": "system", "content": text}, {"role": text, "content": text}])
+        call = run.sent(
+            number,
+            0,
+            word,
+            [{"role": "system", "content": text}, {"role": text, "content": text}],
+        )
         run.received(call, Reply(text, usage, text[:200], 0.1, text, text[:200]))
         failed = number % 5 == 4
         trial = Trial.of(

@@ -12,7 +12,15 @@ import time
 from pathlib import Path
 
 from llm_optimize import optimize
-from llm_optimize.records import Budget, Event, Result, Status, Trial, TrialProposed, Usage
+from llm_optimize.records import (
+    Budget,
+    Event,
+    Result,
+    Status,
+    Trial,
+    TrialProposed,
+    Usage,
+)
 from llm_optimize.testing import ScriptedChat
 from llm_optimize.watch.console import Console
 
@@ -66,8 +74,20 @@ def primes(n):
             sieve[start::number] = bytes(len(range(start, n // 2, number)))
     return [2] + [2 * place + 1 for place in range(1, n // 2) if sieve[place]]
 """
-WRONG = SIEVE.replace("n**0.5) + 1", "n**0.5)").replace("range(2, n) if", "range(1, n) if")
-REPLIES = (BREAKING, "oops(", SIEVE, WRONG, BYTES, BREAKING, ODD, ODD + "\n# done", BYTES)
+WRONG = SIEVE.replace("n**0.5) + 1", "n**0.5)").replace(
+    "range(2, n) if", "range(1, n) if"
+)
+REPLIES = (
+    BREAKING,
+    "oops(",
+    SIEVE,
+    WRONG,
+    BYTES,
+    BREAKING,
+    ODD,
+    ODD + "\n# done",
+    BYTES,
+)
 
 
 def f(script: str) -> tuple[float, str]:
@@ -78,14 +98,18 @@ def f(script: str) -> tuple[float, str]:
     found = names["primes"](30_000)  # type: ignore[operator]
     taken = 50 * (time.perf_counter() - begun)
     if len(found) != 3245 or found[0] != 2:
-        raise ValueError(f"there are 3245 primes below 30,000 and the first is 2, not {found[0]}")
+        raise ValueError(
+            f"there are 3245 primes below 30,000 and the first is 2, not {found[0]}"
+        )
     return 1 / taken, f"all are right, {taken:.3f} s"
 
 
 class Drawing:
     """A watcher that draws the terminal in the middle of a run."""
 
-    def __init__(self, console: Console, at_trial: int, sizes: dict[str, tuple[int, int]]) -> None:
+    def __init__(
+        self, console: Console, at_trial: int, sizes: dict[str, tuple[int, int]]
+    ) -> None:
         self.console, self.at_trial, self.sizes = console, at_trial, sizes
 
     def __call__(self, event: Event) -> None:
@@ -124,7 +148,11 @@ def draw_chart() -> None:
     matplotlib.use("agg")
     rng, trials, best = random.Random(2), [], 0.0
     for number in range(40):
-        score = None if rng.random() < 0.15 else best - abs(rng.gauss(0, 0.08)) + (rng.random() < 0.25) * 0.12
+        score = (
+            None
+            if rng.random() < 0.15
+            else best - abs(rng.gauss(0, 0.08)) + (rng.random() < 0.25) * 0.12
+        )
         best = max(best, score or best)
         status = Status.FAILED if score is None else Status.COMPLETE
         trials.append(Trial.of(number, "x", status, "model:scripted", score=score))

@@ -44,13 +44,21 @@ def completion(text, *, finish_reason="stop", usage=True, **message):
         ],
     }
     if usage:
-        answer["usage"] = {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
+        answer["usage"] = {
+            "prompt_tokens": 11,
+            "completion_tokens": 7,
+            "total_tokens": 18,
+        }
     return answer
 
 
 def error(status, message, code=None, **headers):
     """Return an error as the API writes it."""
-    return Raw(status, {"error": {"message": message, "type": "error", "param": None, "code": code}}, headers)
+    return Raw(
+        status,
+        {"error": {"message": message, "type": "error", "param": None, "code": code}},
+        headers,
+    )
 
 
 class Listener(ThreadingHTTPServer):
@@ -68,7 +76,9 @@ class Server:
 
     def __init__(self):
         self.requests = []
-        self.answer = lambda request: error(400, "the scripted server has no reply left")
+        self.answer = lambda request: error(
+            400, "the scripted server has no reply left"
+        )
         self._closing = threading.Event()
         self._lock = threading.Lock()
 
@@ -88,14 +98,23 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = True  # else a body waits 40 ms for the acknowledgement of its head
+            disable_nagle_algorithm = (
+                True  # else a body waits 40 ms for the acknowledgement of its head
+            )
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
                 request = json.loads(body)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 with outer._lock:
-                    outer.requests.append({"path": self.path, "headers": headers, "at": time.monotonic(), **request})
+                    outer.requests.append(
+                        {
+                            "path": self.path,
+                            "headers": headers,
+                            "at": time.monotonic(),
+                            **request,
+                        }
+                    )
                     reply = outer.answer(request)
                 outer._send(self, reply)
 
@@ -104,7 +123,11 @@ class Server:
 
         self._httpd = Listener(("127.0.0.1", 0), Handler)
         self._httpd.daemon_threads = True
-        self._thread = threading.Thread(target=self._httpd.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
+        self._thread = threading.Thread(
+            target=self._httpd.serve_forever,
+            kwargs={"poll_interval": 0.05},
+            daemon=True,
+        )
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._httpd.server_port}/v1"
 
@@ -115,7 +138,11 @@ class Server:
         self._thread.join()
 
     def _send(self, handler, reply):
-        raw = reply if isinstance(reply, Raw) else Raw(body=completion(reply) if isinstance(reply, str) else reply)
+        raw = (
+            reply
+            if isinstance(reply, Raw)
+            else Raw(body=completion(reply) if isinstance(reply, str) else reply)
+        )
         if raw.hold is not None:
             raw.hold.wait(60)
         body = json.dumps(raw.body) if isinstance(raw.body, dict) else raw.body
@@ -125,7 +152,11 @@ class Server:
                 return reset(handler)
             handler.send_response_only(raw.status)
             size = str(len(data) + raw.drop)
-            own = {"Date": handler.date_time_string(), "Content-Type": "application/json", "Content-Length": size}
+            own = {
+                "Date": handler.date_time_string(),
+                "Content-Type": "application/json",
+                "Content-Length": size,
+            }
             headers = {**own, **raw.headers}
             for name, value in headers.items():
                 handler.send_header(name.replace("_", "-"), value)
@@ -134,7 +165,9 @@ class Server:
                 handler.wfile.write(data[: raw.reset_after])
                 return reset(handler)
             for start in range(0, len(data), 1 if raw.drip_secs else max(1, len(data))):
-                handler.wfile.write(data[start : start + (1 if raw.drip_secs else len(data))])
+                handler.wfile.write(
+                    data[start : start + (1 if raw.drip_secs else len(data))]
+                )
                 handler.wfile.flush()
                 if raw.drip_secs and self._closing.wait(raw.drip_secs):
                     break
@@ -142,13 +175,17 @@ class Server:
                 handler.connection.shutdown(socket.SHUT_RDWR)
                 handler.close_connection = True
         except OSError:
-            handler.close_connection = True  # the client has gone: that is what some tests are about
+            handler.close_connection = (
+                True  # the client has gone: that is what some tests are about
+            )
         return None
 
 
 def reset(handler):
     """Break the connection off, as a machine does that goes down."""
     handler.wfile.flush()
-    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.setsockopt(
+        socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0)
+    )
     handler.connection.close()
     handler.close_connection = True

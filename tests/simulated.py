@@ -22,8 +22,17 @@ def runner(url):
     """Return a function that runs short runs in this store."""
 
     def go(model, func=f, **options):
-        defaults = {"x0": "1", "verbose": False, "sandbox": "inline", "store": url, "seed": 1, "max_steps": 10}
-        return optimize.run("Raise f.", "A better x?", func, model=model, **{**defaults, **options})
+        defaults = {
+            "x0": "1",
+            "verbose": False,
+            "sandbox": "inline",
+            "store": url,
+            "seed": 1,
+            "max_steps": 10,
+        }
+        return optimize.run(
+            "Raise f.", "A better x?", func, model=model, **{**defaults, **options}
+        )
 
     return go
 
@@ -48,7 +57,9 @@ class Counting:
             await (self.hold(number) if self.hold else asyncio.sleep(0))
         finally:
             self.now -= 1
-        usage = Usage(1, *(self.tokens(number) if callable(self.tokens) else self.tokens))
+        usage = Usage(
+            1, *(self.tokens(number) if callable(self.tokens) else self.tokens)
+        )
         cost = self.price.cost(usage) if self.price else None
         usage = Usage(1, usage.prompt_tokens, usage.completion_tokens, cost_usd=cost)
         return Reply(block(number + 1), usage, self.name)

@@ -17,7 +17,14 @@ ROOT = Path(__file__).parents[1]
 class Terminal:
     """A program on a pty of a size; `raw` is all that it sent, `lines` what is on the screen."""
 
-    def __init__(self, command: Sequence[str], columns: int, lines: int, cwd: Path, **environment: str) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        columns: int,
+        lines: int,
+        cwd: Path,
+        **environment: str,
+    ) -> None:
         import fcntl
         import pty
         import struct
@@ -29,12 +36,28 @@ class Terminal:
         self._stream = pyte.ByteStream(self._screen)
         self.raw = b""
         self._master, slave = pty.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
+        fcntl.ioctl(
+            slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0)
+        )
         without = {"COLUMNS", "LINES", "NO_COLOR", "COLORTERM", "FORCE_COLOR"}
-        kept = {name: value for name, value in os.environ.items() if name not in without}
-        env = {**kept, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8", **environment}
+        kept = {
+            name: value for name, value in os.environ.items() if name not in without
+        }
+        env = {
+            **kept,
+            "TERM": "xterm-256color",
+            "PYTHONPATH": str(ROOT),
+            "PYTHONIOENCODING": "utf-8",
+            **environment,
+        }
         self._program = subprocess.Popen(
-            command, stdin=slave, stdout=slave, stderr=slave, env=env, cwd=cwd, start_new_session=True
+            command,
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+            env=env,
+            cwd=cwd,
+            start_new_session=True,
         )
         os.close(slave)
 
@@ -58,16 +81,22 @@ class Terminal:
         rows = self._screen.buffer.values()
         return {char.fg for row in rows for char in row.values() if char.data.strip()}
 
-    def until(self, seen: Callable[[Terminal], bool], timeout_secs: float = 30.0) -> None:
+    def until(
+        self, seen: Callable[[Terminal], bool], timeout_secs: float = 30.0
+    ) -> None:
         """Read until something is seen; fail when it is not in time."""
         deadline = time.monotonic() + timeout_secs
         while not seen(self):
             if time.monotonic() > deadline or not self._read(deadline):
-                raise AssertionError(f"never seen; on the screen is:\n{self.text}\nsent was:\n{self.raw[-3000:]!r}")
+                raise AssertionError(
+                    f"never seen; on the screen is:\n{self.text}\nsent was:\n{self.raw[-3000:]!r}"
+                )
 
     def _read(self, deadline: float) -> bool:
         """Read what there is; return False at the end."""
-        if not select.select([self._master], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not select.select(
+            [self._master], [], [], max(0.0, deadline - time.monotonic())
+        )[0]:
             return False
         try:
             sent = os.read(self._master, 65536)
@@ -97,7 +126,9 @@ class Terminal:
 
 
 @contextmanager
-def terminal(code: str, columns: int, lines: int, cwd: Path, **environment: str) -> Iterator[Terminal]:
+def terminal(
+    code: str, columns: int, lines: int, cwd: Path, **environment: str
+) -> Iterator[Terminal]:
     """Run Python code on a pty."""
     opened = Terminal([sys.executable, "-c", code], columns, lines, cwd, **environment)
     try:

@@ -18,7 +18,8 @@ from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
 from llm_optimize.sandbox._private import own_user_namespace, works
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or landlock_abi() < SIGNALS_ABI, reason="the attacks are for Linux with Landlock"
+    sys.platform != "linux" or landlock_abi() < SIGNALS_ABI,
+    reason="the attacks are for Linux with Landlock",
 )
 LIBRARY = Path(__file__).parents[1] / "llm_optimize"
 
@@ -84,8 +85,8 @@ WALLS = {
     ),
     "the bound of an answer": (
         "sandbox/_child.py",
-        "if length_of(plain) <= limits.result_mb * 2**20 else None",
-        "",
+        "if length_of(plain) <= limits.result_mb * 2**20",
+        "if True",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
         "out = deed(['huge', 100 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 220)",
     ),
@@ -180,7 +181,9 @@ WALLS = {
         "    return view\n",
         "from llm_optimize.sandbox._confine import drop_capabilities\n"
         "from llm_optimize.sandbox._private import own_user_namespace\n"
-        "own_user_namespace()\ndrop_capabilities()\n" + STORE + "tell(found.status != 'ok')",
+        "own_user_namespace()\ndrop_capabilities()\n"
+        + STORE
+        + "tell(found.status != 'ok')",
     ),
     "hiding keys": (
         "sandbox/_process.py",
@@ -200,8 +203,8 @@ WALLS = {
     ),
     "the narrowing of a script's limits": (
         "sandbox/_scripts.py",
-        "narrowed(read_limits(message), self._bounds, door.scratch)",
-        "read_limits(message)",
+        "narrowed(read_limits(request.message), self._bounds, door.scratch)",
+        "read_limits(request.message)",
         "(here.parent / 'key').write_text('secret')\n"
         "x = ('from llm_optimize.eval_utils import run_script\\nfrom llm_optimize.records import Limits\\n'\n"
         '    \'def candidate(x):\\n    try: return run_script("y = open(p).read()", {"p": KEY}, ["y"],\'\n'
@@ -211,8 +214,8 @@ WALLS = {
     ),
     "the count of a scoring's keepers": (
         "sandbox/_scripts.py",
-        "            if self._is_full(door):\n",
-        "            if False:\n",
+        "        if not self._is_full(door):\n",
+        "        if True:\n",
         "x = 'import os, socket\\ndef candidate(x):\\n    links, met = [], 0\\n"
         '    door = socket.socket(fileno=os.dup(int(os.environ["LLM_OPTIMIZE_DOOR"].split(":")[0])))\\n'
         "    for _ in range(30):\\n        ours, theirs = socket.socketpair()\\n"
@@ -222,7 +225,7 @@ WALLS = {
     ),
     "the weight of an answer": (
         "sandbox/_wire.py",
-        ", _MAX_GROWTH * self._limits.result_mb * 2**20",
+        "_MAX_GROWTH * self._limits.result_mb * 2**20,",
         "",
         "x = 'def candidate(x): return [[]] * 250_000'\ntell(run(x, timeout_secs=20.0).status == 'protocol')",
     ),
@@ -298,7 +301,7 @@ WALLS = {
     ),
     "the network namespace": (
         "sandbox/_bubblewrap.py",
-        '*([] if limits.network else ["net"])',
+        '        *([] if limits.network else ["net"]),\n',
         "",
         "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
@@ -308,7 +311,9 @@ WALLS = {
     ),
 }
 SECOND_LINES = {  # behind a wall, which go with it
-    "Landlock for TCP": [("sandbox/_seccomp.py", "    if not sockets:\n", "    if True:\n")],
+    "Landlock for TCP": [
+        ("sandbox/_seccomp.py", "    if not sockets:\n", "    if True:\n")
+    ],
     "adopting orphans": [("sandbox/_zygote.py", "    become_subreaper()\n", "")],
     "the network namespace": [
         ("sandbox/_namespaces.py", "(0 if network else _NEW_NET)", "0"),
@@ -323,7 +328,9 @@ NEED_USER_NAMESPACES = {
     "hiding the store by Landlock",
     "bounds of what the kernel counts",
 }
-NEED_NAMESPACES = {name for name, (_, _, _, attack) in WALLS.items() if "'namespace'" in attack}
+NEED_NAMESPACES = {
+    name for name, (_, _, _, attack) in WALLS.items() if "'namespace'" in attack
+}
 
 
 def result_of(attack, library, folder):
@@ -346,8 +353,16 @@ def can_call_as_i386():
     """Whether a process without our filter may make calls of i386: not every kernel of x86-64 has them."""
     script = f"from candidates import load_and_call; print(load_and_call([{CALL_AS_I386!r}, 3.0]))"
     folder = Path(__file__).parent
-    ran = subprocess.run([sys.executable, "-c", script], cwd=folder, capture_output=True, text=True, check=False)
-    return platform.machine() == "x86_64" and ran.returncode == 0 and int(ran.stdout) > 0
+    ran = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return (
+        platform.machine() == "x86_64" and ran.returncode == 0 and int(ran.stdout) > 0
+    )
 
 
 @pytest.mark.parametrize("name", WALLS)
@@ -361,7 +376,9 @@ def test_an_attack_is_stopped_by_a_wall_and_comes_through_without_it(name, tmp_p
     file, wall, hole, attack = WALLS[name]
     holes = [(file, wall, hole), *SECOND_LINES.get(name, [])]
     assert result_of(attack, LIBRARY.parent, tmp_path / "whole") == "held"
-    shutil.copytree(LIBRARY, tmp_path / "copy" / "llm_optimize")  # compiled as it is, since compiling all takes long
+    shutil.copytree(
+        LIBRARY, tmp_path / "copy" / "llm_optimize"
+    )  # compiled as it is, since compiling all takes long
     for file, wall, hole in holes:
         target = tmp_path / "copy" / "llm_optimize" / file
         source = target.read_text(encoding="utf-8")

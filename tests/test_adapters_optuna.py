@@ -34,7 +34,9 @@ def loss(trial):
 
 
 def study_of(model, direction="minimize", **options):
-    return optuna.create_study(direction=direction, sampler=ModelSampler(model, "A loss.", seed=1, **options))
+    return optuna.create_study(
+        direction=direction, sampler=ModelSampler(model, "A loss.", seed=1, **options)
+    )
 
 
 def said(model, call=-1):
@@ -51,7 +53,11 @@ def test_the_model_proposes_in_the_users_own_study():
     assert study.trials[1].params == {"x": 0.5, "n": 8, "kind": None}
     assert study.best_trial.number == 2
     assert study.best_value == 0
-    assert (study.sampler.proposals, study.sampler.fallbacks, study.sampler.usage.calls) == (2, 0, 2)
+    assert (
+        study.sampler.proposals,
+        study.sampler.fallbacks,
+        study.sampler.usage.calls,
+    ) == (2, 0, 2)
 
 
 def test_it_reads_names_ranges_values_and_which_way_is_up():
@@ -64,20 +70,53 @@ def test_it_reads_names_ranges_values_and_which_way_is_up():
     assert '"x": a number from 0.001 to 10, on a logarithmic scale' in text
     assert '"n": a whole number from 2 to 20 in steps of 3' in text
     assert '"kind": one of "a", "b", null, true' in text
-    assert text.index('"n":2') < text.index('"n":5') < text.index("The x to improve") < text.index('"n": 8')
+    assert (
+        text.index('"n":2')
+        < text.index('"n":5')
+        < text.index("The x to improve")
+        < text.index('"n": 8')
+    )
     assert "score -3\nvalue 3.0" in text  # of the parent: n is 8
 
 
 def test_of_many_trials_it_reads_the_best_the_latest_and_some_failures():
     study = optuna.create_study(direction="maximize")
     for number in range(60):
-        params, distributions = {"x": number / 60}, {"x": optuna.distributions.FloatDistribution(0, 1)}
-        state = optuna.trial.TrialState.FAIL if number % 10 == 3 else optuna.trial.TrialState.COMPLETE
-        value = None if number % 10 == 3 else math.inf if number == 7 else -abs(number - 20.0)
-        study.add_trial(optuna.create_trial(state=state, value=value, params=params, distributions=distributions))
+        params, distributions = (
+            {"x": number / 60},
+            {"x": optuna.distributions.FloatDistribution(0, 1)},
+        )
+        state = (
+            optuna.trial.TrialState.FAIL
+            if number % 10 == 3
+            else optuna.trial.TrialState.COMPLETE
+        )
+        value = (
+            None
+            if number % 10 == 3
+            else math.inf
+            if number == 7
+            else -abs(number - 20.0)
+        )
+        study.add_trial(
+            optuna.create_trial(
+                state=state, value=value, params=params, distributions=distributions
+            )
+        )
     plan = plan_of(study)
     assert plan.parent.number == 20
-    assert [trial.number for trial in plan.context] == [17, 18, 19, 21, 22, 55, 56, 57, 58, 59]
+    assert [trial.number for trial in plan.context] == [
+        17,
+        18,
+        19,
+        21,
+        22,
+        55,
+        56,
+        57,
+        58,
+        59,
+    ]
     assert [trial.number for trial in plan.failures] == [13, 23, 33, 43, 53]
 
 
@@ -87,13 +126,20 @@ def test_parameters_under_conditions_are_asked_for_and_ignored_where_they_do_not
             return trial.suggest_float("slope", 0, 1)
         return 0.1
 
-    model = ScriptedChat(*['{"kind": "steep", "slope": 0.75}', '{"kind": "flat", "slope": 0.5}'])
+    model = ScriptedChat(
+        *['{"kind": "steep", "slope": 0.75}', '{"kind": "flat", "slope": 0.5}']
+    )
     study = study_of(model, "maximize")
-    study.enqueue_trial({"kind": "steep", "slope": 0.2})  # nobody is asked for what the user has chosen
+    study.enqueue_trial(
+        {"kind": "steep", "slope": 0.2}
+    )  # nobody is asked for what the user has chosen
     study.enqueue_trial({"kind": "flat", "slope": 0.2})
     study.optimize(objective, n_trials=4)
     assert study.sampler.proposals == 2
-    assert [trial.params for trial in study.trials[2:]] == [{"kind": "steep", "slope": 0.75}, {"kind": "flat"}]
+    assert [trial.params for trial in study.trials[2:]] == [
+        {"kind": "steep", "slope": 0.75},
+        {"kind": "flat"},
+    ]
     assert "not every trial uses it: 1 of 2 did" in said(model, -2)
 
 
@@ -103,7 +149,9 @@ def test_a_parameter_that_is_new_or_whose_range_changes_is_the_fallbacks():
         trial.suggest_categorical("odd", [("a",), ("b",)])
         return x + trial.suggest_int(f"n{trial.number > 1}", 0, 9)
 
-    model = ScriptedChat('{"x": 0.5, "nFalse": 4}', '{"nFalse": 4}', '{"nFalse": 4, "nTrue": 9}')
+    model = ScriptedChat(
+        '{"x": 0.5, "nFalse": 4}', '{"nFalse": 4}', '{"nFalse": 4, "nTrue": 9}'
+    )
     study = study_of(model)
     with pytest.warns(UserWarning, match="Choices for a categorical distribution"):
         study.optimize(objective, n_trials=4)
@@ -115,7 +163,9 @@ def test_a_parameter_that_is_new_or_whose_range_changes_is_the_fallbacks():
 
 def test_a_model_that_fails_is_replaced_by_the_fallback_and_counted(caplog):
     down = ModelUnavailable("the endpoint is down")
-    model = ScriptedChat(down, ANSWER, "no idea", "none", "give up", ModelRefused("quota"), ANSWER)
+    model = ScriptedChat(
+        down, ANSWER, "no idea", "none", "give up", ModelRefused("quota"), ANSWER
+    )
     study = study_of(model)
     with caplog.at_level(logging.WARNING, "llm_optimize"):
         study.optimize(loss, n_trials=6)
@@ -123,7 +173,10 @@ def test_a_model_that_fails_is_replaced_by_the_fallback_and_counted(caplog):
     assert (study.sampler.proposals, study.sampler.fallbacks) == (2, 3)
     assert study.best_value == 0
     warned = [record.getMessage() for record in caplog.records]
-    assert warned[0] == "trial 1 is proposed by TPESampler, since the model failed: the endpoint is down"
+    assert (
+        warned[0]
+        == "trial 1 is proposed by TPESampler, since the model failed: the endpoint is down"
+    )
     assert "the reply holds no whole JSON object" in warned[1]
     assert study.sampler.usage.calls == 5
 
@@ -134,7 +187,9 @@ def test_the_fallback_may_be_another_sampler_and_begin_the_study():
     study.optimize(loss, n_trials=5)
     other = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=3))
     other.optimize(loss, n_trials=4)
-    assert [trial.params for trial in study.trials[:4]] == [trial.params for trial in other.trials]
+    assert [trial.params for trial in study.trials[:4]] == [
+        trial.params for trial in other.trials
+    ]
     assert study.trials[4].value == 0
 
 
@@ -180,7 +235,9 @@ def test_what_cannot_work_is_refused():
         ModelSampler("gpt-5-mini")
     with pytest.raises(UsageError, match="startup is 0"):
         ModelSampler(ScriptedChat(), startup=0)
-    study = optuna.create_study(directions=["minimize", "maximize"], sampler=ModelSampler(ScriptedChat()))
+    study = optuna.create_study(
+        directions=["minimize", "maximize"], sampler=ModelSampler(ScriptedChat())
+    )
     with pytest.raises(UsageError, match="2 objectives"):
         study.optimize(lambda trial: (trial.suggest_float("x", 0, 1), 2.0), n_trials=1)
 
@@ -191,5 +248,11 @@ def test_without_optuna_one_sentence_says_what_to_install():
         "try: import llm_optimize.adapters.optuna\nexcept ImportError as error: print(error)"
     )
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert 'pip install "llm_optimize[classical]"' in done.stdout

@@ -16,31 +16,47 @@ from benchmarks.bars import Bar, measure, report, zero
 from benchmarks.server import start_server
 
 ROOT = Path(__file__).parents[1]
-linux = pytest.mark.skipif(sys.platform != "linux", reason="processes are counted as Linux shows them")
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="processes are counted as Linux shows them"
+)
 
 
 # The table.
 
 
 def test_a_bar_knows_whether_it_is_held():
-    assert [Bar("a", value, 2).verdict for value in (2, 2.1, None)] == ["held", "missed", "skipped"]
-    assert [Bar("a", value, 2, at_least=True).verdict for value in (2, 1.9)] == ["held", "missed"]
+    assert [Bar("a", value, 2).verdict for value in (2, 2.1, None)] == [
+        "held",
+        "missed",
+        "skipped",
+    ]
+    assert [Bar("a", value, 2, at_least=True).verdict for value in (2, 1.9)] == [
+        "held",
+        "missed",
+    ]
     assert [zero("a", count).verdict for count in (0, 1)] == ["held", "missed"]
 
 
 def test_a_missed_bar_is_an_exit_code_and_a_line(tmp_path, capsys):
-    held, missed = Bar("quick", 1.5, 2, "ms", note="why"), Bar("many", 1, 2, at_least=True)
+    held, missed = (
+        Bar("quick", 1.5, 2, "ms", note="why"),
+        Bar("many", 1, 2, at_least=True),
+    )
     assert report([held, Bar("odd", None, 0, note="not here")]) == 0
     assert report([held, missed], str(tmp_path / "bars.json")) == 1
     assert capsys.readouterr().out.splitlines()[-2:] == [
         "quick  <= 2 ms  1.5 ms    held    why",
         "many   >= 2     1         missed",
     ]
-    assert [bar["verdict"] for bar in json.loads((tmp_path / "bars.json").read_text())] == ["held", "missed"]
+    assert [
+        bar["verdict"] for bar in json.loads((tmp_path / "bars.json").read_text())
+    ] == ["held", "missed"]
 
 
 def test_only_known_benchmarks_are_measured(capsys):
-    assert measure({"a": lambda: [zero("one", 0)], "b": lambda: [zero("two", 0)]}, ["b"]) == [zero("two", 0)]
+    assert measure(
+        {"a": lambda: [zero("one", 0)], "b": lambda: [zero("two", 0)]}, ["b"]
+    ) == [zero("two", 0)]
     with pytest.raises(SystemExit, match="no benchmark is named c"):
         measure({"a": list}, ["c"])
 
@@ -52,7 +68,9 @@ class Client:
     """One connection to an endpoint, without any help of a library's retries."""
 
     def __init__(self, server):
-        self.connection = http.client.HTTPConnection(urlsplit(server.base_url).netloc, timeout=5)
+        self.connection = http.client.HTTPConnection(
+            urlsplit(server.base_url).netloc, timeout=5
+        )
 
     def ask(self, words="hello"):
         """Return status, headers, and body."""
@@ -102,7 +120,10 @@ def test_the_endpoint_answers_each_request_differently_and_keeps_books(endpoint)
     assert len({line["key"] for line in requests}) == 1
     assert [line["text"] for line in sent] == texts
     assert {line["usage"]["prompt_tokens"] for line in sent} == {10}
-    assert all(before["time"] <= after["time"] for before, after in zip(requests, sent, strict=True))
+    assert all(
+        before["time"] <= after["time"]
+        for before, after in zip(requests, sent, strict=True)
+    )
 
 
 def test_the_same_seed_gives_the_same_replies_and_faults_and_another_does_not(endpoint):
@@ -110,7 +131,10 @@ def test_the_same_seed_gives_the_same_replies_and_faults_and_another_does_not(en
     for seed in (1, 1, 2):
         server, client = endpoint(seed=seed, rate_500=0.5)
         said.setdefault(seed, []).append([client.ask()[0] for _ in range(20)])
-        assert Counter(line["fault"] for line in server.log("request")).keys() == {"", "500"}
+        assert Counter(line["fault"] for line in server.log("request")).keys() == {
+            "",
+            "500",
+        }
     assert said[1][0] == said[1][1] != said[2][0]
 
 
@@ -127,7 +151,11 @@ def test_by_prompt_the_same_words_get_the_same_reply(endpoint):
 
 @pytest.mark.parametrize(
     ("fault", "status", "said"),
-    [("429", 429, b"rate limit"), ("500", 500, b"error"), ("context", 400, b"context_length_exceeded")],
+    [
+        ("429", 429, b"rate limit"),
+        ("500", 500, b"error"),
+        ("context", 400, b"context_length_exceeded"),
+    ],
 )
 def test_a_refusal_is_one(endpoint, fault, status, said):
     server, client = endpoint(**{f"rate_{fault}": 1.0}, retry_after_secs=7)
@@ -143,7 +171,9 @@ def test_a_truncated_answer_says_so_and_counts(endpoint):
     choice = json.loads(client.ask()[2])["choices"][0]
     assert choice["finish_reason"] == "length"
     assert choice["message"]["content"].count("```") == 1
-    assert [line["text"] for line in answers(server, 1)] == [choice["message"]["content"]]
+    assert [line["text"] for line in answers(server, 1)] == [
+        choice["message"]["content"]
+    ]
 
 
 def test_garbage_is_no_completion(endpoint):
@@ -175,8 +205,15 @@ def test_a_dripping_answer_is_whole_at_the_end(endpoint):
 
 
 def test_writes_are_counted_with_their_commits(tmp_path):
-    assert [bar.unit for bar in store.writing(str(tmp_path), trials=20)] == ["/s", "x", "x", "x"]
-    direct, alone, many = (store._cost_of(str(tmp_path), waiting, 20) for waiting in (0, 1, 20))
+    assert [bar.unit for bar in store.writing(str(tmp_path), trials=20)] == [
+        "/s",
+        "x",
+        "x",
+        "x",
+    ]
+    direct, alone, many = (
+        store._cost_of(str(tmp_path), waiting, 20) for waiting in (0, 1, 20)
+    )
     assert direct.commits == alone.commits == direct.writes == alone.writes == 100
     assert many.writes == 100
     assert many.commits < 50
@@ -199,7 +236,9 @@ def test_pipeline():
 
 
 def test_the_ideal_is_what_nobody_can_beat():
-    assert engine._ideal_secs([1.0], 8, 8) == pytest.approx(0.3 + 1.0 + 0.3)  # x0, the reply, its scoring
+    assert engine._ideal_secs([1.0], 8, 8) == pytest.approx(
+        0.3 + 1.0 + 0.3
+    )  # x0, the reply, its scoring
     assert engine._ideal_secs([1.0] * 4, 2, 4) == pytest.approx(0.3 + 2.0 + 0.3)
     assert engine._ideal_secs([0.1] * 4, 4, 1) == pytest.approx(0.3 + 0.1 + 4 * 0.3)
 
@@ -223,7 +262,12 @@ def test_cacheable():
     bars = engine.cacheable(trials=12, first=6, lines=5)
     assert [bar.name.split()[-1] for bar in bars] == ["chat", "best"]
     assert all(0 < bar.value <= 1 for bar in bars)
-    assert engine._shared(["abc", "abd", "x", "abcd"]) == [(0, 3), (2, 3), (0, 1), (3, 4)]
+    assert engine._shared(["abc", "abd", "x", "abcd"]) == [
+        (0, 3),
+        (2, 3),
+        (0, 1),
+        (3, 4),
+    ]
 
 
 def test_starting():
@@ -265,8 +309,12 @@ def test_a_level_that_is_not_there_is_skipped_with_the_reason():
     assert "submarine" in bar.note or sys.platform != "linux"
 
 
-@pytest.mark.parametrize("program", ["", ".engine", ".store", ".sandbox", ".faults", ".kills"])
+@pytest.mark.parametrize(
+    "program", ["", ".engine", ".store", ".sandbox", ".faults", ".kills"]
+)
 def test_the_programs_say_what_they_take(program):
     command = [sys.executable, "-m", f"benchmarks{program}", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     assert "--output" in done.stdout

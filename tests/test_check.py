@@ -9,7 +9,9 @@ import pytest
 from levels import missing_for_namespaces, told_without_namespaces
 from llm_optimize.sandbox import check_machine, open_sandbox
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the mechanisms are those of Linux")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the mechanisms are those of Linux"
+)
 TELL = """
 import json
 from llm_optimize.sandbox import check_machine
@@ -19,7 +21,9 @@ print(json.dumps({one.name: one.works for one in check_machine()}))
 
 def checked(*options):
     command = [sys.executable, "-m", "llm_optimize", "check", *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False
+    )
 
 
 def test_what_is_said_is_what_a_sandbox_then_has():
@@ -37,7 +41,12 @@ def test_what_is_said_is_what_a_sandbox_then_has():
 def test_a_machine_without_namespaces_is_told_apart(tmp_path):
     (tmp_path / "tell.py").write_text(TELL)
     found = told_without_namespaces(tmp_path / "tell.py")
-    kinds = ("user namespaces", "read-only mounts", "private /dev/shm and IPC", "bubblewrap")
+    kinds = (
+        "user namespaces",
+        "read-only mounts",
+        "private /dev/shm and IPC",
+        "bubblewrap",
+    )
     assert [found[kind] for kind in kinds] == [False] * 4
     assert found["seccomp filter"]
 
@@ -49,7 +58,9 @@ def test_the_command_says_what_holds_and_what_to_do():
         assert row["name"] in page
         assert row["holds"] in page
         assert row["works"] or row["repair"] in page
-    assert {"Landlock: files", "seccomp filter", "cgroup pids"} <= {row["name"] for row in rows}
+    assert {"Landlock: files", "seccomp filter", "cgroup pids"} <= {
+        row["name"] for row in rows
+    }
 
 
 def test_without_an_option_it_says_what_it_can_do():

@@ -38,7 +38,11 @@ LINKED = Space(
         "nesterov": Bool(when={"kind": "sgd"}),
     }
 )
-HERE = [sampler for sampler in SAMPLERS if sampler != "gp" or importlib.util.find_spec("torch")]
+HERE = [
+    sampler
+    for sampler in SAMPLERS
+    if sampler != "gp" or importlib.util.find_spec("torch")
+]
 LEARNING = [sampler for sampler in HERE if sampler != "random"]
 
 
@@ -72,18 +76,28 @@ def smooth(x):
     """Return the height of a hill in the mixed space; now and then nothing."""
     if x["odd"] == 9:
         return None
-    return -abs(math.log10(x["lr"]) + 3) - x["drop"] - abs(math.log2(x["width"]) - 6) + (x["kind"] is None) + x["bag"]
+    return (
+        -abs(math.log10(x["lr"]) + 3)
+        - x["drop"]
+        - abs(math.log2(x["width"]) - 6)
+        + (x["kind"] is None)
+        + x["bag"]
+    )
 
 
 def linked(x):
-    return (0.5 + x["momentum"] if x["kind"] == "sgd" and x["nesterov"] else 0) - abs(x["a"] - 0.5)
+    return (0.5 + x["momentum"] if x["kind"] == "sgd" and x["nesterov"] else 0) - abs(
+        x["a"] - 0.5
+    )
 
 
 @pytest.mark.parametrize("sampler", HERE)
 def test_what_is_proposed_is_legal_and_says_who_did(sampler):
     for one in drive(Classical(MIXED, sampler), smooth, 40):
         assert MIXED.check(one.x) == one.x
-        assert [type(value) for value in MIXED.check(one.x).values()] == [type(value) for value in one.x.values()]
+        assert [type(value) for value in MIXED.check(one.x).values()] == [
+            type(value) for value in one.x.values()
+        ]
         assert one.source == sampler
 
 
@@ -95,11 +109,16 @@ def test_only_what_has_its_condition_is_there(sampler):
 
 
 @pytest.mark.parametrize("sampler", LEARNING)
-@pytest.mark.parametrize(("space", "f"), [(MIXED, smooth), (LINKED, linked)], ids=["mixed", "linked"])
+@pytest.mark.parametrize(
+    ("space", "f"), [(MIXED, smooth), (LINKED, linked)], ids=["mixed", "linked"]
+)
 def test_it_learns(sampler, space, f):
     def late(kind):
         runs = [drive(Classical(space, kind), f, 60, seed) for seed in range(4)]
-        return [sum(one.score for one in run[40:] if one.score is not None) / 20 for run in runs]
+        return [
+            sum(one.score for one in run[40:] if one.score is not None) / 20
+            for run in runs
+        ]
 
     assert min(late(sampler)) > max(late("random"))
 
@@ -108,13 +127,19 @@ def test_it_learns(sampler, space, f):
 def test_it_learns_from_what_others_proposed(sampler):
     dice = Random(0)
     xs = [MIXED.sample(dice) for _ in range(300)]
-    proposer = told(MIXED, sampler, [trial(number, x, smooth(x), "model:m") for number, x in enumerate(xs)])
+    proposer = told(
+        MIXED,
+        sampler,
+        [trial(number, x, smooth(x), "model:m") for number, x in enumerate(xs)],
+    )
     first = [smooth({**propose(proposer, 300, seed).x, "odd": 1}) for seed in range(30)]
     assert sum(first) / 30 > sum(smooth({**x, "odd": 1}) for x in xs) / 300 + 1
 
 
 @pytest.mark.parametrize("sampler", HERE)
-@pytest.mark.parametrize(("space", "f"), [(MIXED, smooth), (LINKED, linked)], ids=["mixed", "linked"])
+@pytest.mark.parametrize(
+    ("space", "f"), [(MIXED, smooth), (LINKED, linked)], ids=["mixed", "linked"]
+)
 def test_after_a_resume_it_proposes_the_same(sampler, space, f):
     alive = Classical(space, sampler)
     done = drive(alive, f, 45)
@@ -130,8 +155,13 @@ def test_a_trial_that_is_scored_again_replaces_what_was_known(sampler):
     done = drive(Classical(MIXED, sampler), smooth, 30)
     corrected = changed(done[20], score=99.0, status=Status.COMPLETE, scorings=2)
     history = [*done[:25], corrected, *done[25:]]
-    before, after = told(MIXED, sampler, history), told(MIXED, sampler, [*done[:20], corrected, *done[21:]])
-    assert [propose(before, n).x for n in range(3)] == [propose(after, n).x for n in range(3)]
+    before, after = (
+        told(MIXED, sampler, history),
+        told(MIXED, sampler, [*done[:20], corrected, *done[21:]]),
+    )
+    assert [propose(before, n).x for n in range(3)] == [
+        propose(after, n).x for n in range(3)
+    ]
 
 
 @pytest.mark.parametrize("sampler", HERE)
@@ -158,7 +188,13 @@ def test_workers_do_not_crowd_where_others_are(sampler):
             proposer = told(space, sampler, done)
             batch = []
             for number in range(8):
-                batch.append(propose(proposer if wait else told(space, sampler, done), 30 + number, seed).x["x"])
+                batch.append(
+                    propose(
+                        proposer if wait else told(space, sampler, done),
+                        30 + number,
+                        seed,
+                    ).x["x"]
+                )
             xs.append(max(batch) - min(batch))
         return sum(xs) / len(xs)
 
@@ -168,7 +204,9 @@ def test_workers_do_not_crowd_where_others_are(sampler):
 def test_workers_may_be_told_in_any_order_and_after_a_correction():
     proposer = told(MIXED, "tpe", drive(Classical(MIXED, "tpe"), smooth, 12))
     open_ones = [propose(proposer, 12 + n).x for n in range(4)]
-    proposer.tell(trial(3, open_ones[0], 0.5))  # trial 3 is told anew while four are running
+    proposer.tell(
+        trial(3, open_ones[0], 0.5)
+    )  # trial 3 is told anew while four are running
     propose(proposer, 16)
     for place in (2, 0, 3, 1):
         proposer.tell(trial(12 + place, open_ones[place], smooth(open_ones[place])))
@@ -179,9 +217,16 @@ def test_in_a_small_space_all_is_tried_before_something_comes_back():
     space = Space({"a": Choice(*range(4)), "b": Bool()})
     done = drive(Classical(space, "random"), lambda x: float(x["a"]), 25)
     assert len({tuple(one.x.values()) for one in done}) == 8
-    eights = [drive(Classical(space, "random"), lambda x: float(x["a"]), 8, seed) for seed in range(10)]
-    assert sum(len({tuple(one.x.values()) for one in run}) for run in eights) >= 65  # 52 if nothing were looked at
-    assert propose(told(space, "random", done), 8).x in [one.x for one in done]  # nothing new is left
+    eights = [
+        drive(Classical(space, "random"), lambda x: float(x["a"]), 8, seed)
+        for seed in range(10)
+    ]
+    assert (
+        sum(len({tuple(one.x.values()) for one in run}) for run in eights) >= 65
+    )  # 52 if nothing were looked at
+    assert propose(told(space, "random", done), 8).x in [
+        one.x for one in done
+    ]  # nothing new is left
 
 
 def test_what_is_outside_of_the_space_says_nothing():
@@ -194,8 +239,14 @@ def test_what_is_outside_of_the_space_says_nothing():
 @pytest.mark.parametrize("sampler", HERE)
 def test_a_duplicate_says_nothing_new(sampler):
     done = drive(Classical(MIXED, sampler), smooth, 30)
-    again = [changed(done[3], number=30 + n, status=Status.DUPLICATE, source="model:m") for n in range(20)]
-    assert propose(told(MIXED, sampler, [*done, *again]), 50).x == propose(told(MIXED, sampler, done), 50).x
+    again = [
+        changed(done[3], number=30 + n, status=Status.DUPLICATE, source="model:m")
+        for n in range(20)
+    ]
+    assert (
+        propose(told(MIXED, sampler, [*done, *again]), 50).x
+        == propose(told(MIXED, sampler, done), 50).x
+    )
 
 
 def test_cmaes_begins_at_x0_and_starts_again_where_it_is_stuck():
@@ -204,8 +255,13 @@ def test_cmaes_begins_at_x0_and_starts_again_where_it_is_stuck():
     first = [propose(begun, 1, seed).x for seed in range(40)]
     assert sum(x["a"] for x in first) / 40 > 0.7
     assert sum(x["b"] for x in first) / 40 < 0.3
-    flat = drive(Classical(space, "cmaes"), lambda x: 0.0, 400)  # nothing to go by: it stops by its own criteria
-    assert max(one.x["a"] for one in flat[200:]) - min(one.x["a"] for one in flat[200:]) > 0.5
+    flat = drive(
+        Classical(space, "cmaes"), lambda x: 0.0, 400
+    )  # nothing to go by: it stops by its own criteria
+    assert (
+        max(one.x["a"] for one in flat[200:]) - min(one.x["a"] for one in flat[200:])
+        > 0.5
+    )
 
 
 def test_cmaes_is_not_thrown_off_by_a_far_and_better_x_of_others():
@@ -213,14 +269,22 @@ def test_cmaes_is_not_thrown_off_by_a_far_and_better_x_of_others():
 
     def f(x):
         distance = sum((value - 0.3) ** 2 for value in x.values())
-        return -distance if distance < 1 else 1.0  # another summit, far from where it has settled
+        return (
+            -distance if distance < 1 else 1.0
+        )  # another summit, far from where it has settled
 
     proposer = Classical(space, "cmaes")
     for number in range(240):
-        x = propose(proposer, number).x if number != 200 else dict.fromkeys("abcd", 0.95)
+        x = (
+            propose(proposer, number).x
+            if number != 200
+            else dict.fromkeys("abcd", 0.95)
+        )
         proposer.tell(trial(number, x, f(x), "model:m" if number == 200 else "cmaes"))
     late = [propose(proposer, 240, seed).x for seed in range(20)]
-    assert max(max(x.values()) - min(x.values()) for x in late) < 0.2  # else it flies from end to end
+    assert (
+        max(max(x.values()) - min(x.values()) for x in late) < 0.2
+    )  # else it flies from end to end
 
 
 def test_a_thousand_trials_are_no_burden_and_ten_thousand_hardly_more():
@@ -256,9 +320,17 @@ def test_thinned_or_not_a_resume_proposes_the_same():
     [
         (lambda: Classical(MIXED, "tep"), UnknownName, "did you mean 'tpe'"),
         (lambda: Classical(Space({"a": Bool()}), "cmaes"), UsageError, "take 'tpe'"),
-        (lambda: Classical(MIXED, "random", startup=3), UsageError, "startup is 3 with 'random'"),
+        (
+            lambda: Classical(MIXED, "random", startup=3),
+            UsageError,
+            "startup is 3 with 'random'",
+        ),
         (lambda: Classical(MIXED, "tpe", startup=0), UsageError, "startup is 0"),
-        (lambda: makers(None)["tpe"](), UsageError, "the proposer 'tpe' .* give space="),
+        (
+            lambda: makers(None)["tpe"](),
+            UsageError,
+            "the proposer 'tpe' .* give space=",
+        ),
     ],
 )
 def test_what_cannot_work_is_refused(make, error, words):
@@ -283,7 +355,13 @@ try: Classical(Space({{"a": Float(0, 1)}}), {sampler!r})
 except ImportError as error: print(error)
 """
     root = Path(__file__).parents[1]
-    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert 'pip install "llm_optimize[classical]"' in done.stdout
 
 
@@ -292,19 +370,33 @@ def test_nothing_is_logged_and_the_log_of_the_user_stays_as_it_is(caplog):
     try:
         with caplog.at_level(logging.DEBUG):
             drive(Classical(LINKED, "tpe"), linked, 20)
-            assert [record for record in caplog.records if record.name.startswith("optuna")] == []
+            assert [
+                record for record in caplog.records if record.name.startswith("optuna")
+            ] == []
             optuna.create_study(study_name="of the user")
-            assert any("of the user" in record.getMessage() for record in caplog.records)
+            assert any(
+                "of the user" in record.getMessage() for record in caplog.records
+            )
     finally:
         optuna.logging.disable_propagation()
 
 
 def test_a_run_takes_it_by_its_name_without_x0_or_model(tmp_path):
     store = f"sqlite:///{tmp_path}/runs.db"
-    given = {"sandbox": "inline", "store": store, "verbose": False, "space": MIXED, "seed": 1}
-    result = optimize.run("d", "q", smooth, proposer="tpe", max_steps=25, name="one", **given)
+    given = {
+        "sandbox": "inline",
+        "store": store,
+        "verbose": False,
+        "space": MIXED,
+        "seed": 1,
+    }
+    result = optimize.run(
+        "d", "q", smooth, proposer="tpe", max_steps=25, name="one", **given
+    )
     assert {trial.source for trial in result.trials} == {"tpe"}
-    whole = optimize.run("d", "q", smooth, proposer="tpe", max_steps=35, name="two", **given)
+    whole = optimize.run(
+        "d", "q", smooth, proposer="tpe", max_steps=35, name="two", **given
+    )
     resumed = optimize.resume("one", smooth, max_steps=35, store=store, verbose=False)
     assert [trial.x for trial in resumed.trials] == [trial.x for trial in whole.trials]
     with pytest.raises(UsageError, match="give space="):
@@ -312,7 +404,12 @@ def test_a_run_takes_it_by_its_name_without_x0_or_model(tmp_path):
 
 
 def test_the_x0_of_a_user_is_checked_before_anything_is_scored(tmp_path):
-    given = {"proposer": "random", "store": f"sqlite:///{tmp_path}/runs.db", "verbose": False, "sandbox": "inline"}
+    given = {
+        "proposer": "random",
+        "store": f"sqlite:///{tmp_path}/runs.db",
+        "verbose": False,
+        "sandbox": "inline",
+    }
     with pytest.raises(UnknownName, match="did you mean 'kind'"):
         optimize.run("d", "q", linked, {"a": 0.5, "kin": "adam"}, space=LINKED, **given)
     x0 = {"a": "0.5", "kind": "adam", "momentum": 0.1}

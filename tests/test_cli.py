@@ -63,7 +63,17 @@ def environment(server, key="sk-test"):
     return {**env, "OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url} if key else env
 
 
-RUN = ("run", "--task", "Raise f.", "--func", "task.py:f", "--x0", "1", "--writable", ".")
+RUN = (
+    "run",
+    "--task",
+    "Raise f.",
+    "--func",
+    "task.py:f",
+    "--x0",
+    "1",
+    "--writable",
+    ".",
+)
 
 
 def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server):
@@ -77,7 +87,13 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server
     assert re.search(r"1 +\* +3 +0 +model:gpt-5-mini", table[2])
     assert "ValueError: could not convert string to float: 'oops'" in table[3]
     page = command("show", "amber", 1)
-    for words in ("== difference to its parent", "-1\n+3", "[system]", "Raise f.", "== reply 1\nbetter:"):
+    for words in (
+        "== difference to its parent",
+        "-1\n+3",
+        "[system]",
+        "Raise f.",
+        "== reply 1\nbetter:",
+    ):
         assert words in page
     assert command("best", "amber") == "3\n"
     command("best", "amber", "-o", "best.txt")
@@ -88,9 +104,16 @@ def test_a_run_is_forked_and_replayed_and_goes_on_from_there(command, server):
     server.replies(block(3), block(2), block(5))
     command(*RUN, "--name", "amber", "--steps", 2)
     assert "go on with: llm-optimize resume amber-2" in command("fork", "amber", 1)
-    assert json.loads(command("resume", "amber-2", "--steps", 2, "--json"))["best_score"] == 5.0
+    assert (
+        json.loads(command("resume", "amber-2", "--steps", 2, "--json"))["best_score"]
+        == 5.0
+    )
     again = json.loads(command("replay", "amber", "--json"))
-    assert (again["name"], again["best_score"], again["usage"]["calls"]) == ("amber-replay", 3.0, 0)
+    assert (again["name"], again["best_score"], again["usage"]["calls"]) == (
+        "amber-replay",
+        3.0,
+        0,
+    )
     other = json.loads(command("replay", "amber", "--func", "task.py:dash", "--json"))
     assert other["best_score"] == 0.0
     assert "finished trials are 0 to 2" in command("fork", "amber", 9, code=2)
@@ -101,15 +124,34 @@ def test_a_folder_of_files_is_one_candidate(command, folder, server):
     (folder / "src" / "a.py").write_bytes(b"x = 1\r\n")
     (folder / "src" / "deep" / "b.txt").write_text("y")
     (folder / "src" / ".hidden").write_text("z")
-    (folder / "task.py").write_text("def f(x):\n    return float(sum(map(len, x.values())))")
+    (folder / "task.py").write_text(
+        "def f(x):\n    return float(sum(map(len, x.values())))"
+    )
     server.replies("### a.py\n```\nx = 10\n```")
-    command("run", "--task", "Longer.", "--func", "task.py:f", "--x0", "src", "--steps", 1, "--name", "amber")
-    assert json.loads(command("best", "amber", "--json"))["x"] == {"a.py": "x = 10\r\n", "deep/b.txt": "y"}
+    command(
+        "run",
+        "--task",
+        "Longer.",
+        "--func",
+        "task.py:f",
+        "--x0",
+        "src",
+        "--steps",
+        1,
+        "--name",
+        "amber",
+    )
+    assert json.loads(command("best", "amber", "--json"))["x"] == {
+        "a.py": "x = 10\r\n",
+        "deep/b.txt": "y",
+    }
     command("best", "amber", "-o", "found")
     assert (folder / "found" / "a.py").read_bytes() == b"x = 10\r\n"
     assert (folder / "found" / "deep" / "b.txt").read_text() == "y"
     (folder / "empty").mkdir()
-    assert "holds no file" in command("run", "--task", "t", "--func", "task.py:f", "--x0", "empty", code=2)
+    assert "holds no file" in command(
+        "run", "--task", "t", "--func", "task.py:f", "--x0", "empty", code=2
+    )
 
 
 def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, server):
@@ -123,33 +165,65 @@ def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, server):
 
 def test_money_is_capped_and_needs_a_price(command, server):
     server.replies(*[block(n) for n in range(2, 9)])
-    assert "the price of the model 'm' is unknown" in command(*RUN, "--model", "m", "--max-usd", 1, code=2)
+    assert "the price of the model 'm' is unknown" in command(
+        *RUN, "--model", "m", "--max-usd", 1, code=2
+    )
     priced = (*RUN, "--model", "m", "--price", "1e6/1e6")
     facts = json.loads(command(*priced, "--max-usd", 40, "--json"))
     assert facts["stop_reason"] == "budget: usd"
     assert 40 <= facts["usage"]["cost_usd"] < 60
-    assert "write dollars per million" in command(*RUN, "--model", "m", "--price", "cheap", code=2)
+    assert "write dollars per million" in command(
+        *RUN, "--model", "m", "--price", "cheap", code=2
+    )
 
 
 def test_json_is_json(command, server):
     server.replies(block(3), block("oops"))
     facts = json.loads(command(*RUN, "--name", "amber", "--steps", 2, "--json"))
-    assert (facts["name"], facts["best_score"], facts["best_x"], facts["trials"]) == ("amber", 3.0, "3", 3)
+    assert (facts["name"], facts["best_score"], facts["best_x"], facts["trials"]) == (
+        "amber",
+        3.0,
+        "3",
+        3,
+    )
     assert json.loads(command("list", "--json"))[0]["best_score"] == 3.0
-    assert [trial["score"] for trial in json.loads(command("show", "amber", "--json"))] == [1.0, 3.0, None]
-    assert json.loads(command("show", "amber", 1, "--json"))["calls"][0]["reply"]["text"] == block(3)
+    assert [
+        trial["score"] for trial in json.loads(command("show", "amber", "--json"))
+    ] == [1.0, 3.0, None]
+    assert json.loads(command("show", "amber", 1, "--json"))["calls"][0]["reply"][
+        "text"
+    ] == block(3)
     assert json.loads(command("best", "amber", "--json"))["x"] == "3"
     assert json.loads(command("resume", "amber", "--json"))["best_score"] == 3.0
 
 
-def test_x0_and_task_come_from_files_and_the_best_comes_out_to_the_byte(command, folder, server):
+def test_x0_and_task_come_from_files_and_the_best_comes_out_to_the_byte(
+    command, folder, server
+):
     (folder / "x0.txt").write_bytes(b"a-b\r\nc\n\n")
     (folder / "task.txt").write_text("Many dashes.")
     server.replies(block("none"))
-    command("run", "--task", "@task.txt", "--x0-file", "x0.txt", "--func", "task:dash", "--steps", 1, "--name", "a")
+    command(
+        "run",
+        "--task",
+        "@task.txt",
+        "--x0-file",
+        "x0.txt",
+        "--func",
+        "task:dash",
+        "--steps",
+        1,
+        "--name",
+        "a",
+    )
     assert server.requests[0]["messages"][0]["content"].count("Many dashes.") == 1
     env = environment(server)
-    best = subprocess.run([sys.executable, "-m", "llm_optimize", "best", "a"], cwd=folder, env=env, capture_output=True)
+    best = subprocess.run(
+        [sys.executable, "-m", "llm_optimize", "best", "a"],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+    )
     assert best.stdout == b"a-b\r\nc\n\n"
 
 
@@ -165,7 +239,10 @@ WRONG = [
     (("--func", "task.py"), "names no function"),
     (("--func", "task.py:not_callable"), "is a int, no function"),
     (("--func", "no_such_module:f"), "No module named 'no_such_module'"),
-    (("--func", "broken.py:f"), r"broken.py cannot be imported: ZeroDivisionError.*line 2"),
+    (
+        ("--func", "broken.py:f"),
+        r"broken.py cannot be imported: ZeroDivisionError.*line 2",
+    ),
     (("--x0-file", "missing.txt"), "the file missing.txt cannot be read"),
     (("--workers", "0"), "workers is 0"),
     (("--steps", "-1"), "max_steps is -1"),
@@ -208,10 +285,14 @@ def test_no_key_is_one_sentence(command):
 
 
 def test_without_a_model_no_key_is_needed(command):
-    assert "0 model calls" in command(*RUN, "--model", "mutation", "--steps", 4, "--seed", 1, key=None)
+    assert "0 model calls" in command(
+        *RUN, "--model", "mutation", "--steps", 4, "--seed", 1, key=None
+    )
 
 
-def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(command, server):
+def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(
+    command, server
+):
     from server import error
 
     server.replies(block(3), error(401, "bad key"))
@@ -235,9 +316,24 @@ def stopped(folder, server):
 
     def stopped(number):
         server.replies(block("slow"), block(7))
-        command = [sys.executable, "-c", MINDFUL, *RUN, "--name", "amber", "--steps", "2"]
+        command = [
+            sys.executable,
+            "-c",
+            MINDFUL,
+            *RUN,
+            "--name",
+            "amber",
+            "--steps",
+            "2",
+        ]
         pipe = subprocess.PIPE
-        options = {"cwd": folder, "env": environment(server), "stdout": pipe, "stderr": pipe, "text": True}
+        options = {
+            "cwd": folder,
+            "env": environment(server),
+            "stdout": pipe,
+            "stderr": pipe,
+            "text": True,
+        }
         run = subprocess.Popen(command, start_new_session=True, **options)
         deadline = time.monotonic() + 30
         while not (folder / "slow-began").exists() and time.monotonic() < deadline:
@@ -253,17 +349,25 @@ def stopped(folder, server):
 
 def goes_on(command, folder, server):
     """Check that resume scores what was not scored, and asks for nothing that was answered."""
-    (folder / "task.py").write_text(TASK.replace("60", "0").replace("float(x)", 'float(x.replace("slow", "4"))'))
+    (folder / "task.py").write_text(
+        TASK.replace("60", "0").replace("float(x)", 'float(x.replace("slow", "4"))')
+    )
     assert "best 7 in trial 2" in command("resume", "amber")
-    assert [trial["score"] for trial in json.loads(command("show", "amber", "--json"))] == [1.0, 4.0, 7.0]
+    assert [
+        trial["score"] for trial in json.loads(command("show", "amber", "--json"))
+    ] == [1.0, 4.0, 7.0]
     assert len(server.requests) == 2
 
 
-posix = pytest.mark.skipif(os.name != "posix", reason="signals are sent to a process group")
+posix = pytest.mark.skipif(
+    os.name != "posix", reason="signals are sent to a process group"
+)
 
 
 @posix
-def test_ctrl_c_keeps_everything_and_says_how_to_go_on(command, folder, server, stopped):
+def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
+    command, folder, server, stopped
+):
     code, said = stopped(signal.SIGINT)
     assert code == 130
     assert "go on with: llm-optimize resume amber" in said
@@ -282,7 +386,13 @@ def test_a_closed_pipe_is_no_error(command, folder, server):
     server.replies()
     command(*RUN, "--steps", 0, "--name", "amber")
     line = f"{sys.executable} -m llm_optimize show amber 0 | head -c 1"
-    done = subprocess.run(["sh", "-c", line], cwd=folder, env=environment(server), capture_output=True, text=True)
+    done = subprocess.run(
+        ["sh", "-c", line],
+        cwd=folder,
+        env=environment(server),
+        capture_output=True,
+        text=True,
+    )
     assert "Traceback" not in done.stderr
 
 
@@ -310,7 +420,9 @@ def test_what_candidates_wrote_cannot_move_the_cursor(command, server):
 def test_help_and_version_are_quick():
     def seconds(*arguments):
         begun = time.monotonic()
-        subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+        subprocess.run(
+            [sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True
+        )
         return time.monotonic() - begun
 
     bare = min(seconds("-c", "pass") for _ in range(3))

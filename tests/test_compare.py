@@ -30,8 +30,21 @@ def compare(tmp_path):
     """Return `optimize.compare` with a store and a sandbox that are quick."""
 
     def compare(contenders, func=f, x0=X0, **options):
-        known = {"store": str(tmp_path / "runs.db"), "sandbox": "inline", "name": "amber", "space": SPACE, "seeds": 2}
-        return optimize.compare("d", "q", func, x0, contenders=contenders, **{"budget": 8, **known, **options})
+        known = {
+            "store": str(tmp_path / "runs.db"),
+            "sandbox": "inline",
+            "name": "amber",
+            "space": SPACE,
+            "seeds": 2,
+        }
+        return optimize.compare(
+            "d",
+            "q",
+            func,
+            x0,
+            contenders=contenders,
+            **{"budget": 8, **known, **options},
+        )
 
     return compare
 
@@ -47,15 +60,30 @@ def by_name(found):
     return {standing.name: standing for standing in found.standings}
 
 
-def test_every_contender_has_the_same_budget_the_same_seeds_and_its_own_runs(compare, tmp_path):
-    found = compare({"none": {"search": "best_of_n", "model": "mutation"}, "learner": "policy_gradient"}, seeds=[3, 5])
+def test_every_contender_has_the_same_budget_the_same_seeds_and_its_own_runs(
+    compare, tmp_path
+):
+    found = compare(
+        {
+            "none": {"search": "best_of_n", "model": "mutation"},
+            "learner": "policy_gradient",
+        },
+        seeds=[3, 5],
+    )
     assert (found.name, found.scorings, found.seeds) == ("amber", 8, (3, 5))
     assert by_name(found)["learner"].runs == ("amber/learner/3", "amber/learner/5")
     stored = runs_of(tmp_path)
-    assert list(stored) == ["amber/none/3", "amber/learner/3", "amber/none/5", "amber/learner/5"]
+    assert list(stored) == [
+        "amber/none/3",
+        "amber/learner/3",
+        "amber/none/5",
+        "amber/learner/5",
+    ]
     assert [run.settings["seed"] for run in stored.values()] == [3, 3, 5, 5]
     assert {len(story.curve) for one in found.standings for story in one.stories} == {8}
-    assert {story.curve[0] for one in found.standings for story in one.stories} == {f(X0)}
+    assert {story.curve[0] for one in found.standings for story in one.stories} == {
+        f(X0)
+    }
     assert {trial.parent for trial in stored["amber/none/3"].trials()} == {None, 0}
     assert [one.calls for one in found.standings] == [0, 0]
 
@@ -65,7 +93,11 @@ def test_duplicates_and_replies_without_an_x_take_none_of_the_budget(compare):
 
     def model(messages):
         count = next(replies)
-        return "no idea" if count % 5 == 4 else f'```json\n{{"a": 0.{count % 7}, "b": 0.{count % 10}}}\n```'
+        return (
+            "no idea"
+            if count % 5 == 4
+            else f'```json\n{{"a": 0.{count % 7}, "b": 0.{count % 10}}}\n```'
+        )
 
     (standing,) = compare({"chat": "chat"}, model=model, seeds=1, budget=12).standings
     assert len(standing.stories[0].curve) == 12
@@ -81,7 +113,10 @@ def test_the_same_call_again_scores_nothing_again_and_finds_the_same(compare):
         calls.append(x)
         return f(x)
 
-    contenders = {"learner": PolicyGradient(Space(SPACE)), "gate": gates.fixed_alpha("mutation", alpha=0.5)}
+    contenders = {
+        "learner": PolicyGradient(Space(SPACE)),
+        "gate": gates.fixed_alpha("mutation", alpha=0.5),
+    }
     first = compare(contenders, counted)
     scored = len(calls)
     assert scored == 2 * 2 * 8
@@ -90,7 +125,10 @@ def test_the_same_call_again_scores_nothing_again_and_finds_the_same(compare):
 
 
 def test_an_interrupted_comparison_goes_on_where_it_was(compare, tmp_path):
-    contenders = {"learner": "policy_gradient", "none": {"search": "best_of_n", "model": "mutation"}}
+    contenders = {
+        "learner": "policy_gradient",
+        "none": {"search": "best_of_n", "model": "mutation"},
+    }
     whole = compare(contenders, name="birch")
     calls = []
 
@@ -102,10 +140,17 @@ def test_an_interrupted_comparison_goes_on_where_it_was(compare, tmp_path):
 
     with pytest.raises(KeyboardInterrupt):
         compare(contenders, dies)
-    assert list(runs_of(tmp_path))[4:] == ["amber/learner/0", "amber/none/0", "amber/learner/1"]
+    assert list(runs_of(tmp_path))[4:] == [
+        "amber/learner/0",
+        "amber/none/0",
+        "amber/learner/1",
+    ]
     found = compare(contenders, lambda x: calls.append(x) or f(x))
     assert len(calls) == 4 * 8 + 1
-    curves = [[[story.curve for story in one.stories] for one in each.standings] for each in (found, whole)]
+    curves = [
+        [[story.curve for story in one.stories] for one in each.standings]
+        for each in (found, whole)
+    ]
     assert curves[0] == curves[1]
     assert found.sentence == whole.sentence
 
@@ -154,7 +199,14 @@ def test_strategies_that_are_given_as_objects_are_fresh_in_every_run(compare):
     for search in (Counting(), Counting):
         seen.clear()
         options = {"search": search, "proposer": Hinted()}
-        compare({"own": options}, scored, model=ScriptedChat(), budget=3, name=str(search), x0=None)
+        compare(
+            {"own": options},
+            scored,
+            model=ScriptedChat(),
+            budget=3,
+            name=str(search),
+            x0=None,
+        )
         assert seen == [0.0, 0.01, 0.02] * 2
 
 
@@ -163,12 +215,24 @@ def test_strategies_that_are_given_as_objects_are_fresh_in_every_run(compare):
     [
         ("chat", {"search": "chat", "proposer": "model", "model": "writer"}),
         ("mutation", {"search": "best", "proposer": "mutation", "model": ""}),
-        ("adaptive(mutation, policy_gradient)", {"proposer": "adaptive(mutation, policy_gradient)", "model": ""}),
-        (gates.adaptive("model", "mutation"), {"proposer": "adaptive(model, mutation)", "model": "writer"}),
+        (
+            "adaptive(mutation, policy_gradient)",
+            {"proposer": "adaptive(mutation, policy_gradient)", "model": ""},
+        ),
+        (
+            gates.adaptive("model", "mutation"),
+            {"proposer": "adaptive(model, mutation)", "model": "writer"},
+        ),
         (None, {"search": "best_of_n", "proposer": "model"}),
         (Best(), {"search": "Best", "proposer": "model"}),
-        (ScriptedChat(*['{"a": 1, "b": 1}'] * 20, name="other"), {"search": "best", "model": "other"}),
-        ({"search": "chat", "model": "mutation"}, {"search": "chat", "proposer": "mutation"}),
+        (
+            ScriptedChat(*['{"a": 1, "b": 1}'] * 20, name="other"),
+            {"search": "best", "model": "other"},
+        ),
+        (
+            {"search": "chat", "model": "mutation"},
+            {"search": "chat", "proposer": "mutation"},
+        ),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
@@ -189,7 +253,9 @@ def test_a_model_is_named_with_a_prefix(compare):
 def test_a_strategy_that_cannot_be_copied_is_refused(compare):
     search = Best()
     search.lock = threading.Lock()
-    with pytest.raises(UsageError, match=r"cannot be copied for each run .*: give its class"):
+    with pytest.raises(
+        UsageError, match=r"cannot be copied for each run .*: give its class"
+    ):
         compare({"one": search}, model="mutation")
 
 
@@ -197,9 +263,17 @@ def test_a_strategy_that_cannot_be_copied_is_refused(compare):
     ("change", "error", "said"),
     [
         ({"contenders": {}}, UsageError, "no contenders"),
-        ({"contenders": {"a": "bset"}}, UnknownName, "unknown contender 'bset': did you mean 'best'"),
+        (
+            {"contenders": {"a": "bset"}},
+            UnknownName,
+            "unknown contender 'bset': did you mean 'best'",
+        ),
         ({"contenders": {"a": "mutatoin"}}, UnknownName, "did you mean 'mutation'"),
-        ({"contenders": {"a": {"serach": "best"}}}, UnknownName, "did you mean 'search'"),
+        (
+            {"contenders": {"a": {"serach": "best"}}},
+            UnknownName,
+            "did you mean 'search'",
+        ),
         ({"contenders": {"a": 3}}, UsageError, "the contender 3 is none"),
         ({"budget": Budget(calls=3)}, UsageError, "counts scorings"),
         ({"budget": 0}, UsageError, "scorings is 0"),
@@ -210,7 +284,9 @@ def test_a_strategy_that_cannot_be_copied_is_refused(compare):
         ({"max_steps": 3}, UnknownName, "max_steps"),
     ],
 )
-def test_what_cannot_be_compared_is_said_before_anything_runs(compare, tmp_path, change, error, said):
+def test_what_cannot_be_compared_is_said_before_anything_runs(
+    compare, tmp_path, change, error, said
+):
     with pytest.raises(error, match=said):
         compare(**{"contenders": {"a": "policy_gradient"}, **change})
     assert not (tmp_path / "runs.db").exists() or runs_of(tmp_path) == {}
@@ -221,7 +297,10 @@ def test_what_cannot_be_compared_is_said_before_anything_runs(compare, tmp_path,
     [
         ({"x0": {"a": 0.1, "b": 0.1}}, "x0"),
         ({"budget": 9}, "budget of scorings 2, not 9"),
-        ({"contenders": {"a": "mutation"}}, "proposer 'policy_gradient', not 'mutation'"),
+        (
+            {"contenders": {"a": "mutation"}},
+            "proposer 'policy_gradient', not 'mutation'",
+        ),
     ],
 )
 def test_a_name_that_stands_for_another_comparison_is_refused(compare, change, said):
@@ -234,7 +313,9 @@ def test_a_name_that_stands_for_another_comparison_is_refused(compare, change, s
 def test_runs_that_end_with_an_error_are_said_and_tried_again(compare):
     contenders = {"chat": "chat"}
     found = compare(contenders, model=ScriptedChat(), seeds=1, budget=3)
-    assert found.standings[0].problems == ("error: the scripted model has no reply left at call 1: give it more",)
+    assert found.standings[0].problems == (
+        "error: the scripted model has no reply left at call 1: give it more",
+    )
     assert found.standings[0].problems[0] in str(found)
     replies = [f'```json\n{{"a": 0.{n}, "b": 0.5}}\n```' for n in range(1, 9)]
     again = compare(contenders, model=ScriptedChat(*replies), seeds=1, budget=3)
@@ -244,7 +325,9 @@ def test_runs_that_end_with_an_error_are_said_and_tried_again(compare):
 
 def test_without_a_name_one_is_made_up_and_watchers_see_every_run(compare):
     ended = []
-    watch = lambda event: ended.append(event.result.name) if isinstance(event, RunEnded) else None  # noqa: E731
+    watch = lambda event: (
+        ended.append(event.result.name) if isinstance(event, RunEnded) else None
+    )
     found = compare({"a": "policy_gradient"}, name=None, budget=2, callbacks=[watch])
     assert ended == [f"{found.name}/a/0", f"{found.name}/a/1"]
     assert compare({"a": "policy_gradient"}, name=None, budget=2).name != found.name
@@ -257,7 +340,18 @@ TASK = "def f(x):\n    return -abs(float(x) - 30)\n"
 
 def command(*arguments, code=0):
     with pytest.raises(SystemExit) as left:
-        cli.main(["compare", "--func", "task.py:f", "--task", "Come near 30.", "--x0", "1", *arguments])
+        cli.main(
+            [
+                "compare",
+                "--func",
+                "task.py:f",
+                "--task",
+                "Come near 30.",
+                "--x0",
+                "1",
+                *arguments,
+            ]
+        )
     assert left.value.code == code
 
 
@@ -273,7 +367,15 @@ SHORT = ["--model", "mutation", "--budget", "5", "--seeds", "2", "--sandbox", "i
 
 
 def test_the_command_prints_a_line_a_run_and_a_table(folder, capsys):
-    command("--contender", "best", "--contender", "none=best_of_n", *SHORT, "--name", "amber")
+    command(
+        "--contender",
+        "best",
+        "--contender",
+        "none=best_of_n",
+        *SHORT,
+        "--name",
+        "amber",
+    )
     out, err = capsys.readouterr()
     assert [line.split(":")[0] for line in err.splitlines()] == [
         f"amber/{name}/{seed}" for seed in (0, 1) for name in ("best", "none")
@@ -281,7 +383,16 @@ def test_the_command_prints_a_line_a_run_and_a_table(folder, capsys):
     assert out.splitlines()[0].split()[:4] == ["after", "1", "after", "2"]
     assert {line.split()[0] for line in out.splitlines()[1:3]} == {"best", "none"}
     assert "take at least 4 seeds" in out
-    command("--contender", "best", "--contender", "none=best_of_n", *SHORT, "--name", "amber", "--json")
+    command(
+        "--contender",
+        "best",
+        "--contender",
+        "none=best_of_n",
+        *SHORT,
+        "--name",
+        "amber",
+        "--json",
+    )
     out, err = capsys.readouterr()
     assert err == ""
     assert {one["name"] for one in json.loads(out)["standings"]} == {"best", "none"}
@@ -298,14 +409,30 @@ def test_the_command_refuses_what_it_does_not_know(folder, capsys):
 
 def test_the_command_fails_when_a_run_does(folder, capsys, server, monkeypatch):
     monkeypatch.setenv("OPENAI_API_KEY", "sk-test")
-    command("--contender", "chat", *SHORT[2:], "--base-url", server.url, "--model", "m", code=1)
-    assert "2 runs ended before their time, one of them by this error: " in capsys.readouterr().err
+    command(
+        "--contender",
+        "chat",
+        *SHORT[2:],
+        "--base-url",
+        server.url,
+        "--model",
+        "m",
+        code=1,
+    )
+    assert (
+        "2 runs ended before their time, one of them by this error: "
+        in capsys.readouterr().err
+    )
 
 
 def test_the_command_says_how_to_go_on(folder, capsys):
     (folder / "task.py").write_text("async def f(x):\n    raise KeyboardInterrupt\n")
     command("--contender", "best", *SHORT, "--name", "amber", code=130)
-    assert capsys.readouterr().err.endswith("stopped, everything is kept; the same command with --name amber goes on\n")
+    assert capsys.readouterr().err.endswith(
+        "stopped, everything is kept; the same command with --name amber goes on\n"
+    )
     with sqlite3.connect("runs.db") as connection:
-        assert connection.execute("select name from run").fetchall() == [("amber/best/0",)]
+        assert connection.execute("select name from run").fetchall() == [
+            ("amber/best/0",)
+        ]
     connection.close()

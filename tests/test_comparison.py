@@ -9,21 +9,33 @@ import pytest
 from scipy import stats
 
 from llm_optimize.optimize.comparison import Story, compared, curve_of
-from llm_optimize.optimize.statistics import holm, median_interval, rank_test, seeds_needed
+from llm_optimize.optimize.statistics import (
+    holm,
+    median_interval,
+    rank_test,
+    seeds_needed,
+)
 from llm_optimize.records import Status, Trial, Usage
 
 
 def trial(number, score, status=Status.COMPLETE, **facts):
-    return Trial.of(number, facts.pop("x", f"x{number}"), status, "m", score=score, **facts)
+    return Trial.of(
+        number, facts.pop("x", f"x{number}"), status, "m", score=score, **facts
+    )
 
 
 def stories(finals, usage=None, seconds=1.0, problem=""):
     usage = usage or Usage()
-    return [Story(f"n/{s}", s, (0.0,) * 9 + (final,), usage, seconds, problem) for s, final in enumerate(finals)]
+    return [
+        Story(f"n/{s}", s, (0.0,) * 9 + (final,), usage, seconds, problem)
+        for s, final in enumerate(finals)
+    ]
 
 
 def outcome(**finals):
-    return compared("amber", 10, {name: stories(values) for name, values in finals.items()})
+    return compared(
+        "amber", 10, {name: stories(values) for name, values in finals.items()}
+    )
 
 
 # Ranks and intervals.
@@ -33,7 +45,10 @@ def outcome(**finals):
 def test_the_exact_test_is_that_of_the_textbook(sizes):
     dice = Random(1)
     for shift in (0.0, 0.5, 2.0):
-        left, right = ([dice.gauss(shift * side, 1) for _ in range(size)] for side, size in enumerate(sizes))
+        left, right = (
+            [dice.gauss(shift * side, 1) for _ in range(size)]
+            for side, size in enumerate(sizes)
+        )
         expected = stats.mannwhitneyu(left, right, method="exact").pvalue
         assert rank_test(left, right) == pytest.approx(expected)
         assert rank_test(right, left) == pytest.approx(expected)
@@ -42,7 +57,9 @@ def test_the_exact_test_is_that_of_the_textbook(sizes):
 def test_a_sample_of_the_splits_is_near_the_textbook_and_never_zero():
     dice = Random(2)
     left, right = ([dice.gauss(shift, 1) for _ in range(20)] for shift in (0, 0.6))
-    assert rank_test(left, right) == pytest.approx(stats.mannwhitneyu(left, right).pvalue, abs=0.01)
+    assert rank_test(left, right) == pytest.approx(
+        stats.mannwhitneyu(left, right).pvalue, abs=0.01
+    )
     assert 0 < rank_test(range(30), range(50, 80)) < 1e-3
     assert rank_test(left, right) == rank_test(left, right)
 
@@ -55,7 +72,11 @@ def test_ties_are_halved_and_no_score_ranks_lowest():
         n_resamples=math.inf,
     )
     assert rank_test(left, right) == pytest.approx(permuted.pvalue)
-    assert rank_test([-math.inf] * 4, [1, 2, 3, 4]) == rank_test([0] * 4, [1, 2, 3, 4]) < 0.05
+    assert (
+        rank_test([-math.inf] * 4, [1, 2, 3, 4])
+        == rank_test([0] * 4, [1, 2, 3, 4])
+        < 0.05
+    )
 
 
 def test_the_interval_holds_the_median_and_narrows_with_the_runs():
@@ -64,7 +85,14 @@ def test_the_interval_holds_the_median_and_narrows_with_the_runs():
     for count in (5, 20, 80):
         values = [dice.gauss(0, 1) for _ in range(count)]
         found = median_interval(values)
-        assert min(values) <= found.low <= found.median == median(values) <= found.high <= max(values)
+        assert (
+            min(values)
+            <= found.low
+            <= found.median
+            == median(values)
+            <= found.high
+            <= max(values)
+        )
         widths.append(found.high - found.low)
     assert widths[0] > widths[1] > widths[2]
 
@@ -86,12 +114,17 @@ def test_equal_contenders_are_seldom_called_different():
     dice, wrong = Random(5), 0
     for _ in range(200):
         values = [[dice.random() for _ in range(6)] for _ in range(4)]
-        wrong += min(holm([rank_test(one, other) for one, other in combinations(values, 2)])) <= 0.05
+        wrong += (
+            min(holm([rank_test(one, other) for one, other in combinations(values, 2)]))
+            <= 0.05
+        )
     assert 1 <= wrong <= 16
 
 
 @pytest.mark.parametrize(("differences", "seeds"), [(1, 4), (3, 5), (6, 5), (10, 6)])
-def test_the_runs_that_are_asked_for_are_enough_and_no_more_than_that(differences, seeds):
+def test_the_runs_that_are_asked_for_are_enough_and_no_more_than_that(
+    differences, seeds
+):
     assert seeds_needed(differences) == seeds
     assert differences * rank_test(range(seeds), range(seeds, 2 * seeds)) <= 0.05
     assert differences * rank_test(range(seeds - 1), range(seeds, 2 * seeds - 1)) > 0.05
@@ -101,13 +134,17 @@ def test_the_runs_that_are_asked_for_are_enough_and_no_more_than_that(difference
 
 
 def test_what_is_ahead_is_named_and_the_rest_is_noise():
-    found = outcome(worst=[1, 2, 3, 4, 5], best=[11, 12, 13, 14, 15], good=[10, 12, 13, 14, 14])
+    found = outcome(
+        worst=[1, 2, 3, 4, 5], best=[11, 12, 13, 14, 15], good=[10, 12, 13, 14, 14]
+    )
     assert [one.name for one in found.standings] == ["best", "good", "worst"]
     assert found.sentence == (
         "After 10 scorings, in 5 runs each: best is ahead of worst; good is ahead of worst; "
         "every other difference may be noise (test of ranks, corrected for 3, at 5%)."
     )
-    assert {(one.ahead, one.behind) for one in found.differences if one.beyond_noise} == {
+    assert {
+        (one.ahead, one.behind) for one in found.differences if one.beyond_noise
+    } == {
         ("best", "worst"),
         ("good", "worst"),
     }
@@ -123,7 +160,9 @@ def test_where_all_differ_nothing_is_left_over():
 
 def test_few_runs_say_that_they_are_few():
     said = outcome(a=[1, 2], b=[30, 40]).sentence
-    assert said.startswith("After 10 scorings, in 2 runs each, no difference is beyond noise")
+    assert said.startswith(
+        "After 10 scorings, in 2 runs each, no difference is beyond noise"
+    )
     assert said.endswith("So few runs cannot show one: take at least 4 seeds.")
     assert "few" not in outcome(a=[1, 3, 5, 7], b=[2, 4, 6, 8]).sentence
 
@@ -154,13 +193,21 @@ def test_a_curve_counts_what_was_scored():
 def test_checkpoints_are_tenths_quarters_and_halves_of_the_budget():
     curve = tuple(float(count) for count in range(1, 41))
     found = compared("amber", 40, {"a": [Story("r", 0, curve, Usage(), 1.0, "")]})
-    assert {count: at.median for count, at in found.standings[0].at.items()} == {4: 4, 10: 10, 20: 20, 40: 40}
+    assert {count: at.median for count, at in found.standings[0].at.items()} == {
+        4: 4,
+        10: 10,
+        20: 20,
+        40: 40,
+    }
     small = compared("amber", 2, {"a": [Story("r", 0, curve, Usage(), 1.0, "")]})
     assert list(small.standings[0].at) == [1, 2]
 
 
 def test_a_run_that_ended_early_keeps_its_best_and_none_is_said_to_be_none():
-    short = [Story("r0", 0, (1.0, 3.0), Usage(), 1.0, ""), Story("r1", 1, (), Usage(), 1.0, "error: gone")]
+    short = [
+        Story("r0", 0, (1.0, 3.0), Usage(), 1.0, ""),
+        Story("r1", 1, (), Usage(), 1.0, "error: gone"),
+    ]
     found = compared("amber", 10, {"a": short, "b": stories([1.0, 2.0])})
     (one,) = (standing for standing in found.standings if standing.name == "a")
     assert one.at[10].high == 3.0
@@ -180,6 +227,17 @@ def test_unknown_prices_stay_unknown_and_no_calls_cost_nothing():
             "free": stories([1, 2]),
         },
     )
-    costs = {one.name: (one.calls, one.tokens, one.cost_usd, one.seconds) for one in found.standings}
-    assert costs == {"priced": (6, 220, 0.5, 2.0), "unknown": (6, 220, None, 2.0), "free": (0, 0, 0.0, 2.0)}
-    assert [line.split()[-2] for line in str(found).splitlines()[1:4]] == ["0.5", "unknown", "0"]
+    costs = {
+        one.name: (one.calls, one.tokens, one.cost_usd, one.seconds)
+        for one in found.standings
+    }
+    assert costs == {
+        "priced": (6, 220, 0.5, 2.0),
+        "unknown": (6, 220, None, 2.0),
+        "free": (0, 0, 0.0, 2.0),
+    }
+    assert [line.split()[-2] for line in str(found).splitlines()[1:4]] == [
+        "0.5",
+        "unknown",
+        "0",
+    ]

@@ -24,9 +24,22 @@ def program(server, tmp_path):
         if replies:
             server.replies(*replies)
         (tmp_path / "program.py").write_text(source)
-        env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.url}
+        env = {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "OPENAI_API_KEY": "sk-test",
+            "OPENAI_BASE_URL": server.url,
+        }
         command = [sys.executable, "program.py"]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout.rstrip().splitlines()[-1]
 
@@ -60,7 +73,10 @@ print((best_score > scores[0], len(scores), "Logistic" in best_x))
         "from sklearn.linear_model import LogisticRegression\n"
         "def fit():\n    return LogisticRegression().fit(X_train, y_train)\nclf = fit()"
     )
-    assert program(source, block(better, "python"), block("clf = None")) == "(True, 3, True)"
+    assert (
+        program(source, block(better, "python"), block("clf = None"))
+        == "(True, 3, True)"
+    )
 
 
 def test_a_candidate_uses_modules_that_only_the_script_s_top_level_imported(program):
@@ -123,7 +139,9 @@ print(tuple(result))
     assert program(source, block("yyy")) == "(3.0, [2.0, 3.0], 'yyy')"
     system, human = (message["content"] for message in server.requests[0]["messages"])
     assert system == 'S TASK {"a": {b}} {unknown}'
-    assert re.fullmatch(r'H QUESTION x=```\nxx\n``` f=score 2\nf\(x\) = 2 \{"c": \{\}\}', human)
+    assert re.fullmatch(
+        r'H QUESTION x=```\nxx\n``` f=score 2\nf\(x\) = 2 \{"c": \{\}\}', human
+    )
 
 
 COUNT = """
@@ -146,7 +164,10 @@ def counted(program, x0, *replies):
 
 
 def test_two_blocks_of_a_reply_are_not_glued(program):
-    assert counted(program, "a", "one\n```\nfirst\n```\ntwo\n```\nsecond!\n```")[2] == "second!"
+    assert (
+        counted(program, "a", "one\n```\nfirst\n```\ntwo\n```\nsecond!\n```")[2]
+        == "second!"
+    )
 
 
 def test_a_tag_with_plus_signs_is_no_part_of_x(program):
@@ -168,7 +189,9 @@ def test_an_exception_of_f_loses_nothing(program):
 def test_a_reply_without_a_block_ends_nothing(program, server):
     texts = iter(["no block", "still none", "none at all", block("abcd")])
     server.answer = lambda request: next(texts)
-    best_score, scores, _ = eval(program(COUNT.replace("X0", "'a'").replace("STEPS", "2")), {"nan": math.nan})
+    best_score, scores, _ = eval(
+        program(COUNT.replace("X0", "'a'").replace("STEPS", "2")), {"nan": math.nan}
+    )
     assert best_score == 4.0
     assert len(scores) == 3
 
@@ -181,7 +204,10 @@ print(len(result.scores))
 """
     server.answer = lambda request: block("b" * (4000 + len(server.requests)))
     assert program(source) == "41"
-    sizes = [sum(len(message["content"]) for message in request["messages"]) for request in server.requests]
+    sizes = [
+        sum(len(message["content"]) for message in request["messages"])
+        for request in server.requests
+    ]
     assert max(sizes) < 16_000 * 4
 
 

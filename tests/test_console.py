@@ -33,13 +33,18 @@ TASK = Task("Make f larger.", "How?", "s", "h")
 
 
 def story(trials, **budget):
-    events = [RunStarted("amber-birch", TASK, "sqlite:///runs.db", 20, Budget(**budget), ())]
+    events = [
+        RunStarted("amber-birch", TASK, "sqlite:///runs.db", 20, Budget(**budget), ())
+    ]
     counts = Counts(first_trials=1)
     for trial in trials:
         counts.observe(trial)
         counts.usage = Usage(trial.number, 10 * trial.number, 5)
         counts.calls = trial.number
-        events += [TrialStarted(trial.number, trial.parent), TrialProposed(trial.number, trial.source)]
+        events += [
+            TrialStarted(trial.number, trial.parent),
+            TrialProposed(trial.number, trial.source),
+        ]
         events.append(TrialFinished(trial, counts.champion is trial, counts.usage))
         events.append(BudgetUsed(counts.caps(20, Budget(**budget), 0.0)))
     return [*events, RunEnded(Result("amber-birch", trials, Usage(), "max_steps"))]
@@ -47,9 +52,33 @@ def story(trials, **budget):
 
 TRIALS = [
     Trial.of(0, "x = 1\n", Status.COMPLETE, "x0", score=0.5, feedback="fine"),
-    Trial.of(1, "x = 2\n", Status.COMPLETE, "model:m", score=0.75, feedback="better", parent=0, seconds=1.25),
-    Trial.of(2, "x = 3\n", Status.FAILED, "model:m", feedback="Traceback\nValueError: boom", parent=1),
-    Trial.of(3, "x = 4\n", Status.TIMEOUT, "model:m", feedback="no score after 10 s", parent=1, seconds=10.0),
+    Trial.of(
+        1,
+        "x = 2\n",
+        Status.COMPLETE,
+        "model:m",
+        score=0.75,
+        feedback="better",
+        parent=0,
+        seconds=1.25,
+    ),
+    Trial.of(
+        2,
+        "x = 3\n",
+        Status.FAILED,
+        "model:m",
+        feedback="Traceback\nValueError: boom",
+        parent=1,
+    ),
+    Trial.of(
+        3,
+        "x = 4\n",
+        Status.TIMEOUT,
+        "model:m",
+        feedback="no score after 10 s",
+        parent=1,
+        seconds=10.0,
+    ),
 ]
 
 
@@ -67,9 +96,15 @@ def test_without_a_terminal_there_is_a_plain_line_for_each_trial():
     assert lines[0] == "run amber-birch: Make f larger."
     assert re.fullmatch(r" +0  best +0\.5 +x0 +0\.00 s", lines[1])
     assert re.fullmatch(r" +1  best +0\.75 +\+0\.25 +model:m +1\.25 s", lines[2])
-    assert re.fullmatch(r" +2 +failed +model:m +0\.00 s  failed: ValueError: boom", lines[3])
-    assert re.fullmatch(r" +3 +timeout +model:m +10\.00 s  timeout: no score after 10 s", lines[4])
-    assert lines[5].startswith("max_steps: best 0.75 in trial 1; 4 trials, 3 model calls, 35 tokens")
+    assert re.fullmatch(
+        r" +2 +failed +model:m +0\.00 s  failed: ValueError: boom", lines[3]
+    )
+    assert re.fullmatch(
+        r" +3 +timeout +model:m +10\.00 s  timeout: no score after 10 s", lines[4]
+    )
+    assert lines[5].startswith(
+        "max_steps: best 0.75 in trial 1; 4 trials, 3 model calls, 35 tokens"
+    )
     assert lines[6] == "look at it: llm-optimize show amber-birch"
 
 
@@ -124,7 +159,9 @@ def test_in_a_terminal_there_is_a_view(terminal):
 
 
 def test_in_a_terminal_hostile_text_does_nothing(terminal):
-    trials = [Trial.of(0, HOSTILE, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE)]
+    trials = [
+        Trial.of(0, HOSTILE, Status.COMPLETE, HOSTILE, score=1.0, feedback=HOSTILE)
+    ]
     out = shown(story(trials), Screen())
     assert "\x1b[2J" not in out
     assert "\x1b]0;" not in out
@@ -135,7 +172,12 @@ def test_in_a_terminal_hostile_text_does_nothing(terminal):
 def test_the_view_fits_the_screen(terminal, columns, lines):
     terminal(columns, lines)
     source, feedback = "model:" + "m" * 50, "f" * 500
-    trials = [Trial.of(n, f"x{n}" * 100, Status.COMPLETE, source, score=n / 7, feedback=feedback) for n in range(300)]
+    trials = [
+        Trial.of(
+            n, f"x{n}" * 100, Status.COMPLETE, source, score=n / 7, feedback=feedback
+        )
+        for n in range(300)
+    ]
     screen = Screen()
     console = Console(screen)
     for event in story(trials)[:-1]:
@@ -172,13 +214,27 @@ def test_the_terminal_is_given_back_when_a_run_breaks(terminal, monkeypatch, tmp
             pass
 
     with pytest.raises(RuntimeError, match="a bug"):
-        optimize.run("d", "q", float, "1", 2, proposer=Broken(), sandbox="inline", store=f"{tmp_path}/runs.db")
+        optimize.run(
+            "d",
+            "q",
+            float,
+            "1",
+            2,
+            proposer=Broken(),
+            sandbox="inline",
+            store=f"{tmp_path}/runs.db",
+        )
     assert screen.getvalue().rstrip("\n").endswith("\x1b[?25h")  # the cursor is back
-    assert not [thread for thread in threading.enumerate() if "refresh" in thread.name.lower()]
+    assert not [
+        thread for thread in threading.enumerate() if "refresh" in thread.name.lower()
+    ]
 
 
 def test_thousands_of_trials_cost_little():
-    trials = [Trial.of(n, "x", Status.COMPLETE, "m", score=float(n), feedback="f") for n in range(20_000)]
+    trials = [
+        Trial.of(n, "x", Status.COMPLETE, "m", score=float(n), feedback="f")
+        for n in range(20_000)
+    ]
     console = Console(io.StringIO())
     events = story(trials)
     begun = time.monotonic()
@@ -190,7 +246,9 @@ def test_thousands_of_trials_cost_little():
 
 def test_a_resumed_run_shows_what_was_there():
     started = RunStarted("amber", TASK, "s", 20, Budget(), tuple(TRIALS))
-    lines = shown([started, RunEnded(Result("amber", TRIALS, Usage(), "max_steps"))]).splitlines()
+    lines = shown(
+        [started, RunEnded(Result("amber", TRIALS, Usage(), "max_steps"))]
+    ).splitlines()
     assert lines[0].endswith("4 trials so far")
     assert "best 0.75 in trial 1; 4 trials" in lines[1]
 
@@ -205,7 +263,16 @@ def test_a_real_run_is_shown_from_its_events(tmp_path):
     out = io.StringIO()
     model = ScriptedChat("```\n2\n```", "no block", "none", "nothing")
     optimize.run(
-        "d", "q", float, "1", 2, model, False, store=f"{tmp_path}/runs.db", sandbox="inline", callbacks=[Console(out)]
+        "d",
+        "q",
+        float,
+        "1",
+        2,
+        model,
+        False,
+        store=f"{tmp_path}/runs.db",
+        sandbox="inline",
+        callbacks=[Console(out)],
     )
     assert "model:scripted" in out.getvalue()
     assert "invalid: the reply holds no fenced block" in out.getvalue()
@@ -214,7 +281,10 @@ def test_a_real_run_is_shown_from_its_events(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new"),
     [
-        ("a\n" * 2000, "a\nb\n" * 1000),  # took minutes where lines that are everywhere were compared, too
+        (
+            "a\n" * 2000,
+            "a\nb\n" * 1000,
+        ),  # took minutes where lines that are everywhere were compared, too
         ("x" * 3_000_000, "y" * 3_000_000),
         ("(\n" * 500_000, "'''\n" * 500_000),
     ],
@@ -222,7 +292,9 @@ def test_a_real_run_is_shown_from_its_events(tmp_path):
 def test_a_hostile_difference_is_drawn_soon(old, new):
     trials = [
         Trial.of(0, old, Status.COMPLETE, "m", score=0.0),
-        Trial.of(1, new, Status.COMPLETE, "m", score=1.0, parent=0, feedback="f" * 3_000_000),
+        Trial.of(
+            1, new, Status.COMPLETE, "m", score=1.0, parent=0, feedback="f" * 3_000_000
+        ),
     ]
     console = Console(io.StringIO())
     for event in story(trials)[:-1]:

@@ -14,7 +14,11 @@ BLOCKS = [
     pytest.param(block, id=f"{page}-{place}")
     for page in PAGES
     for place, block in enumerate(
-        re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.S | re.M)
+        re.findall(
+            r"^```python\n(.*?)^```$",
+            (ROOT / "docs" / page).read_text(encoding="utf-8"),
+            re.S | re.M,
+        )
     )
 ]
 

@@ -64,7 +64,12 @@ def test_a_watcher_stops_a_run_and_gives_it_a_hint(go, url):
     assert "Do not change the loader." in seen[-1]
     planned = Store(url).run("amber")
     assert planned.steers()[0].text == "Do not change the loader."
-    assert optimize.resume("amber", f, model=model, store=url, max_steps=6, verbose=False).stop_reason == "max_steps"
+    assert (
+        optimize.resume(
+            "amber", f, model=model, store=url, max_steps=6, verbose=False
+        ).stop_reason
+        == "max_steps"
+    )
 
 
 def test_a_paused_run_begins_nothing_until_it_goes_on(go, url):
@@ -102,7 +107,9 @@ def test_a_call_that_fails_is_told(go, server):
     assert "500" in failed[0].error
 
 
-def test_a_store_that_can_no_longer_be_written_ends_the_run_with_its_best(go, url, tmp_path):
+def test_a_store_that_can_no_longer_be_written_ends_the_run_with_its_best(
+    go, url, tmp_path
+):
     def break_it(event):
         if isinstance(event, TrialFinished) and event.trial.number == 2:
             with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
@@ -142,7 +149,11 @@ optimize.run("d", "q", f, "1", 9, model, False, store=sys.argv[1], name="amber",
 
 def interrupted(url, times):
     """Interrupt a run while 2 and 3 are being scored; return the seconds until its end, and its exit code."""
-    process = subprocess.Popen([sys.executable, "-c", CTRL_C, url], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-c", CTRL_C, url],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+    )
     scoring = set()
     for line in process.stderr:
         scoring.add(line.decode().strip())
@@ -163,7 +174,11 @@ def test_ctrl_c_lets_a_scoring_finish(url):
     assert 1.0 <= seconds < 30  # 3 would have taken a minute
     with closing(Store(url)) as store:
         assert {trial.x for trial in store.run("amber").trials()} >= {"1", "2"}
-        assert "3" in {pending.proposal.x for pending in store.run("amber").pending() if pending.proposal}
+        assert "3" in {
+            pending.proposal.x
+            for pending in store.run("amber").pending()
+            if pending.proposal
+        }
         assert store.runs()[0].stop_reason == "interrupted"
 
 
@@ -183,7 +198,13 @@ def test_a_fork_goes_on_from_any_trial_and_counts_only_what_it_pays_itself(go, u
     origin = go(Counting(tokens=(50, 50)), name="amber", max_steps=4)
     name = optimize.fork("amber", 2, store=url)
     forked = optimize.resume(
-        name, f, model=Counting(tokens=(50, 50)), store=url, max_steps=5, budget=Budget(tokens=200), verbose=False
+        name,
+        f,
+        model=Counting(tokens=(50, 50)),
+        store=url,
+        max_steps=5,
+        budget=Budget(tokens=200),
+        verbose=False,
     )
     assert forked.trials[:3] == origin.trials[:3]
     assert forked.stop_reason == "budget: tokens"
@@ -191,16 +212,27 @@ def test_a_fork_goes_on_from_any_trial_and_counts_only_what_it_pays_itself(go, u
     assert forked.usage.tokens == 400  # half of it the origin's
 
 
-def test_a_replay_repeats_a_run_for_no_money_and_shows_what_another_f_makes_of_it(go, url):
+def test_a_replay_repeats_a_run_for_no_money_and_shows_what_another_f_makes_of_it(
+    go, url
+):
     origin = go(Counting(), name="amber", max_steps=4)
     same = optimize.replay("amber", f, store=url, verbose=False)
     assert same.name == "amber-replay"
     assert (same.scores, same.usage.calls, same.usage.tokens) == (origin.scores, 0, 0)
-    assert [trial.source for trial in same.trials] == [trial.source for trial in origin.trials]
-    other = optimize.replay("amber", lambda x: (-float(x), ""), store=url, verbose=False, sandbox="inline")
+    assert [trial.source for trial in same.trials] == [
+        trial.source for trial in origin.trials
+    ]
+    other = optimize.replay(
+        "amber", lambda x: (-float(x), ""), store=url, verbose=False, sandbox="inline"
+    )
     assert other.scores == [-score for score in origin.scores]
-    longer = optimize.replay("amber", f, store=url, verbose=False, max_steps=6, new_name="longer")
-    assert [trial.status for trial in longer.trials[5:]] == [Status.INVALID, Status.INVALID]
+    longer = optimize.replay(
+        "amber", f, store=url, verbose=False, max_steps=6, new_name="longer"
+    )
+    assert [trial.status for trial in longer.trials[5:]] == [
+        Status.INVALID,
+        Status.INVALID,
+    ]
     assert "was not made in the run that is replayed" in longer.trials[5].feedback
 
 

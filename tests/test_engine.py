@@ -115,8 +115,13 @@ def test_slots_adapt_to_slow_replies(go):
 # Caps.
 
 
-def test_a_cap_of_dollars_with_an_unknown_price_is_refused_before_anything_runs(go, url):
-    with pytest.raises(UsageError, match=r"price of the model 'counting' is unknown: pass llm.Chat\(..., price="):
+def test_a_cap_of_dollars_with_an_unknown_price_is_refused_before_anything_runs(
+    go, url
+):
+    with pytest.raises(
+        UsageError,
+        match=r"price of the model 'counting' is unknown: pass llm.Chat\(..., price=",
+    ):
         go(Counting(), budget=Budget(usd=1.0))
     assert Store(url).names() == []
 
@@ -132,7 +137,9 @@ def test_spend_exceeds_its_cap_by_at_most_the_call_that_crosses_it(go, seed):
     price = Price(1e3, 2e3)
     model = Counting(lambda number: tokens[number], hold, price)
     cap = dice.uniform(2, 12)
-    result = go(model, budget=Budget(usd=cap), workers=16, model_slots=16, max_steps=200)
+    result = go(
+        model, budget=Budget(usd=cap), workers=16, model_slots=16, max_steps=200
+    )
     costs = [price.cost(Usage(1, *tokens[n])) for n in range(1, len(model.asked) + 1)]
     assert result.usage.cost_usd == pytest.approx(sum(costs))
     assert result.usage.cost_usd < cap + max(costs)
@@ -142,7 +149,9 @@ def test_spend_exceeds_its_cap_by_at_most_the_call_that_crosses_it(go, seed):
 
 def test_calls_in_flight_count_under_a_cap_of_tokens(go):
     model = Counting(tokens=(500, 500))
-    result = go(model, budget=Budget(tokens=5_000), workers=8, model_slots=8, max_steps=50)
+    result = go(
+        model, budget=Budget(tokens=5_000), workers=8, model_slots=8, max_steps=50
+    )
     assert 5_000 <= result.usage.tokens <= 6_000
 
 
@@ -161,7 +170,11 @@ def test_a_cap_of_calls_is_exact_with_many_at_a_time(go):
         (stop.score(4), "stop: score(4)", 4),
         (stop.trials(3) | stop.score(9), "stop: trials(3)", 3),
         (stop.score(3) & stop.trials(5), "stop: score(3) & trials(5)", 5),
-        ((stop.score(99) | stop.calls(2)) & stop.scorings(1), "stop: (score(99) | calls(2)) & scorings(1)", 3),
+        (
+            (stop.score(99) | stop.calls(2)) & stop.scorings(1),
+            "stop: (score(99) | calls(2)) & scorings(1)",
+            3,
+        ),
         (stop.tokens(40), "stop: tokens(40)", 3),
     ],
 )
@@ -178,19 +191,26 @@ def test_any_callable_is_a_rule(go):
 
 
 def test_stale_steps_and_seconds_are_rules(go):
-    assert go(lambda messages: block(random.random()), stop=stop.stale(3)).stop_reason == "stop: stale(3)"
+    assert (
+        go(lambda messages: block(random.random()), stop=stop.stale(3)).stop_reason
+        == "stop: stale(3)"
+    )
     rule = stop.seconds(0.001) | stop.usd(1)
     assert go(Counting(), stop=rule).stop_reason == "stop: seconds(0.001)"
 
 
-@pytest.mark.parametrize("wrong", [lambda: stop.stale(0), lambda: stop.seconds(-1), lambda: stop.usd(0)])
+@pytest.mark.parametrize(
+    "wrong", [lambda: stop.stale(0), lambda: stop.seconds(-1), lambda: stop.usd(0)]
+)
 def test_a_rule_that_would_end_at_once_is_refused(wrong):
     with pytest.raises(UsageError, match="would end the run before it begins"):
         wrong()
 
 
 def test_a_rule_that_is_none_is_refused(go):
-    with pytest.raises(UsageError, match=r"stop is 7: give a rule such as stop.stale\(20\)"):
+    with pytest.raises(
+        UsageError, match=r"stop is 7: give a rule such as stop.stale\(20\)"
+    ):
         go(Counting(), stop=7)
 
 
@@ -214,7 +234,9 @@ def test_a_version_of_f_is_asked_once_for_an_x_over_all_runs_of_a_store(go):
     assert scored[5:] == ["1", "2"]
 
 
-def test_a_lucky_champion_is_scored_again_with_its_challenger_before_that_is_crowned(go):
+def test_a_lucky_champion_is_scored_again_with_its_challenger_before_that_is_crowned(
+    go,
+):
     """x0 is worth 1, and once by luck 9; each other x is worth what it says."""
     calls = []
 
@@ -235,8 +257,12 @@ def test_a_lucky_champion_is_scored_again_with_its_challenger_before_that_is_cro
     assert x0.score == pytest.approx(11 / 3)
     assert (x0.scorings, challenger.scorings) == (3, 3)
     assert x0.standard_error > 0
-    assert [event.trial.number for event in events if isinstance(event, ScoredAgain)] == [0]
-    assert [event.trial.number for event in events if isinstance(event, ChampionFound)] == [0, 1]
+    assert [
+        event.trial.number for event in events if isinstance(event, ScoredAgain)
+    ] == [0]
+    assert [
+        event.trial.number for event in events if isinstance(event, ChampionFound)
+    ] == [0, 1]
 
 
 def test_a_lucky_challenger_is_not_crowned(go):
@@ -253,8 +279,16 @@ def test_a_lucky_challenger_is_not_crowned(go):
 
 
 def test_a_mean_survives_a_resume(go, url):
-    result = go(ScriptedChat(block(2)), lambda x: float(x) + random.random() / 9, repeats=3, max_steps=1, name="amber")
-    again = optimize.resume("amber", f, model=ScriptedChat(), store=url, max_steps=1, verbose=False)
+    result = go(
+        ScriptedChat(block(2)),
+        lambda x: float(x) + random.random() / 9,
+        repeats=3,
+        max_steps=1,
+        name="amber",
+    )
+    again = optimize.resume(
+        "amber", f, model=ScriptedChat(), store=url, max_steps=1, verbose=False
+    )
     assert again.trials == result.trials
     assert again.best.scorings == 3
 

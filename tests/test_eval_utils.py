@@ -20,7 +20,9 @@ run = eval_utils.exec_with_timeout_unsafe
 
 def test_variables_go_in_and_out_as_they_are():
     X = np.arange(6).reshape(2, 3)
-    found = run("y = X * k\nclass_ = type(y).__name__", {"X": X, "k": 2}, ["y", "class_"], 20)
+    found = run(
+        "y = X * k\nclass_ = type(y).__name__", {"X": X, "k": 2}, ["y", "class_"], 20
+    )
     assert (found["y"] == 2 * X).all()
     assert found["class_"] == "ndarray"
 
@@ -42,7 +44,9 @@ def test_what_the_script_raises_is_raised_here():
         run("1 / 0", {}, [], 20)
     with pytest.raises(KeyError, match="missing"):
         run("{}['missing']", {}, [], 20)
-    with pytest.raises(ScriptFailed, match="Odd: one"):  # a class that only the script has, with an odd constructor
+    with pytest.raises(
+        ScriptFailed, match="Odd: one"
+    ):  # a class that only the script has, with an odd constructor
         run(
             "class Odd(Exception):\n    def __init__(self, a, b):\n        super().__init__('one')\nraise Odd(1, 2)",
             {},
@@ -63,7 +67,12 @@ def test_a_variable_that_was_never_set_is_named():
 def test_it_returns_as_soon_as_the_script_ends():
     run("y = 1", {}, ["y"], 60)
     begun = time.monotonic()
-    run("import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\ny = 1", {}, ["y"], 60)
+    run(
+        "import threading, time\nthreading.Thread(target=time.sleep, args=(60,)).start()\ny = 1",
+        {},
+        ["y"],
+        60,
+    )
     assert time.monotonic() - begun < 20  # and does not wait for the thread either
 
 
@@ -116,7 +125,14 @@ def test_a_script_of_one_thread_is_quick(tmp_path):
         "print((time.monotonic() - begun) / 20)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}
-    out = subprocess.run([sys.executable, program], env=env, capture_output=True, text=True, check=True, timeout=60)
+    out = subprocess.run(
+        [sys.executable, program],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
     if sys.platform == "linux":
         assert float(out.stdout) < 0.5
 
@@ -128,7 +144,9 @@ def test_exec_unsafe_is_exec():
 
 
 def test_a_temporary_script_is_run_and_removed():
-    out = eval_utils.exec_temp_script_unsafe("import sys\nprint(__name__, __file__)", 20)
+    out = eval_utils.exec_temp_script_unsafe(
+        "import sys\nprint(__name__, __file__)", 20
+    )
     name, file = out.split()
     assert name == "__main__"
     assert not Path(file).exists()
@@ -154,13 +172,20 @@ def parse(answer):
 
 def test_a_rubric_with_braces_is_filled_with_x_alone():
     model = ScriptedChat("because\nscore=7.5")
-    f = eval_utils.get_llm_scorer('Say {"score": n} of {x} {{really}} {fx}.', parse, model)
+    f = eval_utils.get_llm_scorer(
+        'Say {"score": n} of {x} {{really}} {fx}.', parse, model
+    )
     assert f("my {x} text") == (7.5, "because\nscore=7.5")
-    assert model.asked[0][-1]["content"] == 'Say {"score": n} of my {x} text {{really}} {fx}.'
+    assert (
+        model.asked[0][-1]["content"]
+        == 'Say {"score": n} of my {x} text {{really}} {fx}.'
+    )
 
 
 def test_what_parse_score_raises_becomes_the_error_score():
-    f = eval_utils.get_llm_scorer("{x}", parse, ScriptedChat("no idea"), error_score=-1.0)
+    f = eval_utils.get_llm_scorer(
+        "{x}", parse, ScriptedChat("no idea"), error_score=-1.0
+    )
     assert f("a") == (-1.0, "IndexError: list index out of range")
 
 
@@ -171,7 +196,9 @@ def test_a_scorer_travels_into_the_sandbox_and_asks_from_there(server):
     from llm_optimize.sandbox import Call, open_sandbox
 
     server.replies("score=3")
-    f = eval_utils.get_llm_scorer("Grade {x}", parse, Chat("judge", base_url=server.url, api_key="sk-carried"))
+    f = eval_utils.get_llm_scorer(
+        "Grade {x}", parse, Chat("judge", base_url=server.url, api_key="sk-carried")
+    )
     with closing(open_sandbox("process", f)) as sandbox:
         assert sandbox.run(Call("text", 30.0)).value == [3.0, "score=3"]
     assert server.requests[0]["headers"]["authorization"] == "Bearer sk-carried"

@@ -55,7 +55,14 @@ def test_what_users_naturally_return_is_understood(raw, value, feedback):
 
 
 def test_metrics_and_instances_are_kept_and_strange_ones_left_out():
-    raw = {"score": 1, "size": 20, "flag": True, "bad": math.nan, "huge": 10**400, "instances": {"a": 0, "b": 1}}
+    raw = {
+        "score": 1,
+        "size": 20,
+        "flag": True,
+        "bad": math.nan,
+        "huge": 10**400,
+        "instances": {"a": 0, "b": 1},
+    }
     score = as_score(raw)
     assert score.metrics == {"size": 20.0}
     assert score.instances == {"a": 0.0, "b": 1.0}
@@ -105,12 +112,19 @@ def test_what_is_no_score_is_refused_with_what_came(raw, words):
 
 
 def score_all(func, xs, **options):
-    defaults = {"sandbox": "inline", "limits": Limits(), "workers": 2, "timeout_secs": 20.0}
+    defaults = {
+        "sandbox": "inline",
+        "limits": Limits(),
+        "workers": 2,
+        "timeout_secs": 20.0,
+    }
 
     async def main():
         evaluator = Evaluator(func, **{**defaults, **options})
         try:
-            return await asyncio.gather(*(evaluator.score(x, seed) for seed, x in enumerate(xs)))
+            return await asyncio.gather(
+                *(evaluator.score(x, seed) for seed, x in enumerate(xs))
+            )
         finally:
             evaluator.close()
 
@@ -126,7 +140,11 @@ def judge_x(x):
 @pytest.mark.parametrize("sandbox", ["inline", "process"])
 def test_each_x_becomes_a_score_or_says_what_it_was(sandbox):
     good, bad, nan = score_all(judge_x, ["abc", "raise", "nan"], sandbox=sandbox)
-    assert (good.status, good.score, good.feedback) == (Status.COMPLETE, 3.0, "3 letters")
+    assert (good.status, good.score, good.feedback) == (
+        Status.COMPLETE,
+        3.0,
+        "3 letters",
+    )
     assert (bad.status, bad.score) == (Status.FAILED, None)
     assert bad.feedback.rstrip().endswith("ValueError: no good")
     assert "judge_x" in bad.feedback  # the lines of the traceback that are the user's
@@ -181,19 +199,42 @@ def no_scores(x):
 
 @pytest.mark.parametrize("sandbox", ["inline", "process"])
 def test_what_is_no_score_is_invalid_at_every_level(sandbox):
-    names = ["decimal", "object", "set", "complex", "array", "bool", "numpy bool", "text", "nothing", "infinity"]
-    for name, evaluation in zip(names, score_all(no_scores, names, sandbox=sandbox), strict=True):
-        assert (name, evaluation.status, evaluation.score) == (name, Status.INVALID, None)
+    names = [
+        "decimal",
+        "object",
+        "set",
+        "complex",
+        "array",
+        "bool",
+        "numpy bool",
+        "text",
+        "nothing",
+        "infinity",
+    ]
+    for name, evaluation in zip(
+        names, score_all(no_scores, names, sandbox=sandbox), strict=True
+    ):
+        assert (name, evaluation.status, evaluation.score) == (
+            name,
+            Status.INVALID,
+            None,
+        )
         assert "score" in evaluation.feedback
         assert evaluation.stage == ""
 
 
 def test_a_score_above_the_highest_possible_one_is_refused_and_flagged(caplog):
     judging = Judging(max_score=1.0)
-    just, rounded, above = score_all(float, ["1.0", "1.0000000000000002", "1.0001"], judging=judging)
+    just, rounded, above = score_all(
+        float, ["1.0", "1.0000000000000002", "1.0001"], judging=judging
+    )
     assert (just.status, just.score, just.stage) == (Status.COMPLETE, 1.0, "")
     assert (rounded.status, rounded.stage) == (Status.COMPLETE, "")
-    assert (above.status, above.score, above.stage) == (Status.INVALID, None, IMPOSSIBLE)
+    assert (above.status, above.score, above.stage) == (
+        Status.INVALID,
+        None,
+        IMPOSSIBLE,
+    )
     assert "the score 1.0001 is above the highest possible one, 1" in above.feedback
     assert "1.0001" in caplog.text
 
@@ -227,9 +268,15 @@ def test_whoever_cancels_a_scoring_kills_it(tmp_path):
 
     async def main():
         limits = Limits(writable=(str(tmp_path),))
-        with closing(Evaluator(linger, sandbox="process", limits=limits, workers=2, timeout_secs=60)) as evaluator:
+        with closing(
+            Evaluator(
+                linger, sandbox="process", limits=limits, workers=2, timeout_secs=60
+            )
+        ) as evaluator:
             paths = [tmp_path / "one", tmp_path / "other"]
-            tasks = [asyncio.create_task(evaluator.score(str(path), 0)) for path in paths]
+            tasks = [
+                asyncio.create_task(evaluator.score(str(path), 0)) for path in paths
+            ]
             while not all(path.exists() and path.read_text() for path in paths):
                 await asyncio.sleep(0.01)
             tasks[0].cancel()
@@ -242,7 +289,9 @@ def test_whoever_cancels_a_scoring_kills_it(tmp_path):
             assert alive(paths[1])
             assert not tasks[1].done()
             tasks[1].cancel()
-            third = asyncio.create_task(evaluator.score(str(tmp_path / "third"), 0))  # its slot is free at once
+            third = asyncio.create_task(
+                evaluator.score(str(tmp_path / "third"), 0)
+            )  # its slot is free at once
             while not (tmp_path / "third").exists():
                 await asyncio.sleep(0.01)
             evaluator.close()
@@ -270,7 +319,9 @@ def test_cancelling_ends_an_async_f():
             ended.append(x)
 
     async def main():
-        with closing(Evaluator(f, sandbox="inline", limits=Limits(), workers=1, timeout_secs=60)) as evaluator:
+        with closing(
+            Evaluator(f, sandbox="inline", limits=Limits(), workers=1, timeout_secs=60)
+        ) as evaluator:
             task = asyncio.create_task(evaluator.score("x", 0))
             await asyncio.sleep(0)
             await asyncio.sleep(0)

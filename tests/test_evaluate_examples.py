@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from llm_optimize.errors import UsageError
-from llm_optimize.evaluate import IMPOSSIBLE, MINIBATCH, Evaluator, Examples, Judging, Repeats
+from llm_optimize.evaluate import (
+    IMPOSSIBLE,
+    MINIBATCH,
+    Evaluator,
+    Examples,
+    Judging,
+    Repeats,
+)
 from llm_optimize.records import Limits, Proposal, Status, Trial
 
 TRAIN = [f"train-{number}" for number in range(10)]
@@ -29,7 +36,11 @@ def f(x, example):
     print(f"saw {example}")
     if word == "raise":
         raise ValueError(f"cannot do {example}")
-    return {"score": float(word), "feedback": f"feedback on {example}", "size": len(example)}
+    return {
+        "score": float(word),
+        "feedback": f"feedback on {example}",
+        "size": len(example),
+    }
 
 
 @pytest.fixture
@@ -43,10 +54,17 @@ def calls(tmp_path, monkeypatch):
 
 def judged(work, examples, func=f, sandbox="inline", workers=2, **judging):
     async def main():
-        limits = Limits(env=("CALLS",), writable=tuple(filter(None, [os.path.dirname(os.environ.get("CALLS", ""))])))
+        limits = Limits(
+            env=("CALLS",),
+            writable=tuple(
+                filter(None, [os.path.dirname(os.environ.get("CALLS", ""))])
+            ),
+        )
         options = {"limits": limits, "workers": workers, "timeout_secs": 20.0}
         made = Judging(examples=examples, **judging)
-        with closing(Evaluator(func, sandbox=sandbox, judging=made, **options)) as evaluator:
+        with closing(
+            Evaluator(func, sandbox=sandbox, judging=made, **options)
+        ) as evaluator:
             return await work(evaluator)
 
     return asyncio.run(main())
@@ -69,10 +87,14 @@ async def trial_of(evaluator, x, number=0, parent=None):
 
 @pytest.mark.parametrize("sandbox", ["inline", "process"])
 def test_the_score_is_the_mean_over_all_examples(calls, sandbox):
-    evaluation = first("0.5 but train-3 0.1 train-4 0.25", Examples(TRAIN), sandbox=sandbox)
+    evaluation = first(
+        "0.5 but train-3 0.1 train-4 0.25", Examples(TRAIN), sandbox=sandbox
+    )
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 10)
     assert math.isclose(evaluation.score, (8 * 0.5 + 0.1 + 0.25) / 10)
-    assert {name: score for name, score in evaluation.instances.items() if score != 0.5} == {"3": 0.1, "4": 0.25}
+    assert {
+        name: score for name, score in evaluation.instances.items() if score != 0.5
+    } == {"3": 0.1, "4": 0.25}
     assert list(evaluation.instances) == [str(number) for number in range(10)]
     assert evaluation.metrics == {"size": 7.0}
     assert sorted(example for _, example in calls()) == TRAIN  # each once
@@ -99,8 +121,14 @@ def test_feedback_that_repeats_itself_is_shown_once_and_long_feedback_in_part():
 
 
 def test_one_example_without_a_score_leaves_none_and_ends_the_others(calls):
-    evaluation = first("0.5 but train-2 raise", Examples(TRAIN, minibatch=None), workers=1)
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.FAILED, None, "")
+    evaluation = first(
+        "0.5 but train-2 raise", Examples(TRAIN, minibatch=None), workers=1
+    )
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        Status.FAILED,
+        None,
+        "",
+    )
     assert "No score on example 2" in evaluation.feedback
     assert "ValueError: cannot do train-2" in evaluation.feedback
     assert len(calls()) <= evaluation.scorings <= 4  # the next may have begun
@@ -108,14 +136,22 @@ def test_one_example_without_a_score_leaves_none_and_ends_the_others(calls):
 
 def test_an_impossible_score_on_one_example_is_impossible(calls):
     evaluation = first("0.5 but train-2 1.5", Examples(TRAIN), max_score=1.0)
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.INVALID, None, IMPOSSIBLE)
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        Status.INVALID,
+        None,
+        IMPOSSIBLE,
+    )
 
 
 def test_examples_may_be_arrays_and_stay_what_they_are():
     def add(x, example):
-        return float(x) + float(np.sum(example["rows"] if isinstance(example, dict) else example))
+        return float(x) + float(
+            np.sum(example["rows"] if isinstance(example, dict) else example)
+        )
 
-    assert first("1", Examples(np.ones((4, 3))), func=add, sandbox="process").score == 4.0
+    assert (
+        first("1", Examples(np.ones((4, 3))), func=add, sandbox="process").score == 4.0
+    )
     mixed = Examples([{"rows": np.arange(3)}, {"rows": np.zeros(2)}])
     assert first("1", mixed, func=add, sandbox="process").score == 2.5
 
@@ -129,7 +165,9 @@ def test_each_example_of_each_trial_has_dice_of_its_own():
     async def twice(evaluator):
         return [await evaluator.score("x", seed) for seed in (1, 1, 2)]
 
-    one, same, other = judged(twice, Examples(list(range(4))), func=roll, sandbox="process")
+    one, same, other = judged(
+        twice, Examples(list(range(4))), func=roll, sandbox="process"
+    )
     assert one.instances == same.instances != other.instances
     assert len(set(one.instances.values())) == 4
 
@@ -141,11 +179,17 @@ def test_a_challenger_that_does_not_beat_its_parent_is_scored_on_a_few_only(call
     async def work(evaluator):
         parent = await trial_of(evaluator, "0.5")
         before = len(calls())
-        return [await evaluator.score(x, 3, parent) for x in ("0.4", "0.5 ")], len(calls()) - before
+        return [await evaluator.score(x, 3, parent) for x in ("0.4", "0.5 ")], len(
+            calls()
+        ) - before
 
     (worse, equal), made = judged(work, Examples(TRAIN))
     for evaluation in (worse, equal):
-        assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.FAILED, None, MINIBATCH)
+        assert (evaluation.status, evaluation.score, evaluation.stage) == (
+            Status.FAILED,
+            None,
+            MINIBATCH,
+        )
         assert evaluation.scorings == 3
     assert made == 6  # what the parent scored is known
     assert "the mean is 0.4, and that of the parent 0.5" in worse.feedback
@@ -168,14 +212,23 @@ def test_the_minibatch_depends_on_the_seed_alone():
     examples = Examples(TRAIN)
     assert examples.chosen(1) == examples.chosen(1) == Examples(TRAIN, VAL).chosen(1)
     assert len({tuple(examples.chosen(seed)) for seed in range(50)}) > 20
-    assert {index for seed in range(50) for index in examples.chosen(seed)} == set(range(10))
+    assert {index for seed in range(50) for index in examples.chosen(seed)} == set(
+        range(10)
+    )
 
 
-def test_with_examples_that_decide_apart_the_parents_missing_scores_are_computed_once(calls):
+def test_with_examples_that_decide_apart_the_parents_missing_scores_are_computed_once(
+    calls,
+):
     async def work(evaluator):
         parent = await trial_of(evaluator, "0.5")
         before = len(calls())
-        found = await asyncio.gather(*(evaluator.score(f"0.4{number}", 20 + number, parent) for number in range(6)))
+        found = await asyncio.gather(
+            *(
+                evaluator.score(f"0.4{number}", 20 + number, parent)
+                for number in range(6)
+            )
+        )
         return found, calls()[before:]
 
     found, made = judged(work, Examples(TRAIN, VAL), workers=4)
@@ -187,19 +240,35 @@ def test_with_examples_that_decide_apart_the_parents_missing_scores_are_computed
 
 
 def test_a_parent_that_is_known_from_the_store_is_not_scored_again(calls):
-    parent = Trial.of(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
-    evaluation = judged(lambda evaluator: evaluator.score("0.4", 3, parent), Examples(TRAIN))
+    parent = Trial.of(
+        0,
+        "0.5",
+        Status.COMPLETE,
+        "x0",
+        score=0.5,
+        instances={str(n): 0.5 for n in range(10)},
+        seed=1,
+    )
+    evaluation = judged(
+        lambda evaluator: evaluator.score("0.4", 3, parent), Examples(TRAIN)
+    )
     assert evaluation.stage == MINIBATCH
     assert {x for x, _ in calls()} == {"0.4"}
 
 
 @pytest.mark.parametrize(
     ("status", "stage", "words"),
-    [(Status.FAILED, "", "0.1"), (Status.TIMEOUT, "check", "0.1"), (Status.INVALID, IMPOSSIBLE, "0.1")],
+    [
+        (Status.FAILED, "", "0.1"),
+        (Status.TIMEOUT, "check", "0.1"),
+        (Status.INVALID, IMPOSSIBLE, "0.1"),
+    ],
 )
 def test_whoever_has_a_score_beats_a_parent_without_one(calls, status, stage, words):
     parent = Trial.of(0, "raise", status, "x0", stage=stage, seed=1)
-    evaluation = judged(lambda evaluator: evaluator.score("0.1", 3, parent), Examples(TRAIN))
+    evaluation = judged(
+        lambda evaluator: evaluator.score("0.1", 3, parent), Examples(TRAIN)
+    )
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 10)
 
 
@@ -207,7 +276,10 @@ def test_a_parent_that_failed_the_minibatch_is_still_to_be_beaten(calls):
     parent = Trial.of(0, "0.5", Status.FAILED, "m", stage=MINIBATCH, seed=1)
 
     async def work(evaluator):
-        return [await evaluator.score(x, seed, parent) for seed, x in enumerate(["0.4", "0.6"])]
+        return [
+            await evaluator.score(x, seed, parent)
+            for seed, x in enumerate(["0.4", "0.6"])
+        ]
 
     worse, better = judged(work, Examples(TRAIN))
     assert (worse.stage, worse.scorings) == (MINIBATCH, 6)
@@ -215,25 +287,57 @@ def test_a_parent_that_failed_the_minibatch_is_still_to_be_beaten(calls):
 
 
 def test_who_fails_on_the_minibatch_is_told_so(calls):
-    parent = Trial.of(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
-    evaluation = judged(lambda evaluator: evaluator.score("raise", 3, parent), Examples(TRAIN))
+    parent = Trial.of(
+        0,
+        "0.5",
+        Status.COMPLETE,
+        "x0",
+        score=0.5,
+        instances={str(n): 0.5 for n in range(10)},
+        seed=1,
+    )
+    evaluation = judged(
+        lambda evaluator: evaluator.score("raise", 3, parent), Examples(TRAIN)
+    )
     assert (evaluation.status, evaluation.stage) == (Status.FAILED, MINIBATCH)
     assert "ValueError: cannot do train-" in evaluation.feedback
 
 
 def test_as_good_as_a_perfect_parent_is_good_enough_where_nothing_is_better(calls):
-    parent = Trial.of(0, "1", Status.COMPLETE, "x0", score=0.9, instances={str(n): 1.0 for n in range(10)}, seed=1)
+    parent = Trial.of(
+        0,
+        "1",
+        Status.COMPLETE,
+        "x0",
+        score=0.9,
+        instances={str(n): 1.0 for n in range(10)},
+        seed=1,
+    )
 
     def score(**judging):
-        return judged(lambda evaluator: evaluator.score("1.0", 3, parent), Examples(TRAIN), **judging)
+        return judged(
+            lambda evaluator: evaluator.score("1.0", 3, parent),
+            Examples(TRAIN),
+            **judging,
+        )
 
     assert score(max_score=1.0).status is Status.COMPLETE
     assert score().stage == MINIBATCH
 
 
 @pytest.mark.parametrize("minibatch", [None, 10, 99])
-def test_without_a_minibatch_or_with_one_of_all_there_is_no_such_stage(calls, minibatch):
-    parent = Trial.of(0, "0.5", Status.COMPLETE, "x0", score=0.5, instances={str(n): 0.5 for n in range(10)}, seed=1)
+def test_without_a_minibatch_or_with_one_of_all_there_is_no_such_stage(
+    calls, minibatch
+):
+    parent = Trial.of(
+        0,
+        "0.5",
+        Status.COMPLETE,
+        "x0",
+        score=0.5,
+        instances={str(n): 0.5 for n in range(10)},
+        seed=1,
+    )
     examples = Examples(TRAIN, minibatch=minibatch)
     evaluation = judged(lambda evaluator: evaluator.score("0.4", 3, parent), examples)
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 10)
@@ -289,17 +393,32 @@ def test_the_test_is_scored_when_asked_for_and_tells_a_number_only(calls):
 
 
 def test_no_process_that_scores_before_the_end_holds_the_test():
-    marker = "-".join(["kept", "from", "all"])  # put together here: a child may import this module
+    marker = "-".join(
+        ["kept", "from", "all"]
+    )  # put together here: a child may import this module
 
     def look(x, example):
         gc.unfreeze()  # what the warm process froze is not listed otherwise
-        lists = [one for one in gc.get_objects() if type(one) is list and len(one) == 2 and one[0] == example[0]]
-        return {"score": len(lists), "feedback": str(sorted(number for _, number in lists))}
+        lists = [
+            one
+            for one in gc.get_objects()
+            if type(one) is list and len(one) == 2 and one[0] == example[0]
+        ]
+        return {
+            "score": len(lists),
+            "feedback": str(sorted(number for _, number in lists)),
+        }
 
     async def work(evaluator):
-        return await evaluator.score("x", 1), await evaluator.score("x", 2), await evaluator.test("x")
+        return (
+            await evaluator.score("x", 1),
+            await evaluator.score("x", 2),
+            await evaluator.test("x"),
+        )
 
-    examples = Examples([[marker, n] for n in range(3)], test=[[marker, n] for n in range(3, 7)])
+    examples = Examples(
+        [[marker, n] for n in range(3)], test=[[marker, n] for n in range(3, 7)]
+    )
     scored, again, tested = judged(work, examples, func=look, sandbox="process")
     assert scored.feedback == again.feedback
     assert "[0, 1, 2]" in scored.feedback

@@ -15,7 +15,12 @@ import numpy as np
 import psutil
 import pytest
 
-from llm_optimize.errors import FunctionUnusable, SandboxUnavailable, UnknownName, UsageError
+from llm_optimize.errors import (
+    FunctionUnusable,
+    SandboxUnavailable,
+    UnknownName,
+    UsageError,
+)
 from llm_optimize.evaluate import Evaluator, Examples, Judging, Repeats
 from llm_optimize.evaluate._places import Elsewhere, Where
 from llm_optimize.records import Limits, Status
@@ -40,7 +45,9 @@ def act(x):
 def evaluate(work, executor, func=act, judging=None, **options):
     async def main():
         made = judging or Judging(executor=executor)
-        with closing(Evaluator(func, judging=made, **{**OPTIONS, **options})) as evaluator:
+        with closing(
+            Evaluator(func, judging=made, **{**OPTIONS, **options})
+        ) as evaluator:
             return await work(evaluator)
 
     return asyncio.run(main())
@@ -48,7 +55,9 @@ def evaluate(work, executor, func=act, judging=None, **options):
 
 def score_all(xs, executor, func=act, **options):
     async def work(evaluator):
-        return await asyncio.gather(*(evaluator.score(x, seed) for seed, x in enumerate(xs)))
+        return await asyncio.gather(
+            *(evaluator.score(x, seed) for seed, x in enumerate(xs))
+        )
 
     return evaluate(work, executor, func, **options)
 
@@ -68,8 +77,13 @@ def thread_pool():
 def process_pool(workers=2):
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         pids = set()
-        while len(pids) < workers:  # until then a test might meet a worker that is not up
-            pids |= {future.result(30) for future in [pool.submit(slow_pid) for _ in range(2 * workers)]}
+        while (
+            len(pids) < workers
+        ):  # until then a test might meet a worker that is not up
+            pids |= {
+                future.result(30)
+                for future in [pool.submit(slow_pid) for _ in range(2 * workers)]
+            }
         yield pool
 
 
@@ -86,14 +100,19 @@ class InThreads(Executor):
         self._pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
-@pytest.fixture(params=[thread_pool, process_pool, InThreads], ids=["threads", "processes", "another"])
+@pytest.fixture(
+    params=[thread_pool, process_pool, InThreads],
+    ids=["threads", "processes", "another"],
+)
 def executor(request):
     with request.param() as made:
         yield made
 
 
 def test_an_executor_scores_as_this_machine_does_and_stays_open(executor):
-    good, bad, nan, ended, slow = score_all(["abc", "raise", "nan", "exit", "loop"], executor, timeout_secs=2.0)
+    good, bad, nan, ended, slow = score_all(
+        ["abc", "raise", "nan", "exit", "loop"], executor, timeout_secs=2.0
+    )
     assert (good.status, good.score, good.feedback) == (Status.COMPLETE, 3.0, "abc")
     assert (bad.status, bad.score) == (Status.FAILED, None)
     assert bad.feedback.rstrip().endswith("ValueError: no good")
@@ -120,7 +139,14 @@ def test_stages_examples_and_repeats_go_there_too(executor):
     async def twice(evaluator):
         return await evaluator.score("ab", 0)
 
-    assert evaluate(twice, executor, judging=Judging(executor=executor, repeats=Repeats(2, False))).scorings == 2
+    assert (
+        evaluate(
+            twice,
+            executor,
+            judging=Judging(executor=executor, repeats=Repeats(2, False)),
+        ).scorings
+        == 2
+    )
 
 
 def test_a_worker_keeps_its_sandbox_warm_and_f_is_sent_once():
@@ -134,7 +160,9 @@ def test_a_worker_keeps_its_sandbox_warm_and_f_is_sent_once():
     with Counting() as counting:
         found = score_all(["a"], counting) + score_all(["b", "c", "d"], counting)
     assert [one.score for one in found] == [1.0] * 4
-    assert sent.count(True) <= 1 + 2  # of each evaluator until one has answered; two at a time
+    assert (
+        sent.count(True) <= 1 + 2
+    )  # of each evaluator until one has answered; two at a time
     assert len(sent) == 4
 
 
@@ -143,7 +171,9 @@ def test_a_worker_that_does_not_know_f_gets_it():
         with process_pool(2) as pool:
             place = Elsewhere(act, Where("process", Limits(), (), 2), pool)
             first = await place.run("a", 20.0, 0)
-            both = await asyncio.gather(*(place.run("abcd", 20.0, seed) for seed in range(6)))
+            both = await asyncio.gather(
+                *(place.run("abcd", 20.0, seed) for seed in range(6))
+            )
             place.close()
             return [first, *both]
 
@@ -157,7 +187,9 @@ def test_nothing_is_left_when_the_pool_is_gone(tmp_path, monkeypatch):
         (evaluation,) = score_all(["abc"], pool)
         assert psutil.pid_exists(int(evaluation.metrics["keeper"]))
     until = time.monotonic() + 10
-    while psutil.pid_exists(int(evaluation.metrics["keeper"])) or list(tmp_path.glob("llm_optimize-*")):
+    while psutil.pid_exists(int(evaluation.metrics["keeper"])) or list(
+        tmp_path.glob("llm_optimize-*")
+    ):
         assert time.monotonic() < until
         time.sleep(0.02)
 
@@ -201,7 +233,11 @@ def test_a_lost_scoring_is_a_failed_trial_and_the_third_in_a_row_an_error():
     gone = OSError("worker-3 went away")
     with Losing(gone, "cancel", None, gone, gone, gone) as losing:
         found = one_by_one("abcdefg", losing)
-    assert [getattr(one, "status", "error") for one in found] == ["failed", "failed", "complete"] + ["failed"] * 2 + [
+    assert [getattr(one, "status", "error") for one in found] == [
+        "failed",
+        "failed",
+        "complete",
+    ] + ["failed"] * 2 + [
         "error",
         "complete",
     ]
@@ -219,7 +255,9 @@ def test_a_killed_worker_fails_its_trial_and_a_broken_pool_is_an_error_that_blam
         for worker in list(pool._processes.values()):
             os.kill(worker.pid, signal.SIGKILL)
         lost = await task
-        with pytest.raises(SandboxUnavailable, match=r"takes no more scorings \(BrokenProcessPool"):
+        with pytest.raises(
+            SandboxUnavailable, match=r"takes no more scorings \(BrokenProcessPool"
+        ):
             await evaluator.score("abc", 0)
         return first, lost
 
@@ -256,7 +294,9 @@ class Silent(InThreads):
 def test_an_executor_that_says_nothing_is_not_waited_for_for_ever():
     async def work():
         with Silent() as silent:
-            place = Elsewhere(act, Where("process", Limits(), (), 2), silent, margin_secs=0.2)
+            place = Elsewhere(
+                act, Where("process", Limits(), (), 2), silent, margin_secs=0.2
+            )
             outcome = await place.run("a", 0.2, 0)
             silent.may_answer.set()
             return outcome
@@ -273,7 +313,9 @@ def test_a_queue_that_moves_is_waited_for():
 
     async def work():
         with process_pool(1) as pool:
-            place = Elsewhere(nap, Where("process", Limits(), (), 2), pool, margin_secs=1.0)
+            place = Elsewhere(
+                nap, Where("process", Limits(), (), 2), pool, margin_secs=1.0
+            )
             await place.run("a", 20.0, 0)  # it is warm
             return await asyncio.gather(*(place.run("a", 0.5, 0) for _ in range(6)))
 
@@ -310,7 +352,9 @@ def test_a_function_that_cannot_travel_is_refused_at_once():
         evaluate(None, pool, lambda x: lock)
 
 
-def test_a_function_that_a_worker_cannot_load_is_an_error_and_no_failed_trial(tmp_path, monkeypatch):
+def test_a_function_that_a_worker_cannot_load_is_an_error_and_no_failed_trial(
+    tmp_path, monkeypatch
+):
     (tmp_path / "only_here.py").write_text("def f(x):\n    return 1.0\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     import only_here
@@ -325,7 +369,9 @@ def test_a_function_that_a_worker_cannot_load_is_an_error_and_no_failed_trial(tm
 
 def test_dask_scores():
     distributed = pytest.importorskip("distributed")
-    with distributed.LocalCluster(n_workers=1, threads_per_worker=2, dashboard_address=None) as cluster:
+    with distributed.LocalCluster(
+        n_workers=1, threads_per_worker=2, dashboard_address=None
+    ) as cluster:
         with distributed.Client(cluster) as client:
             good, bad = score_all(["abc", "raise"], client.get_executor())
     assert (good.score, bad.status) == (3.0, Status.FAILED)

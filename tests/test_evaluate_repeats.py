@@ -15,7 +15,15 @@ from hypothesis import strategies as st
 
 from llm_optimize import optimize
 from llm_optimize.errors import UsageError
-from llm_optimize.evaluate import IMPOSSIBLE, Evaluation, Evaluator, Judging, Mean, Repeats, mean_of
+from llm_optimize.evaluate import (
+    IMPOSSIBLE,
+    Evaluation,
+    Evaluator,
+    Judging,
+    Mean,
+    Repeats,
+    mean_of,
+)
 from llm_optimize.evaluate._repeats import together
 from llm_optimize.records import Limits, Status
 from llm_optimize.store import Store
@@ -29,7 +37,9 @@ def exact(scores):
     mean = sum(values) / len(values)
     if len(values) == 1:
         return float(mean), None
-    variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
+    variance = (
+        sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
+    )
     scale = Fraction(max(map(abs, scores)) or 1.0)
     return float(mean), math.sqrt(variance / scale**2) * float(scale)
 
@@ -45,7 +55,9 @@ def test_the_mean_is_as_if_there_were_no_rounding(scores):
         assert found.standard_error is None
     else:
         assert abs(found.standard_error / 2 - error / 2) <= 1e-14 * largest + 5e-324
-    assert min(scores) <= found.value * (1 + 1e-14) or math.isclose(found.value, min(scores), abs_tol=1e-14 * largest)
+    assert min(scores) <= found.value * (1 + 1e-14) or math.isclose(
+        found.value, min(scores), abs_tol=1e-14 * largest
+    )
 
 
 @given(SCORES, st.integers(2, 9))
@@ -55,7 +67,11 @@ def test_equal_scores_have_that_mean_and_no_spread(score, number):
 
 def test_a_small_spread_around_a_large_mean_is_not_lost():
     scores = [1e9 + noise for noise in (0.1, 0.2, 0.3, 0.4, 0.5)]
-    assert math.isclose(mean_of(scores).standard_error, statistics.stdev(scores) / math.sqrt(5), rel_tol=1e-9)
+    assert math.isclose(
+        mean_of(scores).standard_error,
+        statistics.stdev(scores) / math.sqrt(5),
+        rel_tol=1e-9,
+    )
 
 
 def test_the_largest_and_the_smallest_numbers_stay_right():
@@ -73,17 +89,23 @@ def test_no_score_at_all_has_no_mean():
 
 
 @given(st.lists(SCORES, min_size=2, max_size=8), st.data())
-def test_a_mean_of_an_old_store_and_new_scores_are_as_if_all_had_been_there_at_once(scores, data):
+def test_a_mean_of_an_old_store_and_new_scores_are_as_if_all_had_been_there_at_once(
+    scores, data
+):
     """Its single scores are not known, in a store of format 3: mean, standard error and number are."""
     at = data.draw(st.integers(2, len(scores)))
     before = mean_of(scores[:at])
-    old = Evaluation(Status.COMPLETE, before.value, scorings=at, standard_error=before.standard_error)
+    old = Evaluation(
+        Status.COMPLETE, before.value, scorings=at, standard_error=before.standard_error
+    )
     found = together(old, [Evaluation(Status.COMPLETE, score) for score in scores[at:]])
     mean, error = exact(scores)
     largest = max(map(abs, scores))
     assert (found.scorings, found.scores) == (len(scores), ())
     assert abs(found.score / 2 - mean / 2) <= 1e-14 * largest + 5e-324
-    assert abs(found.standard_error / 2 - error / 2) <= 1e-7 * largest + 5e-324  # a root of what rounding left
+    assert (
+        abs(found.standard_error / 2 - error / 2) <= 1e-7 * largest + 5e-324
+    )  # a root of what rounding left
 
 
 @pytest.mark.parametrize("n", [1, 0, -1, 2.0, True, "3"])
@@ -118,7 +140,12 @@ def noisy(x):
 
 def evaluate(work, func=noisy, sandbox="process", **judging):
     async def main():
-        options = {"limits": Limits(), "workers": 2, "timeout_secs": 20.0, "judging": Judging(**judging)}
+        options = {
+            "limits": Limits(),
+            "workers": 2,
+            "timeout_secs": 20.0,
+            "judging": Judging(**judging),
+        }
         with closing(Evaluator(func, sandbox=sandbox, **options)) as evaluator:
             return await work(evaluator)
 
@@ -144,7 +171,9 @@ def test_a_challenger_is_scored_again_together_with_the_champion():
         once = Evaluation(Status.COMPLETE, 1.0, "")
         scores = [dice(seed), *map(dice, repeats.seeds(seed, once))]
         assert math.isclose(evaluation.score, statistics.mean(scores))
-        assert math.isclose(evaluation.standard_error, statistics.stdev(scores) / math.sqrt(5))
+        assert math.isclose(
+            evaluation.standard_error, statistics.stdev(scores) / math.sqrt(5)
+        )
         assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 5)
         assert evaluation.scores == pytest.approx(scores)
         assert evaluation.feedback == "rolled"
@@ -165,7 +194,9 @@ def test_scoring_in_two_goes_comes_to_the_same_as_in_one():
     async def work(evaluator):
         first = await evaluator.score("x", 1)
         at_once = await evaluator.more("x", first, [5, 6, 7])
-        in_two = await evaluator.more("x", await evaluator.more("x", first, [5]), [6, 7])
+        in_two = await evaluator.more(
+            "x", await evaluator.more("x", first, [5]), [6, 7]
+        )
         return at_once, in_two, await evaluator.more("x", first, []) is first
 
     at_once, in_two, unchanged = evaluate(work)
@@ -185,7 +216,10 @@ def seeds_that(wanted, how_many):
 
 
 def test_some_failures_are_counted_beside_the_mean_of_the_others():
-    bad, good = seeds_that(lambda rolled: rolled < 0.34, 1), seeds_that(lambda rolled: rolled > 0.4, 2)
+    bad, good = (
+        seeds_that(lambda rolled: rolled < 0.34, 1),
+        seeds_that(lambda rolled: rolled > 0.4, 2),
+    )
 
     async def work(evaluator):
         return await evaluator.more("flaky", known_score(), [*bad, *good])
@@ -220,8 +254,15 @@ def test_the_last_line_of_the_user_is_kept_however_it_begins(tmp_path):
         calls.append(x)
         return len(calls) + random.random(), SAID  # each new x beats the champion
 
-    options = {"store": f"sqlite:///{tmp_path}/runs.db", "sandbox": "inline", "verbose": False, "seed": 1}
-    result = optimize.run("d", "q", f, "1", 3, "mutation", repeats=Repeats(3), name="amber", **options)
+    options = {
+        "store": f"sqlite:///{tmp_path}/runs.db",
+        "sandbox": "inline",
+        "verbose": False,
+        "seed": 1,
+    }
+    result = optimize.run(
+        "d", "q", f, "1", 3, "mutation", repeats=Repeats(3), name="amber", **options
+    )
     said = {trial.feedback for trial in result.trials if trial.scorings == 1}
     assert said <= {SAID}
     again = [trial for trial in result.trials if trial.scorings == 3]
@@ -230,29 +271,44 @@ def test_the_last_line_of_the_user_is_kept_however_it_begins(tmp_path):
         assert trial.feedback == f"{SAID}\n{trial.evaluation.summary}"
         assert trial.feedback.count("mean of 3 scorings") == 1
     with closing(Store(options["store"])) as store:
-        assert {trial.number: trial for trial in store.run("amber").trials()} == dict(enumerate(result.trials))
+        assert {trial.number: trial for trial in store.run("amber").trials()} == dict(
+            enumerate(result.trials)
+        )
 
 
 def test_an_x_that_fails_more_often_than_not_has_failed():
     bad = seeds_that(lambda rolled: rolled < 0.3, 2)
 
     async def work(evaluator):
-        return await evaluator.more("flaky", known_score(), bad), await evaluator.more("flaky", known_score(), bad[:1])
+        return await evaluator.more("flaky", known_score(), bad), await evaluator.more(
+            "flaky", known_score(), bad[:1]
+        )
 
     failed, even = evaluate(work)
     assert (failed.status, failed.score, failed.scorings) == (Status.FAILED, None, 3)
     assert "no score in 2 of 3 scorings" in failed.feedback
     assert "ConnectionError: no line" in failed.feedback
-    assert (even.status, even.score, even.standard_error) == (Status.COMPLETE, 0.5, None)
+    assert (even.status, even.score, even.standard_error) == (
+        Status.COMPLETE,
+        0.5,
+        None,
+    )
 
 
 def test_one_impossible_score_spoils_all():
     async def work(evaluator):
-        good, cheat = seeds_that(lambda rolled: rolled < 0.5, 3), seeds_that(lambda rolled: rolled > 0.5, 1)
+        good, cheat = (
+            seeds_that(lambda rolled: rolled < 0.5, 3),
+            seeds_that(lambda rolled: rolled > 0.5, 1),
+        )
         return await evaluator.more("cheat", known_score(), [*good, *cheat])
 
     evaluation = evaluate(work, max_score=1.0)
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.INVALID, None, IMPOSSIBLE)
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        Status.INVALID,
+        None,
+        IMPOSSIBLE,
+    )
 
 
 def test_a_first_failure_is_final_where_every_x_is_repeated():
@@ -274,8 +330,14 @@ def test_only_the_last_stage_is_repeated(tmp_path):
     async def work(evaluator):
         return await evaluator.score("x", 0)
 
-    evaluation = evaluate(work, [check, lambda x: 2.0], "inline", repeats=Repeats(3, champion=False))
-    assert (evaluation.score, evaluation.scorings, evaluation.metrics) == (2.0, 3, {"check.score": 1.0})
+    evaluation = evaluate(
+        work, [check, lambda x: 2.0], "inline", repeats=Repeats(3, champion=False)
+    )
+    assert (evaluation.score, evaluation.scorings, evaluation.metrics) == (
+        2.0,
+        3,
+        {"check.score": 1.0},
+    )
     assert (tmp_path / "checks").read_text() == "x"
 
 

@@ -8,7 +8,14 @@ from contextlib import closing
 import pytest
 
 from llm_optimize.errors import UsageError
-from llm_optimize.evaluate import IMPOSSIBLE, SYNTAX, Evaluator, Judging, Stage, as_stages
+from llm_optimize.evaluate import (
+    IMPOSSIBLE,
+    SYNTAX,
+    Evaluator,
+    Judging,
+    Stage,
+    as_stages,
+)
 from llm_optimize.records import Limits, Status, Trial
 
 
@@ -25,23 +32,43 @@ def count(x):
 
 def vowels(x):
     print("looked for vowels")
-    return {"score": sum(letter in "aeiou" for letter in x), "feedback": "vowels", "pid": os.getppid()}
+    return {
+        "score": sum(letter in "aeiou" for letter in x),
+        "feedback": "vowels",
+        "pid": os.getppid(),
+    }
 
 
 def full(x):
     if x == "bottom":
         raise RuntimeError("at the bottom")
-    return {"score": float(x.count("a")), "feedback": "all of it", "size": 1, "pid": os.getppid()}
+    return {
+        "score": float(x.count("a")),
+        "feedback": "all of it",
+        "size": 1,
+        "pid": os.getppid(),
+    }
 
 
-STAGES = [Stage(count, threshold=3, timeout_secs=1.0), (vowels, 1), Stage(full, threshold=1, name="full")]
+STAGES = [
+    Stage(count, threshold=3, timeout_secs=1.0),
+    (vowels, 1),
+    Stage(full, threshold=1, name="full"),
+]
 
 
 def score_all(func, xs, sandbox="process", parent=None, **judging):
     async def main():
-        options = {"limits": Limits(), "workers": 2, "timeout_secs": 20.0, "judging": Judging(**judging)}
+        options = {
+            "limits": Limits(),
+            "workers": 2,
+            "timeout_secs": 20.0,
+            "judging": Judging(**judging),
+        }
         with closing(Evaluator(func, sandbox=sandbox, **options)) as evaluator:
-            return await asyncio.gather(*(evaluator.score(x, seed, parent) for seed, x in enumerate(xs)))
+            return await asyncio.gather(
+                *(evaluator.score(x, seed, parent) for seed, x in enumerate(xs))
+            )
 
     return asyncio.run(main())
 
@@ -59,17 +86,31 @@ def score_all(func, xs, sandbox="process", parent=None, **judging):
 )
 def test_who_fails_a_stage_has_no_score_and_says_which(x, status, stage, words):
     (evaluation,) = score_all(STAGES, [x])
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (status, None, stage)
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        status,
+        None,
+        stage,
+    )
     assert words in evaluation.feedback
     assert evaluation.scorings == 1
 
 
 def test_the_last_stage_gives_the_score_and_the_others_metrics():
     (evaluation,) = score_all(STAGES, ["banana"])
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.COMPLETE, 3.0, "")
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        Status.COMPLETE,
+        3.0,
+        "",
+    )
     assert evaluation.feedback == "all of it"
-    pids = {name: value for name, value in evaluation.metrics.items() if name.endswith("pid")}
-    others = {name: value for name, value in evaluation.metrics.items() if name not in pids}
+    pids = {
+        name: value
+        for name, value in evaluation.metrics.items()
+        if name.endswith("pid")
+    }
+    others = {
+        name: value for name, value in evaluation.metrics.items() if name not in pids
+    }
     assert others == {"count.score": 6.0, "vowels.score": 3.0, "size": 1.0}
     assert set(pids) == {"count.pid", "vowels.pid", "pid"}
     assert evaluation.output == "looked for vowels\n"
@@ -78,18 +119,33 @@ def test_the_last_stage_gives_the_score_and_the_others_metrics():
 
 def test_all_stages_are_called_below_one_warm_process():
     (evaluation,) = score_all([count, vowels, full], ["banana"])
-    assert len({value for name, value in evaluation.metrics.items() if name.endswith("pid")}) == 1
+    assert (
+        len(
+            {
+                value
+                for name, value in evaluation.metrics.items()
+                if name.endswith("pid")
+            }
+        )
+        == 1
+    )
 
 
 def test_a_score_of_the_last_stage_stands_below_its_threshold():
     (evaluation,) = score_all(STAGES, ["hello"])
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.COMPLETE, 0.0, "full")
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        Status.COMPLETE,
+        0.0,
+        "full",
+    )
     assert "below 1" in evaluation.feedback
 
 
 def test_metrics_are_kept_of_who_fails_later():
     (evaluation,) = score_all(STAGES, ["xyz"])
-    assert {"count.score", "count.pid", "vowels.score", "vowels.pid"} == set(evaluation.metrics)
+    assert {"count.score", "count.pid", "vowels.score", "vowels.pid"} == set(
+        evaluation.metrics
+    )
 
 
 def test_nothing_behind_a_failed_stage_is_called(tmp_path):
@@ -108,12 +164,16 @@ def test_an_async_stage_stands_beside_a_plain_one_inline():
         await asyncio.sleep(0)
         return float(x) + 1
 
-    (evaluation,) = score_all([(float, 0), slow, Stage(float, name="last")], ["2"], sandbox="inline")
+    (evaluation,) = score_all(
+        [(float, 0), slow, Stage(float, name="last")], ["2"], sandbox="inline"
+    )
     assert (evaluation.score, evaluation.metrics["slow.score"]) == (2.0, 3.0)
 
 
 def test_only_the_last_stage_is_held_to_the_highest_score():
-    good, bad = score_all([(len, 1), float], ["0.5", "1.5"], sandbox="inline", max_score=1.0)
+    good, bad = score_all(
+        [(len, 1), float], ["0.5", "1.5"], sandbox="inline", max_score=1.0
+    )
     assert (good.score, good.metrics["len.score"]) == (0.5, 3.0)
     assert (bad.status, bad.stage) == (Status.INVALID, IMPOSSIBLE)
 
@@ -141,8 +201,14 @@ def parent(x):
     ],
 )
 def test_python_that_does_not_compile_fails_before_f_is_called(x, words):
-    (evaluation,) = score_all([touch, touch], [x], sandbox="inline", parent=parent("x = 1"))
-    assert (evaluation.status, evaluation.score, evaluation.stage) == (Status.FAILED, None, SYNTAX)
+    (evaluation,) = score_all(
+        [touch, touch], [x], sandbox="inline", parent=parent("x = 1")
+    )
+    assert (evaluation.status, evaluation.score, evaluation.stage) == (
+        Status.FAILED,
+        None,
+        SYNTAX,
+    )
     assert words in evaluation.feedback
     assert evaluation.scorings == 0
 
@@ -163,19 +229,28 @@ def test_python_that_does_not_compile_fails_before_f_is_called(x, words):
     ],
 )
 def test_what_need_not_be_python_is_left_to_f(x, model):
-    (evaluation,) = score_all([Stage(lambda x: 1.0, name="f")], [x], sandbox="inline", parent=parent(model))
+    (evaluation,) = score_all(
+        [Stage(lambda x: 1.0, name="f")], [x], sandbox="inline", parent=parent(model)
+    )
     assert (evaluation.status, evaluation.stage) == (Status.COMPLETE, "")
 
 
 def test_a_part_of_a_dict_is_compared_with_the_parents():
     model = parent({"main.py": "x = 1", "notes.md": "Be brief."})
-    (evaluation,) = score_all([touch], [{"notes.md": "a (b", "main.py": "x ="}], sandbox="inline", parent=model)
+    (evaluation,) = score_all(
+        [touch],
+        [{"notes.md": "a (b", "main.py": "x ="}],
+        sandbox="inline",
+        parent=model,
+    )
     assert evaluation.stage == SYNTAX
     assert "main.py, line 1" in evaluation.feedback
 
 
 def test_a_plain_f_sees_every_x_and_so_does_who_has_no_parent():
-    (evaluation,) = score_all(lambda x: 1.0, ["x = ("], sandbox="inline", parent=parent("x = 1"))
+    (evaluation,) = score_all(
+        lambda x: 1.0, ["x = ("], sandbox="inline", parent=parent("x = 1")
+    )
     assert evaluation.score == 1.0
     (evaluation,) = score_all([lambda x: 1.0], ["x = ("], sandbox="inline")
     assert evaluation.score == 1.0
@@ -217,7 +292,14 @@ def test_what_is_no_stage_is_refused(func, words):
 
 
 @pytest.mark.parametrize(
-    "options", [{"name": SYNTAX}, {"name": ""}, {"name": 3}, {"timeout_secs": 0}, {"timeout_secs": "1"}]
+    "options",
+    [
+        {"name": SYNTAX},
+        {"name": ""},
+        {"name": 3},
+        {"timeout_secs": 0},
+        {"timeout_secs": "1"},
+    ],
 )
 def test_a_stage_has_a_free_name_and_time(options):
     with pytest.raises(UsageError):

@@ -47,7 +47,15 @@ def example(server, tmp_path):
         if key:
             env |= {"OPENAI_API_KEY": key, "OPENAI_BASE_URL": server.url}
         command = [sys.executable, str(ROOT / "examples" / name), *arguments]
-        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=100,
+            check=False,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stdout if code == 0 else done.stderr
 
@@ -55,11 +63,22 @@ def example(server, tmp_path):
 
 
 def test_two_numbers(example):
-    assert "best x: [0, 0] with f(x) = 0" in example("two_numbers.py", replies=[block("[4, 1]"), block("[0, 0]")])
+    assert "best x: [0, 0] with f(x) = 0" in example(
+        "two_numbers.py", replies=[block("[4, 1]"), block("[0, 0]")]
+    )
 
 
 def test_automl_without_a_model(example):
-    out = example("automl_digits.py", "--model", "mutation", "--steps", "8", "--seed", "4", key=None)
+    out = example(
+        "automl_digits.py",
+        "--model",
+        "mutation",
+        "--steps",
+        "8",
+        "--seed",
+        "4",
+        key=None,
+    )
     before, after = out.split("test accuracy ")[1].split(" on ")[0].split(" -> ")
     assert float(after) > float(before) > 0.9
 
@@ -68,7 +87,9 @@ def test_prime_speed_scores_speed_and_refuses_wrong_counts(example):
     out = example("prime_speed.py", "--steps", "2", replies=[block(WRONG), block(FAST)])
     assert "count_primes(0) is" in out or "it must be" in out
     assert "sieve" in out
-    assert float(out.splitlines()[-1].split()[0]) > 2  # "N times as fast as the first version"
+    assert (
+        float(out.splitlines()[-1].split()[0]) > 2
+    )  # "N times as fast as the first version"
 
 
 def test_a_rubric_judges_the_text_in_a_session_of_its_own(example, server):
@@ -76,7 +97,11 @@ def test_a_rubric_judges_the_text_in_a_session_of_its_own(example, server):
         last = request["messages"][-1]["content"]
         if "final_score=7.5 {and nothing else}" in last:
             assert len(request["messages"]) == 1
-            return "Concrete.\nfinal_score=10" if "fibreglass" in last else "Vague.\nfinal_score=2"
+            return (
+                "Concrete.\nfinal_score=10"
+                if "fibreglass" in last
+                else "Vague.\nfinal_score=2"
+            )
         return block("Eight fibreglass ribs hold in wind.")
 
     out = example("rubric_text.py", "--steps", "3", replies=reply)
@@ -85,11 +110,15 @@ def test_a_rubric_judges_the_text_in_a_session_of_its_own(example, server):
 
 def test_the_factory_is_run_and_the_server_keeps_the_books(example):
     cheat = 'print({"clips": 10**9})'
-    out = example("paperclips.py", "--steps", "2", replies=[block(cheat), block(FACTORY)])
+    out = example(
+        "paperclips.py", "--steps", "2", replies=[block(cheat), block(FACTORY)]
+    )
     assert out.rstrip().endswith("330 clips")  # 11, 10 and 12 a day
 
 
-@pytest.mark.parametrize("name", "two_numbers automl_digits prime_speed rubric_text paperclips".split())  # noqa: SIM905
+@pytest.mark.parametrize(
+    "name", ["two_numbers", "automl_digits", "prime_speed", "rubric_text", "paperclips"]
+)
 def test_without_a_key_one_sentence_says_how_to_give_one(example, name):
     said = example(f"{name}.py", key=None, code=2)
     assert said.startswith("error: no key for the model")

@@ -13,15 +13,23 @@ from llm_optimize.records import TrialFinished
 from llm_optimize.store import Store
 
 SKILLS = ["short", "polite", "exact", "cited", "numbered", "plain"]
-TRAIN = [{"id": f"train{n}", "needs": SKILLS[n % 6], "also": SKILLS[(n // 6) % 6]} for n in range(30)]
-TEST = [{"id": f"hidden{n}", "needs": SKILLS[n % 6], "also": SKILLS[n % 5]} for n in range(10)]
+TRAIN = [
+    {"id": f"train{n}", "needs": SKILLS[n % 6], "also": SKILLS[(n // 6) % 6]}
+    for n in range(30)
+]
+TEST = [
+    {"id": f"hidden{n}", "needs": SKILLS[n % 6], "also": SKILLS[n % 5]}
+    for n in range(10)
+]
 
 
 def f(x, example):
     """Judge a prompt on one example: which of the wanted words it holds."""
     words = x.split()
     held = [example["needs"] in words, example["also"] in words]
-    return sum(held) / 2, f"{example['id']}: wanted {example['needs']} and {example['also']}"
+    return sum(
+        held
+    ) / 2, f"{example['id']}: wanted {example['needs']} and {example['also']}"
 
 
 class Writer:
@@ -101,7 +109,13 @@ def test_the_test_is_scored_once_at_the_end_and_is_in_no_prompt(tmp_path):
         assert "hidden" not in str(store.run("amber").calls())
         assert store.run("amber").test_scores == result.test_scores
     again = optimize.resume(
-        "amber", f, store=url, model=model, max_steps=20, verbose=False, examples=optimize.Examples(TRAIN, test=TEST)
+        "amber",
+        f,
+        store=url,
+        model=model,
+        max_steps=20,
+        verbose=False,
+        examples=optimize.Examples(TRAIN, test=TEST),
     )
     assert again.test_scores == result.test_scores
 

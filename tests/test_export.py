@@ -18,7 +18,12 @@ from llm_optimize.store import Store
 from llm_optimize.watch.export import as_csv, as_json_lines, export
 
 HOSTILE = '=cmd()|\x1b[2J\u202e"\n,;\r\x00<script>\u5b57'
-SPACE = {"lr": Float(1e-4, 1.0, log=True), "depth": Int(1, 8), "kind": Choice("a", "b", None), "flag": Bool()}
+SPACE = {
+    "lr": Float(1e-4, 1.0, log=True),
+    "depth": Int(1, 8),
+    "kind": Choice("a", "b", None),
+    "flag": Bool(),
+}
 X0 = {"lr": 0.1, "depth": 3, "kind": "a", "flag": True}
 
 
@@ -36,11 +41,32 @@ def g(x):
 def store(tmp_path):
     """A store with a run of parameters and one of texts."""
     url = f"{tmp_path}/runs.db"
-    shared = {"verbose": False, "sandbox": "inline", "store": url, "seed": 3, "model": "mutation"}
+    shared = {
+        "verbose": False,
+        "sandbox": "inline",
+        "store": url,
+        "seed": 3,
+        "model": "mutation",
+    }
     optimize.run(
-        "Deep.", "?", f, [X0, {**X0, "depth": 99}, {**X0, "lr": 0.2}], 12, space=SPACE, name="params", **shared
+        "Deep.",
+        "?",
+        f,
+        [X0, {**X0, "depth": 99}, {**X0, "lr": 0.2}],
+        12,
+        space=SPACE,
+        name="params",
+        **shared,
     )
-    optimize.run("Long.", "?", g, ["=1+1", HOSTILE, " @x", "-3", "plain"], 0, name="texts", **shared)
+    optimize.run(
+        "Long.",
+        "?",
+        g,
+        ["=1+1", HOSTILE, " @x", "-3", "plain"],
+        0,
+        name="texts",
+        **shared,
+    )
     with closing(Store(url)) as opened:
         yield opened
 
@@ -52,7 +78,9 @@ def test_csv_is_read_by_pandas_as_it_was_written(store):
     assert frame["trial"].tolist() == [trial.number for trial in trials]
     assert frame["x.lr"].tolist() == [trial.x["lr"] for trial in trials]
     assert frame["x.depth"].dtype.kind == "i"
-    assert frame["score"].dropna().tolist() == [trial.score for trial in trials if trial.scored]
+    assert frame["score"].dropna().tolist() == [
+        trial.score for trial in trials if trial.scored
+    ]
     assert frame["metric.loss"].dropna().unique().tolist() == [0.5]
     assert frame["status"].tolist() == [trial.status.value for trial in trials]
 
@@ -65,7 +93,9 @@ def test_no_text_in_csv_is_a_formula_and_none_holds_control_characters(store):
     assert cells["x"].tolist()[0] == "'=1+1"
     assert cells["x"].tolist()[2:] == ["' @x", "'-3", "plain"]
     texts = cells[["x", "feedback", "source", "status"]].to_numpy().ravel()
-    assert [cell for cell in texts if cell.lstrip().startswith(("=", "+", "-", "@"))] == []
+    assert [
+        cell for cell in texts if cell.lstrip().startswith(("=", "+", "-", "@"))
+    ] == []
 
 
 def test_json_lines_hold_every_field(store):
@@ -75,8 +105,17 @@ def test_json_lines_hold_every_field(store):
     read = [json.loads(line) for line in lines]
     assert [trial["x"] for trial in read] == [trial.x for trial in trials]
     assert [trial["feedback"] for trial in read] == [trial.feedback for trial in trials]
-    flat = {field.name for part in (Trial, Proposal, Evaluation) for field in dataclasses.fields(part)}
-    assert set(read[0]) == flat - {"proposal", "evaluation", "problem", "note"}  # these two are in the feedback
+    flat = {
+        field.name
+        for part in (Trial, Proposal, Evaluation)
+        for field in dataclasses.fields(part)
+    }
+    assert set(read[0]) == flat - {
+        "proposal",
+        "evaluation",
+        "problem",
+        "note",
+    }  # these two are in the feedback
 
 
 def test_optuna_dashboard_opens_the_study(store, tmp_path):
@@ -96,13 +135,19 @@ def test_optuna_dashboard_opens_the_study(store, tmp_path):
     for shown, trial in zip(study["trials"], trials, strict=True):
         assert shown["number"] == trial.number
         assert shown["state"] == ("Complete" if trial.scored else "Fail")
-        assert [float(value) for value in shown.get("values", [])] == ([trial.score] if trial.scored else [])
+        assert [float(value) for value in shown.get("values", [])] == (
+            [trial.score] if trial.scored else []
+        )
         attributes = {pair["key"]: pair["value"] for pair in shown["user_attrs"]}
         assert attributes["source"].strip('"') == trial.source
         assert "lr" in attributes["x"]
         assert "\\x1b" in attributes["feedback"] or not trial.scored
-        params = {pair["name"]: pair["param_external_value"] for pair in shown["params"]}
-        assert set(params) == set(SPACE) - ({"depth"} if trial.x["depth"] == 99 else set())
+        params = {
+            pair["name"]: pair["param_external_value"] for pair in shown["params"]
+        }
+        assert set(params) == set(SPACE) - (
+            {"depth"} if trial.x["depth"] == 99 else set()
+        )
     assert {pair["name"] for pair in study["union_search_space"]} == set(SPACE)
     loaded = optuna.load_study(study_name="params", storage=storage)
     assert loaded.best_value == max(trial.score for trial in trials if trial.scored)
@@ -113,8 +158,18 @@ def test_optuna_dashboard_opens_the_study(store, tmp_path):
 def get(app, path):
     """Return what the dashboard answers, as a browser gets it."""
     said = []
-    environ = {"REQUEST_METHOD": "GET", "PATH_INFO": path, "wsgi.input": io.BytesIO(), "wsgi.errors": sys.stderr}
-    environ |= {"SERVER_NAME": "127.0.0.1", "SERVER_PORT": "80", "wsgi.url_scheme": "http", "QUERY_STRING": ""}
+    environ = {
+        "REQUEST_METHOD": "GET",
+        "PATH_INFO": path,
+        "wsgi.input": io.BytesIO(),
+        "wsgi.errors": sys.stderr,
+    }
+    environ |= {
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "wsgi.url_scheme": "http",
+        "QUERY_STRING": "",
+    }
     body = b"".join(app(environ, lambda status, headers, *_: said.append(status)))
     assert said == ["200 OK"], body
     return json.loads(body)
@@ -158,7 +213,11 @@ def test_the_command_writes_files_and_prints_texts(store, tmp_path, monkeypatch,
     monkeypatch.chdir(tmp_path)
     code, out, said = command(capfd, "texts", "--to", "jsonl")
     assert (code, len(out.splitlines()), said) == (0, 5, "")
-    assert command(capfd, "texts", "--to", "csv", "-o", "a.csv") == (0, "", "5 trials of texts are in a.csv\n")
+    assert command(capfd, "texts", "--to", "csv", "-o", "a.csv") == (
+        0,
+        "",
+        "5 trials of texts are in a.csv\n",
+    )
     assert (tmp_path / "a.csv").read_text().startswith("trial,status,score,source,")
 
 
@@ -171,7 +230,9 @@ def test_the_command_writes_files_and_prints_texts(store, tmp_path, monkeypatch,
         (("texts", "--to", "csv", "-o", "runs.db"), "runs.db exists"),
     ],
 )
-def test_a_wrong_word_is_one_sentence(store, tmp_path, monkeypatch, capfd, wrong, words):
+def test_a_wrong_word_is_one_sentence(
+    store, tmp_path, monkeypatch, capfd, wrong, words
+):
     monkeypatch.chdir(tmp_path)
     code, out, said = command(capfd, *wrong)
     assert (code, out, len(said.splitlines())) == (2, "", 1)

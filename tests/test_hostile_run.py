@@ -25,8 +25,16 @@ y = 2.0
 
 CASES = {
     "loops for ever": ("while True: pass", Status.TIMEOUT, "stopped at the deadline"),
-    "prints a gigabyte": ("for _ in range(1000): print('x' * 1_000_000)", Status.FAILED, "output limit of 16 MB"),
-    "ends the process": ("import os; os._exit(0)", Status.FAILED, "ended with exit code 0 before f returned"),
+    "prints a gigabyte": (
+        "for _ in range(1000): print('x' * 1_000_000)",
+        Status.FAILED,
+        "output limit of 16 MB",
+    ),
+    "ends the process": (
+        "import os; os._exit(0)",
+        Status.FAILED,
+        "ended with exit code 0 before f returned",
+    ),
     "returns NaN": ("y = float('nan')", Status.INVALID, "the score is nan"),
     "raises": ("raise ValueError('no luck')", Status.FAILED, "ValueError: no luck"),
 }
@@ -66,9 +74,16 @@ def test_it_is_reported_as_what_it_was_and_the_run_goes_on(tmp_path, case):
     assert time.monotonic() - begun < 15
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="a daemon that left its group is found on Linux only")
+@pytest.mark.skipif(
+    sys.platform != "linux",
+    reason="a daemon that left its group is found on Linux only",
+)
 def test_a_daemon_is_dead_when_its_score_is_there(tmp_path):
     path = tmp_path / "pid"
-    result = run(tmp_path, DAEMON.format(path=str(path)), limits=Limits(writable=(str(tmp_path),)))
+    result = run(
+        tmp_path,
+        DAEMON.format(path=str(path)),
+        limits=Limits(writable=(str(tmp_path),)),
+    )
     assert result.scores == [1.0, 2.0, 5.0]
     assert not Path(f"/proc/{path.read_text()}").exists()

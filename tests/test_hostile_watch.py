@@ -41,7 +41,8 @@ FORKED = {
     + "soft, hard = resource.prlimit(pid, 11)\nresource.prlimit(pid, 11, (1, hard))\ny = 0.0",
     ": nice 0": ANCESTOR + "os.setpriority(os.PRIO_PROCESS, pid, 19)\ny = 0.0",
     ": processors [": (
-        ANCESTOR + "have = sorted(os.sched_getaffinity(pid))\nos.sched_setaffinity(pid, have[:1])\ny = 0.0"
+        ANCESTOR
+        + "have = sorted(os.sched_getaffinity(pid))\nos.sched_setaffinity(pid, have[:1])\ny = 0.0"
     ),
     "killed: bystander": (
         "import os, signal, pathlib\n"
@@ -64,7 +65,8 @@ FORKED = {
         "[ctypes.CDLL(None).semctl(int(line.split()[1]), 0, 0) for line in lines]\ny = 0.0"
     ),
     "ipc: msg": "import ctypes\nctypes.CDLL(None).msgget(0, 0o1600)\ny = 0.0",
-    "queue": LIBRT + "librt.mq_open(b'/hostile-mq', os.O_CREAT | os.O_RDWR, 0o600, None)\ny = 0.0",
+    "queue": LIBRT
+    + "librt.mq_open(b'/hostile-mq', os.O_CREAT | os.O_RDWR, 0o600, None)\ny = 0.0",
     "temporary file: left": "open('/tmp/left', 'w').write('x')\ny = 0.0",
     "scratch left": "import os\nos.mkdir('/tmp/llm_optimize-left')\ny = 0.0",
     "store": (
@@ -96,7 +98,11 @@ HERE = {  # in the very process of the optimizer
 
 
 def attack(name, body):
-    source = "def candidate(x):\n" + "".join(f"    {line}\n" for line in body.splitlines()) + "    return y\n"
+    source = (
+        "def candidate(x):\n"
+        + "".join(f"    {line}\n" for line in body.splitlines())
+        + "    return y\n"
+    )
     return Program(
         name,
         source,
@@ -112,7 +118,10 @@ def attack(name, body):
 def watched(way, attacks):
     honest = {"first honest": "y = 0.0", **attacks, "last honest": "y = 0.0"}
     programs = [attack(*pair) for pair in honest.items()]
-    return {one.program: one for one in run_cell(Cell("none", way, "user"), programs, 0.5, 0.3)}
+    return {
+        one.program: one
+        for one in run_cell(Cell("none", way, "user"), programs, 0.5, 0.3)
+    }
 
 
 @pytest.fixture(scope="module")
@@ -120,7 +129,10 @@ def seen():
     need_namespaces()
     forked = [dict(list(FORKED.items())[part::2]) for part in range(2)]
     with ThreadPoolExecutor() as pool:
-        here, *done = (pool.submit(watched, *some) for some in (("here", HERE), *(("bare", part) for part in forked)))
+        here, *done = (
+            pool.submit(watched, *some)
+            for some in (("here", HERE), *(("bare", part) for part in forked))
+        )
         first, second = (one.result() for one in done)
     kept = {name: one for name, one in here.result().items() if name in HERE}
     return {**second, **first, **kept, "the end": [first["the end"], second["the end"]]}
@@ -133,7 +145,10 @@ def test_a_breach_is_seen(seen, kind):
 
 
 def test_nothing_is_seen_where_nothing_is_broken(seen):
-    assert [seen[name].word for name in ("first honest", "last honest")] == ["contained", "contained"]
+    assert [seen[name].word for name in ("first honest", "last honest")] == [
+        "contained",
+        "contained",
+    ]
 
 
 def test_what_is_left_at_the_end_is_seen(seen):

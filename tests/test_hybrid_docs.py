@@ -12,7 +12,11 @@ ROOT = Path(__file__).parents[1]
 BLOCKS = [
     block
     for page in ("hybrid.md", "compare.md")
-    for block in re.findall(r"^```python\n(.*?)^```$", (ROOT / "docs" / page).read_text(encoding="utf-8"), re.S | re.M)
+    for block in re.findall(
+        r"^```python\n(.*?)^```$",
+        (ROOT / "docs" / page).read_text(encoding="utf-8"),
+        re.S | re.M,
+    )
 ]
 SAID = {
     "learner": r"(?s).*0\.9\d+ \{'training': 0\.\d+, 'network': 0\.\d+\}\n",
@@ -22,11 +26,21 @@ SAID = {
 }
 
 
-@pytest.mark.parametrize(("block", "said"), list(zip(BLOCKS, SAID.values(), strict=True)), ids=list(SAID))
+@pytest.mark.parametrize(
+    ("block", "said"), list(zip(BLOCKS, SAID.values(), strict=True)), ids=list(SAID)
+)
 def test_a_block_runs_as_it_stands(block, said, tmp_path):
     (tmp_path / "task.py").write_text(block)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, "-W", "error", "task.py"]
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert re.fullmatch(said, done.stdout), done.stdout

@@ -91,7 +91,16 @@ def test_what_declares_none_is_left_alone_with_the_reason(line, problem):
     assert json.dumps(" ".join(line.split()), ensure_ascii=False) in said
 
 
-@pytest.mark.parametrize("x", ["", "# tune: 0..1", "  // lr = 0.1  # tune: 0..1", "fortune: 1", "x = 1  # tunes: 0..1"])
+@pytest.mark.parametrize(
+    "x",
+    [
+        "",
+        "# tune: 0..1",
+        "  // lr = 0.1  # tune: 0..1",
+        "fortune: 1",
+        "x = 1  # tunes: 0..1",
+    ],
+)
 def test_lines_that_do_not_mean_to_declare_say_nothing(x):
     assert find_knobs(x) == {}
     assert knob_problems(x) == []
@@ -101,9 +110,16 @@ def test_code_keeps_all_but_the_values():
     knobs = find_knobs(CODE)
     assert list(knobs) == ["lr", "n_trees", "C", "kernel", "shrinking"]
     assert len(knob_problems(CODE)) == 1  # of the import
-    changed = with_values(CODE, {"lr": 0.5, "n_trees": 30, "C": 2.5, "kernel": "poly", "shrinking": False})
+    changed = with_values(
+        CODE, {"lr": 0.5, "n_trees": 30, "C": 2.5, "kernel": "poly", "shrinking": False}
+    )
     expected = CODE
-    for old, new in (("0.1  #", "0.5  #"), ("100   ", "30   "), ("C=1,", "C=2.5,"), ('l="rbf"', 'l="poly"')):
+    for old, new in (
+        ("0.1  #", "0.5  #"),
+        ("100   ", "30   "),
+        ("C=1,", "C=2.5,"),
+        ('l="rbf"', 'l="poly"'),
+    ):
         expected = expected.replace(old, new)
     assert changed == expected.replace("=True", "=False")
     assert with_values(CODE, {name: knob.value for name, knob in knobs.items()}) == CODE
@@ -111,7 +127,11 @@ def test_code_keeps_all_but_the_values():
 
 
 def test_the_same_name_twice_gets_a_number():
-    x = {"a.py": "lr = 1  # tune: 0..9\nlr = 2  # tune: 0..9\n", "b.py": "lr = 3  # tune: 0..9\n", "n": 5}
+    x = {
+        "a.py": "lr = 1  # tune: 0..9\nlr = 2  # tune: 0..9\n",
+        "b.py": "lr = 3  # tune: 0..9\n",
+        "n": 5,
+    }
     knobs = find_knobs(x)
     assert {name: (knob.value, knob.part) for name, knob in knobs.items()} == {
         "lr": (1, "a.py"), "lr_2": (2, "a.py"), "lr_3": (3, "b.py")
@@ -150,7 +170,11 @@ end = st.sampled_from(["\n", "\r\n", "\r", "\n\n"])
 
 @given(st.data())
 def test_whatever_stands_around_knobs_stays_as_it_is(data):
-    pieces, new, names = [data.draw(st.sampled_from(["", "\ufeff"]))], {}, iter("abcdefgh")
+    pieces, new, names = (
+        [data.draw(st.sampled_from(["", "\ufeff"]))],
+        {},
+        iter("abcdefgh"),
+    )
     for _ in range(data.draw(st.integers(1, 5))):
         pieces.append(data.draw(other) + data.draw(end))
         name = next(names)
@@ -175,7 +199,9 @@ def blanked(x, knobs):
 
 def test_a_hostile_line_takes_no_time():
     for piece in ("a", "a:", "a =", "a = 1 ", '"', "a: a ", "# tune: ", "a.-"):
-        find_knobs((piece * 50_000) + "# tune: 0..1\n" + (piece * 250)[:280] + "# tune: 0..1")
+        find_knobs(
+            (piece * 50_000) + "# tune: 0..1\n" + (piece * 250)[:280] + "# tune: 0..1"
+        )
 
 
 # Tuning.
@@ -209,7 +235,9 @@ def drive(proposer, numbers, f=value_of):
     """Let it propose and be told; return the trials."""
     done = []
     for number in numbers:
-        proposal = asyncio.run(proposer.propose(Plan(None), None, Random(f"0/{number}")))
+        proposal = asyncio.run(
+            proposer.propose(Plan(None), None, Random(f"0/{number}"))
+        )
         done.append(finished(number, proposal, f))
         proposer.tell(done[-1])
     return done
@@ -219,12 +247,20 @@ def finished(number, proposal, f=value_of):
     score = f(proposal.x)
     status = Status.FAILED if score is None else Status.COMPLETE
     return Trial.of(
-        number, proposal.x, status, proposal.source, score=score, parent=proposal.parent, feedback=proposal.note
+        number,
+        proposal.x,
+        status,
+        proposal.source,
+        score=score,
+        parent=proposal.parent,
+        feedback=proposal.note,
     )
 
 
 def test_a_new_champion_with_knobs_is_tuned_and_no_other():
-    inner = Scripted("c = 1", START, "dull", "worse a = 5.0  # tune: -5..5\nb = 0  # tune: int 0..9")
+    inner = Scripted(
+        "c = 1", START, "dull", "worse a = 5.0  # tune: -5..5\nb = 0  # tune: int 0..9"
+    )
     done = drive(Tuned(inner, 6), range(18))
     who = [trial.source for trial in done]
     assert who == ["model:m"] * 2 + ["tune:tpe"] * 6 + ["model:m"] * 10
@@ -235,7 +271,10 @@ def test_a_new_champion_with_knobs_is_tuned_and_no_other():
 
 
 def test_it_finds_better_values_than_chance():
-    best = max(drive(Tuned(Scripted(START), 40), range(41)), key=lambda trial: (trial.scored, trial.score))
+    best = max(
+        drive(Tuned(Scripted(START), 40), range(41)),
+        key=lambda trial: (trial.scored, trial.score),
+    )
     assert best.score > -0.4
     assert best.source == "tune:tpe"
 
@@ -270,7 +309,11 @@ def test_a_champion_that_loses_its_score_is_tuned_no_longer():
     done += drive(tuned, [10])
     assert done[-1].source == "tune:tpe"
     for trial in done:
-        tuned.tell(Trial.of(trial.number, trial.x, Status.FAILED, trial.source, parent=trial.parent))
+        tuned.tell(
+            Trial.of(
+                trial.number, trial.x, Status.FAILED, trial.source, parent=trial.parent
+            )
+        )
     assert drive(tuned, [11])[0].source == "model:m"
 
 
@@ -280,12 +323,16 @@ def test_several_workers_never_spend_more_and_try_nothing_twice():
     del root
     flying, done = {}, []
     for number in range(1, 30):
-        flying[number] = asyncio.run(tuned.propose(Plan(None), None, Random(f"0/{number}")))
+        flying[number] = asyncio.run(
+            tuned.propose(Plan(None), None, Random(f"0/{number}"))
+        )
         if len(flying) == 4:
             first = max(flying)  # the newest ends first
             done.append(finished(first, flying.pop(first)))
             tuned.tell(done[-1])
-    sources = [proposal.source for proposal in flying.values()] + [trial.source for trial in done]
+    sources = [proposal.source for proposal in flying.values()] + [
+        trial.source for trial in done
+    ]
     xs = [x.x for x in (*flying.values(), *done) if x.source == "tune:tpe"]
     assert sources.count("tune:tpe") == 7
     assert len(set(xs)) == 7
@@ -293,14 +340,20 @@ def test_several_workers_never_spend_more_and_try_nothing_twice():
 
 def test_when_all_values_were_tried_the_inner_proposer_goes_on():
     done = drive(
-        Tuned(Scripted("k = 'a'  # tune: 'a', 'b', 'c'"), 30), range(12), f=lambda x: 1.0 if "'a' " in x else 0
+        Tuned(Scripted("k = 'a'  # tune: 'a', 'b', 'c'"), 30),
+        range(12),
+        f=lambda x: 1.0 if "'a' " in x else 0,
     )
     assert [trial.source for trial in done].count("tune:tpe") == 2
     assert len({trial.x for trial in done if trial.source == "tune:tpe"}) == 2
 
 
 def test_knobs_across_named_texts_are_tuned_together():
-    start = {"a.py": "a = 0.0  # tune: -5..5\n", "b.py": "b = 1  # tune: int 0..9\n", "c.txt": "text"}
+    start = {
+        "a.py": "a = 0.0  # tune: -5..5\n",
+        "b.py": "b = 1  # tune: int 0..9\n",
+        "c.txt": "text",
+    }
     done = drive(Tuned(Scripted(start), 25), range(26))
     assert all(trial.x["c.txt"] == "text" for trial in done)
     assert max(trial.score for trial in done if trial.scored) > -2
@@ -308,7 +361,10 @@ def test_knobs_across_named_texts_are_tuned_together():
 
 def test_ill_formed_knobs_are_told_to_the_model():
     (trial,) = drive(Tuned(Scripted("lr = 5  # tune: 0..1"), 5), [0], f=lambda x: 1.0)
-    assert trial.feedback == 'the knob of "lr = 5 # tune: 0..1" is left as it is: its value 5 is not in its range'
+    assert (
+        trial.feedback
+        == 'the knob of "lr = 5 # tune: 0..1" is left as it is: its value 5 is not in its range'
+    )
 
 
 def test_nothing_to_spend_is_refused():

@@ -11,7 +11,13 @@ from email.utils import format_datetime
 import pytest
 
 from llm_optimize import llm
-from llm_optimize.errors import MissingKey, ModelRefused, ModelUnavailable, UnknownName, UsageError
+from llm_optimize.errors import (
+    MissingKey,
+    ModelRefused,
+    ModelUnavailable,
+    UnknownName,
+    UsageError,
+)
 from llm_optimize.llm import Chat, Command, Ensemble, as_model, get_default_llm
 from server import KEY, Raw, completion, error
 
@@ -30,7 +36,15 @@ def ask(server):
 
 
 def make(server, **options):
-    return Chat(**{"model_name": "m", "base_url": server.url, "api_key": KEY, "max_wait_secs": 0.02, **options})
+    return Chat(
+        **{
+            "model_name": "m",
+            "base_url": server.url,
+            "api_key": KEY,
+            "max_wait_secs": 0.02,
+            **options,
+        }
+    )
 
 
 def answer(model, messages=HELLO):
@@ -46,11 +60,19 @@ def answer(model, messages=HELLO):
 def test_a_reply_carries_text_usage_and_time(ask, server):
     reply = ask("hi", temperature=0.5, max_tokens=9)
     assert (reply.text, reply.model, reply.finish_reason) == ("hi", "m", "stop")
-    assert (reply.usage.calls, reply.usage.prompt_tokens, reply.usage.completion_tokens) == (1, 11, 7)
+    assert (
+        reply.usage.calls,
+        reply.usage.prompt_tokens,
+        reply.usage.completion_tokens,
+    ) == (1, 11, 7)
     assert reply.usage.cost_usd is None  # unknown, not 0
     assert reply.seconds > 0
     (request,) = server.requests
-    assert (request["path"], request["model"], request["messages"]) == ("/v1/chat/completions", "m", HELLO)
+    assert (request["path"], request["model"], request["messages"]) == (
+        "/v1/chat/completions",
+        "m",
+        HELLO,
+    )
     assert (request["temperature"], request["max_tokens"]) == (0.5, 9)
     assert request["headers"]["authorization"] == f"Bearer {KEY}"
 
@@ -65,7 +87,11 @@ def test_cached_and_reasoning_tokens_are_counted(ask):
 
 def test_missing_usage_is_estimated(ask):
     usage = ask(completion("x" * 40, usage=False)).usage
-    assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (1, 10, True)
+    assert (usage.prompt_tokens, usage.completion_tokens, usage.estimated) == (
+        1,
+        10,
+        True,
+    )
 
 
 @pytest.mark.parametrize(
@@ -96,10 +122,20 @@ def test_thinking_is_kept_apart(ask, body, text, reasoning):
         Raw(200, b'{"choices": "\xff\xfe"}'),
         Raw(200, "<html>please log in</html>"),
         Raw(200, {"choices": None}),
-        Raw(200, {"choices": [{"finish_reason": "error", "message": {"content": "half"}}]}),
+        Raw(
+            200,
+            {"choices": [{"finish_reason": "error", "message": {"content": "half"}}]},
+        ),
         Raw(200, "[]"),
         Raw(200, {"error": {"message": "overloaded", "code": 503}}),
-        Raw(200, {"choices": [{"error": {"message": "slow down", "code": "rate_limit_exceeded"}}]}),
+        Raw(
+            200,
+            {
+                "choices": [
+                    {"error": {"message": "slow down", "code": "rate_limit_exceeded"}}
+                ]
+            },
+        ),
         Raw(200, b'{"choices"', drop=True),
     ],
 )
@@ -115,7 +151,10 @@ def test_a_passing_fault_is_asked_again(ask, server, fault):
         (error(403, "no"), "may not use this model"),
         (error(404, "no such model"), "there is no model 'm'"),
         (error(400, "context length exceeded"), "context length exceeded"),
-        (error(429, "you exceeded your current quota", "insufficient_quota"), "the quota is exhausted"),
+        (
+            error(429, "you exceeded your current quota", "insufficient_quota"),
+            "the quota is exhausted",
+        ),
         (error(422, "what?"), "what?"),
     ],
 )
@@ -135,7 +174,9 @@ def test_a_final_no_is_one_request_and_one_sentence(ask, server, fault, words):
         (Raw(200, "{"), 3, "no JSON"),
     ],
 )
-def test_a_lasting_fault_ends_after_a_bounded_number_of_attempts(ask, server, fault, requests, words):
+def test_a_lasting_fault_ends_after_a_bounded_number_of_attempts(
+    ask, server, fault, requests, words
+):
     with pytest.raises(ModelUnavailable, match=words):
         ask(fault, for_ever=True, max_attempts=3)
     assert len(server.requests) == requests
@@ -151,12 +192,20 @@ def test_one_deadline_holds_for_a_server_that_drips(ask):
 def test_one_deadline_holds_over_all_attempts(ask, server):
     begun = time.monotonic()
     with pytest.raises(ModelUnavailable, match="did not answer within 2 s"):
-        ask(error(503, "busy"), for_ever=True, deadline_secs=2.0, max_attempts=10_000, max_wait_secs=0.1)
+        ask(
+            error(503, "busy"),
+            for_ever=True,
+            deadline_secs=2.0,
+            max_attempts=10_000,
+            max_wait_secs=0.1,
+        )
     assert time.monotonic() - begun < 5
     assert len(server.requests) > 2
 
 
-@pytest.mark.parametrize("written", [lambda when: "1", lambda when: format_datetime(when, usegmt=True)])
+@pytest.mark.parametrize(
+    "written", [lambda when: "1", lambda when: format_datetime(when, usegmt=True)]
+)
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date(ask, written):
     begun = time.monotonic()
     when = datetime.now(UTC) + timedelta(seconds=2)
@@ -174,8 +223,14 @@ def test_a_wait_beyond_the_deadline_is_not_begun(ask, server):
 
 def test_an_option_that_is_refused_is_left_out_from_then_on(server, caplog):
     server.replies(
-        error(400, "Unsupported parameter: 'max_tokens' is not supported, use 'max_completion_tokens' instead."),
-        error(400, "Unsupported value: 'temperature' does not support 0.1 with this model."),
+        error(
+            400,
+            "Unsupported parameter: 'max_tokens' is not supported, use 'max_completion_tokens' instead.",
+        ),
+        error(
+            400,
+            "Unsupported value: 'temperature' does not support 0.1 with this model.",
+        ),
         "hi",
         "again",
     )
@@ -215,7 +270,9 @@ class Meeting:
         self._barrier.wait()
 
 
-def test_no_key_is_one_sentence_and_a_server_of_ones_own_needs_none(server, monkeypatch):
+def test_no_key_is_one_sentence_and_a_server_of_ones_own_needs_none(
+    server, monkeypatch
+):
     with pytest.raises(MissingKey, match="export OPENAI_API_KEY"):
         answer(Chat("m"))
     server.replies("hi")
@@ -232,13 +289,20 @@ def test_the_environment_names_model_address_and_key(server, monkeypatch):
     assert server.requests[-1]["headers"]["authorization"] == "Bearer sk-env"
     monkeypatch.setitem(llm.default_llm_options, "model_name", "chosen")
     answer(get_default_llm())
-    assert server.requests[-1]["model"] == "chosen"  # what is said in the program counts
+    assert (
+        server.requests[-1]["model"] == "chosen"
+    )  # what is said in the program counts
 
 
 def test_a_chat_can_be_pickled_and_used_on_several_loops(server):
     server.replies("hi", for_ever=True)
     model = make(server)
-    assert answer(model).text == answer(model).text == answer(pickle.loads(pickle.dumps(model))).text == "hi"
+    assert (
+        answer(model).text
+        == answer(model).text
+        == answer(pickle.loads(pickle.dumps(model))).text
+        == "hi"
+    )
     assert KEY not in repr(model)
 
 
@@ -271,7 +335,15 @@ def test_any_program_is_a_model():
     upper = "import sys; print(sys.stdin.read().upper())"
     assert answer(Command([sys.executable, "-c", upper])).text.strip() == "HELLO"
     with pytest.raises(ModelRefused, match="exit code 3: sorry"):
-        answer(Command([sys.executable, "-c", "import sys; sys.exit((sys.stderr.write('sorry'), 3)[1])"]))
+        answer(
+            Command(
+                [
+                    sys.executable,
+                    "-c",
+                    "import sys; sys.exit((sys.stderr.write('sorry'), 3)[1])",
+                ]
+            )
+        )
     with pytest.raises(ModelRefused, match="cannot be started"):
         answer(Command(["no-such-program-at-all"]))
 
@@ -279,5 +351,9 @@ def test_any_program_is_a_model():
 def test_a_program_that_hangs_is_killed_at_its_deadline():
     begun = time.monotonic()
     with pytest.raises(ModelUnavailable, match="did not answer"):
-        answer(Command([sys.executable, "-c", "import time; time.sleep(60)"], deadline_secs=0.5))
+        answer(
+            Command(
+                [sys.executable, "-c", "import time; time.sleep(60)"], deadline_secs=0.5
+            )
+        )
     assert time.monotonic() - begun < 10

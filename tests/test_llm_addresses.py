@@ -13,7 +13,9 @@ from llm_optimize.llm import Chat
 from server import KEY, Raw, error
 
 HTML = "<html><body>please <b>log in</b></body></html>"
-NO_MONEY = error(429, "You exceeded your current quota, please check your plan", "insufficient_quota")
+NO_MONEY = error(
+    429, "You exceeded your current quota, please check your plan", "insufficient_quota"
+)
 
 
 def answer(model):
@@ -60,19 +62,35 @@ def test_what_must_be_changed_is_said_within_five_seconds(server, reply, words):
 
 def test_an_address_where_nobody_is_is_named_within_five_seconds(unused_port):
     for host in (f"127.0.0.1:{unused_port}", "no-such-host.invalid"):
-        with pytest.raises(ModelRefused, match=f"no connection to http://{host}/v1.*is the address right"), within(5):
+        with (
+            pytest.raises(
+                ModelRefused,
+                match=f"no connection to http://{host}/v1.*is the address right",
+            ),
+            within(5),
+        ):
             answer(Chat("m", base_url=f"http://{host}/v1", api_key=KEY))
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="others refuse what does not fit into the queue")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="others refuse what does not fit into the queue"
+)
 def test_an_address_that_takes_no_connection_is_named_and_nothing_is_billed():
-    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as clients:
+    with (
+        socket.create_server(("127.0.0.1", 0), backlog=0) as full,
+        contextlib.ExitStack() as clients,
+    ):
         for _ in range(3):  # more than wait in its queue
             client = clients.enter_context(socket.socket())
             client.setblocking(False)
             client.connect_ex(full.getsockname())
         address = f"http://127.0.0.1:{full.getsockname()[1]}/v1"
-        with pytest.raises(ModelRefused, match=r"timed out.*is the address right") as caught, within(5):
+        with (
+            pytest.raises(
+                ModelRefused, match=r"timed out.*is the address right"
+            ) as caught,
+            within(5),
+        ):
             answer(Chat("m", base_url=address, deadline_secs=3))
         assert caught.value.uncertain_calls == 0
 
@@ -86,7 +104,10 @@ def test_an_endpoint_that_goes_after_it_has_answered_may_come_back(server):
         answer(model)
 
 
-@pytest.mark.parametrize("url", ["localhost:8000/v1", "ftp://x/v1", "http://", "http://[bad", "http://x:port/v1"])
+@pytest.mark.parametrize(
+    "url",
+    ["localhost:8000/v1", "ftp://x/v1", "http://", "http://[bad", "http://x:port/v1"],
+)
 def test_an_address_that_is_none_is_refused_at_once(url):
     with pytest.raises(UsageError, match="write it whole"):
         Chat("m", base_url=url)

@@ -71,9 +71,17 @@ def compressed(wbits):
 
     def send(handler):
         packer = zlib.compressobj(9, zlib.DEFLATED, wbits)
-        packed = b"".join([packer.compress(HEAD), *(packer.compress(FILLER) for _ in range(GIGABYTE)), packer.flush()])
+        packed = b"".join(
+            [
+                packer.compress(HEAD),
+                *(packer.compress(FILLER) for _ in range(GIGABYTE)),
+                packer.flush(),
+            ]
+        )
         encoding = "gzip" if wbits > zlib.MAX_WBITS else "deflate"
-        start(handler, {"Content-Encoding": encoding, "Content-Length": str(len(packed))})
+        start(
+            handler, {"Content-Encoding": encoding, "Content-Length": str(len(packed))}
+        )
         handler.wfile.write(packed)
 
     return send
@@ -121,7 +129,9 @@ def streaming(send):
 
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     httpd.daemon_threads = True
-    thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.05})
+    thread = threading.Thread(
+        target=httpd.serve_forever, kwargs={"poll_interval": 0.05}
+    )
     thread.start()
     try:
         yield f"http://127.0.0.1:{httpd.server_port}/v1", requests
@@ -134,7 +144,9 @@ def streaming(send):
 def call(url, deadline_secs=60):
     """Ask from another process; return what it says of the answer, its memory and its time."""
     command = [sys.executable, "-c", CALLER, url, str(deadline_secs)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=True)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=110, check=True
+    )
     return json.loads(done.stdout)
 
 
@@ -181,7 +193,10 @@ def test_endless_chunks_of_one_byte_end_at_the_deadline():
             time.sleep(0.01)
 
     begun = time.monotonic()
-    with streaming(drip) as (url, _), pytest.raises(ModelUnavailable, match="within 1 s"):
+    with (
+        streaming(drip) as (url, _),
+        pytest.raises(ModelUnavailable, match="within 1 s"),
+    ):
         answer(Chat("m", base_url=url, api_key=KEY, deadline_secs=1))
     assert time.monotonic() - begun < 10
 
@@ -206,8 +221,13 @@ def redirect(location, status=307):
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_a_prompt_is_not_sent_on_to_another_origin(server, status):
     with streaming(lambda handler: None) as (other, seen):
-        server.replies(redirect(f"{other}/chat/completions?key={KEY}", status), for_ever=True)
-        with pytest.raises(ModelRefused, match=r"redirects to another address, http://127\.0\.0\.1:\d+, and") as caught:
+        server.replies(
+            redirect(f"{other}/chat/completions?key={KEY}", status), for_ever=True
+        )
+        with pytest.raises(
+            ModelRefused,
+            match=r"redirects to another address, http://127\.0\.0\.1:\d+, and",
+        ) as caught:
             answer(Chat("m", base_url=server.url, api_key=KEY))
         assert seen == []
     assert len(server.requests) == 1
@@ -215,7 +235,8 @@ def test_a_prompt_is_not_sent_on_to_another_origin(server, status):
 
 
 @pytest.mark.parametrize(
-    "elsewhere", ["https://127.0.0.1:{port}/v1", "http://localhost:{port}/v1", "file:///etc/passwd"]
+    "elsewhere",
+    ["https://127.0.0.1:{port}/v1", "http://localhost:{port}/v1", "file:///etc/passwd"],
 )
 def test_scheme_host_and_port_make_an_origin(server, elsewhere):
     port = server.url.rpartition(":")[2].partition("/")[0]
@@ -253,20 +274,31 @@ NUMBERS = st.one_of(
     st.just([]),
     st.just({"cached_tokens": 5}),
 )
-DETAILS = st.one_of(NUMBERS, st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens"]), NUMBERS))
+DETAILS = st.one_of(
+    NUMBERS,
+    st.dictionaries(st.sampled_from(["cached_tokens", "reasoning_tokens"]), NUMBERS),
+)
 REPORTED = st.one_of(
     NUMBERS,
-    st.dictionaries(st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens"]), NUMBERS),
+    st.dictionaries(
+        st.sampled_from(["prompt_tokens", "completion_tokens", "total_tokens"]), NUMBERS
+    ),
     st.fixed_dictionaries(
         {"prompt_tokens": NUMBERS, "completion_tokens": NUMBERS},
-        optional={"prompt_tokens_details": DETAILS, "completion_tokens_details": DETAILS},
+        optional={
+            "prompt_tokens_details": DETAILS,
+            "completion_tokens_details": DETAILS,
+        },
     ),
 )
 
 
 def is_count(value):
     return (
-        not isinstance(value, bool) and isinstance(value, int | float) and 0 <= value <= 10**8 and value == int(value)
+        not isinstance(value, bool)
+        and isinstance(value, int | float)
+        and 0 <= value <= 10**8
+        and value == int(value)
     )
 
 
@@ -274,18 +306,40 @@ def is_count(value):
 @given(REPORTED)
 def test_whatever_an_endpoint_reports_the_usage_is_one_that_can_be_summed(reported):
     usage = read_usage(reported, HELLO, "a reply")
-    counts = (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens, usage.reasoning_tokens)
+    counts = (
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        usage.cached_tokens,
+        usage.reasoning_tokens,
+    )
     assert all(type(count) is int and 0 <= count <= 10**8 for count in counts)
     assert usage.cached_tokens <= usage.prompt_tokens
     asked = [
-        reported.get(name) if isinstance(reported, dict) else None for name in ("prompt_tokens", "completion_tokens")
+        reported.get(name) if isinstance(reported, dict) else None
+        for name in ("prompt_tokens", "completion_tokens")
     ]
     assert usage.estimated == (not all(map(is_count, asked)))
-    assert all(count == said for count, said in zip(counts, asked, strict=False) if is_count(said))
+    assert all(
+        count == said
+        for count, said in zip(counts, asked, strict=False)
+        if is_count(said)
+    )
     assert sum([usage] * 1000, Usage()).tokens == 1000 * usage.tokens
 
 
-HOSTILE_NUMBERS = [10**399, -5, 1e300, 0.5, "12", True, None, [1], {"a": 1}, 2**64, 10**8 + 1]
+HOSTILE_NUMBERS = [
+    10**399,
+    -5,
+    1e300,
+    0.5,
+    "12",
+    True,
+    None,
+    [1],
+    {"a": 1},
+    2**64,
+    10**8 + 1,
+]
 
 
 def test_no_number_of_an_endpoint_hurts_a_run(server, tmp_path):
@@ -293,13 +347,25 @@ def test_no_number_of_an_endpoint_hurts_a_run(server, tmp_path):
     bodies = [completion(f"```\n{number + 2}\n```") for number in range(count)]
     for body, number in zip(bodies, HOSTILE_NUMBERS, strict=True):
         details = {"cached_tokens": number, "reasoning_tokens": number}
-        body["usage"] = dict.fromkeys(("prompt_tokens", "completion_tokens", "total_tokens"), number)
-        body["usage"] |= {"prompt_tokens_details": details, "completion_tokens_details": details}
+        body["usage"] = dict.fromkeys(
+            ("prompt_tokens", "completion_tokens", "total_tokens"), number
+        )
+        body["usage"] |= {
+            "prompt_tokens_details": details,
+            "completion_tokens_details": details,
+        }
     server.replies(*bodies)
     store = f"{tmp_path}/runs.db"
     chat = Chat("m", base_url=server.url, api_key=KEY, price=Price(1.0, 2.0))
-    options = {"store": store, "name": "amber", "sandbox": "inline", "budget": Budget(tokens=10**7, usd=100)}
-    result = optimize.run("Raise it.", "Which is higher?", float, "1", count, chat, False, **options)
+    options = {
+        "store": store,
+        "name": "amber",
+        "sandbox": "inline",
+        "budget": Budget(tokens=10**7, usd=100),
+    }
+    result = optimize.run(
+        "Raise it.", "Which is higher?", float, "1", count, chat, False, **options
+    )
     assert (result.best_score, result.stop_reason) == (count + 1, "max_steps")
     assert result.usage.calls == count
     assert 0 < result.usage.tokens < 10**6
@@ -308,6 +374,8 @@ def test_no_number_of_an_endpoint_hurts_a_run(server, tmp_path):
     with closing(Store(store, create=False)) as opened:
         replies = [call.reply for call in opened.run("amber").calls()]
         assert sum(reply.usage.tokens for reply in replies) == result.usage.tokens
-        pytest.importorskip("jinja2", reason='needs the report: pip install "llm_optimize[view]"')
+        pytest.importorskip(
+            "jinja2", reason='needs the report: pip install "llm_optimize[view]"'
+        )
     result.report(str(tmp_path / "report.html"))
     assert (tmp_path / "report.html").stat().st_size > 1000

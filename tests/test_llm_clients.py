@@ -120,5 +120,7 @@ def test_more_calls_than_one_client_takes_are_on_the_wire_at_a_time(server):
     assert [reply.text for reply in asyncio.run(main())] == ["hi"] * calls
     deadline = time.monotonic() + 30
     while any("process_request" in thread.name for thread in threading.enumerate()):
-        assert time.monotonic() < deadline  # the server's threads end with their connections: all were closed
+        assert (
+            time.monotonic() < deadline
+        )  # the server's threads end with their connections: all were closed
         time.sleep(0.01)

@@ -18,7 +18,10 @@ HELLO = [{"role": "user", "content": "hello"}]
 
 
 def make(server, name="m", **options):
-    return Chat(name, **{"base_url": server.url, "api_key": KEY, "max_wait_secs": 0.02, **options})
+    return Chat(
+        name,
+        **{"base_url": server.url, "api_key": KEY, "max_wait_secs": 0.02, **options},
+    )
 
 
 def together(model, calls):
@@ -26,7 +29,9 @@ def together(model, calls):
 
     async def main():
         try:
-            return await asyncio.gather(*(model.reply(HELLO) for _ in range(calls)), return_exceptions=True)
+            return await asyncio.gather(
+                *(model.reply(HELLO) for _ in range(calls)), return_exceptions=True
+            )
         finally:
             await model.aclose()
 
@@ -82,7 +87,9 @@ def test_the_choices_go_on_after_a_resume_as_if_there_had_been_no_break():
     names = [answer(whole).model for _ in range(40)]
     before = [answer(first).model for _ in range(15)]
     for number, name in enumerate(before):
-        resumed.tell(Trial.of(number, "x", Status.COMPLETE, f"model:{name}", 1.0, usage=Usage(1)))
+        resumed.tell(
+            Trial.of(number, "x", Status.COMPLETE, f"model:{name}", 1.0, usage=Usage(1))
+        )
     assert before + [answer(resumed).model for _ in range(25)] == names
 
 
@@ -130,18 +137,30 @@ def trial_of(number, name, gains, usage=None):
     """Return a trial that gained over trial 0, whose score is 0; None: it failed."""
     gain = gains[name]
     status = Status.FAILED if gain is None else Status.COMPLETE
-    return Trial.of(number, "x", status, f"model:{name}", gain, parent=0, usage=usage or Usage(1, 100, 100))
+    return Trial.of(
+        number,
+        "x",
+        status,
+        f"model:{name}",
+        gain,
+        parent=0,
+        usage=usage or Usage(1, 100, 100),
+    )
 
 
 def test_the_bandit_finds_the_model_that_gains_most():
-    ensemble = Ensemble([endless("bad"), endless("good"), endless("failing")], choose="bandit")
+    ensemble = Ensemble(
+        [endless("bad"), endless("good"), endless("failing")], choose="bandit"
+    )
     names = play(ensemble, {"bad": 0.1, "good": 1.0, "failing": None}, 120)
     assert set(names[:3]) == {"bad", "good", "failing"}  # each is tried first
     assert names.count("good") > 60
     assert names.count("bad") > 3  # and none is given up
 
 
-def test_the_bandit_counts_dollars_where_prices_are_known_and_calls_where_one_is_not(server):
+def test_the_bandit_counts_dollars_where_prices_are_known_and_calls_where_one_is_not(
+    server,
+):
     server.replies("hi", for_ever=True)
 
     def share_of_cheap(price, gain):
@@ -174,16 +193,26 @@ def test_what_teaches_nothing_gains_nothing():
     ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 5.0))
     no_gain = [
         Trial.of(1, "x", Status.DUPLICATE, "model:a", 9.0, parent=0, usage=Usage(1)),
-        Trial.of(2, "x", Status.COMPLETE, "model:a", 4.0, parent=0, usage=Usage(1)),  # below its parent
-        Trial.of(3, "x", Status.COMPLETE, "model:a", 9.0, usage=Usage(1)),  # without one
+        Trial.of(
+            2, "x", Status.COMPLETE, "model:a", 4.0, parent=0, usage=Usage(1)
+        ),  # below its parent
+        Trial.of(
+            3, "x", Status.COMPLETE, "model:a", 9.0, usage=Usage(1)
+        ),  # without one
         Trial.of(4, None, Status.INVALID, "model:a", parent=0, usage=Usage(3)),
         Trial.of(5, "x", Status.COMPLETE, "a", 9.0, parent=0),  # not of the model a
-        Trial.of(6, "x", Status.COMPLETE, "model:c", 9.0, parent=0, usage=Usage(1)),  # an earlier ensemble's
+        Trial.of(
+            6, "x", Status.COMPLETE, "model:c", 9.0, parent=0, usage=Usage(1)
+        ),  # an earlier ensemble's
     ]
     for trial in no_gain:
         ensemble.tell(trial)
     for number in range(7, 11):
-        ensemble.tell(Trial.of(number, "x", Status.COMPLETE, "model:b", 5.001, parent=0, usage=Usage(1)))
+        ensemble.tell(
+            Trial.of(
+                number, "x", Status.COMPLETE, "model:b", 5.001, parent=0, usage=Usage(1)
+            )
+        )
     assert answer(ensemble).model == "b"
 
 
@@ -203,7 +232,9 @@ def test_a_bandit_goes_on_after_a_resume_as_if_there_had_been_no_break():
 
 
 def test_calls_at_once_do_not_all_go_to_one_model(server):
-    server.answer = lambda request, meeting=Meeting(6): Raw(body=completion("hi"), hold=meeting)
+    server.answer = lambda request, meeting=Meeting(6): Raw(
+        body=completion("hi"), hold=meeting
+    )
     ensemble = Ensemble([make(server, name) for name in "abc"], choose="bandit")
     replies = together(ensemble, 6)
     assert sorted(reply.model for reply in replies) == list("aabbcc")
@@ -245,7 +276,9 @@ def test_after_a_rest_one_call_goes_ahead_and_the_others_wait_for_it(server):
     times = sorted(request["at"] for request in server.requests)
     assert len(times) == 20
     assert times[10] - times[9] > 0.4  # the rest
-    assert 0.4 < times[11] - times[10] < 1.0  # the answer of the one, and not the end of another rest
+    assert (
+        0.4 < times[11] - times[10] < 1.0
+    )  # the answer of the one, and not the end of another rest
 
 
 def test_a_rest_does_not_travel_to_another_process(server):
@@ -257,7 +290,9 @@ def test_a_rest_does_not_travel_to_another_process(server):
 
 
 def test_failures_that_were_under_way_do_not_lengthen_the_rest(server):
-    server.answer = lambda request, meeting=Meeting(40): Raw(500, error(500, "oops").body, hold=meeting)
+    server.answer = lambda request, meeting=Meeting(40): Raw(
+        500, error(500, "oops").body, hold=meeting
+    )
     model = make(server, max_attempts=1)
     assert all(isinstance(outcome, ModelUnavailable) for outcome in together(model, 40))
     assert 0 < model.rest_secs() <= 1
@@ -267,7 +302,10 @@ def test_a_call_waits_for_a_rest_within_its_deadline_only(server):
     server.replies(error(500, "oops"), for_ever=True)
     model = make(server, deadline_secs=1.2, max_attempts=1000)
     begun = time.monotonic()
-    with pytest.raises(ModelUnavailable, match=r"did not answer within 1\.2 s, and before that: .*500: oops"):
+    with pytest.raises(
+        ModelUnavailable,
+        match=r"did not answer within 1\.2 s, and before that: .*500: oops",
+    ):
         answer(model)
     assert 1.1 < time.monotonic() - begun < 2.2
     assert len(server.requests) < 9
@@ -283,7 +321,9 @@ def test_a_no_is_an_answer_and_lets_nobody_rest(server):
 def test_while_one_endpoint_rests_the_others_carry_on(server, other):
     server.replies(error(503, "down"), for_ever=True)
     other.replies("hi", for_ever=True)
-    ensemble = Ensemble([(make(server, "down", max_attempts=100), 5.0), (make(other, "up"), 1.0)])
+    ensemble = Ensemble(
+        [(make(server, "down", max_attempts=100), 5.0), (make(other, "up"), 1.0)]
+    )
     begun = time.monotonic()
     replies = [reply for _ in range(5) for reply in together(ensemble, 8)]
     assert {reply.model for reply in replies} == {"up"}
@@ -310,7 +350,12 @@ def test_when_all_rest_the_call_waits_within_its_deadline(server, other):
     assert time.monotonic() - begun > 0.9
     for one in (server, other):
         one.replies(error(429, "slow", Retry_After="60"), for_ever=True)
-    hurried = Ensemble([make(one, name, deadline_secs=0.5) for one, name in ((server, "a"), (other, "b"))])
+    hurried = Ensemble(
+        [
+            make(one, name, deadline_secs=0.5)
+            for one, name in ((server, "a"), (other, "b"))
+        ]
+    )
     begun = time.monotonic()
     with pytest.raises(ModelUnavailable, match=r"all the models of a\+b rest"):
         answer(hurried)
@@ -318,7 +363,9 @@ def test_when_all_rest_the_call_waits_within_its_deadline(server, other):
 
 
 def test_requests_that_may_be_billed_are_counted_across_models(server, other):
-    server.replies(Raw(reset_after=0), error(429, "slow", Retry_After="100"), for_ever=True)
+    server.replies(
+        Raw(reset_after=0), error(429, "slow", Retry_After="100"), for_ever=True
+    )
     other.replies("hi")
     ensemble = Ensemble([(make(server, "a"), 1e9), (make(other, "b"), 1.0)])
     reply = answer(ensemble)
@@ -327,7 +374,9 @@ def test_requests_that_may_be_billed_are_counted_across_models(server, other):
 
 def test_calls_that_stand_in_line_keep_a_pause_that_is_asked_for_meanwhile(server):
     server.replies(error(429, "slow", Retry_After="1"), "hi", for_ever=True)
-    assert [reply.text for reply in together(make(server, max_concurrency=1), 3)] == ["hi"] * 3
+    assert [reply.text for reply in together(make(server, max_concurrency=1), 3)] == [
+        "hi"
+    ] * 3
     refused, *others = (request["at"] for request in server.requests)
     assert min(others) - refused > 0.9
 
@@ -361,7 +410,10 @@ def test_a_chat_has_no_more_requests_at_a_time_than_it_may(server):
 
 def test_chats_of_an_ensemble_share_an_endpoint_and_its_lowest_limit(server):
     most = counting(server, Meeting(2))
-    chats = [make(server, "a", max_concurrency=2), make(server, "b", max_concurrency=50)]
+    chats = [
+        make(server, "a", max_concurrency=2),
+        make(server, "b", max_concurrency=50),
+    ]
     assert len(together(Ensemble(chats), 20)) == 20
     assert most == [2]
 
@@ -375,7 +427,9 @@ def test_chats_of_an_ensemble_share_the_pause_of_an_endpoint(server):
 
 
 def test_many_calls_do_not_stall(server):
-    server.answer = lambda request, meeting=Meeting(128): Raw(body=completion("hi"), hold=meeting)
+    server.answer = lambda request, meeting=Meeting(128): Raw(
+        body=completion("hi"), hold=meeting
+    )
     replies = together(make(server, deadline_secs=60), 256)
     assert [reply.text for reply in replies] == ["hi"] * 256
     assert len(server.requests) == 256

@@ -26,7 +26,15 @@ HTML = "<html><body>busy, <b>come back</b></body></html>"
 
 
 def make(server, **options):
-    return Chat(**{"model_name": "m", "base_url": server.url, "api_key": KEY, "max_wait_secs": 0.02, **options})
+    return Chat(
+        **{
+            "model_name": "m",
+            "base_url": server.url,
+            "api_key": KEY,
+            "max_wait_secs": 0.02,
+            **options,
+        }
+    )
 
 
 def answer(model, messages=HELLO):
@@ -53,62 +61,248 @@ class Row:
     options: dict = field(default_factory=dict)
 
 
-NO_MONEY = error(429, "You exceeded your current quota, please check your plan", "insufficient_quota")
+NO_MONEY = error(
+    429, "You exceeded your current quota, please check your plan", "insufficient_quota"
+)
 CONTEXT = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
 WHOLE = json.dumps(completion("hi"))
 ROWS = [
     Row("429, Retry-After 1", [error(429, "slow", Retry_After="1"), "hi"], 2, "hi"),
-    Row("429, Retry-After 130", [error(429, "slow", Retry_After="130"), "hi"], 1, ModelUnavailable, "429: slow"),
-    Row("429 for ever", [error(429, "slow")], 5, ModelUnavailable, "in 5 attempts: .*429: slow"),
-    Row("429, no money", [NO_MONEY, "hi"], 1, ModelRefused, "quota is exhausted: look at the plan and billing"),
-    Row("402, no money", [error(402, "Insufficient Balance"), "hi"], 1, ModelRefused, "no money left"),
+    Row(
+        "429, Retry-After 130",
+        [error(429, "slow", Retry_After="130"), "hi"],
+        1,
+        ModelUnavailable,
+        "429: slow",
+    ),
+    Row(
+        "429 for ever",
+        [error(429, "slow")],
+        5,
+        ModelUnavailable,
+        "in 5 attempts: .*429: slow",
+    ),
+    Row(
+        "429, no money",
+        [NO_MONEY, "hi"],
+        1,
+        ModelRefused,
+        "quota is exhausted: look at the plan and billing",
+    ),
+    Row(
+        "402, no money",
+        [error(402, "Insufficient Balance"), "hi"],
+        1,
+        ModelRefused,
+        "no money left",
+    ),
     Row("500 twice", [error(500, "oops"), error(500, "oops"), "hi"], 3, "hi"),
-    Row("503, a page for ever", [Raw(503, HTML)], 5, ModelUnavailable, "503: busy, come back"),
-    Row("500, then a reset", [error(500, "oops"), Raw(reset_after=0), "hi"], 3, "hi", uncertain=1),
+    Row(
+        "503, a page for ever",
+        [Raw(503, HTML)],
+        5,
+        ModelUnavailable,
+        "503: busy, come back",
+    ),
+    Row(
+        "500, then a reset",
+        [error(500, "oops"), Raw(reset_after=0), "hi"],
+        3,
+        "hi",
+        uncertain=1,
+    ),
     Row("409", [error(409, "conflict"), "hi"], 2, "hi"),
     Row("408", [error(408, "late"), "hi"], 2, "hi"),
     Row(
-        "401", [error(401, "bad key"), "hi"], 1, ModelRefused, "the key is wrong or has expired: look at OPENAI_API_KEY"
+        "401",
+        [error(401, "bad key"), "hi"],
+        1,
+        ModelRefused,
+        "the key is wrong or has expired: look at OPENAI_API_KEY",
     ),
-    Row("403", [error(403, "no"), "hi"], 1, ModelRefused, "may not use this model: choose another"),
-    Row("404, model", [error(404, "no such model"), "hi"], 1, ModelRefused, "there is no model 'm', or the base URL"),
-    Row("404, a page", [Raw(404, HTML), "hi"], 1, ModelRefused, "there is no model 'm', or the base URL"),
+    Row(
+        "403",
+        [error(403, "no"), "hi"],
+        1,
+        ModelRefused,
+        "may not use this model: choose another",
+    ),
+    Row(
+        "404, model",
+        [error(404, "no such model"), "hi"],
+        1,
+        ModelRefused,
+        "there is no model 'm', or the base URL",
+    ),
+    Row(
+        "404, a page",
+        [Raw(404, HTML), "hi"],
+        1,
+        ModelRefused,
+        "there is no model 'm', or the base URL",
+    ),
     Row("405", [Raw(405, HTML), "hi"], 1, ModelRefused, "should it end in /v1"),
     Row("400", [error(400, "messages: bad role"), "hi"], 1, ModelRefused, "bad role"),
-    Row("400, context", [error(400, CONTEXT, "context_length_exceeded"), "hi"], 1, ContextTooLong, "make it smaller"),
     Row(
-        "400, policy", [error(400, "no such prompts", "content_policy_violation")], 1, "", "withheld .*no such prompts"
+        "400, context",
+        [error(400, CONTEXT, "context_length_exceeded"), "hi"],
+        1,
+        ContextTooLong,
+        "make it smaller",
     ),
-    Row("no answer", [SILENCE], 2, ModelUnavailable, "up to 2 unanswered", uncertain=2, deadline_secs=1.2),
+    Row(
+        "400, policy",
+        [error(400, "no such prompts", "content_policy_violation")],
+        1,
+        "",
+        "withheld .*no such prompts",
+    ),
+    Row(
+        "no answer",
+        [SILENCE],
+        2,
+        ModelUnavailable,
+        "up to 2 unanswered",
+        uncertain=2,
+        deadline_secs=1.2,
+    ),
     Row("no answer once", [SILENCE, "hi"], 2, "hi", uncertain=1, deadline_secs=2.0),
-    Row("reset before the answer", [Raw(reset_after=0)], 2, ModelUnavailable, "broke", uncertain=2),
+    Row(
+        "reset before the answer",
+        [Raw(reset_after=0)],
+        2,
+        ModelUnavailable,
+        "broke",
+        uncertain=2,
+    ),
     Row("reset before it, once", [Raw(reset_after=0), "hi"], 2, "hi", uncertain=1),
-    Row("reset in the body", [Raw(body=WHOLE, reset_after=9)], 2, ModelUnavailable, "broke", uncertain=2),
-    Row("short body", [Raw(body=WHOLE[:20], drop=True)], 2, ModelUnavailable, "broke", uncertain=2),
-    Row("short body once", [Raw(body=WHOLE[:20], drop=True), "hi"], 2, "hi", uncertain=1),
-    Row("slow drip", [Raw(body=WHOLE, drip_secs=0.05)], 1, ModelUnavailable, "within 1 s", 1, 1.0),
-    Row("drip, whole in time", [Raw(body=WHOLE, drip_secs=0.002)], 1, "hi", deadline_secs=20.0),
-    Row("empty choices", [Raw(body={"choices": []}), "hi"], 1, "", "the reply is empty"),
+    Row(
+        "reset in the body",
+        [Raw(body=WHOLE, reset_after=9)],
+        2,
+        ModelUnavailable,
+        "broke",
+        uncertain=2,
+    ),
+    Row(
+        "short body",
+        [Raw(body=WHOLE[:20], drop=True)],
+        2,
+        ModelUnavailable,
+        "broke",
+        uncertain=2,
+    ),
+    Row(
+        "short body once", [Raw(body=WHOLE[:20], drop=True), "hi"], 2, "hi", uncertain=1
+    ),
+    Row(
+        "slow drip",
+        [Raw(body=WHOLE, drip_secs=0.05)],
+        1,
+        ModelUnavailable,
+        "within 1 s",
+        1,
+        1.0,
+    ),
+    Row(
+        "drip, whole in time",
+        [Raw(body=WHOLE, drip_secs=0.002)],
+        1,
+        "hi",
+        deadline_secs=20.0,
+    ),
+    Row(
+        "empty choices", [Raw(body={"choices": []}), "hi"], 1, "", "the reply is empty"
+    ),
     Row("content null", [completion(None), "hi"], 1, "", "the reply is empty"),
     Row("content blank", [completion(" \n"), "hi"], 1, " \n", "the reply is empty"),
-    Row("refusal", [completion(None, refusal="I will not"), "hi"], 1, "I will not", "refusal"),
-    Row("content_filter", [completion("", finish_reason="content_filter")], 1, "", "content_filter"),
-    Row("length", [completion("cut of", finish_reason="length")], 1, "cut of", "cut off at the token limit"),
-    Row("unended thinking", [completion("<think>hm")], 1, "", "ends inside its thinking"),
-    Row("malformed JSON", [Raw(body='{"choices": [{"mess'), "hi"], 2, "hi", uncertain=1),
-    Row("malformed JSON for ever", [Raw(body="{")], 3, ModelUnavailable, "with no JSON", uncertain=3),
-    Row("invalid UTF-8", [Raw(body=b'{"choices": "\xff\xfe"}'), "hi"], 2, "hi", uncertain=1),
-    Row("deeply nested JSON", [Raw(body="[" * 100_000), "hi"], 2, "hi", uncertain=1),
-    Row("JSON, another thing", [Raw(body='{"detail": "Not Found"}')], 3, ModelUnavailable, "no chat completion", 3),
-    Row("200 with HTML", [Raw(body=HTML)], 2, ModelRefused, "with a web page.*should the base URL end in /v1"),
-    Row("200 with HTML once", [Raw(body=HTML), "hi"], 2, "hi"),
-    Row("200 with an error", [Raw(body={"error": {"message": "overloaded", "code": 502}}), "hi"], 2, "hi"),
     Row(
-        "200 with a final error", [Raw(body={"error": {"code": "invalid_api_key"}})], 1, ModelRefused, "OPENAI_API_KEY"
+        "refusal",
+        [completion(None, refusal="I will not"), "hi"],
+        1,
+        "I will not",
+        "refusal",
     ),
-    Row("200 with an error of no kind", [Raw(body={"error": "what?", "choices": None}), "hi"], 2, "hi"),
+    Row(
+        "content_filter",
+        [completion("", finish_reason="content_filter")],
+        1,
+        "",
+        "content_filter",
+    ),
+    Row(
+        "length",
+        [completion("cut of", finish_reason="length")],
+        1,
+        "cut of",
+        "cut off at the token limit",
+    ),
+    Row(
+        "unended thinking", [completion("<think>hm")], 1, "", "ends inside its thinking"
+    ),
+    Row(
+        "malformed JSON", [Raw(body='{"choices": [{"mess'), "hi"], 2, "hi", uncertain=1
+    ),
+    Row(
+        "malformed JSON for ever",
+        [Raw(body="{")],
+        3,
+        ModelUnavailable,
+        "with no JSON",
+        uncertain=3,
+    ),
+    Row(
+        "invalid UTF-8",
+        [Raw(body=b'{"choices": "\xff\xfe"}'), "hi"],
+        2,
+        "hi",
+        uncertain=1,
+    ),
+    Row("deeply nested JSON", [Raw(body="[" * 100_000), "hi"], 2, "hi", uncertain=1),
+    Row(
+        "JSON, another thing",
+        [Raw(body='{"detail": "Not Found"}')],
+        3,
+        ModelUnavailable,
+        "no chat completion",
+        3,
+    ),
+    Row(
+        "200 with HTML",
+        [Raw(body=HTML)],
+        2,
+        ModelRefused,
+        "with a web page.*should the base URL end in /v1",
+    ),
+    Row("200 with HTML once", [Raw(body=HTML), "hi"], 2, "hi"),
+    Row(
+        "200 with an error",
+        [Raw(body={"error": {"message": "overloaded", "code": 502}}), "hi"],
+        2,
+        "hi",
+    ),
+    Row(
+        "200 with a final error",
+        [Raw(body={"error": {"code": "invalid_api_key"}})],
+        1,
+        ModelRefused,
+        "OPENAI_API_KEY",
+    ),
+    Row(
+        "200 with an error of no kind",
+        [Raw(body={"error": "what?", "choices": None}), "hi"],
+        2,
+        "hi",
+    ),
     Row("no usage", [completion("hi", usage=False)], 1, "hi"),
-    Row("a stream, unasked", [Raw(body='data: {"choices": []}\n\ndata: [DONE]\n')], 3, ModelUnavailable, "no JSON", 3),
+    Row(
+        "a stream, unasked",
+        [Raw(body='data: {"choices": []}\n\ndata: [DONE]\n')],
+        3,
+        ModelUnavailable,
+        "no JSON",
+        3,
+    ),
 ]
 
 
@@ -163,7 +357,9 @@ def test_a_pause_that_the_endpoint_asks_for_is_kept_by_all_calls(server):
     assert min(others) - refused > 0.9
 
 
-def test_a_pause_longer_than_two_minutes_is_waited_for_when_the_deadline_allows(server, caplog):
+def test_a_pause_longer_than_two_minutes_is_waited_for_when_the_deadline_allows(
+    server, caplog
+):
     server.replies(error(429, "slow", Retry_After="130"), "hi")
     model = make(server, deadline_secs=200)
 
@@ -179,7 +375,9 @@ def test_a_pause_longer_than_two_minutes_is_waited_for_when_the_deadline_allows(
     assert 120 < model.rest_secs() <= 130
 
 
-@pytest.mark.parametrize("header", ["soon", "inf", "nan", "", "-3", "Mon, 99 Foo 2026 00:00:00 GMT", "0.01"])
+@pytest.mark.parametrize(
+    "header", ["soon", "inf", "nan", "", "-3", "Mon, 99 Foo 2026 00:00:00 GMT", "0.01"]
+)
 def test_a_pause_that_means_nothing_is_none(server, header):
     server.replies(error(429, "slow", Retry_After=header), "hi")
     with within(3):
@@ -189,13 +387,26 @@ def test_a_pause_that_means_nothing_is_none(server, header):
 def test_a_date_is_read_by_the_clock_of_the_endpoint(server):
     slow_clock = datetime.now(UTC) - timedelta(days=1)
     until = format_datetime(slow_clock + timedelta(seconds=1), usegmt=True)
-    server.replies(error(429, "slow", Retry_After=until, Date=format_datetime(slow_clock, usegmt=True)), "hi")
+    server.replies(
+        error(
+            429,
+            "slow",
+            Retry_After=until,
+            Date=format_datetime(slow_clock, usegmt=True),
+        ),
+        "hi",
+    )
     assert answer(make(server)).text == "hi"
     assert server.requests[1]["at"] - server.requests[0]["at"] > 0.9
 
 
 def test_a_quota_of_a_minute_is_waited_for(server):
-    said = {"error": {"message": "You exceeded your current quota", "details": [{"retryDelay": "0.2s"}]}}
+    said = {
+        "error": {
+            "message": "You exceeded your current quota",
+            "details": [{"retryDelay": "0.2s"}],
+        }
+    }
     server.replies(Raw(429, said), "hi")
     assert answer(make(server)).text == "hi"
     assert server.requests[1]["at"] - server.requests[0]["at"] > 0.19
@@ -206,22 +417,54 @@ def test_a_quota_of_a_minute_is_waited_for(server):
     [
         (400, CONTEXT, 8192, 9000),
         (400, "prompt is too long: 210,000 tokens > 200,000 maximum", 200_000, 210_000),
-        (400, "request (5000 tokens) exceeds the available context size (4096 tokens)", 4096, 5000),
+        (
+            400,
+            "request (5000 tokens) exceeds the available context size (4096 tokens)",
+            4096,
+            5000,
+        ),
         (
             400,
             "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
             1048576,
             1200000,
         ),
-        (400, "Prompt contains 40000 tokens, too large for model with 32768 maximum context length", 32768, 40000),
-        (400, "This endpoint's maximum context length is 8192 tokens. You requested about 9001 tokens", 8192, 9001),
-        (400, "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000", 8193, 9000),
+        (
+            400,
+            "Prompt contains 40000 tokens, too large for model with 32768 maximum context length",
+            32768,
+            40000,
+        ),
+        (
+            400,
+            "This endpoint's maximum context length is 8192 tokens. You requested about 9001 tokens",
+            8192,
+            9001,
+        ),
+        (
+            400,
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000",
+            8193,
+            9000,
+        ),
         (400, "Your input exceeds the context window of this model.", None, None),
-        (413, "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 7000", 6000, 7000),
-        (429, "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 12000.", 10000, 12000),
+        (
+            413,
+            "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 7000",
+            6000,
+            7000,
+        ),
+        (
+            429,
+            "Request too large for gpt-4 on tokens per min (TPM): Limit 10000, Requested 12000.",
+            10000,
+            12000,
+        ),
     ],
 )
-def test_a_prompt_that_is_too_long_says_by_how_much(server, status, said, limit, prompt):
+def test_a_prompt_that_is_too_long_says_by_how_much(
+    server, status, said, limit, prompt
+):
     server.replies(error(status, said), "hi")
     with pytest.raises(ContextTooLong) as caught:
         answer(make(server, max_tokens=100))
@@ -234,7 +477,11 @@ def test_calls_at_once_that_learn_the_same_lose_nothing(server):
 
     def respond(request):
         return (
-            Raw(400, error(400, "unknown parameter: temperature").body, hold=Meeting(together))
+            Raw(
+                400,
+                error(400, "unknown parameter: temperature").body,
+                hold=Meeting(together),
+            )
             if ("temperature" in request)
             else "hi"
         )
@@ -267,8 +514,21 @@ class Meeting:
     [
         ({"content": "hm, so\n</think>\n\nhi"}, "hi", "hm, so"),
         ({"content": "```\n</think>\n```"}, "```\n</think>\n```", ""),
-        ({"content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]}, "hi", ""),
-        ({"content": [{"type": "thinking", "thinking": [{"text": "hm"}]}, {"text": "hi"}]}, "hi", "hm"),
+        (
+            {"content": [{"type": "text", "text": "h"}, {"type": "text", "text": "i"}]},
+            "hi",
+            "",
+        ),
+        (
+            {
+                "content": [
+                    {"type": "thinking", "thinking": [{"text": "hm"}]},
+                    {"text": "hi"},
+                ]
+            },
+            "hi",
+            "hm",
+        ),
         ({"content": "hi", "reasoning": "hm"}, "hi", "hm"),
         ({"content": "hi", "reasoning": {"text": 1}}, "hi", ""),
     ],
@@ -286,7 +546,9 @@ def test_text_that_no_request_can_carry_is_written_visibly(server):
 
 
 def test_pages_of_an_endpoint_that_has_answered_before_are_a_hiccup(server):
-    server.replies("hi", Raw(body=HTML), Raw(body=HTML), "hi again", Raw(body=HTML), for_ever=True)
+    server.replies(
+        "hi", Raw(body=HTML), Raw(body=HTML), "hi again", Raw(body=HTML), for_ever=True
+    )
     model = make(server)
     assert [answer(model).text for _ in range(2)] == ["hi", "hi again"]
     with pytest.raises(ModelUnavailable, match=r"in 3 attempts: .*web page"):
@@ -295,7 +557,11 @@ def test_pages_of_an_endpoint_that_has_answered_before_are_a_hiccup(server):
 
 def test_hostile_numbers_in_the_usage_are_not_believed(server):
     body = completion("hi")
-    body["usage"] = {"prompt_tokens": -5, "completion_tokens": "many", "prompt_tokens_details": []}
+    body["usage"] = {
+        "prompt_tokens": -5,
+        "completion_tokens": "many",
+        "prompt_tokens_details": [],
+    }
     server.replies(body)
     usage = answer(make(server)).usage
     assert (usage.prompt_tokens, usage.completion_tokens, usage.cached_tokens) == (
@@ -320,7 +586,9 @@ FAULTS = [
 ]
 
 
-def test_three_hundred_calls_with_faults_mixed_in_have_typed_outcomes_and_exact_totals(server):
+def test_three_hundred_calls_with_faults_mixed_in_have_typed_outcomes_and_exact_totals(
+    server,
+):
     dice, sent = Random(5), []
 
     def respond(_request):
@@ -350,7 +618,16 @@ def test_three_hundred_calls_with_faults_mixed_in_have_typed_outcomes_and_exact_
     outcomes = asyncio.run(main())
     usages = [outcome.usage for outcome in outcomes if isinstance(outcome, Reply)]
     paid = [reply for reply in sent if reply == "hi" or isinstance(reply, dict)]
-    assert sum(usage.tokens for usage in usages) == 18 * len(paid)  # each answer is counted once, none is lost
+    assert sum(usage.tokens for usage in usages) == 18 * len(
+        paid
+    )  # each answer is counted once, none is lost
     assert len(usages) > 200
-    in_doubt = [raw for raw in sent if isinstance(raw, Raw) and (raw.reset_after is not None or raw.status == 200)]
-    assert sum((one.usage if isinstance(one, Reply) else one).uncertain_calls for one in outcomes) == len(in_doubt)
+    in_doubt = [
+        raw
+        for raw in sent
+        if isinstance(raw, Raw) and (raw.reset_after is not None or raw.status == 200)
+    ]
+    assert sum(
+        (one.usage if isinstance(one, Reply) else one).uncertain_calls
+        for one in outcomes
+    ) == len(in_doubt)

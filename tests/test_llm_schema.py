@@ -14,12 +14,29 @@ from llm_optimize.testing import ScriptedChat
 from server import KEY, error
 
 HELLO = [Message(role="user", content="hello")]
-SCHEMA = {"type": "object", "properties": {"a": {"type": "number"}}, "required": ["a"], "additionalProperties": False}
-SPACE = Space({"lr": Float(0.01, 1, log=True), "layers": Int(1, 4), "kind": Choice("relu", "tanh")})
+SCHEMA = {
+    "type": "object",
+    "properties": {"a": {"type": "number"}},
+    "required": ["a"],
+    "additionalProperties": False,
+}
+SPACE = Space(
+    {
+        "lr": Float(0.01, 1, log=True),
+        "layers": Int(1, 4),
+        "kind": Choice("relu", "tanh"),
+    }
+)
 REFUSALS = [
-    error(400, "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model."),
+    error(
+        400,
+        "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+    ),
     error(400, "This response_format type is unavailable now"),
-    error(400, "Invalid schema for response_format 'x': In context=(), 'minimum' is not permitted."),
+    error(
+        400,
+        "Invalid schema for response_format 'x': In context=(), 'minimum' is not permitted.",
+    ),
     error(422, "response_format.type: Input should be 'text' or 'json_object'"),
     error(400, "This model does not support response format `json_schema`."),
     error(500, "failed to parse grammar"),
@@ -27,7 +44,9 @@ REFUSALS = [
 
 
 def make(server, name="m"):
-    return Chat(name, base_url=server.url, api_key=KEY, max_wait_secs=0.02, temperature=0.5)
+    return Chat(
+        name, base_url=server.url, api_key=KEY, max_wait_secs=0.02, temperature=0.5
+    )
 
 
 def answers(model, *schemas):
@@ -42,27 +61,41 @@ def answers(model, *schemas):
 
 def test_an_endpoint_is_told_the_schema_and_only_when_there_is_one(server):
     server.replies('{"a": 1}', "hi", '{"a": 2}')
-    assert answers(make(server), SCHEMA, None, SCHEMA | {"required": []}) == ['{"a": 1}', "hi", '{"a": 2}']
+    assert answers(make(server), SCHEMA, None, SCHEMA | {"required": []}) == [
+        '{"a": 1}',
+        "hi",
+        '{"a": 2}',
+    ]
     first, second, third = server.requests
     assert first["response_format"] == {
         "type": "json_schema",
         "json_schema": {"name": "x", "schema": SCHEMA, "strict": True},
     }
     assert "response_format" not in second
-    assert third["response_format"]["json_schema"]["strict"] is False  # it leaves something open
+    assert (
+        third["response_format"]["json_schema"]["strict"] is False
+    )  # it leaves something open
     assert first["temperature"] == 0.5
 
 
-@pytest.mark.parametrize("refusal", REFUSALS, ids=lambda raw: raw.body["error"]["message"][:40])
+@pytest.mark.parametrize(
+    "refusal", REFUSALS, ids=lambda raw: raw.body["error"]["message"][:40]
+)
 def test_one_that_refuses_it_is_asked_without_from_then_on(server, refusal):
     server.replies(refusal, '{"a": 1}', '{"a": 2}')
     assert answers(make(server), SCHEMA, SCHEMA) == ['{"a": 1}', '{"a": 2}']
-    assert ["response_format" in request for request in server.requests] == [True, False, False]
+    assert ["response_format" in request for request in server.requests] == [
+        True,
+        False,
+        False,
+    ]
     assert all(request["temperature"] == 0.5 for request in server.requests)
 
 
 def test_calls_at_the_same_time_find_out_together(server):
-    server.answer = lambda request: REFUSALS[0] if "response_format" in request else '{"a": 1}'
+    server.answer = lambda request: (
+        REFUSALS[0] if "response_format" in request else '{"a": 1}'
+    )
     model = make(server)
 
     async def main():
@@ -79,14 +112,19 @@ def test_an_ensemble_passes_it_on_to_those_that_take_it(server):
     scripted = ScriptedChat(*['{"a": 3}'] * 20)
     both = answers(Ensemble([make(server), scripted], seed=3), *[SCHEMA] * 12)
     assert set(both) == {'{"a": 1}', '{"a": 3}'}
-    assert all(request["response_format"]["json_schema"]["schema"] == SCHEMA for request in server.requests)
+    assert all(
+        request["response_format"]["json_schema"]["schema"] == SCHEMA
+        for request in server.requests
+    )
 
 
 def test_models_that_know_of_no_schema_are_asked_without(server):
     assert answers(ScriptedChat("hi"), SCHEMA) == ["hi"]
 
 
-def test_a_run_over_parameters_asks_for_their_schema_and_reads_what_comes(server, tmp_path):
+def test_a_run_over_parameters_asks_for_their_schema_and_reads_what_comes(
+    server, tmp_path
+):
     """The endpoint takes the schema at first and answers bare JSON; then it refuses it, and answers with prose."""
     dice = Random(5)
 
@@ -114,8 +152,16 @@ def test_a_run_over_parameters_asks_for_their_schema_and_reads_what_comes(server
     )
     assert len(result.trials) == 7
     assert all(trial.scored for trial in result.trials)
-    assert ["response_format" in request for request in server.requests] == [True, True, True] + [False] * 4
+    assert ["response_format" in request for request in server.requests] == [
+        True,
+        True,
+        True,
+    ] + [False] * 4
     shown = [
-        json.loads(line) for line in server.requests[-1]["messages"][-1]["content"].splitlines() if '"trial"' in line
+        json.loads(line)
+        for line in server.requests[-1]["messages"][-1]["content"].splitlines()
+        if '"trial"' in line
     ]
-    assert [(one["trial"], one["score"]) for one in shown] == [(n, result.trials[n].score) for n in range(6)]
+    assert [(one["trial"], one["score"]) for one in shown] == [
+        (n, result.trials[n].score) for n in range(6)
+    ]

@@ -14,7 +14,9 @@ from llm_optimize._cli_show import trials_table
 from llm_optimize.store import Store
 from llm_optimize.text import show_number, show_numbers
 
-CLOSE = st.integers(-5, 5).flatmap(lambda base: st.integers(0, 10**9).map(lambda more: base + more * 1e-12))
+CLOSE = st.integers(-5, 5).flatmap(
+    lambda base: st.integers(0, 10**9).map(lambda more: base + more * 1e-12)
+)
 
 
 @given(st.lists(st.floats(allow_nan=False, allow_infinity=False) | CLOSE, max_size=30))
@@ -53,7 +55,9 @@ def test_numbers_that_are_all_close_are_shown_in_linear_time():
         assert len(set(show_numbers(values))) == len(set(values))
         return time.process_time() - begun
 
-    assert min(cpu_secs(values) for _ in range(3)) <= 8 * min(cpu_secs(values[:2000]) for _ in range(3))
+    assert min(cpu_secs(values) for _ in range(3)) <= 8 * min(
+        cpu_secs(values[:2000]) for _ in range(3)
+    )
 
 
 def test_the_benchmark_measures_each_command():

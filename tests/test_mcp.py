@@ -55,14 +55,25 @@ max_steps = 0
 writable = ["."]
 """
 READING = {"list_tasks", "follow_run", "best_of_run", "show_trial", "list_runs"}
-STARTING = {"start_run": True, "resume_run": True, "stop_run": False, "steer_run": False}
+STARTING = {
+    "start_run": True,
+    "resume_run": True,
+    "stop_run": False,
+    "steer_run": False,
+}
 
 
 async def follow_a_run(call):
-    begun = await call("start_run", task="sum", name="amber", budget={"scorings": 40}, seed=3)
+    begun = await call(
+        "start_run", task="sum", name="amber", budget={"scorings": 40}, seed=3
+    )
     assert begun == {"name": "amber", "state": "running"}
     told = await ended(call, "amber")
-    assert (told["state"], told["stop_reason"], told["finished_trials"]) == ("ended", "max_steps", 7)
+    assert (told["state"], told["stop_reason"], told["finished_trials"]) == (
+        "ended",
+        "max_steps",
+        7,
+    )
     assert told["error"] == ""
     whole = await call("follow_run", name="amber")
     assert [trial["number"] for trial in whole["trials"]] == list(range(7))
@@ -74,11 +85,18 @@ async def follow_a_run(call):
     assert best["score"] == max(trial["score"] for trial in whole["trials"])
     assert sum(map(float, best["x"].split())) == best["score"]
     assert (await call("show_trial", name="amber", number=0))["x"] == "1 2"
-    assert "prompt" in (await call("steer_run", name="amber", kind="hint", text="Larger."))["state"]
+    assert (
+        "prompt"
+        in (await call("steer_run", name="amber", kind="hint", text="Larger."))["state"]
+    )
     assert (await call("resume_run", name="amber", max_steps=8))["state"] == "running"
     assert (await ended(call, "amber", since=7))["finished_trials"] == 9
     (listed,) = (await call("list_runs"))["runs"]
-    assert (listed["name"], listed["state"], listed["finished_trials"]) == ("amber", "ended", 9)
+    assert (listed["name"], listed["state"], listed["finished_trials"]) == (
+        "amber",
+        "ended",
+        9,
+    )
 
 
 async def take_parameters_as_objects(call):
@@ -91,7 +109,9 @@ async def take_parameters_as_objects(call):
 
 async def take_texts_as_they_were_sent(call):
     for x0 in ("[5, 3]", " 5\n", '"5"'):
-        begun = await call("start_run", task="sum", x0=x0, max_steps=0, budget='{"scorings": 9}')
+        begun = await call(
+            "start_run", task="sum", x0=x0, max_steps=0, budget='{"scorings": 9}'
+        )
         await ended(call, begun["name"])
         assert (await call("show_trial", name=begun["name"], number=0))["x"] == x0
 
@@ -113,7 +133,10 @@ def test_runs_are_started_followed_and_their_best_fetched(tmp_path):
         assert set(tools) == READING | set(STARTING)
         for name, tool in tools.items():
             hints = tool.annotations
-            assert (hints.read_only_hint, hints.destructive_hint) == (name in READING, False)
+            assert (hints.read_only_hint, hints.destructive_hint) == (
+                name in READING,
+                False,
+            )
             assert hints.open_world_hint is STARTING.get(name, False)
             assert hints.title == tool.title
             assert len(tool.description) > 60
@@ -121,25 +144,53 @@ def test_runs_are_started_followed_and_their_best_fetched(tmp_path):
             assert tool.input_schema["additionalProperties"] is False
         told = {task["name"]: task for task in (await call("list_tasks"))["tasks"]}
         assert (told["sum"]["title"], told["near"]["title"]) == ("Raise a sum", "near")
-        assert (told["sum"]["max_steps"], told["sum"]["most_steps"], told["sum"]["budget"]) == (6, 8, {"scorings": 50})
+        assert (
+            told["sum"]["max_steps"],
+            told["sum"]["most_steps"],
+            told["sum"]["budget"],
+        ) == (6, 8, {"scorings": 50})
 
     assert talk(tmp_path, conversation, allow=["."]) == ""
 
 
 WRONG = [
-    ("start_run", {"task": "sums"}, "no task 'sums' is allowed here: did you mean 'sum'?"),
+    (
+        "start_run",
+        {"task": "sums"},
+        "no task 'sums' is allowed here: did you mean 'sum'?",
+    ),
     ("start_run", {"task": "broken"}, "has no function 'h'"),
     ("start_run", {"task": "keyless"}, "OPENAI_API_KEY"),
-    ("start_run", {"task": "sum", "max_steps": -1}, "max_steps has -1: give at least 0"),
-    ("start_run", {"task": "sum", "max_steps": "6"}, "max_steps is '6': give a whole number"),
-    ("start_run", {"task": "sum", "max_steps": True}, "max_steps is True: give a whole number"),
+    (
+        "start_run",
+        {"task": "sum", "max_steps": -1},
+        "max_steps has -1: give at least 0",
+    ),
+    (
+        "start_run",
+        {"task": "sum", "max_steps": "6"},
+        "max_steps is '6': give a whole number",
+    ),
+    (
+        "start_run",
+        {"task": "sum", "max_steps": True},
+        "max_steps is True: give a whole number",
+    ),
     ("start_run", {"task": "sum", "budget": {"usd": -1}}, "usd is -1"),
-    ("start_run", {"task": "sum", "budget": {"dollars": 1}}, "unknown key in budget 'dollars'"),
+    (
+        "start_run",
+        {"task": "sum", "budget": {"dollars": 1}},
+        "unknown key in budget 'dollars'",
+    ),
     ("start_run", {"task": "sum", "name": "a"}, "a run named 'a'"),
     ("start_run", {}, "start_run needs task"),
     ("start", {}, "unknown tool 'start': did you mean 'start_run'"),
     ("follow_run", {"name": "b"}, "no run named 'b'"),
-    ("follow_run", {"nam": "a"}, "unknown argument of follow_run 'nam': did you mean 'name'?"),
+    (
+        "follow_run",
+        {"nam": "a"},
+        "unknown argument of follow_run 'nam': did you mean 'name'?",
+    ),
     ("resume_run", {"name": "aa"}, "did you mean 'a'"),
     ("best_of_run", {"name": "a"}, "has a score yet"),
     ("show_trial", {"name": "a", "number": 7}, "no finished trial 7"),
@@ -171,7 +222,9 @@ def test_a_run_is_stopped_and_goes_on(tmp_path):
         await call("start_run", task="slow", name="slow")
         await until((tmp_path / "began").exists)
         assert (await call("follow_run", name="slow"))["state"] == "running"
-        assert "pausing" in (await call("steer_run", name="slow", kind="pause"))["state"]
+        assert (
+            "pausing" in (await call("steer_run", name="slow", kind="pause"))["state"]
+        )
         assert "stopping" in (await call("stop_run", name="slow"))["state"]
         assert (await call("stop_run", name="slow", at_once=True))["state"] == "stopped"
         told = await call("follow_run", name="slow")
@@ -179,15 +232,25 @@ def test_a_run_is_stopped_and_goes_on(tmp_path):
         (tmp_path / "go").touch()
         await call("resume_run", name="slow")
         told = await ended(call, "slow")
-        assert (told["state"], told["finished_trials"], told["best"]["score"]) == ("ended", 1, 1.0)
+        assert (told["state"], told["finished_trials"], told["best"]["score"]) == (
+            "ended",
+            1,
+            1.0,
+        )
 
     talk(tmp_path, conversation, allow=["slow.toml"])
     store = Store(str(tmp_path / "runs.db"))
-    assert [steer.kind for steer in store.run("slow").steers()] == ["pause", "stop", "stop"]
+    assert [steer.kind for steer in store.run("slow").steers()] == [
+        "pause",
+        "stop",
+        "stop",
+    ]
     store.close()
 
 
-@pytest.mark.skipif(not Path("/proc/self").exists(), reason="looks for processes in /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="looks for processes in /proc"
+)
 @pytest.mark.parametrize("by", ["end of input", "SIGTERM"])
 def test_runs_end_with_the_server(tmp_path, by):
     write_tasks(tmp_path, slow=SLOW)
@@ -201,7 +264,9 @@ def test_runs_end_with_the_server(tmp_path, by):
 
     talk(tmp_path, conversation, allow=["slow.toml"])
     deadline = time.monotonic() + 20
-    while processes_in(tmp_path, "llm_optimize._cli_job") and time.monotonic() < deadline:
+    while (
+        processes_in(tmp_path, "llm_optimize._cli_job") and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     assert processes_in(tmp_path, "llm_optimize._cli_job") == []
     store = Store(str(tmp_path / "runs.db"))

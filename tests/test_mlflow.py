@@ -15,7 +15,9 @@ ROOT = Path(__file__).parents[1]
 if importlib.util.find_spec("mlflow") is None:
     if os.environ.get("REQUIRE_MLFLOW"):
         raise RuntimeError("REQUIRE_MLFLOW is set, and MLflow is not installed")
-    pytest.skip('needs MLflow: pip install "llm_optimize[mlflow]"', allow_module_level=True)
+    pytest.skip(
+        'needs MLflow: pip install "llm_optimize[mlflow]"', allow_module_level=True
+    )
 
 BEGIN = """
 import logging, socket, sys, threading, time
@@ -36,12 +38,28 @@ def run(name, tracker, *replies, steps=None, **options):
 """
 
 
-def python(folder: Path, code: str, *, uri: str = "sqlite:///mlflow.db") -> subprocess.CompletedProcess[str]:
+def python(
+    folder: Path, code: str, *, uri: str = "sqlite:///mlflow.db"
+) -> subprocess.CompletedProcess[str]:
     """Run code in a folder, with an MLflow that knows where it is."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "MLFLOW_TRACKING_URI": uri, "MLFLOW_DISABLE_TELEMETRY": "true"}
-    env |= {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "30", "DO_NOT_TRACK": "true"}
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "MLFLOW_TRACKING_URI": uri,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+    }
+    env |= {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": "30",
+        "DO_NOT_TRACK": "true",
+    }
     done = subprocess.run(
-        [sys.executable, "-c", BEGIN + code], cwd=folder, env=env, capture_output=True, text=True, timeout=100
+        [sys.executable, "-c", BEGIN + code],
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
     )
     assert done.returncode == 0, done.stderr
     return done
@@ -119,22 +137,31 @@ def test_metrics_are_there_by_step_once_though_the_run_was_resumed(runs):
     assert [step for step, _ in metrics["seconds"]] == [0, 1, 2, 3, 4]
     assert metrics["failures"][-1] == [4, 1.0]
     assert metrics["calls"][-1] == [4, 4.0]
-    assert [tokens for _, tokens in metrics["tokens"]] == sorted(tokens for _, tokens in metrics["tokens"])
+    assert [tokens for _, tokens in metrics["tokens"]] == sorted(
+        tokens for _, tokens in metrics["tokens"]
+    )
     assert metrics["metric/loss _"][0] == [0, 2.0]
 
 
 def test_champions_are_artifacts_and_settings_are_params(runs):
     amber = runs["amber"]
-    assert {"champions/trial_00000.txt", "champions/trial_00001.txt", "champions/trial_00004.txt"} <= set(
-        amber["files"]
-    )
+    assert {
+        "champions/trial_00000.txt",
+        "champions/trial_00001.txt",
+        "champions/trial_00004.txt",
+    } <= set(amber["files"])
     assert not any("00002" in name or "00003" in name for name in amber["files"])
     assert "settings.json" in amber["files"]
     assert amber["text"] == "3 \x1b[2J\\ud800"
     params = amber["params"]
     assert params["price"] == "0.25 and 2"
     assert params["task.description"] == "Raise f."
-    assert (params["model"], params["budget.calls"], params["max_steps"], params["seed"]) == (
+    assert (
+        params["model"],
+        params["budget.calls"],
+        params["max_steps"],
+        params["seed"],
+    ) == (
         "scripted",
         "50",
         "3",
@@ -163,14 +190,21 @@ print(run("birch", tracker, *map(str, range(20))).best_score, time.monotonic() -
 @pytest.fixture(scope="module")
 def trouble(tmp_path_factory):
     """Return what a process says that meets an MLflow that is down, then one that never answers."""
-    return python(tmp_path_factory.mktemp("trouble"), TROUBLE, uri="http://ada:secret@127.0.0.1:9")
+    return python(
+        tmp_path_factory.mktemp("trouble"), TROUBLE, uri="http://ada:secret@127.0.0.1:9"
+    )
 
 
 def test_a_run_goes_on_when_mlflow_is_down_and_says_so_once(trouble):
     assert trouble.stdout.splitlines()[0] == "4.0"
     down, _, _ = trouble.stderr.partition("deaf\n")
     assert down.count("no longer tracked: MLflow at http://***@127.0.0.1:9 failed") == 1
-    assert trouble.stderr.count("no longer tracked: MLflow at http://***@127.0.0.1:9 failed") == 1
+    assert (
+        trouble.stderr.count(
+            "no longer tracked: MLflow at http://***@127.0.0.1:9 failed"
+        )
+        == 1
+    )
     assert "secret" not in trouble.stderr
 
 
@@ -179,4 +213,9 @@ def test_a_run_does_not_wait_for_an_mlflow_that_never_answers(trouble):
         "unknown choice of artifacts 'champion': did you mean 'champions'?",
         "19.0 True",
     ]
-    assert trouble.stderr.partition("deaf\n")[2].count("has not taken everything within 0.2 s") == 1
+    assert (
+        trouble.stderr.partition("deaf\n")[2].count(
+            "has not taken everything within 0.2 s"
+        )
+        == 1
+    )

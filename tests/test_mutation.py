@@ -42,7 +42,9 @@ def test_only_the_changed_number_changes():
     source = "#!/usr/bin/python\n# a  comment\nif  True :\n\trate=0.10  # tune me\r\n\tname = 'a 5 b'\n"
     seen = set()
     for x in proposals(source, 30):
-        shape = re.sub(r"rate=[-\d.e]+", "rate=0.10", x).replace("if  False", "if  True")
+        shape = re.sub(r"rate=[-\d.e]+", "rate=0.10", x).replace(
+            "if  False", "if  True"
+        )
         assert shape == source
         seen.add(x)
     assert any("if  False" in x for x in seen)
@@ -138,7 +140,11 @@ def test_a_swapped_estimator_runs():
     ],
 )
 def test_an_estimator_is_known_by_any_import(source):
-    assert any("kernel=" in x or "gamma=" in x or "degree=" in x for x in proposals(source, 60) if x)
+    assert any(
+        "kernel=" in x or "gamma=" in x or "degree=" in x
+        for x in proposals(source, 60)
+        if x
+    )
 
 
 def test_a_name_that_is_not_from_scikit_learn_is_left_alone():
@@ -147,7 +153,13 @@ def test_a_name_that_is_not_from_scikit_learn_is_left_alone():
 
 
 def test_a_keyword_is_changed_in_place():
-    xs = [x for x in proposals("from sklearn.svm import SVC\nclf = SVC( C=2.0 , kernel='rbf', )\n", 80) if x]
+    xs = [
+        x
+        for x in proposals(
+            "from sklearn.svm import SVC\nclf = SVC( C=2.0 , kernel='rbf', )\n", 80
+        )
+        if x
+    ]
     assert any("kernel='linear', )" in x or "kernel='poly', )" in x for x in xs)
     for x in xs:
         ast.parse(x)
@@ -157,8 +169,15 @@ def test_the_catalogue_holds_what_can_stand_in_for_each_other():
     catalogue = Catalogue()
     svc = catalogue.get("SVC")
     others = {other.name for other in catalogue.others(svc)}
-    assert {"LogisticRegression", "KNeighborsClassifier", "RandomForestClassifier"} <= others
-    assert not {"SVC", "Ridge", "PCA", "VotingClassifier", "MultiOutputClassifier"} & others
+    assert {
+        "LogisticRegression",
+        "KNeighborsClassifier",
+        "RandomForestClassifier",
+    } <= others
+    assert (
+        not {"SVC", "Ridge", "PCA", "VotingClassifier", "MultiOutputClassifier"}
+        & others
+    )
     assert {"random_state", "n_jobs", "verbose"}.isdisjoint(svc.constraints)
 
 

@@ -20,7 +20,9 @@ print(LIMIT * 3, True)
 C_FRAME = "int n = 10;\n// EVOLVE-BLOCK-START\nint k = 4;  // not 7\n// EVOLVE-BLOCK-END\nint m = 20;\n"
 
 
-@pytest.mark.parametrize("x", [FRAME, C_FRAME, {"a.py": FRAME, "note": "no numbers here"}])
+@pytest.mark.parametrize(
+    "x", [FRAME, C_FRAME, {"a.py": FRAME, "note": "no numbers here"}]
+)
 def test_only_regions_change(x):
     mutation = Mutation()
     found = [propose(mutation, x, seed).x for seed in range(25)]

@@ -38,7 +38,10 @@ def test_a_run_in_a_notebook_is_one_output_that_changes(tmp_path, monkeypatch):
     cells = [nbformat.v4.new_code_cell(code.strip()) for code in CELLS.split("--")]
     book = nbformat.v4.new_notebook(cells=cells)
     client = nbclient.NotebookClient(
-        book, timeout=60, kernel_name="python3", resources={"metadata": {"path": str(tmp_path)}}
+        book,
+        timeout=60,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
     )
     client.execute()
     (live,) = cells[0].outputs  # shown once, then changed

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from llm_optimize import optimize
-from llm_optimize.errors import FunctionUnusable, ModelRefused, ModelUnavailable, UnknownName, UsageError
+from llm_optimize.errors import (
+    FunctionUnusable,
+    ModelRefused,
+    ModelUnavailable,
+    UnknownName,
+    UsageError,
+)
 from llm_optimize.records import (
     Budget,
     BudgetUsed,
@@ -48,8 +54,22 @@ def url(tmp_path):
 @pytest.fixture
 def go(url):
     def go(model, **options):
-        words = {"task_description": "Raise f.", "task_question": "A better x?", "func": f, "x0": "1"}
-        return optimize.run(**{**words, "model": model, "verbose": False, "sandbox": "inline", "store": url, **options})
+        words = {
+            "task_description": "Raise f.",
+            "task_question": "A better x?",
+            "func": f,
+            "x0": "1",
+        }
+        return optimize.run(
+            **{
+                **words,
+                "model": model,
+                "verbose": False,
+                "sandbox": "inline",
+                "store": url,
+                **options,
+            }
+        )
 
     return go
 
@@ -81,11 +101,18 @@ def test_a_failed_trial_stands_as_nan_and_is_remembered(go):
 
 
 def test_a_nan_from_x0_is_beaten(go):
-    assert go(chat(0.5), func=lambda x: math.nan if x == "1" else float(x), max_steps=1).best_score == 0.5
+    assert (
+        go(
+            chat(0.5), func=lambda x: math.nan if x == "1" else float(x), max_steps=1
+        ).best_score
+        == 0.5
+    )
 
 
 def test_a_reply_without_a_block_is_asked_again_and_then_given_up(go):
-    model = ScriptedChat("no idea", block(2), "none", "nothing", "still nothing", block(3))
+    model = ScriptedChat(
+        "no idea", block(2), "none", "nothing", "still nothing", block(3)
+    )
     result = go(model, max_steps=3)
     assert [trial.status for trial in result.trials] == [
         Status.COMPLETE,
@@ -120,7 +147,13 @@ def test_a_budget_ends_it(go, budget, trials, reason):
 
 
 def test_a_budget_of_seconds_ends_what_is_in_flight(go):
-    result = go(chat("2"), func=wait_for_ever, x0="1", sandbox="process", budget=Budget(seconds=1.0))
+    result = go(
+        chat("2"),
+        func=wait_for_ever,
+        x0="1",
+        sandbox="process",
+        budget=Budget(seconds=1.0),
+    )
     assert result.stop_reason == "budget: seconds"
     assert result.trials == ()
 
@@ -180,7 +213,9 @@ def test_workers_score_at_the_same_time(go):
 
 
 def test_a_refusing_model_ends_the_run_with_its_best_and_resume_goes_on(go, url):
-    result = go(ScriptedChat(block(5), ModelRefused("401: the key is wrong")), max_steps=3)
+    result = go(
+        ScriptedChat(block(5), ModelRefused("401: the key is wrong")), max_steps=3
+    )
     assert result.stop_reason == "error: 401: the key is wrong"
     assert result.best_score == 5.0
     more = optimize.resume(result.name, f, store=url, model=chat(6, 7), verbose=False)
@@ -190,7 +225,10 @@ def test_a_refusing_model_ends_the_run_with_its_best_and_resume_goes_on(go, url)
 def test_a_silent_model_is_asked_again_and_in_the_end_given_up(go):
     gone = ModelUnavailable("no answer in 300 s")
     assert go(ScriptedChat(gone, block(5)), max_steps=1).best_score == 5.0
-    assert go(ScriptedChat(gone, gone, gone), max_steps=1).stop_reason == "error: no answer in 300 s"
+    assert (
+        go(ScriptedChat(gone, gone, gone), max_steps=1).stop_reason
+        == "error: no answer in 300 s"
+    )
 
 
 class RefusesTheFourth:
@@ -215,7 +253,10 @@ class RefusesTheFourth:
 
 
 def test_the_reason_for_the_end_is_the_first_not_what_follows_from_it(go):
-    assert go(RefusesTheFourth(), workers=4).stop_reason == "error: 400: the prompt is too long"
+    assert (
+        go(RefusesTheFourth(), workers=4).stop_reason
+        == "error: 400: the prompt is too long"
+    )
 
 
 def test_events_come_in_order_and_a_broken_callback_is_switched_off(go, caplog):
@@ -241,7 +282,12 @@ def test_events_come_in_order_and_a_broken_callback_is_switched_off(go, caplog):
 
 def test_the_same_seed_repeats_and_another_differs(go):
     def xs(seed):
-        return [trial.x for trial in go("mutation", seed=seed, x0="a = 1.5, b = 20", func=len, max_steps=6).trials]
+        return [
+            trial.x
+            for trial in go(
+                "mutation", seed=seed, x0="a = 1.5, b = 20", func=len, max_steps=6
+            ).trials
+        ]
 
     assert xs(1) == xs(1)
     assert xs(1) != xs(2)
@@ -261,21 +307,34 @@ def test_parameters_are_proposed_checked_and_scored(go):
         func=lambda x: x["lr"] * x["layers"],
         max_steps=3,
     )
-    assert [trial.status for trial in result.trials[1:]] == [Status.COMPLETE, Status.DUPLICATE, Status.COMPLETE]
+    assert [trial.status for trial in result.trials[1:]] == [
+        Status.COMPLETE,
+        Status.DUPLICATE,
+        Status.COMPLETE,
+    ]
     assert result.best_x == {"lr": 1.0, "layers": 3}
-    assert go("mutation", space=space, x0=None, func=lambda x: x["lr"], max_steps=5).best_score > 0.01
+    assert (
+        go(
+            "mutation", space=space, x0=None, func=lambda x: x["lr"], max_steps=5
+        ).best_score
+        > 0.01
+    )
 
 
 def test_run_works_inside_a_running_loop(url):
     async def notebook():
-        return optimize.run("d", "q", f, "1", 1, chat(2), False, store=url, sandbox="inline")
+        return optimize.run(
+            "d", "q", f, "1", 1, chat(2), False, store=url, sandbox="inline"
+        )
 
     assert asyncio.run(notebook()).best_score == 2.0
 
 
 def test_arun_is_the_same_with_await(url):
     async def main():
-        return await optimize.arun("d", "q", f, "1", 1, chat(2), False, store=url, sandbox="inline")
+        return await optimize.arun(
+            "d", "q", f, "1", 1, chat(2), False, store=url, sandbox="inline"
+        )
 
     assert asyncio.run(main()).best_score == 2.0
 
@@ -292,10 +351,19 @@ def test_arun_is_the_same_with_await(url):
         ({"x0": 5}, UsageError, "a int"),
         ({"model": 5}, UsageError, "model"),
         ({"model": "mutation", "x0": None}, UsageError, "give x0"),
-        ({"func": (lambda lock: lambda x: lock)(threading.Lock()), "sandbox": "process"}, FunctionUnusable, "inline"),
+        (
+            {
+                "func": (lambda lock: lambda x: lock)(threading.Lock()),
+                "sandbox": "process",
+            },
+            FunctionUnusable,
+            "inline",
+        ),
     ],
 )
-def test_a_wrong_argument_is_refused_before_anything_runs(go, url, options, error, words):
+def test_a_wrong_argument_is_refused_before_anything_runs(
+    go, url, options, error, words
+):
     with pytest.raises(error, match=words):
         go(**{"model": chat(2), **options})
     if Path(url.removeprefix("sqlite:///")).exists():
@@ -338,7 +406,9 @@ def test_wrong_markers_of_x0_are_refused_before_anything_is_asked(go):
 
 
 def test_ask_and_tell_for_people_who_own_the_loop(url):
-    opt = optimize.Optimizer("Raise f.", "A better x?", x0="1", model=chat(3, 5), store=url, name="own")
+    opt = optimize.Optimizer(
+        "Raise f.", "A better x?", x0="1", model=chat(3, 5), store=url, name="own"
+    )
     trials = [opt.ask() for _ in range(1)]
     opt.tell(trials[0], 1.0, "fine")
     trial = opt.ask()

@@ -21,9 +21,44 @@ from pages import TASK, fill
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "x-llm-optimize-token"
-APIS = ["runs", "facts", "trial", "search", "story", "parameters", "curves", "live", "steer", "nothing"]
-HUGE = ["9" * 18, "9" * 19, "9" * 30, "9" * 5000, "-1", "1e9", "0x1", "٣" * 30, "²", " 1", "1.5", "", "\0"]
-TEXTS = [*HUGE, "amber", "\ud7ff\u202e", "a" * 3000, "../..", "%", "{}", "'; drop table run; --", "amber\0"]
+APIS = [
+    "runs",
+    "facts",
+    "trial",
+    "search",
+    "story",
+    "parameters",
+    "curves",
+    "live",
+    "steer",
+    "nothing",
+]
+HUGE = [
+    "9" * 18,
+    "9" * 19,
+    "9" * 30,
+    "9" * 5000,
+    "-1",
+    "1e9",
+    "0x1",
+    "٣" * 30,
+    "²",
+    " 1",
+    "1.5",
+    "",
+    "\0",
+]
+TEXTS = [
+    *HUGE,
+    "amber",
+    "\ud7ff\u202e",
+    "a" * 3000,
+    "../..",
+    "%",
+    "{}",
+    "'; drop table run; --",
+    "amber\0",
+]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +81,12 @@ class serving:
         with self.log.open("w") as log:
             env = {**os.environ, "PYTHONPATH": str(ROOT)}
             self.process = subprocess.Popen(
-                ["sh", "-c", line, sys.executable], cwd=folder, env=env, stdout=subprocess.PIPE, stderr=log, text=True
+                ["sh", "-c", line, sys.executable],
+                cwd=folder,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
             )
 
     def __enter__(self):
@@ -60,7 +100,12 @@ class serving:
         self.process.communicate(timeout=20)
 
     def cpu_secs(self):
-        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        fields = (
+            Path(f"/proc/{self.process.pid}/stat")
+            .read_text()
+            .rpartition(")")[2]
+            .split()
+        )
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
@@ -69,11 +114,19 @@ def status_of(served, method, path, query, body=None, headers=()):
     known = {TOKEN: served.token, "content-type": "application/json", **dict(headers)}
     with (
         httpx.Client(base_url=served.address, timeout=20) as client,
-        client.stream(method, f"{path}?{urlencode(query)}", content=body, headers=known) as answer,
+        client.stream(
+            method, f"{path}?{urlencode(query)}", content=body, headers=known
+        ) as answer,
     ):
-        if 400 <= answer.status_code < 500 and path.startswith("/api/") and method != "HEAD":
+        if (
+            400 <= answer.status_code < 500
+            and path.startswith("/api/")
+            and method != "HEAD"
+        ):
             said = answer.read().decode()
-            assert said in ("Not Found", "Method Not Allowed") or json.loads(said)["error"]
+            assert (
+                said in ("Not Found", "Method Not Allowed") or json.loads(said)["error"]
+            )
         return answer.status_code
 
 
@@ -83,39 +136,78 @@ def test_a_number_that_no_trial_has_is_a_sentence(served, number):
     assert status_of(served, "GET", "/api/trial", query) == 400
 
 
-@pytest.mark.parametrize("cursor", ["9" * 5000, f"{'9' * 5000}.{'9' * 5000}", "1." + "9" * 30, "\0.1", "٣.٣", "-1.-1"])
+@pytest.mark.parametrize(
+    "cursor",
+    ["9" * 5000, f"{'9' * 5000}.{'9' * 5000}", "1." + "9" * 30, "\0.1", "٣.٣", "-1.-1"],
+)
 def test_a_cursor_that_is_none_begins_anew(served, cursor):
-    assert status_of(served, "GET", "/api/live", {"run": "amber", "after": cursor}) == 200
+    assert (
+        status_of(served, "GET", "/api/live", {"run": "amber", "after": cursor}) == 200
+    )
 
 
-DEEP = ["[" * 60_000, '{"kind":' * 7000, "[" * 30_000 + "]" * 30_000, '{"kind": ' + "[" * 20_000 + "]" * 20_000 + "}"]
-ODD = ["", "\xff", "null", "1" * 60_000, '{"kind": "hint", "text": null}', "NaN", '"' + "\\u0000" * 9 + '"', "\0"]
+DEEP = [
+    "[" * 60_000,
+    '{"kind":' * 7000,
+    "[" * 30_000 + "]" * 30_000,
+    '{"kind": ' + "[" * 20_000 + "]" * 20_000 + "}",
+]
+ODD = [
+    "",
+    "\xff",
+    "null",
+    "1" * 60_000,
+    '{"kind": "hint", "text": null}',
+    "NaN",
+    '"' + "\\u0000" * 9 + '"',
+    "\0",
+]
 
 
 @pytest.mark.parametrize("body", [*DEEP, *ODD])
 def test_a_wish_of_any_shape_is_a_sentence(served, body):
-    assert status_of(served, "POST", "/api/steer", {"run": "amber"}, body.encode("latin-1")) == 400
+    assert (
+        status_of(
+            served, "POST", "/api/steer", {"run": "amber"}, body.encode("latin-1")
+        )
+        == 400
+    )
 
 
-@pytest.mark.parametrize("text", ["\\u0000", "\\ud800", "\\ud83d\\ude00", "\\u202e" * 100])
+@pytest.mark.parametrize(
+    "text", ["\\u0000", "\\ud800", "\\ud83d\\ude00", "\\u202e" * 100]
+)
 def test_a_hint_of_odd_letters_is_stored(served, text):
     body = b'{"kind": "hint", "text": "see %s"}' % text.encode()
     assert status_of(served, "POST", "/api/steer", {"run": "amber"}, body) == 200
     assert status_of(served, "GET", "/api/facts", {"run": "amber"}) == 200
 
 
-queries = st.dictionaries(st.sampled_from(["run", "number", "after", "q", "token"]), st.sampled_from(TEXTS) | st.text())
+queries = st.dictionaries(
+    st.sampled_from(["run", "number", "after", "q", "token"]),
+    st.sampled_from(TEXTS) | st.text(),
+)
 bodies = (
     st.none()
     | st.binary(max_size=200)
     | st.recursive(
-        st.none() | st.integers() | st.text(max_size=9), lambda part: st.lists(part) | st.dictionaries(st.text(), part)
+        st.none() | st.integers() | st.text(max_size=9),
+        lambda part: st.lists(part) | st.dictionaries(st.text(), part),
     ).map(lambda value: json.dumps(value).encode())
 )
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(st.sampled_from(["GET", "HEAD", "POST", "PUT", "BREW"]), st.sampled_from(APIS), queries, bodies)
+@settings(
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+@given(
+    st.sampled_from(["GET", "HEAD", "POST", "PUT", "BREW"]),
+    st.sampled_from(APIS),
+    queries,
+    bodies,
+)
 def test_no_request_is_a_failure_of_the_server(served, method, api, query, body):
     assert status_of(served, method, f"/api/{api}", query, body) < 500
 
@@ -127,7 +219,9 @@ RAW = [
     b"GET /run/%2e%2e/%00 HTTP/1.1\r\nhost: [::\r\n\r\n",
     b"GET /api/runs HTTP/1.1\r\nhost: \xff\xfe\r\norigin: \xff\r\n\r\n",
     b"POST /api/steer HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: -1\r\n\r\n",
-    b"POST /api/steer HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: " + b"9" * 5000 + b"\r\n\r\n",
+    b"POST /api/steer HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: "
+    + b"9" * 5000
+    + b"\r\n\r\n",
     b"\0" * 1000 + b"\r\n\r\n",
 ]
 
@@ -144,27 +238,39 @@ def test_raw_bytes_are_answered_below_500(served, raw):
 def test_who_goes_away_in_the_midst_of_a_request_leaves_no_trace(served):
     head = f"POST /api/steer?run=amber HTTP/1.1\r\nhost: 127.0.0.1\r\n{TOKEN}: {served.token}\r\n"
     for _ in range(5):
-        with socket.create_connection(("127.0.0.1", served.port), timeout=10) as connection:
-            connection.sendall(f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{".encode())
+        with socket.create_connection(
+            ("127.0.0.1", served.port), timeout=10
+        ) as connection:
+            connection.sendall(
+                f"{head}content-type: application/json\r\ncontent-length: 100\r\n\r\n{{".encode()
+            )
     assert status_of(served, "GET", "/api/runs", {}) == 200
 
 
 def test_nothing_of_all_this_was_logged(served):
-    assert set(served.log.read_text().splitlines()) <= {"Invalid HTTP request received."}
+    assert set(served.log.read_text().splitlines()) <= {
+        "Invalid HTTP request received."
+    }
 
 
 # Too many at a time.
 
 
-@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="reads the processor time from /proc")
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="reads the processor time from /proc"
+)
 def test_more_watchers_than_files_are_told_and_the_others_are_served(tmp_path):
     with closing(Store(tmp_path / "runs.db")) as store:
         fill(store.create_run("amber", {"task": TASK}), [0.5, 0.7])
     with serving(tmp_path, files=256) as served, ExitStack() as stack:
         answers = []
         for _ in range(300):
-            connection = stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=20))
-            connection.sendall(b"GET /api/live?run=amber HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n")
+            connection = stack.enter_context(
+                socket.create_connection(("127.0.0.1", served.port), timeout=20)
+            )
+            connection.sendall(
+                b"GET /api/live?run=amber HTTP/1.1\r\nhost: 127.0.0.1\r\n\r\n"
+            )
             answers.append(connection)
         heads = [connection.recv(500) for connection in answers]
         streams = sum(head.startswith(b"HTTP/1.1 200") for head in heads)
@@ -187,7 +293,10 @@ def test_silent_connections_are_bounded_too(tmp_path):
     Store(tmp_path / "runs.db").close()
     with serving(tmp_path, files=128) as served, ExitStack() as stack:
         silent = [
-            stack.enter_context(socket.create_connection(("127.0.0.1", served.port), timeout=20)) for _ in range(150)
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", served.port), timeout=20)
+            )
+            for _ in range(150)
         ]
         assert silent[-1].recv(500).startswith(b"HTTP/1.1 503")
         assert served.process.poll() is None

@@ -44,7 +44,9 @@ def server(store):
 @pytest.fixture(scope="module")
 def tab(browser):
     """Return the one tab that all pages are opened in, since a new one reads plotly anew; and what was said in it."""
-    with closing(browser.new_context(viewport={"width": 1200, "height": 900})) as context:
+    with closing(
+        browser.new_context(viewport={"width": 1200, "height": 900})
+    ) as context:
         page, seen = context.new_page(), Seen()
         page.set_default_timeout(15_000)
         seen.watch(page)
@@ -98,7 +100,8 @@ def test_a_champion_is_on_screen_within_a_second_of_being_stored(shown, run_of):
             trial = write(run, number, number / 10, run.trials()[1])
             stored = time.monotonic()
             page.wait_for_function(
-                "best => document.querySelector('.tile.best .value').textContent === best", arg=str(trial.score)
+                "best => document.querySelector('.tile.best .value').textContent === best",
+                arg=str(trial.score),
             )
             taken.append(time.monotonic() - stored)
             assert f"trial {number}" in page.inner_text(".tile.best")
@@ -148,7 +151,9 @@ def test_trials_in_flight_and_further_scorings_are_shown(shown, run_of):
         page.get_by_text("1 trial in flight").wait_for()
         champion = run.trial(1)
         run.score_again(changed(champion, score=0.4, standard_error=0.1, scorings=3), 3)
-        page.wait_for_function("() => document.querySelector('.tile.best .value').textContent === '0.5'")
+        page.wait_for_function(
+            "() => document.querySelector('.tile.best .value').textContent === '0.5'"
+        )
         page.evaluate("location.hash = '#trial-1'")
         page.wait_for_selector('dialog[data-shows="1"]')
         assert "0.4 ± 0.1 in 3 scorings" in page.inner_text(".trial-head")
@@ -163,9 +168,13 @@ def test_what_is_read_is_not_moved_away_by_what_is_new(shown, run_of):
         page.evaluate("location.hash = '#trial-12'")
         page.wait_for_selector('dialog[data-shows="12"]')
         write(run, 80, 5.0, run.trial(0))
-        page.wait_for_function("() => document.querySelector('.tile.best .value').textContent === '5'")
+        page.wait_for_function(
+            "() => document.querySelector('.tile.best .value').textContent === '5'"
+        )
         assert page.locator(".table").evaluate("table => table.scrollTop") == 900
-        assert page.get_by_role("searchbox", include_hidden=True).input_value() == "area"
+        assert (
+            page.get_by_role("searchbox", include_hidden=True).input_value() == "area"
+        )
         assert page.get_attribute("dialog[open]", "data-shows") == "12"
 
 
@@ -271,15 +280,26 @@ def test_hostile_texts_show_as_text_while_they_arrive(shown, store, run_of):
         for number, text in enumerate(HOSTILE):
             page.evaluate("hash => { location.hash = hash }", f"#trial-{number}")
             page.wait_for_selector(f'dialog[data-shows="{number}"]')
-            feedback = page.locator("dialog section", has_text="Feedback").locator("pre").first.text_content()
-            assert feedback == visible(store.run(HOSTILE[2]).trial(number).feedback[:20_000])
+            feedback = (
+                page.locator("dialog section", has_text="Feedback")
+                .locator("pre")
+                .first.text_content()
+            )
+            assert feedback == visible(
+                store.run(HOSTILE[2]).trial(number).feedback[:20_000]
+            )
             assert text.isascii() or len(feedback) >= len(text)
         assert page.evaluate("window.pwned") is None
     run = run_of("arriving", [0.1])
     with shown("run/arriving") as page:
         for number, text in enumerate(HOSTILE, start=1):
             run.plan(number, Plan(None))
-            run.finish(Trial.of(number, text, Status.COMPLETE, text[:9], number / 1.0, feedback=text), number + 1)
+            run.finish(
+                Trial.of(
+                    number, text, Status.COMPLETE, text[:9], number / 1.0, feedback=text
+                ),
+                number + 1,
+            )
         page.get_by_text("21 trials", exact=True).wait_for()
         assert page.locator(".rows .row").count() == 21
         assert page.evaluate("window.pwned") is None

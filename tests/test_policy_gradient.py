@@ -32,7 +32,10 @@ def trial(number, x, score, source="policy_gradient", status=None):
 
 def mean_of(proposer, name, draws=200):
     async def several():
-        return [(await proposer.propose(Plan(None), learner.no_model, Random(n))).x[name] for n in range(draws)]
+        return [
+            (await proposer.propose(Plan(None), learner.no_model, Random(n))).x[name]
+            for n in range(draws)
+        ]
 
     return fmean(asyncio.run(several()))
 
@@ -49,7 +52,9 @@ def search(proposer, f, trials):
 @pytest.mark.parametrize(("problem", "late"), [(A, 0.96), (B, 0.65)])
 def test_it_learns_both_problems_and_is_below_random_nowhere(problem, late):
     found = learner.table(learner.MAKERS, problem, seeds=8)
-    own, random = (learner.columns(found[name]) for name in ("policy_gradient", "uniform"))
+    own, random = (
+        learner.columns(found[name]) for name in ("policy_gradient", "uniform")
+    )
     assert all(one >= other for one, other in zip(own, random, strict=True))
     assert own[-1] >= late
     assert learner.wins(found["policy_gradient"], found["uniform"]) == 1
@@ -58,11 +63,24 @@ def test_it_learns_both_problems_and_is_below_random_nowhere(problem, late):
 def test_the_problems_have_their_maximum_where_they_say():
     for problem in (A, B):
         assert problem.f(problem.best) == pytest.approx(1.0)
-        assert max(problem.f(problem.space.near(problem.best, Random(seed))) for seed in range(300)) < 1.0
+        assert (
+            max(
+                problem.f(problem.space.near(problem.best, Random(seed)))
+                for seed in range(300)
+            )
+            < 1.0
+        )
 
 
 def test_the_first_draws_cover_every_range_and_no_option_dies_out():
-    space = Space({"n": Int(1, 4), "kind": Choice("x", "y", "z"), "on": Bool(), "lr": Float(1e-4, 1, log=True)})
+    space = Space(
+        {
+            "n": Int(1, 4),
+            "kind": Choice("x", "y", "z"),
+            "on": Bool(),
+            "lr": Float(1e-4, 1, log=True),
+        }
+    )
     proposer = PolicyGradient(space)
     drawn = [draw(proposer, seed) for seed in range(300)]
     assert {x["n"] for x in drawn} == {1, 2, 3, 4}
@@ -123,8 +141,15 @@ def test_in_a_small_space_what_was_tried_is_drawn_again_only_when_nothing_else_i
 
 
 def test_better_trials_of_others_are_imitated_and_worse_ones_are_not():
-    start = [trial(number, {"a": 0.5, "b": 0.5}, score, "x0") for number, score in enumerate((0.0, 1.0, 0.0, 1.0))]
-    taught, warned, own = PolicyGradient(UNIT), PolicyGradient(UNIT), PolicyGradient(UNIT)
+    start = [
+        trial(number, {"a": 0.5, "b": 0.5}, score, "x0")
+        for number, score in enumerate((0.0, 1.0, 0.0, 1.0))
+    ]
+    taught, warned, own = (
+        PolicyGradient(UNIT),
+        PolicyGradient(UNIT),
+        PolicyGradient(UNIT),
+    )
     for proposer in (taught, warned, own):
         for one in start:
             proposer.tell(one)
@@ -146,7 +171,11 @@ def test_a_failure_of_its_own_counts_as_the_worst_score_so_far():
         return draw(proposer, 5)
 
     failed = learnt(trial(3, {"a": 0.9, "b": 0.1}, None))
-    assert failed == learnt(trial(3, {"a": 0.9, "b": 0.1}, 1.0)) != learnt(trial(3, {"a": 0.9, "b": 0.1}, 2.0))
+    assert (
+        failed
+        == learnt(trial(3, {"a": 0.9, "b": 0.1}, 1.0))
+        != learnt(trial(3, {"a": 0.9, "b": 0.1}, 2.0))
+    )
 
 
 def test_it_survives_nothing_but_failures_and_keeps_clear_of_a_region_that_fails():
@@ -191,7 +220,9 @@ def test_one_that_is_told_again_goes_on_as_if_it_had_been_there():
     lived, history = PolicyGradient(B.space), []
     for number in range(60):
         if number % 7 == 3:
-            told = trial(number, B.space.sample(Random(number)), 0.1 * (number % 5), "model:m")
+            told = trial(
+                number, B.space.sample(Random(number)), 0.1 * (number % 5), "model:m"
+            )
         else:
             x = draw(lived, number)
             told = trial(number, x, None if number % 11 == 5 else B.f(x))
@@ -225,11 +256,15 @@ def test_a_trial_that_is_scored_again_replaces_its_score():
     for proposer in proposers:
         for number, score in enumerate((0.0, 1.0, 9.0)):
             proposer.tell(trial(number, {"a": number / 3, "b": 0.5}, score, "user"))
-    proposers[1].tell(trial(2, {"a": 2 / 3, "b": 0.5}, 0.5, "user"))  # it was luck: trial 1 is the best now
+    proposers[1].tell(
+        trial(2, {"a": 2 / 3, "b": 0.5}, 0.5, "user")
+    )  # it was luck: trial 1 is the best now
     assert draw(proposers[0]) == draw(proposers[1])
     for proposer in proposers:
         for number in range(3, 9):
-            proposer.tell(trial(number, {"a": 0.5, "b": 0.5}, 0.4 + number / 1000, "user"))
+            proposer.tell(
+                trial(number, {"a": 0.5, "b": 0.5}, 0.4 + number / 1000, "user")
+            )
     assert mean_of(proposers[0], "a") > mean_of(proposers[1], "a") + 0.05
 
 
@@ -267,7 +302,11 @@ def test_each_group_has_a_baseline_of_its_own():
     ("groups", "error", "said"),
     [
         ({"one": ["a"]}, UsageError, "b must be in exactly one group"),
-        ({"one": ["a", "b"], "two": ["b"]}, UsageError, "b must be in exactly one group"),
+        (
+            {"one": ["a", "b"], "two": ["b"]},
+            UsageError,
+            "b must be in exactly one group",
+        ),
         ({"one": ["a", "b", "bb"]}, UnknownName, "did you mean 'b'"),
     ],
 )
@@ -278,7 +317,12 @@ def test_groups_that_are_no_partition_are_refused(groups, error, said):
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"parameters": "ab"}, {"parameters": []}, {"parameters": ["a"], "step": 0}, {"parameters": ["a"], "window": 1}],
+    [
+        {"parameters": "ab"},
+        {"parameters": []},
+        {"parameters": ["a"], "step": 0},
+        {"parameters": ["a"], "window": 1},
+    ],
 )
 def test_a_group_that_cannot_be_is_refused(arguments):
     with pytest.raises(UsageError, match="group"):
@@ -295,7 +339,9 @@ def contributions(f, names, groups=None, trials=80):
 
 
 def test_contributions_sum_to_one_and_go_to_the_group_that_matters():
-    shares = contributions(lambda x: -((x["a"] - 0.9) ** 2), "abc", {"mine": ["a"], "others": ["b", "c"]})
+    shares = contributions(
+        lambda x: -((x["a"] - 0.9) ** 2), "abc", {"mine": ["a"], "others": ["b", "c"]}
+    )
     assert sum(shares.values()) == pytest.approx(1)
     assert list(shares) == ["mine", "others"]
     assert shares["mine"] > 0.9
@@ -314,7 +360,12 @@ def test_three_times_the_effect_is_three_times_the_share():
 def test_the_shares_are_those_of_the_true_effects():
     """Where effects only add up, a share is what the mean effect of its parameter gained since the start."""
     space = Space(
-        {"lr": Float(1e-4, 0.1, log=True), "n": Int(1, 8), "act": Choice("relu", "tanh"), "none": Float(0, 1)}
+        {
+            "lr": Float(1e-4, 0.1, log=True),
+            "n": Int(1, 8),
+            "act": Choice("relu", "tanh"),
+            "none": Float(0, 1),
+        }
     )
     effects = {
         "lr": lambda lr: -abs(math.log10(lr) + 2) / 2,
@@ -323,9 +374,14 @@ def test_the_shares_are_those_of_the_true_effects():
         "none": lambda value: 0.0,
     }
     new, learnt = PolicyGradient(space), PolicyGradient(space)
-    search(learnt, lambda x: sum(effect(x[name]) for name, effect in effects.items()), 100)
+    search(
+        learnt, lambda x: sum(effect(x[name]) for name, effect in effects.items()), 100
+    )
     drawn = [(draw(new, seed), draw(learnt, seed)) for seed in range(500)]
-    gains = {name: fmean(effect(b[name]) - effect(a[name]) for a, b in drawn) for name, effect in effects.items()}
+    gains = {
+        name: fmean(effect(b[name]) - effect(a[name]) for a, b in drawn)
+        for name, effect in effects.items()
+    }
     shares = learnt.contributions()
     for name, gain in gains.items():
         assert shares[name] == pytest.approx(gain / sum(gains.values()), abs=0.08), name
@@ -342,13 +398,23 @@ class Conditional(Space):
 
     def check(self, x):
         checked = super().check({"momentum": 0.5, **x})
-        return {name: value for name, value in checked.items() if name != "momentum" or checked["kind"] == "sgd"}
+        return {
+            name: value
+            for name, value in checked.items()
+            if name != "momentum" or checked["kind"] == "sgd"
+        }
 
 
 def test_parameters_that_are_there_under_a_condition_only_are_learnt_and_earn_their_share():
-    space = Conditional({"kind": Choice("sgd", "adam"), "momentum": Float(0, 1), "lr": Float(0, 1)})
+    space = Conditional(
+        {"kind": Choice("sgd", "adam"), "momentum": Float(0, 1), "lr": Float(0, 1)}
+    )
     proposer = PolicyGradient(space, {"mine": ["kind", "momentum"], "other": ["lr"]})
-    search(proposer, lambda x: (x["kind"] == "sgd") * (1 - abs(x.get("momentum", 0) - 0.8)), 100)
+    search(
+        proposer,
+        lambda x: (x["kind"] == "sgd") * (1 - abs(x.get("momentum", 0) - 0.8)),
+        100,
+    )
     drawn = [draw(proposer, seed) for seed in range(1000, 1200)]
     assert {tuple(x) for x in drawn} == {("kind", "lr"), ("kind", "momentum", "lr")}
     momenta = [x["momentum"] for x in drawn if "momentum" in x]
@@ -382,6 +448,15 @@ def test_without_numpy_one_sentence_names_the_extra():
         except MissingExtra as error:
             print(error)
     """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    assert done.stdout == "the proposer policy_gradient needs numpy: pip install 'llm_optimize[classical]'\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (
+        done.stdout
+        == "the proposer policy_gradient needs numpy: pip install 'llm_optimize[classical]'\n"
+    )
     assert issubclass(MissingExtra, ImportError)

@@ -46,7 +46,15 @@ def test_the_length_follows_what_the_endpoint_reports():
 
 
 @pytest.mark.parametrize(
-    "lie", [said(0), said(-5), said(11), said(10**9), said(9000, estimated=True), Reply("```\n1\n```", Usage(), "m")]
+    "lie",
+    [
+        said(0),
+        said(-5),
+        said(11),
+        said(10**9),
+        said(9000, estimated=True),
+        Reply("```\n1\n```", Usage(), "m"),
+    ],
 )
 def test_what_cannot_be_true_of_a_prompt_is_not_believed(lie):
     first, second = lengths([lie, lie], a_plan(30, 2000), max_prompt_tokens=8000)
@@ -55,7 +63,11 @@ def test_what_cannot_be_true_of_a_prompt_is_not_believed(lie):
 
 def test_small_differences_leave_the_prompt_as_it_was():
     plan = a_plan(30, 2000)
-    sizes = lengths([said(round(28_000 / ratio)) for ratio in (4.1, 3.9, 4.2, 3.8, 4.0)], plan, max_prompt_tokens=8000)
+    sizes = lengths(
+        [said(round(28_000 / ratio)) for ratio in (4.1, 3.9, 4.2, 3.8, 4.0)],
+        plan,
+        max_prompt_tokens=8000,
+    )
     assert len(set(sizes)) == 1
 
 
@@ -74,7 +86,10 @@ def too_long(limit=None, prompt=None):
     return ContextTooLong("too long", limit_tokens=limit, prompt_tokens=prompt)
 
 
-@pytest.mark.parametrize(("limit", "tokens", "most"), [(None, None, 0.51), (2000, None, 0.27), (2000, 8000, 0.2)])
+@pytest.mark.parametrize(
+    ("limit", "tokens", "most"),
+    [(None, None, 0.51), (2000, None, 0.27), (2000, 8000, 0.2)],
+)
 def test_a_prompt_that_the_model_cannot_read_is_made_smaller_once(limit, tokens, most):
     plan, proposer = a_plan(30, 1000), ModelProposer(TASK, max_prompt_tokens=6000)
     model = ScriptedChat(too_long(limit, tokens), "```\n1\n```", "```\n2\n```")
@@ -84,13 +99,21 @@ def test_a_prompt_that_the_model_cannot_read_is_made_smaller_once(limit, tokens,
     assert second < most * first
     assert third <= second * 1.3 if limit else third == first
     with pytest.raises(ContextTooLong):
-        asyncio.run(ModelProposer(TASK).propose(plan, ScriptedChat(too_long(), too_long()).reply, Random(0)))
+        asyncio.run(
+            ModelProposer(TASK).propose(
+                plan, ScriptedChat(too_long(), too_long()).reply, Random(0)
+            )
+        )
 
 
 def test_a_limit_that_is_no_reason_halves_the_prompt():
     plan = a_plan(30, 1000)
     model = ScriptedChat(too_long(100_000, 50), "```\n1\n```")
-    asyncio.run(ModelProposer(TASK, max_prompt_tokens=6000).propose(plan, model.reply, Random(0)))
+    asyncio.run(
+        ModelProposer(TASK, max_prompt_tokens=6000).propose(
+            plan, model.reply, Random(0)
+        )
+    )
     assert size_of(model.asked[1]) < 0.51 * size_of(model.asked[0])
 
 

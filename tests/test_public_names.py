@@ -19,12 +19,18 @@ import llm_optimize
 from llm_optimize import eval_utils, llm, optimize, records
 
 ROOT = Path(__file__).parents[1]
-MODULES = [module.name for module in pkgutil.walk_packages(llm_optimize.__path__, "llm_optimize.")]
+MODULES = [
+    module.name
+    for module in pkgutil.walk_packages(llm_optimize.__path__, "llm_optimize.")
+]
 PUBLIC = ["llm_optimize", *(name for name in MODULES if "._" not in name)]
 HEAVY = ["cloudpickle", "libcst", "numpy", "openai", "pandas", "sklearn", "sqlalchemy"]
 NAMES_OF_2023: list[tuple[Callable[..., Any], str]] = [
     (eval_utils.exec_unsafe, "script globals_dict locals_dict"),
-    (eval_utils.exec_with_timeout_unsafe, "script local_vars return_local_vars timeout_secs"),
+    (
+        eval_utils.exec_with_timeout_unsafe,
+        "script local_vars return_local_vars timeout_secs",
+    ),
     (eval_utils.exec_temp_script_unsafe, "script timeout"),
     (eval_utils.get_llm_scorer, "prompt parse_score model error_score"),
     (llm.get_default_llm, ""),
@@ -33,16 +39,24 @@ NAMES_OF_2023: list[tuple[Callable[..., Any], str]] = [
 
 def python(code: str, *arguments: str) -> str:
     """Return what a fresh interpreter prints that finds the package in this tree."""
-    begin = f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules)\n"
+    begin = (
+        f"import sys; sys.path.insert(0, {str(ROOT)!r}); before = set(sys.modules)\n"
+    )
     command = [sys.executable, "-I", "-c", begin + code, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
 def roots_loaded_by(code: str) -> set[str]:
     """Return the top-level names of the modules that some code loads in a fresh interpreter."""
-    return set(python(f"{code}\nprint(*sorted({{m.split('.')[0] for m in set(sys.modules) - before}}))").split())
+    return set(
+        python(
+            f"{code}\nprint(*sorted({{m.split('.')[0] for m in set(sys.modules) - before}}))"
+        ).split()
+    )
 
 
 def fastest_secs(code: str) -> float:
@@ -56,16 +70,24 @@ def fastest_secs(code: str) -> float:
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_the_public_list_of_each_module_resolves_and_names_nothing_private(name: str) -> None:
+def test_the_public_list_of_each_module_resolves_and_names_nothing_private(
+    name: str,
+) -> None:
     module = importlib.import_module(name)
     public = getattr(module, "__all__", [])
     assert len(set(public)) == len(public)
-    assert [word for word in public if word.startswith("_") or not hasattr(module, word)] == []
+    assert [
+        word for word in public if word.startswith("_") or not hasattr(module, word)
+    ] == []
 
 
 def test_the_first_list_is_sorted_and_holds_the_modules_of_2023() -> None:
     assert llm_optimize.__all__ == sorted(llm_optimize.__all__)
-    assert {"eval_utils", "llm", "optimize"} <= set(llm_optimize.__all__) <= set(dir(llm_optimize))
+    assert (
+        {"eval_utils", "llm", "optimize"}
+        <= set(llm_optimize.__all__)
+        <= set(dir(llm_optimize))
+    )
 
 
 def test_an_unknown_name_is_no_attribute() -> None:
@@ -74,20 +96,29 @@ def test_an_unknown_name_is_no_attribute() -> None:
 
 
 @pytest.mark.parametrize("function", [optimize.run, optimize.arun])
-def test_run_begins_with_the_ten_parameters_of_2023(function: Callable[..., Any]) -> None:
+def test_run_begins_with_the_ten_parameters_of_2023(
+    function: Callable[..., Any],
+) -> None:
     parameters = list(inspect.signature(function).parameters.values())
     first = "task_description task_question func x0 max_steps model verbose system_prompt human_prompt stop_score"
     assert [p.name for p in parameters[:10]] == first.split()
-    assert {p.kind for p in parameters[:10]} == {inspect.Parameter.POSITIONAL_OR_KEYWORD}
+    assert {p.kind for p in parameters[:10]} == {
+        inspect.Parameter.POSITIONAL_OR_KEYWORD
+    }
     assert {p.kind for p in parameters[10:]} == {inspect.Parameter.KEYWORD_ONLY}
     assert [p.default for p in parameters[4:7]] == [10, None, True]
     assert parameters[9].default is None
     for prompt in parameters[7:9]:
-        assert any(place in prompt.default for place in ("{task_description}", "{task_question}", "{x}", "{fx}"))
+        assert any(
+            place in prompt.default
+            for place in ("{task_description}", "{task_question}", "{x}", "{fx}")
+        )
 
 
 @pytest.mark.parametrize(("function", "names"), NAMES_OF_2023)
-def test_the_other_functions_of_2023_keep_their_parameters(function: Callable[..., Any], names: str) -> None:
+def test_the_other_functions_of_2023_keep_their_parameters(
+    function: Callable[..., Any], names: str
+) -> None:
     assert list(inspect.signature(function).parameters) == names.split()
 
 
@@ -100,7 +131,11 @@ def test_the_defaults_of_2023_stand() -> None:
 
 
 def dataclasses_of_records() -> list[type]:
-    return [cls for cls in vars(records).values() if inspect.isclass(cls) and dataclasses.is_dataclass(cls)]
+    return [
+        cls
+        for cls in vars(records).values()
+        if inspect.isclass(cls) and dataclasses.is_dataclass(cls)
+    ]
 
 
 def test_records_are_frozen() -> None:
@@ -131,8 +166,12 @@ def test_importing_the_command_line_loads_nothing_heavy() -> None:
 
 
 def test_what_is_heavy_is_seen_where_it_is_loaded() -> None:
-    assert roots_loaded_by("import llm_optimize, sqlalchemy") & set(HEAVY) == {"sqlalchemy"}
+    assert roots_loaded_by("import llm_optimize, sqlalchemy") & set(HEAVY) == {
+        "sqlalchemy"
+    }
 
 
 def test_importing_the_package_is_quick_beside_the_start_of_python() -> None:
-    assert fastest_secs("import llm_optimize") < 3 * fastest_secs("")  # 1.2 on a quiet machine
+    assert fastest_secs("import llm_optimize") < 3 * fastest_secs(
+        ""
+    )  # 1.2 on a quiet machine

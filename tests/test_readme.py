@@ -15,16 +15,34 @@ BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", README, re.S | re.M)
 
 
 def commands():
-    lines = [line for language, block in BLOCKS if language == "console" for line in block.splitlines()]
+    lines = [
+        line
+        for language, block in BLOCKS
+        if language == "console"
+        for line in block.splitlines()
+    ]
     return [shlex.split(line.removeprefix("$ "), comments=True) for line in lines]
 
 
 def environment(server):
-    return {**os.environ, "OPENAI_API_KEY": "sk-test", "OPENAI_BASE_URL": server.url, "PYTHONPATH": str(ROOT)}
+    return {
+        **os.environ,
+        "OPENAI_API_KEY": "sk-test",
+        "OPENAI_BASE_URL": server.url,
+        "PYTHONPATH": str(ROOT),
+    }
 
 
 def run(arguments, folder, env):
-    done = subprocess.run(arguments, cwd=folder, env=env, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        arguments,
+        cwd=folder,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr + done.stdout
     return done.stdout
 
@@ -37,7 +55,9 @@ def test_the_python_block_runs_as_it_stands(server, tmp_path):
     (code,) = [block for language, block in BLOCKS if language == "python"]
     server.replies(*(f"```\n[{n}, 1]\n```" for n in range(4, -6, -1)))
     (tmp_path / "task.py").write_text(code + "print(best_score, best_x)\n")
-    assert run([sys.executable, "task.py"], tmp_path, environment(server)).endswith("-1.0 [0, 1]\n")
+    assert run([sys.executable, "task.py"], tmp_path, environment(server)).endswith(
+        "-1.0 [0, 1]\n"
+    )
 
 
 def test_the_commands_run_as_they_stand(server, tmp_path):
@@ -48,8 +68,14 @@ def test_the_commands_run_as_they_stand(server, tmp_path):
     for program, *arguments in commands():
         if program != "llm-optimize":
             continue
-        arguments = [name or word if word == "amber-birch" else word for word in arguments]
-        out = run([sys.executable, "-m", "llm_optimize", *arguments], tmp_path, environment(server))
+        arguments = [
+            name or word if word == "amber-birch" else word for word in arguments
+        ]
+        out = run(
+            [sys.executable, "-m", "llm_optimize", *arguments],
+            tmp_path,
+            environment(server),
+        )
         ran.append(arguments[0])
         if arguments[0] == "list":
             name = re.search(r"[a-z]+-[a-z]+", out.split("trials")[-1])[0]

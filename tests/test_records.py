@@ -15,17 +15,47 @@ from llm_optimize.records import Evaluation, Proposal, Status, Trial, Usage
 from llm_optimize.testing import changed
 
 ROOT = Path(__file__).parents[1]
-SAID = Evaluation(Status.COMPLETE, 0.5, "fine", {"size": 1.0}, scorings=3, scores=(0.4, 0.6), standard_error=0.1)
+SAID = Evaluation(
+    Status.COMPLETE,
+    0.5,
+    "fine",
+    {"size": 1.0},
+    scorings=3,
+    scores=(0.4, 0.6),
+    standard_error=0.1,
+)
 SUMMARY = "mean of 2 scorings, besides 1 without a score: 0.5 (standard error 0.1)"
 
 
 def test_a_trial_shows_all_facts_of_its_proposal_and_its_evaluation():
-    proposal = Proposal("x = 1", "model:m", Usage(2), decision={"who": "model"}, note="mended")
+    proposal = Proposal(
+        "x = 1", "model:m", Usage(2), decision={"who": "model"}, note="mended"
+    )
     trial = Trial(4, proposal, SAID, 3, 7, "Sort first.", 12.5)
-    assert (trial.x, trial.source, trial.usage, trial.decision) == ("x = 1", "model:m", Usage(2), {"who": "model"})
-    assert (trial.status, trial.score, trial.metrics, trial.scored) == (Status.COMPLETE, 0.5, {"size": 1.0}, True)
-    assert (trial.scorings, trial.standard_error, trial.key) == (3, 0.1, key_of("x = 1"))
-    assert (trial.number, trial.parent, trial.seed, trial.lesson, trial.finished_at) == (4, 3, 7, "Sort first.", 12.5)
+    assert (trial.x, trial.source, trial.usage, trial.decision) == (
+        "x = 1",
+        "model:m",
+        Usage(2),
+        {"who": "model"},
+    )
+    assert (trial.status, trial.score, trial.metrics, trial.scored) == (
+        Status.COMPLETE,
+        0.5,
+        {"size": 1.0},
+        True,
+    )
+    assert (trial.scorings, trial.standard_error, trial.key) == (
+        3,
+        0.1,
+        key_of("x = 1"),
+    )
+    assert (
+        trial.number,
+        trial.parent,
+        trial.seed,
+        trial.lesson,
+        trial.finished_at,
+    ) == (4, 3, 7, "Sort first.", 12.5)
     assert trial.feedback == f"mended\nfine\n{SUMMARY}"
 
 
@@ -33,18 +63,48 @@ def test_a_trial_shows_all_facts_of_its_proposal_and_its_evaluation():
     ("trial", "feedback"),
     [
         (
-            Trial(0, Proposal(None, "m", problem="no block", note="n"), Evaluation(Status.INVALID, scorings=0)),
+            Trial(
+                0,
+                Proposal(None, "m", problem="no block", note="n"),
+                Evaluation(Status.INVALID, scorings=0),
+            ),
             "no block",
         ),
-        (Trial(0, Proposal("x", "m", note="mended"), Evaluation(Status.COMPLETE, 1.0)), "mended"),
-        (Trial(0, Proposal("x", "m"), Evaluation(Status.FAILED, None, "boom", scorings=3, scores=(1.0,))), "boom"),
+        (
+            Trial(
+                0, Proposal("x", "m", note="mended"), Evaluation(Status.COMPLETE, 1.0)
+            ),
+            "mended",
+        ),
+        (
+            Trial(
+                0,
+                Proposal("x", "m"),
+                Evaluation(Status.FAILED, None, "boom", scorings=3, scores=(1.0,)),
+            ),
+            "boom",
+        ),
         (Trial(0, Proposal("x", "m"), Evaluation.open()), ""),
         (
-            Trial(0, Proposal("x", "m"), replace(SAID, scorings=2, scores=(0.5,), standard_error=None)),
+            Trial(
+                0,
+                Proposal("x", "m"),
+                replace(SAID, scorings=2, scores=(0.5,), standard_error=None),
+            ),
             "fine\nmean of 1 scorings, besides 1 without a score: 0.5",
         ),
-        (Trial(0, Proposal("x", "m"), Evaluation(Status.COMPLETE, 1.0, "ten examples", scorings=10)), "ten examples"),
-        (Trial(0, Proposal("x", "m"), SAID.reused()), "fine\nmean of 2 scorings: 0.5 (standard error 0.1)"),
+        (
+            Trial(
+                0,
+                Proposal("x", "m"),
+                Evaluation(Status.COMPLETE, 1.0, "ten examples", scorings=10),
+            ),
+            "ten examples",
+        ),
+        (
+            Trial(0, Proposal("x", "m"), SAID.reused()),
+            "fine\nmean of 2 scorings: 0.5 (standard error 0.1)",
+        ),
     ],
 )
 def test_the_feedback_is_put_together_of_what_is_there(trial, feedback):
@@ -53,14 +113,30 @@ def test_the_feedback_is_put_together_of_what_is_there(trial, feedback):
 
 def test_plain_values_go_into_the_record_that_has_a_field_of_their_name():
     usage = Usage(1)
-    facts = {"usage": usage, "note": "n", "seed": 3, "stage": "check", "lesson": "l", "finished_at": 2.0}
+    facts = {
+        "usage": usage,
+        "note": "n",
+        "seed": 3,
+        "stage": "check",
+        "lesson": "l",
+        "finished_at": 2.0,
+    }
     trial = Trial.of(1, "x", Status.FAILED, "m", feedback="boom", parent=0, **facts)
     assert trial == Trial(
-        1, Proposal("x", "m", usage, note="n"), Evaluation(Status.FAILED, None, "boom", stage="check"), 0, 3, "l"
+        1,
+        Proposal("x", "m", usage, note="n"),
+        Evaluation(Status.FAILED, None, "boom", stage="check"),
+        0,
+        3,
+        "l",
     )
     assert trial.finished_at == 2.0
     nothing = Trial.of(1, None, Status.INVALID, "m", feedback="no block")
-    assert (nothing.proposal.problem, nothing.evaluation.feedback, nothing.feedback) == ("no block", "", "no block")
+    assert (
+        nothing.proposal.problem,
+        nothing.evaluation.feedback,
+        nothing.feedback,
+    ) == ("no block", "", "no block")
     with pytest.raises(TypeError, match="colour"):
         Trial.of(1, "x", Status.FAILED, "m", colour="red")
 
@@ -74,7 +150,9 @@ def test_plain_values_go_into_the_record_that_has_a_field_of_their_name():
     ],
 )
 def test_the_flat_way_of_before_says_what_to_write_instead(arguments, words):
-    with pytest.raises(TypeError, match=r"write Trial\.of\(number, x, status, source, "):
+    with pytest.raises(
+        TypeError, match=r"write Trial\.of\(number, x, status, source, "
+    ):
         Trial(*arguments, **words)
 
 
@@ -82,7 +160,11 @@ def test_a_lesson_adds_what_its_call_used():
     trial = Trial.of(1, "x = 1", Status.FAILED, "m", usage=Usage(1, 10, 5))
     key = trial.key
     taught = trial.with_lesson("Sort first.", Usage(1, 3, 2))
-    assert (taught.lesson, taught.usage, taught.evaluation) == ("Sort first.", Usage(2, 13, 7), trial.evaluation)
+    assert (taught.lesson, taught.usage, taught.evaluation) == (
+        "Sort first.",
+        Usage(2, 13, 7),
+        trial.evaluation,
+    )
     assert taught.key is key
 
 
@@ -92,7 +174,11 @@ def test_records_are_frozen_compared_by_their_facts_copied_and_pickled():
     assert one == other
     assert repr(one) == repr(other)
     trial = Trial(0, one, SAID)
-    for again in (copy.deepcopy(trial), pickle.loads(pickle.dumps(trial)), copy.copy(trial)):
+    for again in (
+        copy.deepcopy(trial),
+        pickle.loads(pickle.dumps(trial)),
+        copy.copy(trial),
+    ):
         assert (again, again.key) == (trial, one.key)
     for record, name in ((trial, "seed"), (one, "x"), (SAID, "score")):
         with pytest.raises(FrozenInstanceError):
@@ -131,7 +217,11 @@ def test_what_is_no_plain_data_is_like_itself_only():
 def test_a_changed_proposal_keeps_its_key_where_x_is_the_same():
     proposal = Proposal("x = 1", "m")
     key = proposal.key
-    for again in (proposal.with_usage(Usage(1)), proposal.with_note("n"), proposal.with_decision({"who": "model"})):
+    for again in (
+        proposal.with_usage(Usage(1)),
+        proposal.with_note("n"),
+        proposal.with_decision({"who": "model"}),
+    ):
         assert again.key is key
     assert changed(Trial(0, proposal, SAID), x="y").key == "y"
 
@@ -167,13 +257,28 @@ print(max(count for text, count in parsed.items() if "for i" in str(text)), len(
 """
 
 
-@pytest.mark.parametrize(("search", "version"), [("best", ""), ("best", "v1"), ("pareto", "v1"), ("tree", "")])
+@pytest.mark.parametrize(
+    ("search", "version"),
+    [("best", ""), ("best", "v1"), ("pareto", "v1"), ("tree", "")],
+)
 def test_each_x_is_parsed_once_for_its_key(tmp_path, search, version):
     """An audit hook counts in a process of its own; each new x is read, proposed, scored, stored and learnt there."""
     program = tmp_path / "program.py"
     program.write_text(COUNTED)
-    arguments = [sys.executable, program, search, version, f"sqlite:///{tmp_path}/runs.db"]
-    done = subprocess.run(arguments, capture_output=True, text=True, cwd=ROOT, env={"PYTHONPATH": str(ROOT)})
+    arguments = [
+        sys.executable,
+        program,
+        search,
+        version,
+        f"sqlite:///{tmp_path}/runs.db",
+    ]
+    done = subprocess.run(
+        arguments,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+        env={"PYTHONPATH": str(ROOT)},
+    )
     assert done.returncode == 0, done.stderr
     most, texts = map(int, done.stdout.split())
     assert texts >= 7

@@ -18,7 +18,9 @@ PARENT = Trial.of(1, "a\nb\nc", Status.COMPLETE, "model:m", score=2.0, feedback=
 
 def trial(status=Status.COMPLETE, score=1.0, x="a\nB\nc", feedback="slower", **words):
     score = score if status in (Status.COMPLETE, Status.DUPLICATE) else None
-    return Trial.of(2, x, status, "model:m", score=score, feedback=feedback, parent=1, **words)
+    return Trial.of(
+        2, x, status, "model:m", score=score, feedback=feedback, parent=1, **words
+    )
 
 
 def lesson(model, of=None, parent=PARENT):
@@ -54,7 +56,13 @@ def test_it_is_told_the_task_the_change_and_what_came_of_it():
     assert lesson(model, trial(Status.TIMEOUT, feedback="killed at 5 s"))[0] == "Fine."
     system, user = (message["content"] for message in model.asked[0])
     assert "Sort {fast}." in system
-    for words in ("-b\n+B\n", "no score: timeout", "killed at 5 s", "one to three short sentences", "No code"):
+    for words in (
+        "-b\n+B\n",
+        "no score: timeout",
+        "killed at 5 s",
+        "one to three short sentences",
+        "No code",
+    ):
         assert words in user
 
 
@@ -69,9 +77,15 @@ def test_what_is_shown_is_bounded_whatever_x_is():
     ("reply", "said"),
     [
         ("The loop is slow. Sort first.", "The loop is slow. Sort first."),
-        ("**Lesson:** It is\n\nslow, at 0.5 s. Sort\tfirst!", "It is slow, at 0.5 s. Sort first!"),
+        (
+            "**Lesson:** It is\n\nslow, at 0.5 s. Sort\tfirst!",
+            "It is slow, at 0.5 s. Sort first!",
+        ),
         ("One. Two. Three. Four. Five.", "One. Two. Three."),
-        ("Sort first:\n```python\nx.sort()\n```\nThen search.", "Sort first: Then search."),
+        (
+            "Sort first:\n```python\nx.sort()\n```\nThen search.",
+            "Sort first: Then search.",
+        ),
         ("Sort first.\n```python\nx.sort()", "Sort first."),
         ("<think>Hm. Hm.</think>Sort first", "Sort first"),
         ("```\nx\n```", ""),
@@ -83,7 +97,10 @@ def test_the_answer_becomes_a_line_without_code(reply, said):
 
 
 @settings(max_examples=200, deadline=None)
-@given(st.text(st.sampled_from("ab. !?`~\n\t<>")) | st.text(max_size=2000).map(lambda text: text * 3))
+@given(
+    st.text(st.sampled_from("ab. !?`~\n\t<>"))
+    | st.text(max_size=2000).map(lambda text: text * 3)
+)
 def test_whatever_is_answered_the_lesson_is_one_short_line(reply):
     said, usage = lesson(ScriptedChat(reply))
     assert len(said) <= 400
@@ -92,12 +109,24 @@ def test_whatever_is_answered_the_lesson_is_one_short_line(reply):
 
 
 def test_of_an_answer_that_was_cut_off_the_whole_sentences_stay():
-    assert lesson(ScriptedChat(Reply("It is slow. Sort fi", Usage(1), "m", finish_reason="length")))[0] == "It is slow."
-    withheld = Reply("I will not.", Usage(1), "m", incomplete="the reply was withheld (refusal)")
+    assert (
+        lesson(
+            ScriptedChat(
+                Reply("It is slow. Sort fi", Usage(1), "m", finish_reason="length")
+            )
+        )[0]
+        == "It is slow."
+    )
+    withheld = Reply(
+        "I will not.", Usage(1), "m", incomplete="the reply was withheld (refusal)"
+    )
     assert lesson(ScriptedChat(withheld)) == ("", Usage(1))
 
 
-@pytest.mark.parametrize("error", [BudgetSpent("spent"), ModelUnavailable("gone"), ContextTooLong("too long")])
+@pytest.mark.parametrize(
+    "error",
+    [BudgetSpent("spent"), ModelUnavailable("gone"), ContextTooLong("too long")],
+)
 def test_a_model_that_fails_leaves_no_lesson(error, caplog):
     with caplog.at_level("INFO", "llm_optimize"):
         assert lesson(ScriptedChat(error)) == ("", Usage())

@@ -7,12 +7,19 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.errors import UsageError
-from llm_optimize.propose.language.replies import as_written, read_change, read_parts, show_parts
+from llm_optimize.propose.language.replies import (
+    as_written,
+    read_change,
+    read_parts,
+    show_parts,
+)
 from llm_optimize.text import fence
 
 EDIT = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
 TWO = {"src/a.py": "x = 1\ny = 2\n", "prompt": "Be kind.\n", "b.py": "x = 1\n"}
-ugly = st.text(st.sampled_from("ab `~\n\r\t#<>=*{}\ufeff\u2028é"), max_size=30) | st.sampled_from(
+ugly = st.text(
+    st.sampled_from("ab `~\n\r\t#<>=*{}\ufeff\u2028é"), max_size=30
+) | st.sampled_from(
     [
         "```\n",
         "~~~\na\n~~~",
@@ -22,7 +29,21 @@ ugly = st.text(st.sampled_from("ab `~\n\r\t#<>=*{}\ufeff\u2028é"), max_size=30)
     ]
 )
 names = (
-    st.sampled_from(["a", "a.py", "src/a.py", "### a", "**a**", "`a`", "File: a", "a b", "python", "```", "<think>"])
+    st.sampled_from(
+        [
+            "a",
+            "a.py",
+            "src/a.py",
+            "### a",
+            "**a**",
+            "`a`",
+            "File: a",
+            "a b",
+            "python",
+            "```",
+            "<think>",
+        ]
+    )
     | st.text(st.sampled_from("ab #`*/.:-=é<"), min_size=1, max_size=6)
     | st.text(min_size=1, max_size=6)
 ).filter(lambda name: name == name.strip() and "\n" not in name)
@@ -91,9 +112,21 @@ def test_a_protected_text_is_edited_or_written_anew(reply):
 @pytest.mark.parametrize(
     ("reply", "reason", "words"),
     [
-        (EDIT.format("import os", "import sys"), "stop", "outside the EVOLVE-BLOCK regions must come back"),
-        (EDIT.format("", "import sys"), "stop", r"'import sys\r\n' was added at the end, as line 5"),
-        (fence("x = 2"), "stop", r"line 1 is 'import os\r\n', it came back as 'x = 2\r\n'"),
+        (
+            EDIT.format("import os", "import sys"),
+            "stop",
+            "outside the EVOLVE-BLOCK regions must come back",
+        ),
+        (
+            EDIT.format("", "import sys"),
+            "stop",
+            r"'import sys\r\n' was added at the end, as line 5",
+        ),
+        (
+            fence("x = 2"),
+            "stop",
+            r"line 1 is 'import os\r\n', it came back as 'x = 2\r\n'",
+        ),
         (EDIT.format("x = 3", "x = 2"), "stop", "found nowhere"),
         (EDIT.format("x = 1", "x = 2")[:-9], "stop", "no line >>>>>>> REPLACE"),
         (EDIT.format("x = 1", "x = 2"), "length", "cut off"),
@@ -122,7 +155,12 @@ def test_parts_are_read_as_they_were_shown(parts):
     shown = show_parts(parts)
     assert read_parts(shown, blank).x == parts
     assert read_parts(shown, parts).x == parts
-    assert read_parts(f"I think:\n\n```\nan example\n```\n\n{shown}\n\nThat is all.", blank).x == parts
+    assert (
+        read_parts(
+            f"I think:\n\n```\nan example\n```\n\n{shown}\n\nThat is all.", blank
+        ).x
+        == parts
+    )
 
 
 def full(name):
@@ -166,7 +204,9 @@ def test_a_whole_part_is_read_under_its_name(reply):
     [
         "### src/a.py\n" + EDIT.format("x = 1", "x = 3"),
         "### src/a.py\n```python\n" + EDIT.format("x = 1", "x = 3") + "\n```",
-        "### src/a.py\n\nThree is better,\nas we know:\n\n```python\n" + EDIT.format("x = 1", "x = 3") + "\n```",
+        "### src/a.py\n\nThree is better,\nas we know:\n\n```python\n"
+        + EDIT.format("x = 1", "x = 3")
+        + "\n```",
         "```python src/a.py\n" + EDIT.format("x = 1", "x = 3") + "\n```",
         "```python\nsrc/a.py\n" + EDIT.format("x = 1", "x = 3") + "\n```",
         "```python\n# src/a.py\n" + EDIT.format("x = 1", "x = 3") + "\n```",
@@ -180,9 +220,19 @@ def test_a_part_is_edited_under_its_name(reply):
 
 
 def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_byte():
-    parent = {"a": "1\r\n2\r\n", "b": "\ufeff1\n", "c": "\t`` \r\n\n \ufeff", "python": "1"}
+    parent = {
+        "a": "1\r\n2\r\n",
+        "b": "\ufeff1\n",
+        "c": "\t`` \r\n\n \ufeff",
+        "python": "1",
+    }
     reply = f"### a\n{EDIT.format('2', '3')}\n\n### python\n```python\n4\n```\n\n### b\n```python\n5\n```"
-    assert read_parts(reply, parent).x == {"a": "1\r\n3\r\n", "b": "\ufeff5\n", "c": parent["c"], "python": "4"}
+    assert read_parts(reply, parent).x == {
+        "a": "1\r\n3\r\n",
+        "b": "\ufeff5\n",
+        "c": parent["c"],
+        "python": "4",
+    }
     assert parent["a"] == "1\r\n2\r\n"
 
 
@@ -196,16 +246,34 @@ def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_b
         ("```src/c.py\nx = 3\n```", "'src/c.py': did you mean 'src/a.py'"),
         ("```python src/c.py\nx = 3\n```", "'src/c.py': did you mean 'src/a.py'"),
         ("### c.py\n" + EDIT.format("x = 1", "x = 3"), "'c.py': did you mean"),
-        (full("### src/a.py") + "\n### c.py\n" + EDIT.format("x = 3", "x = 4"), "'c.py': did you mean"),
-        (full("Now it is:"), "holds no part of x under its name: write ### NAME on the line before"),
+        (
+            full("### src/a.py") + "\n### c.py\n" + EDIT.format("x = 3", "x = 4"),
+            "'c.py': did you mean",
+        ),
+        (
+            full("Now it is:"),
+            "holds no part of x under its name: write ### NAME on the line before",
+        ),
         (full("### prompt\nNow it is:"), "holds no part of x under its name"),
         ("No.", "known are src/a.py, prompt, b.py"),
         (EDIT.format("x = 1", "x = 3"), "stands under no name of a part"),
         (full("### src/a.py") + "\n" + full("and"), "stands under no name of a part"),
-        (full("### b.py") + "\n" + full("### b.py").replace("3", "4"), "the part 'b.py' more than once"),
-        (full("### b.py") + "\n" + EDIT.format("x = 1", "x = 3"), "the part 'b.py' more than once"),
-        ("### b.py\n```python src/a.py\nx = 3\n```", "under two names, 'b.py' and 'src/a.py'"),
-        ("### b.py\n" + EDIT.format("x = 7", "x = 3"), "in the part 'b.py', the edit is found nowhere in x"),
+        (
+            full("### b.py") + "\n" + full("### b.py").replace("3", "4"),
+            "the part 'b.py' more than once",
+        ),
+        (
+            full("### b.py") + "\n" + EDIT.format("x = 1", "x = 3"),
+            "the part 'b.py' more than once",
+        ),
+        (
+            "### b.py\n```python src/a.py\nx = 3\n```",
+            "under two names, 'b.py' and 'src/a.py'",
+        ),
+        (
+            "### b.py\n" + EDIT.format("x = 7", "x = 3"),
+            "in the part 'b.py', the edit is found nowhere in x",
+        ),
         ("### b.py\n```\nx = 3\n", "not closed"),
         ("### b.py\n" + EDIT.format("x = 1", "x = 3")[:-9], "REPLACE at its end"),
         ("<think>" + full("### b.py"), "inside <think>"),
@@ -219,14 +287,23 @@ def test_parts_that_cannot_be_read_are_refused_with_the_reason(reply, words):
 
 
 def test_a_reply_of_parts_that_was_cut_off_is_refused():
-    assert read_parts(full("### b.py"), TWO, "length").problem == "the reply was cut off at the token limit"
+    assert (
+        read_parts(full("### b.py"), TWO, "length").problem
+        == "the reply was cut off at the token limit"
+    )
 
 
 def test_what_a_part_protects_must_come_back():
     parent = {"a": LONG, "b": "1"}
-    assert read_parts("### a\n" + EDIT.format("x = 1", "x = 2"), parent).x == parent | {"a": LONG.replace("1", "2")}
-    problem = read_parts("### a\n" + EDIT.format("import os", "import sys"), parent).problem
-    assert problem.startswith("in the part 'a', what stands outside the EVOLVE-BLOCK regions must come back")
+    assert read_parts("### a\n" + EDIT.format("x = 1", "x = 2"), parent).x == parent | {
+        "a": LONG.replace("1", "2")
+    }
+    problem = read_parts(
+        "### a\n" + EDIT.format("import os", "import sys"), parent
+    ).problem
+    assert problem.startswith(
+        "in the part 'a', what stands outside the EVOLVE-BLOCK regions must come back"
+    )
 
 
 def test_wrong_markers_of_the_parent_are_the_users_fault():
@@ -245,5 +322,8 @@ def test_a_hostile_line_takes_no_long_time(sign):
     line = sign * (100_000 // len(sign))
     begun = time.perf_counter()
     for inside in (line, f"{line}\n{EDIT}", EDIT):
-        assert read_parts(f"{line}\n```{line.replace('`', '')}\n{inside}\n```", TWO).x is None
+        assert (
+            read_parts(f"{line}\n```{line.replace('`', '')}\n{inside}\n```", TWO).x
+            is None
+        )
     assert time.perf_counter() - begun < 10

@@ -60,7 +60,9 @@ class Page(HTMLParser):
 
 
 def page_of(store, name, tmp_path):
-    return Page(report.write(store, name, tmp_path / "report.html").read_text(encoding="utf-8"))
+    return Page(
+        report.write(store, name, tmp_path / "report.html").read_text(encoding="utf-8")
+    )
 
 
 # The file.
@@ -82,7 +84,11 @@ def test_the_file_holds_all_of_a_run(store, tmp_path):
     assert four["parts"][0]["text"] == CODE.replace("{number}", "4")
     assert four["calls"][0]["messages"] == [{"role": "user", "content": "Trial: 1"}]
     assert four["calls"][0]["reply"]["text"].startswith("Better:")
-    assert (four["feedback"], four["output"], four["metrics"]) == ("the area is 4", "printed 4\n", {"radius": 4.0})
+    assert (four["feedback"], four["output"], four["metrics"]) == (
+        "the area is 4",
+        "printed 4\n",
+        {"radius": 4.0},
+    )
 
 
 def test_a_run_in_progress_and_one_without_trials_are_reported(store, tmp_path):
@@ -100,23 +106,49 @@ def test_a_trial_that_was_scored_again_is_shown_as_it_is_known_last(store, tmp_p
     (trial,) = fill(run, [0.5])
     run.score_again(changed(trial, score=0.4, standard_error=0.1, scorings=3), 1)
     facts = page_of(store, "amber", tmp_path).block("facts")
-    assert [facts["columns"][name] for name in ("score", "error", "scorings")] == [[0.4], [0.1], [3]]
+    assert [facts["columns"][name] for name in ("score", "error", "scorings")] == [
+        [0.4],
+        [0.1],
+        [3],
+    ]
 
 
-def test_nothing_in_the_file_comes_from_elsewhere_and_its_policy_admits_its_own_scripts_only(store, tmp_path):
+def test_nothing_in_the_file_comes_from_elsewhere_and_its_policy_admits_its_own_scripts_only(
+    store, tmp_path
+):
     hostile_run(store, "amber")
-    text = report.write(store, "amber", tmp_path / "report.html").read_text(encoding="utf-8")
+    text = report.write(store, "amber", tmp_path / "report.html").read_text(
+        encoding="utf-8"
+    )
     page = Page(text)
-    known = {"html", "head", "meta", "title", "style", "body", "main", "p", "noscript", "script"}
+    known = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "main",
+        "p",
+        "noscript",
+        "script",
+    }
     assert {tag for tag, _ in page.tags} == known
     assert not any({"src", "href"} & attrs.keys() for _, attrs in page.tags)
-    policy = next(attrs["content"] for attrs in page.named("meta") if attrs.get("http-equiv"))
+    policy = next(
+        attrs["content"] for attrs in page.named("meta") if attrs.get("http-equiv")
+    )
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
     assert "unsafe" not in policy
     script = re.search(r"<script>(.*?)</script>", text, re.S)[1]
     assert bundle.hash_of(script) in policy
     assert bundle.hash_of(re.search(r"<style>(.*?)</style>", text, re.S)[1]) in policy
-    assert bundle.hash_of(gzip.decompress(base64.b64decode(page.blocks["plotly"])).decode()) in policy
+    assert (
+        bundle.hash_of(
+            gzip.decompress(base64.b64decode(page.blocks["plotly"])).decode()
+        )
+        in policy
+    )
 
 
 def test_texts_that_do_not_compress_are_clipped_to_stay_under_8_mb(store, tmp_path):
@@ -127,7 +159,10 @@ def test_texts_that_do_not_compress_are_clipped_to_stay_under_8_mb(store, tmp_pa
         run.plan(number, Plan(None))
         call = run.sent(number, 0, "m", [{"role": "user", "content": text}])
         run.received(call, Reply(text[::-1], Usage(1), "m"))
-        run.finish(Trial.of(number, text, Status.COMPLETE, "model:m", 1.0, feedback="kept"), number + 1)
+        run.finish(
+            Trial.of(number, text, Status.COMPLETE, "model:m", 1.0, feedback="kept"),
+            number + 1,
+        )
     path = report.write(store, "amber", tmp_path / "report.html")
     assert path.stat().st_size < 8_000_000
     page = Page(path.read_text(encoding="utf-8"))
@@ -145,7 +180,9 @@ def test_a_report_that_cannot_be_written_leaves_nothing_behind(store, tmp_path):
     (tmp_path / "taken").mkdir()
     with pytest.raises(UsageError, match="cannot be written"):
         report.write(store, "amber", tmp_path / "taken")
-    assert sorted(path.name for path in tmp_path.iterdir() if "db" not in path.name) == ["taken"]
+    assert sorted(
+        path.name for path in tmp_path.iterdir() if "db" not in path.name
+    ) == ["taken"]
 
 
 def test_an_unknown_name_is_answered_with_the_nearest(store, tmp_path):
@@ -155,8 +192,12 @@ def test_an_unknown_name_is_answered_with_the_nearest(store, tmp_path):
 
 
 def test_a_missing_extra_is_one_sentence(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(bundle, "find_spec", lambda name: None if name == "plotly" else True)
-    with pytest.raises(MissingExtra, match=r'^plotly missing: pip install "llm_optimize\[view\]"$'):
+    monkeypatch.setattr(
+        bundle, "find_spec", lambda name: None if name == "plotly" else True
+    )
+    with pytest.raises(
+        MissingExtra, match=r'^plotly missing: pip install "llm_optimize\[view\]"$'
+    ):
         report.write(store, "amber", tmp_path / "r.html")
 
 
@@ -180,7 +221,10 @@ def test_the_command_line_writes_a_report(tmp_path, capsys, monkeypatch):
 def test_runs_of_a_comparison_are_one_report(store, tmp_path):
     for contender in ("model", "mutation"):
         for seed in (1, 2, 3):
-            fill(store.create_run(f"digits/{contender}/{seed}", {"task": TASK}), scores_of(10, seed))
+            fill(
+                store.create_run(f"digits/{contender}/{seed}", {"task": TASK}),
+                scores_of(10, seed),
+            )
     facts = page_of(store, "digits", tmp_path).block("facts")
     assert [(run["contender"], run["seed"]) for run in facts["runs"]][:4] == [
         ("model", "1"),
@@ -188,14 +232,32 @@ def test_runs_of_a_comparison_are_one_report(store, tmp_path):
         ("model", "3"),
         ("mutation", "1"),
     ]
-    assert all(run["curve"]["best"] == sorted(run["curve"]["best"]) for run in facts["runs"])
+    assert all(
+        run["curve"]["best"] == sorted(run["curve"]["best"]) for run in facts["runs"]
+    )
 
 
 def test_a_curve_has_a_point_where_the_best_rose_and_at_the_end():
     trials = [
         Trial.of(0, "a", Status.FAILED, "x0", finished_at=101.0),
-        Trial.of(1, "b", Status.COMPLETE, "m", 0.0, usage=Usage(2, cost_usd=0.5), finished_at=103.0),
-        Trial.of(2, "c", Status.COMPLETE, "m", 0.0, usage=Usage(1, cost_usd=0.25), finished_at=104.0),
+        Trial.of(
+            1,
+            "b",
+            Status.COMPLETE,
+            "m",
+            0.0,
+            usage=Usage(2, cost_usd=0.5),
+            finished_at=103.0,
+        ),
+        Trial.of(
+            2,
+            "c",
+            Status.COMPLETE,
+            "m",
+            0.0,
+            usage=Usage(1, cost_usd=0.25),
+            finished_at=104.0,
+        ),
         Trial.of(3, "d", Status.COMPLETE, "m", 2.0, usage=Usage(1), finished_at=106.0),
         Trial.of(4, "e", Status.COMPLETE, "m", 1.0, finished_at=105.0),
     ]
@@ -224,7 +286,9 @@ def rebuilt(old, new):
     for sign, i, j, k, m in steps(old, new):
         assert (i, k) == at, "steps follow each other"
         at = (j, m)
-        assert {"=": a[i:j] == b[k:m], "-": k == m, "+": i == j, "~": i < j and k < m}[sign]
+        assert {"=": a[i:j] == b[k:m], "-": k == m, "+": i == j, "~": i < j and k < m}[
+            sign
+        ]
         lines += a[i:j] if sign == "=" else b[k:m]
     assert at == (len(a), len(b))
     return "\n".join(lines)
@@ -232,7 +296,13 @@ def rebuilt(old, new):
 
 def test_steps_lead_from_any_text_to_any_other():
     rng = Random(2)
-    texts = ["", "\n", "a", *("\n".join(rng.choices("abc", k=rng.randrange(12))) for _ in range(60)), *HOSTILE[:-1]]
+    texts = [
+        "",
+        "\n",
+        "a",
+        *("\n".join(rng.choices("abc", k=rng.randrange(12))) for _ in range(60)),
+        *HOSTILE[:-1],
+    ]
     for _ in range(400):
         old, new = rng.choice(texts), rng.choice(texts)
         assert rebuilt(old, new) == new
@@ -240,7 +310,10 @@ def test_steps_lead_from_any_text_to_any_other():
 
 def test_texts_too_long_to_compare_are_taken_as_a_whole():
     old, new = ("\n".join(f"{side}{number}" for number in range(3000)) for side in "ab")
-    assert steps(f"same\n{old}", f"same\n{new}") == [("=", 0, 1, 0, 1), ("~", 1, 3001, 1, 3001)]
+    assert steps(f"same\n{old}", f"same\n{new}") == [
+        ("=", 0, 1, 0, 1),
+        ("~", 1, 3001, 1, 3001),
+    ]
 
 
 def test_parts_of_an_x_that_come_and_go_are_in_the_change():
@@ -252,7 +325,12 @@ def test_parts_of_an_x_that_come_and_go_are_in_the_change():
 
 
 def test_runs_of_colour_cover_each_line_whatever_is_in_it():
-    for name, text in [("", CODE), ("a.c", "/* x\ny */ int 𝕏 = 1;\n"), ("", '{"a": [1, "𝕏"]}'), ("m.py", HOSTILE[11])]:
+    for name, text in [
+        ("", CODE),
+        ("a.c", "/* x\ny */ int 𝕏 = 1;\n"),
+        ("", '{"a": [1, "𝕏"]}'),
+        ("m.py", HOSTILE[11]),
+    ]:
         runs = Colours().of(name, text).split("\n")
         for line, coloured in zip(text.split("\n"), runs, strict=False):
             units = sum(int(size) for size in re.findall(r"\d+", coloured))
@@ -261,23 +339,34 @@ def test_runs_of_colour_cover_each_line_whatever_is_in_it():
 
 
 def test_a_text_of_no_language_has_no_colours():
-    assert [Colours().of("", text) for text in ("raise the number", "", "[5, 3")] == ["", "", ""]
+    assert [Colours().of("", text) for text in ("raise the number", "", "[5, 3")] == [
+        "",
+        "",
+        "",
+    ]
     assert Colours().of("x.nosuchlanguage", "import a") == ""
 
 
 def test_lines_beyond_what_is_read_whole_are_read_one_by_one():
     text = '"""\nimport this\n"""\n'
     assert Colours().of("", text + "import a").split("\n")[1] == "s11"
-    assert Colours(whole_chars=0).of("", text + "import a").split("\n")[1].startswith("k6")
+    assert (
+        Colours(whole_chars=0).of("", text + "import a").split("\n")[1].startswith("k6")
+    )
 
 
 # What follows from trials.
 
 
 def test_failures_stand_in_a_line_without_their_status():
-    trial = Trial.of(0, "x", Status.TIMEOUT, "x0", feedback="one\nkilled at its deadline")
+    trial = Trial.of(
+        0, "x", Status.TIMEOUT, "x0", feedback="one\nkilled at its deadline"
+    )
     assert said(trial) == "killed at its deadline"
-    assert len(said(Trial.of(0, "x", Status.COMPLETE, "x0", 1.0, feedback=HOSTILE[-1]))) == 160
+    assert (
+        len(said(Trial.of(0, "x", Status.COMPLETE, "x0", 1.0, feedback=HOSTILE[-1])))
+        == 160
+    )
 
 
 def test_half_a_surrogate_pair_goes_through_json():
@@ -285,7 +374,12 @@ def test_half_a_surrogate_pair_goes_through_json():
 
 
 def test_a_story_keeps_the_steps_that_gained_most():
-    trials = [Trial.of(n, f"{n}", Status.COMPLETE, "m", float(n * n), parent=n - 1 if n else None) for n in range(100)]
+    trials = [
+        Trial.of(
+            n, f"{n}", Status.COMPLETE, "m", float(n * n), parent=n - 1 if n else None
+        )
+        for n in range(100)
+    ]
     told = story(columns(trials), trials.__getitem__)
     assert [step["number"] for step in told["steps"]] == [0, *range(61, 100)]
     assert told["left_out"] == 60
@@ -301,7 +395,11 @@ def test_parents_in_a_circle_or_missing_end_the_line():
 def test_the_parameter_that_makes_the_score_is_the_most_important_and_chance_tells_nothing():
     rng = Random(3)
     known = space.Space(
-        {"peak": space.Float(0.0001, 1, log=True), "kind": space.Choice("a", "b"), "noise": space.Int(0, 99)}
+        {
+            "peak": space.Float(0.0001, 1, log=True),
+            "kind": space.Choice("a", "b"),
+            "noise": space.Int(0, 99),
+        }
     )
     trials = []
     for number in range(300):
@@ -330,11 +428,21 @@ def test_ranks_bins_and_shares_hold_at_their_edges():
 # Our scripts.
 
 
-@pytest.mark.parametrize("entry", ["report/static/report", "report/static/comparison", "page/static/page"])
+@pytest.mark.parametrize(
+    "entry", ["report/static/report", "report/static/comparison", "page/static/page"]
+)
 def test_a_script_holds_all_its_modules_and_makes_no_markup(entry):
     script = bundle.script(entry)
     assert "import {" not in script
     assert not re.search(r"^export ", script, re.M)
     assert "</script" not in script.lower()
-    for way in ("innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval(", "new Function", "DOMParser"):
+    for way in (
+        "innerHTML",
+        "outerHTML",
+        "insertAdjacentHTML",
+        "document.write",
+        "eval(",
+        "new Function",
+        "DOMParser",
+    ):
         assert way not in script

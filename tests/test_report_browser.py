@@ -40,7 +40,9 @@ def tab(browser):
     """Return the function that opens a new tab, of a browser that prefers one scheme; the page, and what it said."""
 
     def tab(scheme):
-        context = stack.enter_context(closing(browser.new_context(viewport=WIDE, color_scheme=scheme)))
+        context = stack.enter_context(
+            closing(browser.new_context(viewport=WIDE, color_scheme=scheme))
+        )
         page, seen = context.new_page(), Seen()
         page.set_default_timeout(15_000)
         seen.watch(page)
@@ -118,7 +120,10 @@ def open_trial(page, number):
 
 
 def test_the_headline_and_the_charts(amber, store):
-    best = max((trial for trial in store.run("amber").trials() if trial.scored), key=lambda trial: trial.score)
+    best = max(
+        (trial for trial in store.run("amber").trials() if trial.scored),
+        key=lambda trial: trial.score,
+    )
     assert amber.inner_text(".tile.best .value") == f"{best.score:.4g}"
     assert f"trial {best.number}" in amber.inner_text(".tile.best")
     assert amber.inner_text(".tile:nth-child(3) .value") == "59"
@@ -134,13 +139,21 @@ def test_the_score_is_drawn_against_what_it_took(amber, axis):
     amber.wait_for_selector(DRAWN)
     before = amber.text_content("#progress .xtitle")
     amber.get_by_role("radio", name=axis, exact=True).check()
-    amber.wait_for_function("was => document.querySelector('#progress .xtitle').textContent !== was", arg=before)
+    amber.wait_for_function(
+        "was => document.querySelector('#progress .xtitle').textContent !== was",
+        arg=before,
+    )
     assert amber.get_by_role("radio", name=axis, exact=True).is_checked()
 
 
 def test_a_point_of_a_chart_opens_its_trial(amber):
     amber.wait_for_selector(DRAWN)
-    box = amber.locator("#progress .scatterlayer .trace").nth(2).locator(".points path").last.bounding_box()
+    box = (
+        amber.locator("#progress .scatterlayer .trace")
+        .nth(2)
+        .locator(".points path")
+        .last.bounding_box()
+    )
     amber.mouse.move(box["x"] + 4, box["y"] + 4)
     amber.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
     amber.wait_for_selector("dialog[open][data-shows]")
@@ -155,7 +168,9 @@ def test_the_story_tells_how_the_champion_came_about(amber):
 def test_failures_spend_and_settings(amber):
     failed = sum(score is None for score in scores_of(60))
     assert f"{failed} trials of 60 brought no score." in amber.inner_text("#failures")
-    assert amber.locator("#failures .failure").count() == 1, "the same failure with other numbers is one group"
+    assert amber.locator("#failures .failure").count() == 1, (
+        "the same failure with other numbers is one group"
+    )
     assert amber.inner_text("#failures .times") == f"{failed}×"
     assert "model:small" in amber.inner_text("#spend")
     assert "$0.0590" in amber.inner_text("#spend")
@@ -182,7 +197,9 @@ def test_the_table_is_sorted_by_a_click(amber, store):
     trials = store.run("amber").trials()
     head = amber.locator(".head")
     head.get_by_role("button", name="Score").click()
-    ranked = sorted((t for t in trials if t.scored), key=lambda trial: (-trial.score, trial.number))
+    ranked = sorted(
+        (t for t in trials if t.scored), key=lambda trial: (-trial.score, trial.number)
+    )
     assert numbers(amber)[:5] == [trial.number for trial in ranked[:5]]
     assert amber.get_attribute(".head .c-score", "aria-sort") == "descending"
     head.get_by_role("button", name="Score").click()
@@ -196,7 +213,9 @@ def test_the_table_finds_words_in_columns_at_once_and_in_whole_texts(amber):
     search.fill("area is 17")
     assert numbers(amber) == [17]
     search.fill("print(area(31))")  # in x only, and not in its first line
-    amber.wait_for_function("() => document.querySelector('#trials [role=status]').textContent.startsWith('1 of')")
+    amber.wait_for_function(
+        "() => document.querySelector('#trials [role=status]').textContent.startsWith('1 of')"
+    )
     assert numbers(amber) == [31]
     search.fill("no such words")
     assert amber.inner_text(".empty") == "No trial fits."
@@ -223,20 +242,42 @@ def test_the_table_is_walked_and_opened_by_keys(amber):
 
 
 def test_a_trial_opens_with_its_difference_both_ways_and_all_its_texts(amber, store):
-    trial = next(t for t in store.run("amber").trials() if t.parent and t.scored and t.number > 20)
+    trial = next(
+        t
+        for t in store.run("amber").trials()
+        if t.parent and t.scored and t.number > 20
+    )
     open_trial(amber, trial.number)
-    gone, new = amber.locator("dialog .diff .gone .code"), amber.locator("dialog .diff .new .code")
+    gone, new = (
+        amber.locator("dialog .diff .gone .code"),
+        amber.locator("dialog .diff .new .code"),
+    )
     assert new.all_text_contents()[-1] == f"print(area({trial.number}))"
     assert gone.all_text_contents()[-1] == f"print(area({trial.parent}))"
-    assert amber.locator("dialog .diff .new mark").last.text_content() == str(trial.number)
-    assert amber.locator("dialog .t-k").count(), "Python has keywords, and they have a colour"
+    assert amber.locator("dialog .diff .new mark").last.text_content() == str(
+        trial.number
+    )
+    assert amber.locator("dialog .t-k").count(), (
+        "Python has keywords, and they have a colour"
+    )
     amber.locator("dialog").get_by_role("radio", name="Side by side").check()
-    assert amber.locator("dialog .diff.split td.code.new").last.text_content() == f"print(area({trial.number}))"
+    assert (
+        amber.locator("dialog .diff.split td.code.new").last.text_content()
+        == f"print(area({trial.number}))"
+    )
     amber.locator("dialog summary", has_text="Prompt and reply").click()
     messages = amber.locator("dialog .message pre").all_text_contents()
     assert messages == [f"Trial: {trial.parent}", f"Better:\n```\n{trial.x}```"]
-    assert amber.locator("dialog section", has_text="Feedback").locator("pre").text_content() == trial.feedback
-    assert amber.locator("dialog section", has_text="Output").locator("pre").text_content() == trial.output
+    assert (
+        amber.locator("dialog section", has_text="Feedback")
+        .locator("pre")
+        .text_content()
+        == trial.feedback
+    )
+    assert (
+        amber.locator("dialog section", has_text="Output").locator("pre").text_content()
+        == trial.output
+    )
 
 
 def test_each_hostile_text_shows_as_text_and_nothing_else(shown, store):
@@ -252,15 +293,23 @@ def test_each_hostile_text_shows_as_text_and_nothing_else(shown, store):
             summary.click()
         for trial in run.trials():
             open_trial(page, trial.number)
-            assert read(page, trial.number) == expected(trial, run.calls(trial.number)[0])
+            assert read(page, trial.number) == expected(
+                trial, run.calls(trial.number)[0]
+            )
         assert page.evaluate("window.pwned") is None
-        assert page.locator("img, iframe, svg svg, dialog script, dialog a").count() == 0
+        assert (
+            page.locator("img, iframe, svg svg, dialog script, dialog a").count() == 0
+        )
 
 
 def read(page, number):
     """Return the texts of the open trial as the page shows them, the long ones in full."""
-    page.evaluate("document.querySelectorAll('dialog details').forEach(one => { one.open = true })")
-    page.evaluate("document.querySelectorAll('dialog pre.text + button.quiet').forEach(one => one.click())")
+    page.evaluate(
+        "document.querySelectorAll('dialog details').forEach(one => { one.open = true })"
+    )
+    page.evaluate(
+        "document.querySelectorAll('dialog pre.text + button.quiet').forEach(one => one.click())"
+    )
     return page.evaluate(
         """() => {
           const title = (node) => node.querySelector("h3, summary").textContent;
@@ -279,7 +328,10 @@ def read(page, number):
 def expected(trial, call):
     (x,) = trial.x.values() if isinstance(trial.x, dict) else (trial.x,)
     lines = [line if len(line) <= 3000 else cut(line) for line in x.split("\n")]
-    texts = [message["content"] for message in call.messages] + [call.reply.reasoning, call.reply.text]
+    texts = [message["content"] for message in call.messages] + [
+        call.reply.reasoning,
+        call.reply.text,
+    ]
     return {
         "lesson": visible(trial.lesson),
         "feedback": visible(trial.feedback),
@@ -304,15 +356,27 @@ def test_parameters_show_importance_and_slices(shown, store):
     for number in range(40):
         x = {"peak": 0.001 * 1.18**number, HOSTILE[4]: ("a", HOSTILE[0])[number % 2]}
         run.plan(number, Plan(None))
-        run.finish(Trial.of(number, x, Status.COMPLETE, "m", -abs(number - 20.0)), number + 1)
+        run.finish(
+            Trial.of(number, x, Status.COMPLETE, "m", -abs(number - 20.0)), number + 1
+        )
     with shown("knobs") as page:
         page.locator("#parameters").scroll_into_view_if_needed()
         page.wait_for_selector("#parameters .chart[data-drawn] .points path")
-        assert page.locator(".importance .name").all_text_contents() == ["peak", HOSTILE[4]]
+        assert page.locator(".importance .name").all_text_contents() == [
+            "peak",
+            HOSTILE[4],
+        ]
         assert "not drawn at random" in page.inner_text("#parameters .note")
         page.locator("#parameters figure").nth(1).scroll_into_view_if_needed()
-        page.wait_for_function("() => document.querySelectorAll('#parameters .chart[data-drawn]').length === 2")
-        labels = page.locator("#parameters figure").nth(1).locator(".xtick text").all_text_contents()
+        page.wait_for_function(
+            "() => document.querySelectorAll('#parameters .chart[data-drawn]').length === 2"
+        )
+        labels = (
+            page.locator("#parameters figure")
+            .nth(1)
+            .locator(".xtick text")
+            .all_text_contents()
+        )
         assert labels == ["a", HOSTILE[0]]
         assert page.evaluate("window.pwned") is None
 
@@ -320,13 +384,18 @@ def test_parameters_show_importance_and_slices(shown, store):
 def test_a_comparison_has_bands_and_a_verdict(shown, store):
     for contender, lift in (("model", 1.0), (HOSTILE[0].replace("/", ""), 0.0)):
         for seed in (1, 2, 3):
-            scores = [None if score is None else score + lift for score in scores_of(12, seed)]
+            scores = [
+                None if score is None else score + lift for score in scores_of(12, seed)
+            ]
             fill(store.create_run(f"digits/{contender}/{seed}", {"task": TASK}), scores)
     with shown("digits") as page:
         page.wait_for_selector("#curves .chart[data-drawn]")
         assert page.locator("#curves .scatterlayer .fills path").count() >= 2
         assert page.locator("#verdict tbody tr").count() == 2
-        assert "better in 3 of 3. So few pairs may differ by chance." in page.inner_text("#verdict")
+        assert (
+            "better in 3 of 3. So few pairs may differ by chance."
+            in page.inner_text("#verdict")
+        )
         assert page.evaluate("window.pwned") is None
 
 

@@ -55,8 +55,20 @@ print("done", flush=True)
 def start(tmp_path, verb, log="log", name="amber"):
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    arguments = [sys.executable, program, f"sqlite:///{tmp_path}/runs.db", tmp_path / log, name, verb]
-    return subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    arguments = [
+        sys.executable,
+        program,
+        f"sqlite:///{tmp_path}/runs.db",
+        tmp_path / log,
+        name,
+        verb,
+    ]
+    return subprocess.Popen(
+        arguments,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
 
 
 def count_lines(log):
@@ -77,7 +89,9 @@ def story(tmp_path, name="amber"):
     trials = store.run(name).trials()
     calls = store.run(name).calls()
     store.close()
-    return [(trial.number, trial.x, trial.score, trial.status) for trial in trials], calls
+    return [
+        (trial.number, trial.x, trial.score, trial.status) for trial in trials
+    ], calls
 
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL is of POSIX")
@@ -97,10 +111,14 @@ def test_a_run_that_is_killed_again_and_again_ends_as_if_it_had_not_been(tmp_pat
 
     lines = (tmp_path / "log").read_text().split("\n")
     undisturbed = (tmp_path / "undisturbed").read_text().split("\n")
-    assert lines.count("answered") - undisturbed.count("answered") <= kills  # only what had not arrived
+    assert (
+        lines.count("answered") - undisturbed.count("answered") <= kills
+    )  # only what had not arrived
     for x in {line.split()[1] for line in undisturbed if line.startswith("scored")}:
         assert lines.count(f"scored {x}") <= 1 + kills
-    assert len([line for line in lines if line.startswith("scored")]) <= STEPS + 1 + kills
+    assert (
+        len([line for line in lines if line.startswith("scored")]) <= STEPS + 1 + kills
+    )
     _, calls = story(tmp_path)
     assert sum(call.reply is not None for call in calls) == STEPS
     assert sum(call.uncertain for call in calls) <= kills
@@ -124,7 +142,16 @@ def test_a_stored_reply_is_used_and_a_stored_x_is_scored_without_asking(tmp_path
 
     with pytest.raises(KeyboardInterrupt):
         optimize.run(
-            "d", "q", die_async, "1", 3, ScriptedChat(block(2), block(3)), False, store=url, name="a", sandbox="inline"
+            "d",
+            "q",
+            die_async,
+            "1",
+            3,
+            ScriptedChat(block(2), block(3)),
+            False,
+            store=url,
+            name="a",
+            sandbox="inline",
         )
     rest = ScriptedChat(block(4))
     result = optimize.resume("a", float, store=url, model=rest, verbose=False)
@@ -135,9 +162,28 @@ def test_a_stored_reply_is_used_and_a_stored_x_is_scored_without_asking(tmp_path
 
 def test_a_finished_run_is_extended(tmp_path):
     url = f"sqlite:///{tmp_path}/runs.db"
-    first = optimize.run("d", "q", float, "1", 1, ScriptedChat(block(2)), False, store=url, sandbox="inline")
-    assert optimize.resume(first.name, float, store=url, model=ScriptedChat(), verbose=False).scores == [1.0, 2.0]
-    more = optimize.resume(first.name, float, store=url, model=ScriptedChat(block(5)), verbose=False, max_steps=2)
+    first = optimize.run(
+        "d",
+        "q",
+        float,
+        "1",
+        1,
+        ScriptedChat(block(2)),
+        False,
+        store=url,
+        sandbox="inline",
+    )
+    assert optimize.resume(
+        first.name, float, store=url, model=ScriptedChat(), verbose=False
+    ).scores == [1.0, 2.0]
+    more = optimize.resume(
+        first.name,
+        float,
+        store=url,
+        model=ScriptedChat(block(5)),
+        verbose=False,
+        max_steps=2,
+    )
     assert more.scores == [1.0, 2.0, 5.0]
 
 
@@ -161,7 +207,11 @@ def test_settings_are_kept(tmp_path):
     settings = store.run("a").settings
     store.close()
     assert json.dumps(settings)
-    assert (settings["seed"], settings["search"], settings["task"]["system_prompt"]) == (
+    assert (
+        settings["seed"],
+        settings["search"],
+        settings["task"]["system_prompt"],
+    ) == (
         3,
         "chat",
         "sys {task_description}",
@@ -170,16 +220,36 @@ def test_settings_are_kept(tmp_path):
 
 def test_a_model_that_no_name_finds_again_is_asked_for(tmp_path):
     url = f"sqlite:///{tmp_path}/runs.db"
-    optimize.run("d", "q", float, "1", 1, lambda messages: block(2), False, store=url, name="amber", sandbox="inline")
+    optimize.run(
+        "d",
+        "q",
+        float,
+        "1",
+        1,
+        lambda messages: block(2),
+        False,
+        store=url,
+        name="amber",
+        sandbox="inline",
+    )
     with pytest.raises(UsageError, match="not stored: pass model="):
         optimize.resume("amber", float, store=url, max_steps=2)
-    more = optimize.resume("amber", float, store=url, max_steps=2, model=lambda messages: block(3), verbose=False)
+    more = optimize.resume(
+        "amber",
+        float,
+        store=url,
+        max_steps=2,
+        model=lambda messages: block(3),
+        verbose=False,
+    )
     assert more.scores == [1.0, 2.0, 3.0]
 
 
 def test_what_cannot_be_resumed_is_said(tmp_path):
     url = f"sqlite:///{tmp_path}/runs.db"
-    optimize.run("d", "q", float, "1", 0, ScriptedChat(), False, store=url, name="amber")
+    optimize.run(
+        "d", "q", float, "1", 0, ScriptedChat(), False, store=url, name="amber"
+    )
     with pytest.raises(RunNotFound, match="did you mean 'amber'"):
         optimize.resume("ambr", float, store=url)
     with pytest.raises(UnknownName, match="did you mean 'max_steps'"):

@@ -9,12 +9,20 @@ import pytest
 
 from levels import need_namespaces
 from llm_optimize import eval_utils
-from llm_optimize.errors import SandboxUnavailable, ScriptFailed, ScriptTimeout, UsageError, VariableMissing
+from llm_optimize.errors import (
+    SandboxUnavailable,
+    ScriptFailed,
+    ScriptTimeout,
+    UsageError,
+    VariableMissing,
+)
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
 
 LABELS = ["HIDDEN-LABEL-CANARY-1", "cat"]
-linux = pytest.mark.skipif(sys.platform != "linux", reason="the warm process beside f's is there on Linux")
+linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="the warm process beside f's is there on Linux"
+)
 
 
 def inside(func, x, level="process"):
@@ -28,13 +36,21 @@ def inside(func, x, level="process"):
 
 
 def test_data_goes_in_and_comes_out():
-    given = {"a": np.arange(6.0).reshape(2, 3), "names": ["x", "y"], "deep": {"b": [True, None, 2.5]}}
-    script = (
-        "import numpy as np\nt = np.asfortranarray(a.T)\nn = a.sum()\nempty = np.zeros((0, 3), 'i2')\nboth = (a, 1)"
+    given = {
+        "a": np.arange(6.0).reshape(2, 3),
+        "names": ["x", "y"],
+        "deep": {"b": [True, None, 2.5]},
+    }
+    script = "import numpy as np\nt = np.asfortranarray(a.T)\nn = a.sum()\nempty = np.zeros((0, 3), 'i2')\nboth = (a, 1)"
+    found = eval_utils.run_script(
+        script, given, ["t", "n", "deep", "names", "empty", "both"]
     )
-    found = eval_utils.run_script(script, given, ["t", "n", "deep", "names", "empty", "both"])
     assert np.array_equal(found["t"], given["a"].T)
-    assert (found["n"], found["deep"], found["names"]) == (15.0, given["deep"], ["x", "y"])
+    assert (found["n"], found["deep"], found["names"]) == (
+        15.0,
+        given["deep"],
+        ["x", "y"],
+    )
     assert (found["empty"].shape, found["empty"].dtype) == ((0, 3), np.dtype("i2"))
     assert isinstance(found["both"], list)
     assert found["t"].flags.writeable
@@ -53,7 +69,11 @@ def test_a_function_is_called():
         ("import sys; sys.exit(0)", ScriptFailed, "SystemExit: 0"),
         ("import ctypes; ctypes.string_at(0)", ScriptFailed, "SIGSEGV"),
         ("y = object()", ScriptFailed, "a value of type object is no plain data"),
-        ("import numpy as np; y = np.array([object()])", ScriptFailed, "numpy.ndarray is no plain data"),
+        (
+            "import numpy as np; y = np.array([object()])",
+            ScriptFailed,
+            "numpy.ndarray is no plain data",
+        ),
         ("y = 'a' * 3_000_000", ScriptFailed, "limit of 1 MB (result_mb)"),
         ("print('told')\nx = 1", VariableMissing, "never set 'y'"),
         ("while True: pass", ScriptTimeout, "deadline of 2 s"),
@@ -62,8 +82,12 @@ def test_a_function_is_called():
     ],
 )
 def test_what_goes_wrong_is_told_with_its_outcome(script, kind, words):
-    with pytest.raises(kind, match=words.replace("(", r"\(").replace(")", r"\)")) as caught:
-        eval_utils.run_script(script, {}, ["y"], 2.0, limits=Limits(memory_mb=600, result_mb=1))
+    with pytest.raises(
+        kind, match=words.replace("(", r"\(").replace(")", r"\)")
+    ) as caught:
+        eval_utils.run_script(
+            script, {}, ["y"], 2.0, limits=Limits(memory_mb=600, result_mb=1)
+        )
     assert caught.value.outcome.status in set(OutcomeStatus)
     if kind is VariableMissing:
         assert caught.value.outcome.output == "told\n"
@@ -74,14 +98,18 @@ def test_a_missing_function_is_told():
         eval_utils.call("solve = 3", "solve")
 
 
-@pytest.mark.parametrize("given", [{"x": object()}, {"x": np.array([object()])}, {"x": {1: 2}}])
+@pytest.mark.parametrize(
+    "given", [{"x": object()}, {"x": np.array([object()])}, {"x": {1: 2}}]
+)
 def test_an_input_that_is_no_data_is_refused(given):
     with pytest.raises(UsageError, match="is no plain data"):
         eval_utils.run_script("pass", given)
 
 
 def test_words_for_levels_are_checked():
-    with pytest.raises(UsageError, match="unknown sandbox 'inline': known are auto, namespace, process"):
+    with pytest.raises(
+        UsageError, match="unknown sandbox 'inline': known are auto, namespace, process"
+    ):
         eval_utils.run_script("pass", sandbox="inline")
 
 
@@ -162,7 +190,9 @@ def test_patching_reaches_no_scorer(level):
 def prints(x):
     eval_utils.run_script("print('from the script')")
     return eval_utils.run_script(
-        "import os\nd = os.getcwd()\nopen('own', 'w').write('x')\nf = os.listdir()", {}, ["d", "f"]
+        "import os\nd = os.getcwd()\nopen('own', 'w').write('x')\nf = os.listdir()",
+        {},
+        ["d", "f"],
     )
 
 
@@ -217,7 +247,9 @@ def spoils(x):
 
 
 def either(x):
-    return spoils(x) if x == "spoil" else eval_utils.run_script("y = 2.0", {}, ["y"])["y"]
+    return (
+        spoils(x) if x == "spoil" else eval_utils.run_script("y = 2.0", {}, ["y"])["y"]
+    )
 
 
 @linux
@@ -226,4 +258,7 @@ def test_a_spoilt_door_is_the_loss_of_that_scoring_only(level):
     if level == "namespace":
         need_namespaces()
     with closing(open_sandbox(level, either)) as sandbox:
-        assert [sandbox.run(Call(x, 30.0)).value for x in ("use", "spoil", "use", "spoil", "use")] == [2, 1, 2, 1, 2]
+        assert [
+            sandbox.run(Call(x, 30.0)).value
+            for x in ("use", "spoil", "use", "spoil", "use")
+        ] == [2, 1, 2, 1, 2]

@@ -23,7 +23,9 @@ COUNTED = (RunStarted, BudgetUsed, RunEnded)  # events that say what is used of 
 
 
 def blocks(*texts):
-    return ScriptedChat(*(f"```\n{text}\n```" if text != "none" else "no block" for text in texts))
+    return ScriptedChat(
+        *(f"```\n{text}\n```" if text != "none" else "no block" for text in texts)
+    )
 
 
 def known(view, is_resumed):
@@ -33,12 +35,19 @@ def known(view, is_resumed):
     """
     champion = view.champion
     return {
-        "champion": None if champion is None else (champion.number, champion.score, champion.scorings),
+        "champion": None
+        if champion is None
+        else (champion.number, champion.score, champion.scorings),
         "finished": view.finished,
         "failures": view.failures,
         "best": None if is_resumed else list(view.best_scores),
-        "last": [(trial.number, trial.score, None if is_resumed else change) for trial, change in view.last],
-        "usage": None if view.in_flight else view.usage,  # events tell it of finished trials only
+        "last": [
+            (trial.number, trial.score, None if is_resumed else change)
+            for trial, change in view.last
+        ],
+        "usage": None
+        if view.in_flight
+        else view.usage,  # events tell it of finished trials only
         "in flight": dict(view.in_flight),
         "used": {cap.name: cap.used for cap in view.caps() if cap.name != "seconds"},
     }
@@ -76,29 +85,51 @@ class AllWatchers:
         stored, _ = stored_view(run)
         if isinstance(event, RunEnded):
             stored.in_flight.clear()  # what waits for a resume is in flight for those who read rows
-        self._same(event, "rows", *(known(view, self.is_resumed) for view in (stored, self.view)))
+        self._same(
+            event,
+            "rows",
+            *(known(view, self.is_resumed) for view in (stored, self.view)),
+        )
         self.page = self.page or Followed(store, self.view.name)
         self.page.run = self.page._counts._run = run  # this look's connection
         self.page.refresh()
         if self.same_caps:
-            self._same(event, "page's words", self.page.state["caps"], facts.state([], [], None, caps)["caps"])
+            self._same(
+                event,
+                "page's words",
+                self.page.state["caps"],
+                facts.state([], [], None, caps)["caps"],
+            )
             self._same(event, "agents", used(stored.caps()), used(caps))
         shown = spending(stored, [])
         usage = stored.usage
         self._same(
-            event, "show", shown.startswith(f"{usage.calls} model calls, {usage.tokens:,} tokens"), usage.calls > 0
+            event,
+            "show",
+            shown.startswith(f"{usage.calls} model calls, {usage.tokens:,} tokens"),
+            usage.calls > 0,
         )
-        picture = html.unescape(self.console.svg("t", width=250, height=60)).replace("\xa0", " ")
+        picture = html.unescape(self.console.svg("t", width=250, height=60)).replace(
+            "\xa0", " "
+        )
         cells = notebook.page(self.view)
         for cap in caps:
             if cap.cap is not None:
-                self._same(event, f"terminal {cap}", f" {used_of(cap)}" in picture, True)
+                self._same(
+                    event, f"terminal {cap}", f" {used_of(cap)}" in picture, True
+                )
                 self._same(event, f"notebook {cap}", used_of(cap) in cells, True)
 
     def _same(self, event, where, found, expected):
         if isinstance(found, dict) and isinstance(expected, dict):
-            names = [name for name in {**found, **expected} if found.get(name) != expected.get(name)]
-            found, expected = ({name: side.get(name) for name in names} for side in (found, expected))
+            names = [
+                name
+                for name in {**found, **expected}
+                if found.get(name) != expected.get(name)
+            ]
+            found, expected = (
+                {name: side.get(name) for name in names} for side in (found, expected)
+            )
         if found != expected:
             self.differences.append((type(event).__name__, where, found, expected))
 
@@ -119,17 +150,46 @@ def test_one_x0_and_three_steps_are_counted_alike_from_the_first_look_on(tmp_pat
     path = str(tmp_path / "runs.db")
     watchers = AllWatchers(path)
     optimize.run(
-        "d", "q", float, "1", 3, blocks("2", "3", "4"), False, sandbox="inline", store=path, callbacks=[watchers]
+        "d",
+        "q",
+        float,
+        "1",
+        3,
+        blocks("2", "3", "4"),
+        False,
+        sandbox="inline",
+        store=path,
+        callbacks=[watchers],
     )
     assert watchers.differences == []
-    assert [look["max_steps"] for look in watchers.looks] == [(0, 3), (0, 3), (1, 3), (2, 3), (3, 3), (3, 3)]
+    assert [look["max_steps"] for look in watchers.looks] == [
+        (0, 3),
+        (0, 3),
+        (1, 3),
+        (2, 3),
+        (3, 3),
+        (3, 3),
+    ]
     assert [look["scorings"][0] for look in watchers.looks] == [0, 1, 2, 3, 4, 4]
 
 
 def test_all_watchers_agree_through_repeats_duplicates_a_resume_and_a_fork(tmp_path):
     path = str(tmp_path / "runs.db")
     options = {"sandbox": "inline", "store": path, "name": "amber"}
-    replies = ("2", "2", "none", "none", "none", "2.1", "oops", "2.2", "1", "2.3", "2.4", "2.5")
+    replies = (
+        "2",
+        "2",
+        "none",
+        "none",
+        "none",
+        "2.1",
+        "oops",
+        "2.2",
+        "1",
+        "2.3",
+        "2.4",
+        "2.5",
+    )
     watchers = AllWatchers(path)
     optimize.run(
         *("d", "q", noisy(), ["1", "0"], 12, blocks(*replies), False),
@@ -143,7 +203,13 @@ def test_all_watchers_agree_through_repeats_duplicates_a_resume_and_a_fork(tmp_p
     assert ScoredAgain in watchers.kinds
 
     resumed = AllWatchers(path)
-    optimize.resume("amber", noisy(), store=path, model=blocks("3", "3.1", "3.2", "3.3", "3.4"), callbacks=[resumed])
+    optimize.resume(
+        "amber",
+        noisy(),
+        store=path,
+        model=blocks("3", "3.1", "3.2", "3.3", "3.4"),
+        callbacks=[resumed],
+    )
     assert resumed.differences == []
     assert resumed.looks[0] == watchers.looks[-1]
     assert resumed.looks[-1]["max_steps"] == (12, 12)
@@ -175,7 +241,9 @@ def test_a_reply_to_an_unfinished_trial_counts_for_all(tmp_path):
     resumed = AllWatchers(path, same_caps=False)
     model = blocks("3", "4", "5")
     budget = Budget(calls=5)
-    optimize.resume("amber", float, store=path, model=model, budget=budget, callbacks=[resumed])
+    optimize.resume(
+        "amber", float, store=path, model=model, budget=budget, callbacks=[resumed]
+    )
     assert resumed.looks[0]["calls"] == (2, 5)
     assert resumed.differences == []
 

@@ -15,7 +15,13 @@ from candidates import act, act_later, gone
 from levels import need_namespaces
 from llm_optimize.errors import FunctionUnusable, UnknownName
 from llm_optimize.records import Limits
-from llm_optimize.sandbox import Call, InlineSandbox, OutcomeStatus, PortableSandbox, open_sandbox
+from llm_optimize.sandbox import (
+    Call,
+    InlineSandbox,
+    OutcomeStatus,
+    PortableSandbox,
+    open_sandbox,
+)
 
 LIMITS = Limits(output_mb=1, result_mb=1, memory_mb=2048, file_mb=1, open_files=256)
 DEADLINE_SECS = 0.4
@@ -28,7 +34,11 @@ KINDS = ["process", "namespace", "portable"]
 def open_kind(kind, func=act, limits=LIMITS):
     if kind == "namespace":
         need_namespaces()
-    return PortableSandbox(func, limits) if kind == "portable" else open_sandbox(kind, func, limits)
+    return (
+        PortableSandbox(func, limits)
+        if kind == "portable"
+        else open_sandbox(kind, func, limits)
+    )
 
 
 @pytest.fixture(scope="module", params=KINDS)
@@ -39,14 +49,26 @@ def kind(request):
 @pytest.fixture(scope="module")
 def sandbox(kind, tmp_path_factory):
     """Yield a sandbox of each kind that isolates, the same for all tests: what one scoring does harms no other."""
-    with closing(open_kind(kind, act, replace(LIMITS, writable=(str(tmp_path_factory.getbasetemp()),)))) as made:
+    with closing(
+        open_kind(
+            kind, act, replace(LIMITS, writable=(str(tmp_path_factory.getbasetemp()),))
+        )
+    ) as made:
         yield made
 
 
 def test_values_come_back_as_plain_data(sandbox):
-    for value in (None, [1, 2.5, "text", True, [2, {"a": None}]], {"score": 1.0, "feedback": "é \n\0"}):
+    for value in (
+        None,
+        [1, 2.5, "text", True, [2, {"a": None}]],
+        {"score": 1.0, "feedback": "é \n\0"},
+    ):
         outcome = sandbox.run(Call(["answer", value], 20.0))
-        assert (outcome.status, outcome.value, outcome.message) == (OutcomeStatus.OK, value, "")
+        assert (outcome.status, outcome.value, outcome.message) == (
+            OutcomeStatus.OK,
+            value,
+            "",
+        )
     assert sandbox.run(Call(["answer", 1], 20.0)).seconds > 0
 
 
@@ -74,7 +96,10 @@ def test_nan_and_infinity_pass_through_to_be_judged_elsewhere(sandbox):
         (["raise", "ValueError", "no good"], "ValueError: no good"),
         (["raise", "SystemExit", 0], "SystemExit: 0"),
         (["raise", "KeyboardInterrupt"], "KeyboardInterrupt"),
-        (["raise", "Unreadable"], "Unreadable: (its text cannot be read: RuntimeError)"),
+        (
+            ["raise", "Unreadable"],
+            "Unreadable: (its text cannot be read: RuntimeError)",
+        ),
         ("exit_at_end", "SystemExit: bye"),
         ("big_file", "File too large"),
         ("many_files", "Too many open files"),
@@ -103,7 +128,9 @@ def test_a_traceback_shows_the_lines_of_the_user_and_none_of_ours(sandbox):
         (["exit", 71], None, "exit code 71"),
     ],
 )
-def test_a_process_that_ends_before_f_returned_has_crashed(sandbox, deed, number, words):
+def test_a_process_that_ends_before_f_returned_has_crashed(
+    sandbox, deed, number, words
+):
     outcome = sandbox.run(Call(deed, 20.0))
     assert (outcome.status, outcome.signal) == (OutcomeStatus.CRASHED, number)
     assert words in outcome.message
@@ -113,7 +140,9 @@ def test_a_process_that_ends_before_f_returned_has_crashed(sandbox, deed, number
 def test_the_deadline_holds_and_what_was_printed_is_kept(sandbox, deed, tmp_path):
     marker = tmp_path / "pid"
     begun = time.monotonic()
-    outcome = sandbox.run(Call("loop" if deed == "loop" else [deed, str(marker)], DEADLINE_SECS))
+    outcome = sandbox.run(
+        Call("loop" if deed == "loop" else [deed, str(marker)], DEADLINE_SECS)
+    )
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert DEADLINE_SECS <= time.monotonic() - begun < DEADLINE_SECS + LATE_SECS
     assert "0.4 s" in outcome.message
@@ -173,13 +202,19 @@ def test_a_short_answer_that_grows_in_its_json_is_refused_too(sandbox):
 def test_memory_that_runs_out_is_called_so(kind):
     with closing(open_kind(kind, act, Limits(memory_mb=512))) as made:
         outcome = made.run(Call("hoard", 30.0))
-    assert (outcome.status, outcome.message) == (OutcomeStatus.MEMORY, "memory limit of 512 MB reached (memory_mb)")
+    assert (outcome.status, outcome.message) == (
+        OutcomeStatus.MEMORY,
+        "memory limit of 512 MB reached (memory_mb)",
+    )
 
 
 def test_cpu_time_that_runs_out_is_called_so(kind):
     with closing(open_kind(kind, act, Limits(cpu_secs=1))) as made:
         outcome = made.run(Call("loop", 15.0))
-    assert (outcome.status, outcome.message) == (OutcomeStatus.KILLED, "CPU limit of 1 s reached (cpu_secs)")
+    assert (outcome.status, outcome.message) == (
+        OutcomeStatus.KILLED,
+        "CPU limit of 1 s reached (cpu_secs)",
+    )
 
 
 def test_text_that_no_file_can_hold_is_made_harmless(sandbox):
@@ -202,8 +237,13 @@ def test_no_secret_is_in_the_environment_and_what_is_named_passes(kind, monkeypa
 
 @pytest.mark.parametrize("use_numpy", [False, True])
 def test_dice_follow_the_seed(sandbox, use_numpy):
-    first, again, other = (sandbox.run(Call(["dice", use_numpy], 20.0, seed=seed)).value for seed in (1, 1, 2))
-    if use_numpy:  # numpy is imported by the candidate only: its own dice are its own affair
+    first, again, other = (
+        sandbox.run(Call(["dice", use_numpy], 20.0, seed=seed)).value
+        for seed in (1, 1, 2)
+    )
+    if (
+        use_numpy
+    ):  # numpy is imported by the candidate only: its own dice are its own affair
         first, again, other = first[0], again[0], other[0]
     assert first == again != other
 
@@ -233,7 +273,9 @@ def test_an_async_f_is_awaited(kind):
 def test_close_ends_what_is_in_flight(level):
     made = open_kind(level)
     found = []
-    thread = threading.Thread(target=lambda: found.append(made.run(Call(["sleep", 10.0], 15.0))))
+    thread = threading.Thread(
+        target=lambda: found.append(made.run(Call(["sleep", 10.0], 15.0)))
+    )
     thread.start()
     time.sleep(0.5)
     made.close()
@@ -251,12 +293,19 @@ def test_a_function_that_cannot_travel_names_itself_and_two_ways_out():
     def locked(x):
         return 1.0 if lock else 0.0
 
-    for make in (lambda: open_sandbox("process", locked, LIMITS), lambda: PortableSandbox(locked, LIMITS)):
-        with pytest.raises(FunctionUnusable, match=r"locked .*top of a module.*sandbox='inline'"):
+    for make in (
+        lambda: open_sandbox("process", locked, LIMITS),
+        lambda: PortableSandbox(locked, LIMITS),
+    ):
+        with pytest.raises(
+            FunctionUnusable, match=r"locked .*top of a module.*sandbox='inline'"
+        ):
             make()
 
 
-def test_a_module_that_cannot_be_imported_there_is_told_at_the_start(tmp_path, monkeypatch):
+def test_a_module_that_cannot_be_imported_there_is_told_at_the_start(
+    tmp_path, monkeypatch
+):
     (tmp_path / "once.py").write_text(
         "import os\nif 'ONLY_HERE' not in os.environ:\n    raise ImportError('not twice')\ndef f(x):\n    return 1.0\n"
     )
@@ -264,16 +313,26 @@ def test_a_module_that_cannot_be_imported_there_is_told_at_the_start(tmp_path, m
     monkeypatch.syspath_prepend(str(tmp_path))
     from once import f
 
-    for make in (lambda: open_sandbox("process", f, LIMITS), lambda: PortableSandbox(f, LIMITS)):
+    for make in (
+        lambda: open_sandbox("process", f, LIMITS),
+        lambda: PortableSandbox(f, LIMITS),
+    ):
         with pytest.raises(FunctionUnusable, match="not twice"):
             make()
 
 
-def test_files_of_the_working_directory_do_not_stand_in_for_the_standard_library(tmp_path, monkeypatch):
+def test_files_of_the_working_directory_do_not_stand_in_for_the_standard_library(
+    tmp_path, monkeypatch
+):
     for name in ("json", "random", "select", "secrets", "cloudpickle"):
-        (tmp_path / f"{name}.py").write_text("raise SystemExit('the wrong file was imported')\n")
+        (tmp_path / f"{name}.py").write_text(
+            "raise SystemExit('the wrong file was imported')\n"
+        )
     monkeypatch.chdir(tmp_path)
-    for make in (lambda: open_sandbox("process", act, LIMITS), lambda: PortableSandbox(act, LIMITS)):
+    for make in (
+        lambda: open_sandbox("process", act, LIMITS),
+        lambda: PortableSandbox(act, LIMITS),
+    ):
         with closing(make()) as made:
             assert made.run(Call(["answer", 1], 20.0)).value == 1
 
@@ -282,8 +341,12 @@ def test_a_relative_import_of_f_wakes_no_module_of_the_same_name(tmp_path, monke
     (tmp_path / "bundle").mkdir()
     (tmp_path / "bundle" / "__init__.py").write_text("")
     (tmp_path / "bundle" / "helper.py").write_text("VALUE = 3.0\n")
-    (tmp_path / "bundle" / "task.py").write_text("def f(x):\n    from .helper import VALUE\n    return VALUE\n")
-    (tmp_path / "helper.py").write_text(f"open({str(tmp_path / 'awake')!r}, 'w').close()\n")
+    (tmp_path / "bundle" / "task.py").write_text(
+        "def f(x):\n    from .helper import VALUE\n    return VALUE\n"
+    )
+    (tmp_path / "helper.py").write_text(
+        f"open({str(tmp_path / 'awake')!r}, 'w').close()\n"
+    )
     monkeypatch.syspath_prepend(str(tmp_path))
     from bundle.task import f
 
@@ -320,7 +383,10 @@ def test_inline_calls_f_here_gives_up_at_the_deadline_and_tells_what_was_raised(
         late = made.run(Call(["sleep", 2.0], 0.2))
         assert (late.status, late.seconds < 1.5) == (OutcomeStatus.TIMEOUT, True)
         bad = made.run(Call(["raise", "ValueError", "no good"], 5.0))
-        assert (bad.status, bad.message) == (OutcomeStatus.RAISED, "ValueError: no good")
+        assert (bad.status, bad.message) == (
+            OutcomeStatus.RAISED,
+            "ValueError: no good",
+        )
         assert "throw" in bad.traceback
     with closing(InlineSandbox(act_later)) as made:
         assert made.run(Call(["answer", 3.0], 5.0)).value == 3.0

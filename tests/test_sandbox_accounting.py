@@ -50,7 +50,10 @@ def test_memory_of_any_kind_is_held(sandbox, name):
         pytest.skip("a control group counts it here")
     outcome = outcome_of(sandbox, MEMORY[name])
     assert outcome.status is OutcomeStatus.MEMORY, outcome
-    assert "memory limit of 600 MB reached by all its processes together (memory_mb)" in outcome.message
+    assert (
+        "memory limit of 600 MB reached by all its processes together (memory_mb)"
+        in outcome.message
+    )
     assert outcome.seconds < 8
 
 

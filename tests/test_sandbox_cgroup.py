@@ -8,7 +8,9 @@ import pytest
 from llm_optimize.records import Limits
 from llm_optimize.sandbox._cgroup import Cgroups, join_groups_of
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="control groups are there on Linux")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="control groups are there on Linux"
+)
 APP = "user.slice/user-1000.slice/user@1000.service/app.slice"
 
 
@@ -23,7 +25,9 @@ def tree(tmp_path):
         (folder / "cgroup.subtree_control").write_text(handed_down)
         (folder / "cgroup.procs").write_text("")
     (process / "cgroup").write_text(f"0::/{APP}/run-r1.scope\n")
-    (process / "mounts").write_text(f"proc /proc proc rw 0 0\ncgroup2 {top} cgroup2 rw,nosuid 0 0\n")
+    (process / "mounts").write_text(
+        f"proc /proc proc rw 0 0\ncgroup2 {top} cgroup2 rw,nosuid 0 0\n"
+    )
     return tmp_path
 
 
@@ -31,8 +35,14 @@ def test_a_scope_that_is_handed_down_has_groups_for_memory_and_processes(tree):
     found = Cgroups(Limits(memory_mb=100), str(tree / "proc" / "self"))
     assert found.controllers == ("memory", "pids")
     assert found.new() is not None
-    made = [path for path in (tree / "cgroup" / APP).iterdir() if path.name.startswith("llm_optimize-")]
-    assert sorted(file.name for path in made for file in path.iterdir() if "pids" in file.name) == ["pids.max"]
+    made = [
+        path
+        for path in (tree / "cgroup" / APP).iterdir()
+        if path.name.startswith("llm_optimize-")
+    ]
+    assert sorted(
+        file.name for path in made for file in path.iterdir() if "pids" in file.name
+    ) == ["pids.max"]
 
 
 def test_a_scope_below_which_nothing_is_handed_down_has_none(tree):
@@ -46,9 +56,13 @@ def test_a_keeper_of_scripts_joins_the_group_of_the_scoring(tree, version):
     group.mkdir()
     watcher = tree / "proc" / "7"
     watcher.mkdir()
-    (watcher / "cgroup").write_text(f"{'0:' if version == 2 else '8:pids'}:/{APP}/{group.name}\n")
+    (watcher / "cgroup").write_text(
+        f"{'0:' if version == 2 else '8:pids'}:/{APP}/{group.name}\n"
+    )
     if version == 1:
-        (tree / "proc" / "self" / "mounts").write_text(f"cgroup {tree / 'cgroup'} cgroup rw,pids 0 0\n")
+        (tree / "proc" / "self" / "mounts").write_text(
+            f"cgroup {tree / 'cgroup'} cgroup rw,pids 0 0\n"
+        )
     join_groups_of(7, str(tree / "proc"))
     assert (group / "cgroup.procs").read_text() == "0"
 

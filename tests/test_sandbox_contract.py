@@ -3,7 +3,13 @@
 import pytest
 
 from levels import need_namespaces
-from llm_optimize.sandbox import InlineSandbox, Outcome, OutcomeStatus, PortableSandbox, open_sandbox
+from llm_optimize.sandbox import (
+    InlineSandbox,
+    Outcome,
+    OutcomeStatus,
+    PortableSandbox,
+    open_sandbox,
+)
 from llm_optimize.testing import SandboxContract
 
 

@@ -24,17 +24,35 @@ from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
 from llm_optimize.sandbox._accounting import tmpfs_bytes
 from llm_optimize.sandbox._cgroup import Cgroups
 from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
-from llm_optimize.sandbox._narrow import Bounds, bounds_of, narrowed, pinned, read_limits
+from llm_optimize.sandbox._narrow import (
+    Bounds,
+    bounds_of,
+    narrowed,
+    pinned,
+    read_limits,
+)
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux" or landlock_abi() < SIGNALS_ABI, reason="the door is there on Linux, its walls are Landlock"
+    sys.platform != "linux" or landlock_abi() < SIGNALS_ABI,
+    reason="the door is there on Linux, its walls are Landlock",
 )
-NUMBERS = ("memory_mb", "processes", "open_files", "file_mb", "scratch_mb", "output_mb", "result_mb")
+NUMBERS = (
+    "memory_mb",
+    "processes",
+    "open_files",
+    "file_mb",
+    "scratch_mb",
+    "output_mb",
+    "result_mb",
+)
 
 # The intersection itself.
 
 PATHS = st.lists(
-    st.sampled_from(["/usr", "/usr/lib", "/", "/etc", "/usr/../etc", "/bin", "/nowhere", "usr"]), max_size=4
+    st.sampled_from(
+        ["/usr", "/usr/lib", "/", "/etc", "/usr/../etc", "/bin", "/nowhere", "usr"]
+    ),
+    max_size=4,
 )
 LIMITS = st.builds(
     Limits,
@@ -50,11 +68,16 @@ LIMITS = st.builds(
 @given(LIMITS, LIMITS, st.booleans(), st.none() | st.just("/tmp"))
 def test_an_intersection_is_wider_in_no_field(wanted, outer, namespaced, scratch):
     network = not namespaced if outer.network is None else outer.network
-    tops = {name: tuple(map(os.path.realpath, getattr(outer, name))) for name in ("readable", "writable")}
+    tops = {
+        name: tuple(map(os.path.realpath, getattr(outer, name)))
+        for name in ("readable", "writable")
+    }
     found = narrowed(wanted, Bounds(outer, network, **tops), scratch)
     for name in NUMBERS:
         assert getattr(found, name) == min(getattr(wanted, name), getattr(outer, name))
-    assert found.cpu_secs == min([s for s in (wanted.cpu_secs, outer.cpu_secs) if s is not None], default=None)
+    assert found.cpu_secs == min(
+        [s for s in (wanted.cpu_secs, outer.cpu_secs) if s is not None], default=None
+    )
     assert found.network is (network and wanted.network is not False)
     assert set(found.env) == set(wanted.env) & set(outer.env)
     for name in ("readable", "writable"):
@@ -62,11 +85,15 @@ def test_an_intersection_is_wider_in_no_field(wanted, outer, namespaced, scratch
         for path in getattr(found, name):
             assert os.path.realpath(path) == path
             assert any(Path(path).is_relative_to(top) for top in allowed)
-        assert set(getattr(found, name)) <= set(map(os.path.realpath, getattr(wanted, name)))
+        assert set(getattr(found, name)) <= set(
+            map(os.path.realpath, getattr(wanted, name))
+        )
     assert narrowed(found, Bounds(outer, network, **tops), scratch) == found
 
 
-def test_a_link_that_leads_out_is_left_out_and_one_that_changes_later_leads_nowhere(tmp_path):
+def test_a_link_that_leads_out_is_left_out_and_one_that_changes_later_leads_nowhere(
+    tmp_path,
+):
     (tmp_path / "mine").mkdir()
     (tmp_path / "secret").mkdir()
     (tmp_path / "mine" / "link").symlink_to(tmp_path / "secret")
@@ -74,7 +101,8 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_changes_later_leads_nowh
     mine = tmp_path / "mine"
     bounds = Bounds(Limits(), True, (str(mine),), (str(mine),))
     wanted = Limits(
-        readable=(str(mine / "link"), str(mine / ".." / "secret"), str(mine / "data")), writable=(str(mine),)
+        readable=(str(mine / "link"), str(mine / ".." / "secret"), str(mine / "data")),
+        writable=(str(mine),),
     )
     found = narrowed(wanted, bounds)
     assert (found.readable, found.writable) == ((str(mine / "data"),), (str(mine),))
@@ -90,7 +118,10 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_changes_later_leads_nowh
 
 def test_the_bounds_of_a_scoring_are_what_it_sees():
     bounds = bounds_of(Limits(network=None), None, namespaced=True)
-    assert (bounds.network, bounds_of(Limits(), None, namespaced=False).network) == (False, True)
+    assert (bounds.network, bounds_of(Limits(), None, namespaced=False).network) == (
+        False,
+        True,
+    )
 
 
 @given(
@@ -140,7 +171,14 @@ def home(tmp_path, monkeypatch):
 def candidate(order):
     """Be a candidate in f's process: run a script with the limits that it likes."""
     script, inputs, wishes = order
-    wide = {"memory_mb": 8192, "scratch_mb": 8192, "file_mb": 8192, "processes": 4096, "network": True, **wishes}
+    wide = {
+        "memory_mb": 8192,
+        "scratch_mb": 8192,
+        "file_mb": 8192,
+        "processes": 4096,
+        "network": True,
+        **wishes,
+    }
     try:
         return eval_utils.run_script(script, inputs, ["y"], limits=Limits(**wide))["y"]
     except SandboxError as error:
@@ -154,14 +192,22 @@ def asked(level, limits, script, inputs, **wishes):
     return outcome.value
 
 
-ATTEMPT = (
-    "def attempt(deed):\n    try: deed(); return 'done'\n    except OSError as error: return type(error).__name__\n"
-)
+ATTEMPT = "def attempt(deed):\n    try: deed(); return 'done'\n    except OSError as error: return type(error).__name__\n"
 
 
 def test_a_key_of_the_home_is_not_read_and_nothing_is_written_there(level, home):
-    script = ATTEMPT + "y = [attempt(lambda: open(h + '/.ssh/id_rsa').read()), attempt(lambda: open(h + '/pwn', 'w'))]"
-    value = asked(level, Limits(network=False), script, {"h": str(home)}, readable=["/"], writable=[str(home)])
+    script = (
+        ATTEMPT
+        + "y = [attempt(lambda: open(h + '/.ssh/id_rsa').read()), attempt(lambda: open(h + '/pwn', 'w'))]"
+    )
+    value = asked(
+        level,
+        Limits(network=False),
+        script,
+        {"h": str(home)},
+        readable=["/"],
+        writable=[str(home)],
+    )
     assert "done" not in value
     assert not (home / "pwn").exists()
 
@@ -169,7 +215,9 @@ def test_a_key_of_the_home_is_not_read_and_nothing_is_written_there(level, home)
 def test_what_the_scoring_may_read_its_script_may_be_given(level, home):
     script = ATTEMPT + "y = [attempt(lambda: open(p).read())]"
     data = str(home / "project" / "data.csv")
-    assert asked(level, Limits(), script, {"p": data}) != ["done"]  # f's folder is out of sight, as ever
+    assert asked(level, Limits(), script, {"p": data}) != [
+        "done"
+    ]  # f's folder is out of sight, as ever
     assert asked(level, Limits(), script, {"p": data}, readable=[data]) == ["done"]
 
 
@@ -179,7 +227,10 @@ def hands_over(x):
     Path(path).write_text("given")
     script = "y = open(p).read(); open(p, 'w').write('taken')"
     limits = Limits(readable=(path,), writable=(path,))
-    return [eval_utils.run_script(script, {"p": path}, ["y"], limits=limits)["y"], Path(path).read_text()]
+    return [
+        eval_utils.run_script(script, {"p": path}, ["y"], limits=limits)["y"],
+        Path(path).read_text(),
+    ]
 
 
 def test_a_script_may_be_given_what_lies_in_the_scratch_directory():
@@ -191,10 +242,16 @@ def test_the_network_is_not_had_where_the_scoring_has_none(level):
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
-        script = ATTEMPT + "import socket\ny = attempt(lambda: socket.create_connection(a, 5))"
+        script = (
+            ATTEMPT
+            + "import socket\ny = attempt(lambda: socket.create_connection(a, 5))"
+        )
         inputs = {"a": list(listener.getsockname())}
         script = script.replace("create_connection(a", "create_connection(tuple(a)")
-        said = {n: asked(level, Limits(network=n), script, inputs, network=True) for n in (False, None, True)}
+        said = {
+            n: asked(level, Limits(network=n), script, inputs, network=True)
+            for n in (False, None, True)
+        }
     assert said[False] != "done"
     assert (said[None] == "done") == (level == "process")
     assert said[True] == "done"
@@ -203,11 +260,11 @@ def test_the_network_is_not_had_where_the_scoring_has_none(level):
 def test_memory_and_files_are_those_of_the_scoring(level):
     limits = Limits(memory_mb=700, scratch_mb=40, file_mb=20)
     assert "memory limit" in asked(level, limits, "y = len(bytearray(10**9))", {})
-    script = (
-        "import time\nfor n in range(8): open(f'big{n}', 'wb').write(bytes(15 << 20))\ntime.sleep(20)\ny = 'written'"
-    )
+    script = "import time\nfor n in range(8): open(f'big{n}', 'wb').write(bytes(15 << 20))\ntime.sleep(20)\ny = 'written'"
     assert "scratch_mb" in asked(level, limits, script, {})
-    assert "limit of 20 MB for a file" in asked(level, limits, "open('b', 'wb').write(bytes(30 << 20))\ny = 1", {})
+    assert "limit of 20 MB for a file" in asked(
+        level, limits, "open('b', 'wb').write(bytes(30 << 20))\ny = 1", {}
+    )
 
 
 # What counts together.
@@ -223,7 +280,11 @@ def hoards(order):
 
     def run():
         try:
-            said.append(eval_utils.run_script(SLEEP, {"size": script_mb, "secs": secs}, ["y"])["y"])
+            said.append(
+                eval_utils.run_script(SLEEP, {"size": script_mb, "secs": secs}, ["y"])[
+                    "y"
+                ]
+            )
         except ScriptFailed as error:
             said.append(str(error))
 
@@ -241,7 +302,9 @@ def test_memory_of_a_scoring_and_its_scripts_counts_together(level):
     with closing(open_sandbox(level, hoards, Limits(memory_mb=900))) as sandbox:
         value = sandbox.run(Call([300, 2, 400, 20], 60.0)).value
         assert all(
-            "memory limit of 900 MB reached by all processes of the scoring and its scripts" in v for v in value[1:]
+            "memory limit of 900 MB reached by all processes of the scoring and its scripts"
+            in v
+            for v in value[1:]
         )
         assert sandbox.run(Call([300, 1, 400, 0.6], 60.0)).value == [300 << 20, 1]
 
@@ -261,7 +324,10 @@ def writes(x):
 def test_files_of_a_scoring_and_its_scripts_count_together(level):
     with closing(open_sandbox(level, writes, Limits(scratch_mb=50))) as sandbox:
         outcome = sandbox.run(Call(None, 60.0))
-    assert "scratch limit of 50 MB reached by all files of the scoring and its scripts" in outcome.value, outcome
+    assert (
+        "scratch limit of 50 MB reached by all files of the scoring and its scripts"
+        in outcome.value
+    ), outcome
 
 
 def floods(count):
@@ -294,11 +360,19 @@ def test_a_flood_of_keepers_is_stopped_at_the_limit_of_processes(level):
         alive, *said = sandbox.run(Call(150, 30.0)).value
         assert 4 <= alive <= 32
         (told,) = said
-        assert "limit of 64 processes and threads reached by the scoring and its scripts together" in told
+        assert (
+            "limit of 64 processes and threads reached by the scoring and its scripts together"
+            in told
+        )
         until = time.monotonic() + 5
-        while len(here.children(recursive=True)) - before > 10 and time.monotonic() < until:
+        while (
+            len(here.children(recursive=True)) - before > 10
+            and time.monotonic() < until
+        ):
             time.sleep(0.05)
-        assert len(here.children(recursive=True)) - before <= 10  # warm ones, and a keeper that waits for work
+        assert (
+            len(here.children(recursive=True)) - before <= 10
+        )  # warm ones, and a keeper that waits for work
         assert sandbox.run(Call(3, 30.0)).value == [3]
 
 
@@ -307,7 +381,10 @@ def many(order):
     found = []
 
     def run():
-        found.extend(eval_utils.run_script("y = n * n", {"n": n}, ["y"])["y"] for n in range(count))
+        found.extend(
+            eval_utils.run_script("y = n * n", {"n": n}, ["y"])["y"]
+            for n in range(count)
+        )
 
     threads = [threading.Thread(target=run) for _ in range(at_a_time)]
     for thread in threads:
@@ -328,7 +405,9 @@ def test_honest_scripts_run_one_after_the_other_and_a_few_at_a_time(level):
 def test_scripts_follow_each_other_close_to_the_limit_of_processes(level):
     """Three at a time fit: what a script that is over still holds for a moment is waited for, not counted."""
     with closing(open_sandbox(level, many, Limits(processes=20))) as sandbox:
-        assert sandbox.run(Call([8, 3], 60.0)).value == sorted([n * n for n in range(8)] * 3)
+        assert sandbox.run(Call([8, 3], 60.0)).value == sorted(
+            [n * n for n in range(8)] * 3
+        )
 
 
 def test_what_lies_in_the_tmp_of_everybody_is_not_of_a_scoring():

@@ -22,10 +22,24 @@ from llm_optimize.sandbox._wire import NONCE_BYTES, Answer
 
 NONCE = bytes(range(NONCE_BYTES))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
-NAMES = st.sampled_from(["value", "message", "traceback", "memory", "unusable", "outputs", "missing", "\0npy"])
+NAMES = st.sampled_from(
+    [
+        "value",
+        "message",
+        "traceback",
+        "memory",
+        "unusable",
+        "outputs",
+        "missing",
+        "\0npy",
+    ]
+)
 JSON = st.recursive(
     SCALARS,
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(NAMES | st.text(max_size=3), inner, max_size=4),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(NAMES | st.text(max_size=3), inner, max_size=4)
+    ),
     max_leaves=12,
 )
 
@@ -53,10 +67,16 @@ def test_an_authentic_answer_of_any_bytes_is_an_outcome(data):
     assert isinstance(outcome_of(data, arrays=True), Outcome)
 
 
-@pytest.mark.parametrize("header", [b"(" * 50, b"'", b"{'descr': '<f8'", b"-" * 3000 + b"1", b"\xff", b"  1\n 2\n"])
+@pytest.mark.parametrize(
+    "header",
+    [b"(" * 50, b"'", b"{'descr': '<f8'", b"-" * 3000 + b"1", b"\xff", b"  1\n 2\n"],
+)
 def test_an_array_with_any_header_is_an_outcome(header):
     blob = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header
-    assert outcome_of(join({"value": {"\0npy": [0, len(blob)]}}, [blob]), True).status is OutcomeStatus.PROTOCOL
+    assert (
+        outcome_of(join({"value": {"\0npy": [0, len(blob)]}}, [blob]), True).status
+        is OutcomeStatus.PROTOCOL
+    )
 
 
 WRITE = """
@@ -86,11 +106,16 @@ SHAPES = [
 ]
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the nonce is found in a frame of the child")
+@pytest.mark.skipif(
+    sys.platform != "linux", reason="the nonce is found in a frame of the child"
+)
 @pytest.mark.parametrize("shape", SHAPES, ids=json.dumps)
 def test_a_script_that_writes_an_answer_of_another_shape_has_failed(shape):
     script = WRITE.format(answer=json.dumps(shape))
-    for ask in (lambda: eval_utils.run_script(script, {}, ["y"]), lambda: eval_utils.call(script, "y")):
+    for ask in (
+        lambda: eval_utils.run_script(script, {}, ["y"]),
+        lambda: eval_utils.call(script, "y"),
+    ):
         with pytest.raises(ScriptFailed) as caught:
             ask()
         assert "answer" in str(caught.value)
@@ -98,7 +123,9 @@ def test_a_script_that_writes_an_answer_of_another_shape_has_failed(shape):
 
 
 @given(JSON)
-def test_scripts_that_answer_anything_raise_errors_of_ours_or_give_what_was_asked_for(value):
+def test_scripts_that_answer_anything_raise_errors_of_ours_or_give_what_was_asked_for(
+    value,
+):
     """The last step of `run_script` and `call`, on whatever an authentic answer may hold."""
     outcome = outcome_of(join({"value": value}), arrays=True)
     for read in (lambda: _outputs_in(outcome, ["y"]), lambda: _value_in(outcome, "f")):
@@ -124,16 +151,24 @@ def size_of(value):
     return sys.getsizeof(value) + sum(map(size_of, parts))
 
 
-@pytest.mark.parametrize("text", [b'"' + b"\\" * 100_001, b'"\\' * 100_000, b'"[' * 100_000, b'"' * 200_001])
+@pytest.mark.parametrize(
+    "text", [b'"' + b"\\" * 100_001, b'"\\' * 100_000, b'"[' * 100_000, b'"' * 200_001]
+)
 def test_the_weight_of_text_that_is_no_json_takes_no_time_to_speak_of(text):
-    assert weight(text, 0) > 0  # in a few milliseconds; looking at each place twice would take minutes
+    assert (
+        weight(text, 0) > 0
+    )  # in a few milliseconds; looking at each place twice would take minutes
 
 
 def test_a_long_text_full_of_brackets_is_light():
     text = json.dumps("[{,:" * 250_000 + '"').encode()
     assert weight(text, len(text) + 100) <= len(text) + 100
-    honest = [[0.1234567890123456 + n for n in range(10)] for _ in range(4_000)]  # 0.8 MB of result_mb=1
-    assert outcome_of(join({"value": honest}), limits=Limits(result_mb=1)).value == honest
+    honest = [
+        [0.1234567890123456 + n for n in range(10)] for _ in range(4_000)
+    ]  # 0.8 MB of result_mb=1
+    assert (
+        outcome_of(join({"value": honest}), limits=Limits(result_mb=1)).value == honest
+    )
 
 
 AMPLIFIERS = {  # hostile program 89 and its like, each of less than result_mb
@@ -179,7 +214,9 @@ def test_an_answer_grows_in_the_caller_to_a_few_times_its_limit_at_most(name):
 
 def test_an_honest_answer_of_full_length_comes_through():
     x = "def candidate(x): return [1.0, {'text': 'a,b:[]{} ' * 100_000, 'numbers': [n / 7 for n in range(100_000)]}]"
-    with closing(open_sandbox("process", load_and_call, Limits(result_mb=16))) as sandbox:
+    with closing(
+        open_sandbox("process", load_and_call, Limits(result_mb=16))
+    ) as sandbox:
         outcome = sandbox.run(Call([x, 3.0], 60.0))
     assert outcome.status is OutcomeStatus.OK
     assert len(outcome.value[1]["numbers"]) == 100_000

@@ -20,7 +20,9 @@ from llm_optimize.sandbox import Call, Outcome, OutcomeStatus, open_sandbox
 if sys.platform == "linux":
     from llm_optimize.sandbox._keeper import CRASH, fork
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the keepers need Linux")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the keepers need Linux"
+)
 
 
 def test_what_a_forked_process_of_ours_raised_is_told_with_its_cause():
@@ -46,21 +48,39 @@ def test_a_keeper_that_cannot_work_says_why_in_the_log(tmp_path, monkeypatch, ca
         assert made.run(Call(["answer", 1], 10.0)).value == 1
         (scratch,) = (tmp_path / "temporary").iterdir()
         shutil.rmtree(scratch)
-        assert [made.run(Call(["answer", 1], 10.0)).value for _ in range(2)] == [1, 1]  # by another warm process
+        assert [made.run(Call(["answer", 1], 10.0)).value for _ in range(2)] == [
+            1,
+            1,
+        ]  # by another warm process
         said = "a keeper of the sandbox says: [Errno 2] No such file or directory"
         assert any(line.startswith(said) for line in caplog.messages)
         shutil.rmtree(tmp_path / "temporary")
-        with pytest.raises(SandboxUnavailable, match=r"no scratch directory can be made: .*see TMPDIR"):
-            list(map(made.run, [Call(["answer", 1], 10.0)] * 3))  # a child may have been ready before the folder went
+        with pytest.raises(
+            SandboxUnavailable, match=r"no scratch directory can be made: .*see TMPDIR"
+        ):
+            list(
+                map(made.run, [Call(["answer", 1], 10.0)] * 3)
+            )  # a child may have been ready before the folder went
 
 
 def test_that_a_scoring_was_made_again_is_in_its_evaluation_and_in_what_is_stored_of_it():
-    again = Outcome(OutcomeStatus.OK, value=1.0, output="hello\n", scored_again="the process was killed")
+    again = Outcome(
+        OutcomeStatus.OK,
+        value=1.0,
+        output="hello\n",
+        scored_again="the process was killed",
+    )
     evaluation = judge(again)
     assert (evaluation.status, evaluation.score) == (Status.COMPLETE, 1.0)
     assert evaluation.scored_again == "the process was killed"
-    assert evaluation.output == "hello\n[llm_optimize: scored a second time; at the first, the process was killed]\n"
-    assert "scored a second time" in judge(Outcome(OutcomeStatus.KILLED, scored_again="x")).output
+    assert (
+        evaluation.output
+        == "hello\n[llm_optimize: scored a second time; at the first, the process was killed]\n"
+    )
+    assert (
+        "scored a second time"
+        in judge(Outcome(OutcomeStatus.KILLED, scored_again="x")).output
+    )
     assert judge(Outcome(OutcomeStatus.OK, value=1.0)).output == ""
 
 
@@ -90,20 +110,28 @@ def f(x):
 
 
 @pytest.mark.parametrize("moment", ["begun", "loading", "called", *range(8)])
-def test_an_optimizer_that_is_killed_at_any_moment_of_its_start_leaves_no_scratch_folder(tmp_path, moment):
+def test_an_optimizer_that_is_killed_at_any_moment_of_its_start_leaves_no_scratch_folder(
+    tmp_path, moment
+):
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     (tmp_path / "slowly.py").write_text(SLOWLY)
     with subprocess.Popen(
         [sys.executable, "-c", OPENS, str(tmp_path)],
-        env={**os.environ, "TMPDIR": str(temporary), "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        env={
+            **os.environ,
+            "TMPDIR": str(temporary),
+            "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        },
         start_new_session=True,
     ) as optimizer:
         wait_for(tmp_path / (moment if isinstance(moment, str) else "begun"))
         time.sleep(0.0 if isinstance(moment, str) else 0.06 * moment)
         optimizer.kill()
     until = time.monotonic() + 10.0
-    while (list(temporary.iterdir()) or alive_in(tmp_path)) and time.monotonic() < until:
+    while (
+        list(temporary.iterdir()) or alive_in(tmp_path)
+    ) and time.monotonic() < until:
         time.sleep(0.02)
     assert list(temporary.iterdir()) == []
 

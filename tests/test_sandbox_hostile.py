@@ -11,7 +11,16 @@ import pytest
 
 from hostile.jail import users
 from hostile.matrix import AT_A_TIME, Cell, run_cell
-from hostile.programs import HONEST, HOSTILE, LEVELS, NOT_PROMISED, USERS, WAYS, declared, load
+from hostile.programs import (
+    HONEST,
+    HOSTILE,
+    LEVELS,
+    NOT_PROMISED,
+    USERS,
+    WAYS,
+    declared,
+    load,
+)
 from hostile.table import DOCS, cells, lines, recorded, table_in
 from levels import need_namespaces
 
@@ -28,33 +37,50 @@ SOME = [
 ]
 ONCE = ("89", "97")  # seconds each, and the same code at both levels
 CHOSEN = [
-    *((cell, name) for cell in EVERY for name in PROGRAMS if cell.level == "process" or name[:2] not in ONCE),
+    *(
+        (cell, name)
+        for cell in EVERY
+        for name in PROGRAMS
+        if cell.level == "process" or name[:2] not in ONCE
+    ),
     *((cell, name) for cell in SOME for name in PROGRAMS if name[:2] in FEW),
 ]
 
-needs_linux = pytest.mark.skipif(sys.platform != "linux", reason="the jail and its sandboxes need Linux")
-needs_programs = pytest.mark.skipif(not PROGRAMS, reason="no hostile programs lie in ../shared/hostile")
+needs_linux = pytest.mark.skipif(
+    sys.platform != "linux", reason="the jail and its sandboxes need Linux"
+)
+needs_programs = pytest.mark.skipif(
+    not PROGRAMS, reason="no hostile programs lie in ../shared/hostile"
+)
 
 
 @pytest.fixture(scope="module")
 def results():
     """Run all that is chosen, some jails at a time; yield what each program came to in each cell."""
     need_namespaces()
-    names = {cell: [name for other, name in CHOSEN if other == cell] for cell, _ in CHOSEN}
+    names = {
+        cell: [name for other, name in CHOSEN if other == cell] for cell, _ in CHOSEN
+    }
     with ThreadPoolExecutor(AT_A_TIME) as pool:
-        done = pool.map(lambda cell: run_cell(cell, [PROGRAMS[name] for name in names[cell]]), names)
+        done = pool.map(
+            lambda cell: run_cell(cell, [PROGRAMS[name] for name in names[cell]]), names
+        )
         return {(one.cell, one.program): one for found in done for one in found}
 
 
 def place(value):
-    return f"{value.level}-{value.way}-{value.who}" if isinstance(value, Cell) else value
+    return (
+        f"{value.level}-{value.way}-{value.who}" if isinstance(value, Cell) else value
+    )
 
 
 @needs_linux
 @needs_programs
 @pytest.mark.slow
 @pytest.mark.parametrize(("cell", "name"), CHOSEN, ids=place)
-def test_a_hostile_program_comes_to_its_expected_end_and_harms_nobody(results, cell, name):
+def test_a_hostile_program_comes_to_its_expected_end_and_harms_nobody(
+    results, cell, name
+):
     result = results[cell, name]
     assert result.word != "broken", result.reason
     if name in HONEST:
@@ -75,7 +101,9 @@ def test_nothing_is_left_when_all_are_done(results, cell):
 def test_the_record_is_of_every_program_in_every_cell():
     places = {(cell.level, f"{cell.way} {cell.who}") for cell in cells()}
     for name, levels in recorded().items():
-        assert {(level, there) for level, words in levels.items() for there in words} == places, name
+        assert {
+            (level, there) for level, words in levels.items() for there in words
+        } == places, name
     assert recorded().keys() == PROGRAMS.keys()
 
 
@@ -87,8 +115,14 @@ def test_what_is_not_held_is_declared():
     for name, levels in recorded().items():
         for level, words in levels.items():
             for there, word in words.items():
-                fine = word == "works" if name in HONEST else word == "contained" or word.startswith("stopped: ")
-                assert fine or (word == "not promised" and declared(name, level, *there.split())[0]), (name, level)
+                fine = (
+                    word == "works"
+                    if name in HONEST
+                    else word == "contained" or word.startswith("stopped: ")
+                )
+                assert fine or (
+                    word == "not promised" and declared(name, level, *there.split())[0]
+                ), (name, level)
 
 
 @needs_programs

@@ -20,7 +20,9 @@ from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox, run_once
 from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the keepers need Linux")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="the keepers need Linux"
+)
 
 ROOT = Path(__file__).parents[1]
 LIMITS = Limits(output_mb=1, memory_mb=2048)
@@ -85,17 +87,23 @@ def test_whoever_hid_is_dead_after_the_deadline(sandbox, tmp_path):
     assert outcome.status is OutcomeStatus.TIMEOUT
 
 
-def test_a_candidate_that_would_stop_its_keeper_is_refused_or_dead_all_the_same(plain, tmp_path):
+def test_a_candidate_that_would_stop_its_keeper_is_refused_or_dead_all_the_same(
+    plain, tmp_path
+):
     begun = time.monotonic()
     outcome = plain.run(Call(["stop_keeper", str(tmp_path / "pid")], 0.5))
     refused = landlock_abi() >= SIGNALS_ABI
-    assert outcome.status is (OutcomeStatus.RAISED if refused else OutcomeStatus.TIMEOUT)
+    assert outcome.status is (
+        OutcomeStatus.RAISED if refused else OutcomeStatus.TIMEOUT
+    )
     assert time.monotonic() - begun < WAIT_SECS
     assert gone(tmp_path / "pid")
     assert plain.run(Call(["answer", 1], 10.0)).value == 1
 
 
-def test_a_script_in_a_fork_of_this_process_that_stops_its_keeper_is_dead_all_the_same(tmp_path):
+def test_a_script_in_a_fork_of_this_process_that_stops_its_keeper_is_dead_all_the_same(
+    tmp_path,
+):
     outcome = run_once(act, Call(["stop_keeper", str(tmp_path / "pid")], 0.5), LIMITS)
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert gone(tmp_path / "pid")
@@ -125,17 +133,29 @@ def test_an_honest_f_may_use_all_its_time(sandbox):
     )  # and not the CPU limit, which is derived from it
 
 
-def test_scratch_goes_whatever_is_in_it_and_nothing_else_does(level, temporary, tmp_path):
+def test_scratch_goes_whatever_is_in_it_and_nothing_else_does(
+    level, temporary, tmp_path
+):
     outside = tmp_path / "outside"
     outside.mkdir(mode=0o755)
     (outside / "precious").write_text("x")
     with closing(open_sandbox(level, act, LIMITS)) as made:
-        for deed in (["clutter", str(outside)], "remove_scratch", ["link_scratch", str(outside)], ["answer", 1]):
+        for deed in (
+            ["clutter", str(outside)],
+            "remove_scratch",
+            ["link_scratch", str(outside)],
+            ["answer", 1],
+        ):
             outcome = made.run(Call(deed, 10.0))
-            assert outcome.status is OutcomeStatus.OK or "writable" in outcome.message, deed
+            assert (
+                outcome.status is OutcomeStatus.OK or "writable" in outcome.message
+            ), deed
     assert list(temporary.iterdir()) == []
     assert (outside / "precious").read_text() == "x"
-    assert [oct(path.stat().st_mode & 0o777) for path in (temporary, outside)] == ["0o755", "0o755"]
+    assert [oct(path.stat().st_mode & 0o777) for path in (temporary, outside)] == [
+        "0o755",
+        "0o755",
+    ]
 
 
 def dead(*pids, within_secs=10.0):
@@ -156,19 +176,27 @@ def test_a_killed_warm_process_is_replaced(tmp_path, limits):
             if signal_number == signal.SIGKILL:  # or the keeper that is left would do
                 os.kill(keeper, signal.SIGKILL)
                 assert gone(marker)
-                assert dead(zygote, keeper)  # a scoring that a dying keeper takes up ends with it
+                assert dead(
+                    zygote, keeper
+                )  # a scoring that a dying keeper takes up ends with it
             assert made.run(Call(["answer", 1], 10.0)).value == 1
     assert gone(marker)
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighbour(plain, tmp_path, times, caplog):
+def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighbour(
+    plain, tmp_path, times, caplog
+):
     found = {}
     marker, release = tmp_path / "pids", tmp_path / "release"
     victim = Call(["pids_until", str(marker), str(release)], 15.0)
     threads = [
         threading.Thread(target=lambda: found.update(victim=plain.run(victim))),
-        threading.Thread(target=lambda: found.update(neighbour=plain.run(Call(["sleep", 1.0, 7], 15.0)))),
+        threading.Thread(
+            target=lambda: found.update(
+                neighbour=plain.run(Call(["sleep", 1.0, 7], 15.0))
+            )
+        ),
     ]
     for thread in threads:
         thread.start()
@@ -182,10 +210,15 @@ def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighb
         release.touch()
     for thread in threads:
         thread.join()
-    assert found["victim"].status is (OutcomeStatus.OK if times == 1 else OutcomeStatus.KILLED)
+    assert found["victim"].status is (
+        OutcomeStatus.OK if times == 1 else OutcomeStatus.KILLED
+    )
     assert found["victim"].scored_again == "the process that watched over it was killed"
     assert sum("a scoring is made again" in line for line in caplog.messages) == 1
-    assert (found["neighbour"].status, found["neighbour"].value) == (OutcomeStatus.OK, 7)
+    assert (found["neighbour"].status, found["neighbour"].value) == (
+        OutcomeStatus.OK,
+        7,
+    )
     assert not found["neighbour"].scored_again
     assert dead(*killed)
     assert alive(zygote)
@@ -204,10 +237,21 @@ def wait_for_others(marker, known):
 @pytest.mark.parametrize("who", ["zygote", "slot"])
 def test_scorings_whose_namespaces_end_are_made_again(tmp_path, who):
     need_namespaces()
-    markers, release, found = [tmp_path / "one", tmp_path / "two"], tmp_path / "release", {}
-    with closing(open_sandbox("namespace", act, Limits(writable=(str(tmp_path),)))) as made:
-        calls = [Call(["pids_until", str(marker), str(release)], 20.0) for marker in markers]
-        threads = [threading.Thread(target=lambda n=n: found.update({n: made.run(calls[n])})) for n in range(2)]
+    markers, release, found = (
+        [tmp_path / "one", tmp_path / "two"],
+        tmp_path / "release",
+        {},
+    )
+    with closing(
+        open_sandbox("namespace", act, Limits(writable=(str(tmp_path),)))
+    ) as made:
+        calls = [
+            Call(["pids_until", str(marker), str(release)], 20.0) for marker in markers
+        ]
+        threads = [
+            threading.Thread(target=lambda n=n: found.update({n: made.run(calls[n])}))
+            for n in range(2)
+        ]
         for thread in threads:
             thread.start()
         for marker in markers:
@@ -272,13 +316,21 @@ def test_two_hundred_scorings_leave_nothing(level, temporary):
             before = len(here.children(recursive=True))
             for number in range(200):
                 deed = (
-                    ["exit", 1] if number % 20 == 0 else ["raise", "ValueError"] if number % 7 == 0 else ["answer", 1]
+                    ["exit", 1]
+                    if number % 20 == 0
+                    else ["raise", "ValueError"]
+                    if number % 7 == 0
+                    else ["answer", 1]
                 )
                 made.run(Call(deed, 10.0))
             return len(here.children(recursive=True)) - before
 
     score_all()
-    files, threads, others = here.num_fds(), here.num_threads(), {child.pid for child in here.children(recursive=True)}
+    files, threads, others = (
+        here.num_fds(),
+        here.num_threads(),
+        {child.pid for child in here.children(recursive=True)},
+    )
     assert abs(score_all()) <= 1  # the spare child of the one keeper may just be born
     assert (here.num_fds(), here.num_threads()) == (files, threads)
     assert {child.pid for child in here.children(recursive=True)} == others
@@ -312,9 +364,13 @@ with closing(open_sandbox("process", f)) as sandbox:
 """
 
 
-def test_a_plain_script_needs_no_guard_and_its_candidates_see_what_it_imported(tmp_path):
+def test_a_plain_script_needs_no_guard_and_its_candidates_see_what_it_imported(
+    tmp_path,
+):
     (tmp_path / "script.py").write_text(SCRIPT)
-    with python(str(tmp_path / "script.py"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as script:
+    with python(
+        str(tmp_path / "script.py"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as script:
         output, _ = script.communicate(timeout=60)
     assert output == "once\nok 8.0 \n"
 

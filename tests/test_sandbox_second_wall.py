@@ -18,7 +18,9 @@ from levels import need_namespaces, told_without_namespaces
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="these walls are made by Linux")
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="these walls are made by Linux"
+)
 
 LIBC = ctypes.CDLL(None, use_errno=True)
 NO_NETWORK = Limits(network=False)
@@ -66,7 +68,14 @@ def project(tmp_path, monkeypatch):
     """Make a project with data, a store and keys, and go into it."""
     (tmp_path / ".git").mkdir()
     (tmp_path / "set").mkdir()
-    for name in ("runs.db", "runs.db-wal", "runs.db-shm", ".env", ".env.local", ".git/config"):
+    for name in (
+        "runs.db",
+        "runs.db-wal",
+        "runs.db-shm",
+        ".env",
+        ".env.local",
+        ".git/config",
+    ):
         (tmp_path / name).write_text("secret")
     for name in ("data.csv", "set/more.csv"):
         (tmp_path / name).write_text("1,2\n")
@@ -77,13 +86,18 @@ def project(tmp_path, monkeypatch):
 @pytest.fixture
 def other():
     """Yield a program of the same user that only waits."""
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as program:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE
+    ) as program:
         yield program
         program.communicate(b"\n")
 
 
 def test_limits_priority_and_processors_of_others_stay_as_they_are(level, other):
-    before = [resource.prlimit(other.pid, kind) for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)]
+    before = [
+        resource.prlimit(other.pid, kind)
+        for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
+    ]
     x = (
         f"pids = {[other.pid, os.getpid(), os.getppid()]}\n"
         "deeds = [lambda p: resource.prlimit(p, resource.RLIMIT_CPU, (900, 900)), lambda p: resource.prlimit(p, 7),"
@@ -93,8 +107,13 @@ def test_limits_priority_and_processors_of_others_stay_as_they_are(level, other)
         "y = [attempt(lambda: deed(p)) for p in pids for deed in deeds]"
     )
     assert "done" not in value_of(level, x)
-    assert [resource.prlimit(other.pid, kind) for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)] == before
-    assert os.getpriority(os.PRIO_PROCESS, other.pid) == os.getpriority(os.PRIO_PROCESS, 0)
+    assert [
+        resource.prlimit(other.pid, kind)
+        for kind in (resource.RLIMIT_CPU, resource.RLIMIT_NOFILE)
+    ] == before
+    assert os.getpriority(os.PRIO_PROCESS, other.pid) == os.getpriority(
+        os.PRIO_PROCESS, 0
+    )
     assert os.sched_getaffinity(other.pid) == os.sched_getaffinity(0)
 
 
@@ -122,7 +141,11 @@ def changes(path):
 def test_mode_owner_times_and_attributes_outside_stay(level, project):
     paths = [project / "data.csv", project / "set", project]
     before = [(path.stat(), os.listxattr(path)) for path in paths]
-    said = value_of(level, CHANGE + f"y = [one for path in {list(map(str, paths))} for one in changes(path)]")
+    said = value_of(
+        level,
+        CHANGE
+        + f"y = [one for path in {list(map(str, paths))} for one in changes(path)]",
+    )
     assert "done" not in said
     assert [(path.stat(), os.listxattr(path)) for path in paths] == before
 
@@ -137,7 +160,11 @@ def test_a_candidate_changes_what_is_its_own(level, tmp_path):
         f"old = {str(tmp_path / 'out' / 'old')!r}\n"
         "y = [changes(here + '/a')[:2], changes(old)[:2], subprocess.call([here + '/b'])]"
     )
-    assert value_of(level, x, Limits(writable=(str(tmp_path / "out"),))) == [["done", "done"], ["done", "done"], 7]
+    assert value_of(level, x, Limits(writable=(str(tmp_path / "out"),))) == [
+        ["done", "done"],
+        ["done", "done"],
+        7,
+    ]
     assert (tmp_path / "out" / "old").stat().st_mode & 0o777 == 0o604
 
 
@@ -147,7 +174,9 @@ def while_scoring(level, x):
     with closing(open_sandbox(level, run)) as sandbox:
         sandbox.run(Call("y = 1", 20.0))
         outcomes = []
-        thread = threading.Thread(target=lambda: outcomes.append(sandbox.run(Call(TRY + x, 20.0))))
+        thread = threading.Thread(
+            target=lambda: outcomes.append(sandbox.run(Call(TRY + x, 20.0)))
+        )
         thread.start()
         yield
         thread.join()
@@ -156,11 +185,17 @@ def while_scoring(level, x):
 
 
 def system_v():
-    return {kind: Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:] for kind in ("shm", "sem", "msg")}
+    return {
+        kind: Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+        for kind in ("shm", "sem", "msg")
+    }
 
 
 def ids():
-    return {kind: sorted(int(line.split()[1]) for line in lines) for kind, lines in system_v().items()}
+    return {
+        kind: sorted(int(line.split()[1]) for line in lines)
+        for kind, lines in system_v().items()
+    }
 
 
 @pytest.fixture
@@ -177,11 +212,18 @@ def things_of_others():
 
     yield make
     made["file"].unlink(missing_ok=True)
-    LIBC.semctl(made["sem"], 0, 0), LIBC.msgctl(made["msg"], 0, 0), LIBC.shmctl(made["shm"], 0, 0)
+    (
+        LIBC.semctl(made["sem"], 0, 0),
+        LIBC.msgctl(made["msg"], 0, 0),
+        LIBC.shmctl(made["shm"], 0, 0),
+    )
 
 
 def left_of(made):
-    return [made["file"].exists(), *(made[kind] in ids()[kind] for kind in ("sem", "msg", "shm"))]
+    return [
+        made["file"].exists(),
+        *(made[kind] in ids()[kind] for kind in ("sem", "msg", "shm")),
+    ]
 
 
 def test_what_others_make_during_a_scoring_stays(level, things_of_others):
@@ -190,7 +232,9 @@ def test_what_others_make_during_a_scoring_stays(level, things_of_others):
     assert left_of(made) == [True] * 4
 
 
-def test_shared_memory_of_others_is_out_of_sight_and_its_own_is_there(level, things_of_others):
+def test_shared_memory_of_others_is_out_of_sight_and_its_own_is_there(
+    level, things_of_others
+):
     made = things_of_others()
     x = (
         "from multiprocessing import get_context, shared_memory\n"
@@ -220,8 +264,14 @@ def test_shared_memory_that_is_named_is_shared():
     Path("/dev/shm", name).write_text("dataset")
     try:
         x = f"y = [open('/dev/shm/{name}').read(), attempt(lambda: open('/dev/shm/{name}', 'w'))]"
-        assert value_of("process", x, Limits(readable=(f"/dev/shm/{name}",)))[0] == "dataset"
-        assert value_of("process", x, Limits(writable=("/dev/shm",))) == ["dataset", "done"]
+        assert (
+            value_of("process", x, Limits(readable=(f"/dev/shm/{name}",)))[0]
+            == "dataset"
+        )
+        assert value_of("process", x, Limits(writable=("/dev/shm",))) == [
+            "dataset",
+            "done",
+        ]
     finally:
         Path("/dev/shm", name).unlink()
 
@@ -258,7 +308,12 @@ def test_without_a_network_only_sockets_that_stay_here_are_made(level):
 
 
 def test_with_a_network_sockets_are_as_they_were(level):
-    assert set(value_of(level, SOCKETS, Limits(network=True))) >= {"tcp", "udp", "tcp6", "unix"}
+    assert set(value_of(level, SOCKETS, Limits(network=True))) >= {
+        "tcp",
+        "udp",
+        "tcp6",
+        "unix",
+    }
 
 
 OPEN = "y = {name: attempt(lambda: open(name).read()) for name in NAMES}"
@@ -269,14 +324,23 @@ DATA = ["data.csv", "set/more.csv"]
 
 def test_store_and_keys_of_the_working_directory_cannot_be_opened(level, project):
     x = f"NAMES = {STORE + KEYS + DATA}\n{OPEN}"
-    said = value_of(level, x, hidden=[str(project / name) for name in (*STORE, "no-such")])
-    assert said == {**dict.fromkeys(STORE + KEYS, "PermissionError"), **dict.fromkeys(DATA, "done")}
+    said = value_of(
+        level, x, hidden=[str(project / name) for name in (*STORE, "no-such")]
+    )
+    assert said == {
+        **dict.fromkeys(STORE + KEYS, "PermissionError"),
+        **dict.fromkeys(DATA, "done"),
+    }
 
 
 def test_a_key_that_is_named_is_read(level, project):
     x = f"NAMES = {KEYS}\n{OPEN}"
     said = value_of(level, x, Limits(readable=(".env", str(project / ".git"))))
-    assert said == {".env": "done", ".env.local": "PermissionError", ".git/config": "done"}
+    assert said == {
+        ".env": "done",
+        ".env.local": "PermissionError",
+        ".git/config": "done",
+    }
 
 
 def test_watchers_of_files_stay_possible_for_others(level):
@@ -285,12 +349,18 @@ def test_watchers_of_files_stay_possible_for_others(level):
 
 
 def test_a_candidate_stays_visible_for_its_accounting(level):
-    assert value_of(level, "y = [libc.prctl(4, 0, 0, 0, 0), libc.prctl(15, b'name', 0, 0, 0)]") == [-1, 0]
+    assert value_of(
+        level, "y = [libc.prctl(4, 0, 0, 0, 0), libc.prctl(15, b'name', 0, 0, 0)]"
+    ) == [-1, 0]
 
 
-@pytest.mark.skipif(platform.machine() != "x86_64", reason="the ways around are of x86-64")
+@pytest.mark.skipif(
+    platform.machine() != "x86_64", reason="the ways around are of x86-64"
+)
 def test_other_ways_to_number_calls_are_closed(level):
-    code = bytes.fromhex("b814000000cd80c3")  # mov eax, 20 (getpid of i386); int 0x80; ret
+    code = bytes.fromhex(
+        "b814000000cd80c3"
+    )  # mov eax, 20 (getpid of i386); int 0x80; ret
     x = f"""
 import mmap
 page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -305,7 +375,10 @@ y = [libc.syscall(0x40000000 + 39), ctypes.get_errno(), os.read(way, 9).decode()
 """
     said = value_of(level, x)
     assert said[:2] == [-1, errno.ENOSYS]
-    assert said[2] in ("-38", "")  # ENOSYS; or killed, where the kernel has no such calls at all
+    assert said[2] in (
+        "-38",
+        "",
+    )  # ENOSYS; or killed, where the kernel has no such calls at all
 
 
 def test_folders_in_shared_memory_may_be_worked_in(monkeypatch, level):
@@ -366,9 +439,13 @@ def without(project):
 
     def value(x, hidden=()):
         request = json.dumps([TRY + x, [str(project / name) for name in hidden]])
-        message, said, mechanisms = told_without_namespaces(project / "scoring.py", request)
+        message, said, mechanisms = told_without_namespaces(
+            project / "scoring.py", request
+        )
         assert message == ""
-        assert not {"private ipc", "private /dev/shm", "read-only mounts"} & set(mechanisms)
+        assert not {"private ipc", "private /dev/shm", "read-only mounts"} & set(
+            mechanisms
+        )
         assert "seccomp" in mechanisms
         return said
 
@@ -376,9 +453,15 @@ def without(project):
 
 
 def test_without_namespaces_store_and_keys_cannot_be_opened_either(without):
-    said = without(f"NAMES = {STORE + KEYS + DATA}\n{OPEN}\ny['names'] = sorted(os.listdir('.'))", STORE)
+    said = without(
+        f"NAMES = {STORE + KEYS + DATA}\n{OPEN}\ny['names'] = sorted(os.listdir('.'))",
+        STORE,
+    )
     assert "runs.db" in said.pop("names")
-    assert said == {**dict.fromkeys(STORE + KEYS, "PermissionError"), **dict.fromkeys(DATA, "done")}
+    assert said == {
+        **dict.fromkeys(STORE + KEYS, "PermissionError"),
+        **dict.fromkeys(DATA, "done"),
+    }
 
 
 def test_without_namespaces_there_are_no_queues_and_no_foreign_limits(without, other):
@@ -393,7 +476,9 @@ y = [squares, kept, attempt(lambda: resource.prlimit({other.pid}, 7)), attempt(s
     assert without(x) == [[1, 2], [-1] * 4, "PermissionError", "PermissionError"]
 
 
-def test_without_namespaces_what_others_have_in_shared_memory_stays(without, things_of_others):
+def test_without_namespaces_what_others_have_in_shared_memory_stays(
+    without, things_of_others
+):
     made = things_of_others()
     assert without("y = 1") == 1
     assert left_of(made) == [True] * 4

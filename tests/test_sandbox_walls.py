@@ -20,7 +20,10 @@ from llm_optimize.sandbox._confine import landlock_abi
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="these walls are made by Linux"),
-    pytest.mark.skipif(sys.platform == "linux" and not landlock_abi(), reason="this kernel has no Landlock"),
+    pytest.mark.skipif(
+        sys.platform == "linux" and not landlock_abi(),
+        reason="this kernel has no Landlock",
+    ),
 ]
 
 
@@ -79,7 +82,9 @@ def test_the_working_directory_is_read_and_the_home_around_it_is_not(level, home
 
 def test_in_a_home_what_is_hidden_stays_hidden(level, home, monkeypatch):
     monkeypatch.chdir(home)
-    value = outcome_of(level, TRY + "y = [open('data.csv').read(), attempt(lambda: open('.ssh/key'))]").value
+    value = outcome_of(
+        level, TRY + "y = [open('data.csv').read(), attempt(lambda: open('.ssh/key'))]"
+    ).value
     assert value[0] == "1,2\n"
     assert value[1] != "done"
 
@@ -112,7 +117,9 @@ def test_what_is_named_is_readable_and_must_exist(level, home, tmp_path):
 
 
 def test_no_other_process_is_signalled_or_looked_into(level):
-    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"SECRET": "x"}) as other:
+    with subprocess.Popen(
+        [sys.executable, "-c", "input()"], stdin=subprocess.PIPE, env={"SECRET": "x"}
+    ) as other:
         x = TRY + (
             f"import os\npids = [{os.getpid()}, os.getppid(), {other.pid}]\n"
             "y = [attempt(lambda p=p: os.kill(p, 0)) for p in pids]"
@@ -131,8 +138,14 @@ def test_what_the_network_may(level):
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         port = listener.getsockname()[1]
-        x = TRY + f"import socket\ny = attempt(lambda: socket.create_connection(('127.0.0.1', {port}), 5).close())"
-        said = {network: outcome_of(level, x, Limits(network=network)).value for network in (True, False, None)}
+        x = (
+            TRY
+            + f"import socket\ny = attempt(lambda: socket.create_connection(('127.0.0.1', {port}), 5).close())"
+        )
+        said = {
+            network: outcome_of(level, x, Limits(network=network)).value
+            for network in (True, False, None)
+        }
     assert said[True] == "done"
     assert said[False] != "done"
     assert (said[None] == "done") == (level == "process")
@@ -199,8 +212,13 @@ y = [shm, sem, msg, kept.name]
 
 
 def ipc_numbers():
-    lines = {kind: Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:] for kind in ("shm", "sem", "msg")}
-    return {kind: sorted(line.split()[1] for line in found) for kind, found in lines.items()}
+    lines = {
+        kind: Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+        for kind in ("shm", "sem", "msg")
+    }
+    return {
+        kind: sorted(line.split()[1] for line in found) for kind, found in lines.items()
+    }
 
 
 def test_shared_memory_and_semaphores_go_with_their_scoring(level):
@@ -223,8 +241,13 @@ def test_shared_memory_of_others_stays():
         thread = threading.Thread(target=sandbox.run, args=(Call(x, 20.0),))
         thread.start()
         time.sleep(0.1)
-        ours, number = shared_memory.SharedMemory(create=True, size=4096), libc.shmget(0, 4096, 0o1600)
-        semaphore = get_context("spawn").Semaphore()  # as a pool of processes has it until its workers are up
+        ours, number = (
+            shared_memory.SharedMemory(create=True, size=4096),
+            libc.shmget(0, 4096, 0o1600),
+        )
+        semaphore = get_context(
+            "spawn"
+        ).Semaphore()  # as a pool of processes has it until its workers are up
         thread.join()
         sandbox.run(Call("y = 1", 20.0))
         assert os.path.exists(f"/dev/shm/{ours.name}")
@@ -239,7 +262,9 @@ def test_the_store_is_hidden_in_a_namespace(home):
     need_namespaces()
     (home / "project" / "runs.db").write_text("paid for")
     x = TRY + "y = [attempt(lambda: open('runs.db').read()), open('data.csv').read()]"
-    value = outcome_of("namespace", x, hidden=[str(home / "project" / "runs.db"), "/no/such"]).value
+    value = outcome_of(
+        "namespace", x, hidden=[str(home / "project" / "runs.db"), "/no/such"]
+    ).value
     assert value == ["PermissionError", "3,4\n"]
     assert (home / "project" / "runs.db").read_text() == "paid for"
 
@@ -289,15 +314,31 @@ def test_every_writable_file_system_of_a_namespace_has_a_size():
         "        s = os.statvfs(path)\n        y[path] = s.f_blocks * s.f_frsize"
     )
     sizes = outcome_of("namespace", x, Limits(scratch_mb=50)).value
-    nodes = {"/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom", "/dev/tty", "/dev/console"}
-    assert {path: size for path, size in sizes.items() if path not in nodes} == {"/tmp": 50 << 20, "/dev/shm": 50 << 20}
-    assert outcome_of("namespace", TRY + "y = attempt(lambda: open('/x', 'w'))").value != "done"
+    nodes = {
+        "/dev/null",
+        "/dev/zero",
+        "/dev/full",
+        "/dev/random",
+        "/dev/urandom",
+        "/dev/tty",
+        "/dev/console",
+    }
+    assert {path: size for path, size in sizes.items() if path not in nodes} == {
+        "/tmp": 50 << 20,
+        "/dev/shm": 50 << 20,
+    }
+    assert (
+        outcome_of("namespace", TRY + "y = attempt(lambda: open('/x', 'w'))").value
+        != "done"
+    )
 
 
 def test_a_namespace_outlives_the_thread_that_opened_it():
     need_namespaces()
     made = []
-    thread = threading.Thread(target=lambda: made.append(open_sandbox("namespace", run)))
+    thread = threading.Thread(
+        target=lambda: made.append(open_sandbox("namespace", run))
+    )
     thread.start()
     thread.join()
     with closing(made[0]) as sandbox:
@@ -311,15 +352,22 @@ def test_a_missing_bubblewrap_is_told_and_auto_does_without(monkeypatch, caplog)
     with closing(open_sandbox("auto", run)) as sandbox:
         assert sandbox.level == "process"
         assert sandbox.run(Call("y = 1", 20.0)).value == 1
-    assert sum("sandbox='auto' takes 'process'" in line for line in caplog.messages) == 1
+    assert (
+        sum("sandbox='auto' takes 'process'" in line for line in caplog.messages) == 1
+    )
 
 
 def test_a_bubblewrap_that_may_not_work_is_told(monkeypatch, tmp_path):
     false = tmp_path / "bwrap"
-    false.write_text("#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n")
+    false.write_text(
+        "#!/bin/sh\necho 'setting up uid map: Permission denied' >&2\nexit 1\n"
+    )
     false.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(SandboxUnavailable, match=r"uid map: Permission denied.*user namespaces seem to be forbidden"):
+    with pytest.raises(
+        SandboxUnavailable,
+        match=r"uid map: Permission denied.*user namespaces seem to be forbidden",
+    ):
         open_sandbox("namespace", run)
 
 

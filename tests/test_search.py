@@ -39,7 +39,10 @@ def test_with_nothing_told_there_is_no_parent(name):
 
 @pytest.mark.parametrize("name", ["best", "chat"])
 def test_a_trial_without_an_x_is_never_built_on(name):
-    search = told(as_search(name), [Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")])
+    search = told(
+        as_search(name),
+        [Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")],
+    )
     assert search.ask(Random(0), []).parent is None
 
 
@@ -53,7 +56,9 @@ def test_with_only_failures_the_newest_is_repaired(name):
 def test_a_search_told_the_same_again_plans_the_same(name):
     trials = [failed(n) if n % 3 == 0 else scored(n, (n * 7) % 11) for n in range(300)]
     one, other = told(as_search(name), trials), told(as_search(name), trials)
-    assert [one.ask(Random(n), [2]) for n in range(20)] == [other.ask(Random(n), [2]) for n in range(20)]
+    assert [one.ask(Random(n), [2]) for n in range(20)] == [
+        other.ask(Random(n), [2]) for n in range(20)
+    ]
 
 
 def test_best_builds_mostly_on_the_champion_and_sometimes_on_others():
@@ -74,7 +79,10 @@ def test_best_spreads_over_parents_that_others_do_not_build_on():
 
 
 def test_best_shows_the_champion_and_others_and_remembers_failures():
-    search = told(Best(), [scored(0, 1), failed(1), scored(2, 3), scored(3, 2), scored(4, 3, x="x2")])
+    search = told(
+        Best(),
+        [scored(0, 1), failed(1), scored(2, 3), scored(3, 2), scored(4, 3, x="x2")],
+    )
     plan = search.ask(Random(0), [])
     assert plan.parent.number == 2
     assert [trial.number for trial in plan.context] == [0, 2, 3]
@@ -98,7 +106,9 @@ def test_chat_shows_all_in_order_with_the_newest_last():
 
 
 def test_chat_forgets_the_older_half_but_never_the_champion():
-    search = told(Chat(max_trials=8), [scored(0, 99), *(scored(n, n) for n in range(1, 9))])
+    search = told(
+        Chat(max_trials=8), [scored(0, 99), *(scored(n, n) for n in range(1, 9))]
+    )
     plan = search.ask(Random(0), [])
     assert [trial.number for trial in plan.context] == [0, 5, 6, 7]
     assert plan.parent.number == 8

@@ -22,21 +22,35 @@ XS = [(5.0, -3.0), (0.25, 1e-05), (-1.5, 2.0), (4.0, 4.0)]
 
 
 def trial(number):
-    return Trial.of(number, f"[{XS[number][0]:g}, {XS[number][1]:g}]", Status.COMPLETE, "m", score=-2.5 + number)
+    return Trial.of(
+        number,
+        f"[{XS[number][0]:g}, {XS[number][1]:g}]",
+        Status.COMPLETE,
+        "m",
+        score=-2.5 + number,
+    )
 
 
 # The simulated model.
 
 
-@pytest.mark.parametrize(("parent", "context"), [(2, (0, 1)), (1, (0, 1, 3)), (0, (3, 2, 1)), (3, ())])
-def test_the_simulated_model_reads_all_x_their_scores_and_which_one_is_to_be_improved(parent, context):
+@pytest.mark.parametrize(
+    ("parent", "context"), [(2, (0, 1)), (1, (0, 1, 3)), (0, (3, 2, 1)), (3, ())]
+)
+def test_the_simulated_model_reads_all_x_their_scores_and_which_one_is_to_be_improved(
+    parent, context
+):
     shown, base = read(lay_out(TASK, Plan(trial(parent), tuple(map(trial, context)))))
-    assert {one.x: one.score for one in shown} == {XS[n]: -2.5 + n for n in {*context, parent}}
+    assert {one.x: one.score for one in shown} == {
+        XS[n]: -2.5 + n for n in {*context, parent}
+    }
     assert base.x == XS[parent]
 
 
 def test_the_simulated_model_reads_a_conversation():
-    shown, base = read(lay_out(TASK, Plan(trial(1), (trial(3), trial(0), trial(2)), transcript=True)))
+    shown, base = read(
+        lay_out(TASK, Plan(trial(1), (trial(3), trial(0), trial(2)), transcript=True))
+    )
     assert {one.x: one.score for one in shown} == {XS[n]: -2.5 + n for n in range(4)}
     assert base.x == XS[1]
 
@@ -51,9 +65,15 @@ def test_it_understands_a_prompt_that_refers_to_an_x_above():
 
 def test_it_knows_nothing_but_the_prompt_and_its_dice():
     messages = lay_out(TASK, Plan(trial(0), (trial(1), trial(2))))
-    replies = [[guesser(messages) for _ in range(20)] for guesser in (Guesser(1), Guesser(1), Guesser(2))]
+    replies = [
+        [guesser(messages) for _ in range(20)]
+        for guesser in (Guesser(1), Guesser(1), Guesser(2))
+    ]
     assert replies[0] == replies[1] != replies[2]
-    numbers = [tuple(map(float, read_x(reply).x.strip("[]").split(","))) for reply in replies[0]]
+    numbers = [
+        tuple(map(float, read_x(reply).x.strip("[]").split(",")))
+        for reply in replies[0]
+    ]
     assert all(-5 <= a <= 5 for pair in numbers for a in pair)
     assert len(set(numbers)) > 15
 
@@ -66,14 +86,27 @@ def test_a_landscape_is_zero_at_its_best_and_positive_elsewhere(name):
     place = Place(LANDSCAPES[name], 3)
     assert place.height(place._optimum) == pytest.approx(0, abs=1e-9)
     dice = Random(0)
-    assert min(place.height([dice.uniform(-5, 5) for _ in place.start]) for _ in range(100)) > 0
-    assert place.start == Place(LANDSCAPES[name], 3).start != Place(LANDSCAPES[name], 4).start
+    assert (
+        min(
+            place.height([dice.uniform(-5, 5) for _ in place.start]) for _ in range(100)
+        )
+        > 0
+    )
+    assert (
+        place.start
+        == Place(LANDSCAPES[name], 3).start
+        != Place(LANDSCAPES[name], 4).start
+    )
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
 def test_a_program_runs_and_can_be_better(name):
     first = run_program(name, PROGRAMS[name][0], 1)
-    assert first == run_program(name, PROGRAMS[name][0], 1) != run_program(name, PROGRAMS[name][0], 2)
+    assert (
+        first
+        == run_program(name, PROGRAMS[name][0], 1)
+        != run_program(name, PROGRAMS[name][0], 2)
+    )
     (reached,) = asyncio.run(bench.curve("best", name, 1, [15]))
     assert reached > first
 
@@ -108,7 +141,10 @@ def test_best_needs_half_the_calls_and_hardly_anything_lags():
 
 
 def test_lags_are_named_and_a_few_seeds_tell_none():
-    good, bad = [[float(n), 9.0, 9.0, 9.0] for n in range(10)], [[n - 1.0, 9.0, 9.0, 9.0] for n in range(10)]
+    good, bad = (
+        [[float(n), 9.0, 9.0, 9.0] for n in range(10)],
+        [[n - 1.0, 9.0, 9.0, 9.0] for n in range(10)],
+    )
     scores = {"hill": {"tree": bad, "best": good, "best-of-n": good}}
     assert bench.worse(scores) == ["tree on hill at 25"]
     assert bench._worse_bar("x", scores).verdict == "missed"
@@ -117,7 +153,10 @@ def test_lags_are_named_and_a_few_seeds_tell_none():
 
 
 def test_the_same_seed_gives_the_same_curve():
-    one, same, other = (asyncio.run(bench.curve("islands", "noisy, 16", seed, [10, 30])) for seed in (1, 1, 2))
+    one, same, other = (
+        asyncio.run(bench.curve("islands", "noisy, 16", seed, [10, 30]))
+        for seed in (1, 1, 2)
+    )
     assert one == same != other
 
 
@@ -130,5 +169,7 @@ def test_best_of_n_shows_only_the_first_x():
 
 def test_the_program_says_what_it_takes():
     command = [sys.executable, "-m", "benchmarks.search", "--help"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
     assert "--seeds" in done.stdout

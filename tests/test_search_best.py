@@ -10,7 +10,9 @@ from llm_optimize.search import Best, Chat, Islands, Pareto, Tree
 
 
 def scored(number, score, x=None):
-    return Trial.of(number, f"x{number}" if x is None else x, Status.COMPLETE, "m", score=score)
+    return Trial.of(
+        number, f"x{number}" if x is None else x, Status.COMPLETE, "m", score=score
+    )
 
 
 def failed(number):
@@ -43,9 +45,15 @@ def test_within_ten_trials_what_is_shown_is_only_added_to():
     dice = Random(1)
     breaks, before, failures = [], shown(search), ()
     for number in range(200, 300):
-        search.tell(failed(number) if number % 4 == 0 else scored(number, dice.uniform(0, 99 + number / 100)))
+        search.tell(
+            failed(number)
+            if number % 4 == 0
+            else scored(number, dice.uniform(0, 99 + number / 100))
+        )
         plan = search.ask(Random(number), [])
-        if not starts_with(numbers(plan.context), before) or not starts_with(plan.failures, failures):
+        if not starts_with(numbers(plan.context), before) or not starts_with(
+            plan.failures, failures
+        ):
             breaks.append(number)
         before, failures = numbers(plan.context), plan.failures
     assert set(breaks) <= set(range(209, 300, 10))
@@ -93,19 +101,30 @@ def test_failures_are_remembered_the_newest_ones():
 def test_what_is_shown_is_far_apart_in_numbers():
     near = [scored(n, 100 - n / 100, f"[{1 + n / 1000}, 2.0]") for n in range(1, 14)]
     far = [scored(20, 90, "[9.0, 2.0]"), scored(21, 90, "[1.0, -7.0]")]
-    plan = told(Best(shown=3), [*near, *far, *(scored(n, -n, "[0, 0]") for n in range(30, 35))]).ask(Random(0), [])
+    plan = told(
+        Best(shown=3), [*near, *far, *(scored(n, -n, "[0, 0]") for n in range(30, 35))]
+    ).ask(Random(0), [])
     assert numbers(plan.context) == [1, 20, 21]
 
 
 def test_what_is_shown_is_far_apart_in_words():
     loop = "def f(v):\n    total = 0\n    for i in v:\n        total += i * {}\n    return total\n\n\n# end\n# of it\n"
     near = [scored(n, 100 - n / 100, loop.format(n)) for n in range(1, 20)]
-    other = scored(20, 90, "import math\n\n\ndef f(v):\n    return math.fsum(v)\n\n\n# short\n# and\n# quick\n")
-    plan = told(Best(shown=2), [*near, other, *(scored(n, 1) for n in range(30, 35))]).ask(Random(0), [])
+    other = scored(
+        20,
+        90,
+        "import math\n\n\ndef f(v):\n    return math.fsum(v)\n\n\n# short\n# and\n# quick\n",
+    )
+    plan = told(
+        Best(shown=2), [*near, other, *(scored(n, 1) for n in range(30, 35))]
+    ).ask(Random(0), [])
     assert 20 in numbers(plan.context)
 
 
-@pytest.mark.parametrize("x", ["", "1e999 -1e999 1e5", "9" * 5000, "\0\n" * 50, "a" * 100_000, "1.2.3 -.5e 0x1f"])
+@pytest.mark.parametrize(
+    "x",
+    ["", "1e999 -1e999 1e5", "9" * 5000, "\0\n" * 50, "a" * 100_000, "1.2.3 -.5e 0x1f"],
+)
 def test_odd_texts_can_be_compared(x):
     search = told(Best(), [scored(n, n, f"{x}{n or ''}") for n in range(21)])
     assert search.ask(Random(0), []).parent.number in range(21)
@@ -125,7 +144,10 @@ def parents_and_hints(search, asks=300):
 
 
 def test_a_stale_run_builds_on_weaker_parents_and_asks_for_other_ideas():
-    search = told(Best(patience=20), [scored(0, 100), *(scored(n, n / 1000) for n in range(1, 20))])
+    search = told(
+        Best(patience=20),
+        [scored(0, 100), *(scored(n, n / 1000) for n in range(1, 20))],
+    )
     fresh, hints = parents_and_hints(search)
     assert set(hints) == {""}
     told(search, [scored(n, n / 1000) for n in range(20, 80)])
@@ -138,7 +160,9 @@ def test_a_stale_run_builds_on_weaker_parents_and_asks_for_other_ideas():
 
 
 def test_a_hint_to_combine_names_the_parent_and_one_that_is_shown():
-    search = told(Best(patience=1), [scored(0, 100), *(scored(n, n) for n in range(1, 20))])
+    search = told(
+        Best(patience=1), [scored(0, 100), *(scored(n, n) for n in range(1, 20))]
+    )
     plans = [search.ask(Random(dice), []) for dice in range(100)]
     combining = [plan for plan in plans if "Combine" in plan.hint]
     assert combining
@@ -148,13 +172,22 @@ def test_a_hint_to_combine_names_the_parent_and_one_that_is_shown():
 
 
 def test_a_new_champion_ends_it():
-    search = told(Best(patience=5), [scored(0, 1), *(scored(n, 0) for n in range(1, 30)), scored(30, 2)])
+    search = told(
+        Best(patience=5),
+        [scored(0, 1), *(scored(n, 0) for n in range(1, 30)), scored(30, 2)],
+    )
     assert set(parents_and_hints(search)[1]) == {""}
 
 
 def test_a_champion_that_loses_its_score_makes_way():
     search = told(
-        Best(), [scored(0, 1), scored(1, 9), scored(2, 5), Trial.of(1, "x1", Status.COMPLETE, "m", score=0.5)]
+        Best(),
+        [
+            scored(0, 1),
+            scored(1, 9),
+            scored(2, 5),
+            Trial.of(1, "x1", Status.COMPLETE, "m", score=0.5),
+        ],
     )
     chosen, _ = parents_and_hints(search)
     assert max(set(chosen), key=chosen.count) == 2
@@ -163,15 +196,27 @@ def test_a_champion_that_loses_its_score_makes_way():
 @pytest.mark.parametrize(
     ("make", "said"),
     [
-        (lambda: Best(shown=0), "best: shown is 0, it must be a whole number of at least 1"),
-        (lambda: Best(champion_share=1.5), "best: champion_share is 1.5, it must be a number from 0 to 1"),
+        (
+            lambda: Best(shown=0),
+            "best: shown is 0, it must be a whole number of at least 1",
+        ),
+        (
+            lambda: Best(champion_share=1.5),
+            "best: champion_share is 1.5, it must be a number from 0 to 1",
+        ),
         (lambda: Best(novelty=float("nan")), "best: novelty is nan"),
         (lambda: Best(patience=2.5), "best: patience is 2.5"),
         (lambda: Best(failures=True), "best: failures is True"),
         (lambda: Chat(max_trials=0), "chat: max_trials is 0"),
-        (lambda: Tree(drafts=-1), "tree: drafts is -1, it must be a whole number of at least 0"),
+        (
+            lambda: Tree(drafts=-1),
+            "tree: drafts is -1, it must be a whole number of at least 0",
+        ),
         (lambda: Tree(repair_share="a"), "tree: repair_share is 'a'"),
-        (lambda: Islands(islands=4, max_islands=3), "max_islands is 3, it must be at least islands, 4"),
+        (
+            lambda: Islands(islands=4, max_islands=3),
+            "max_islands is 3, it must be at least islands, 4",
+        ),
         (lambda: Islands(population=1), "islands: population is 1"),
         (lambda: Pareto(kept=1), "pareto: kept is 1"),
         (lambda: Pareto(merge_share=-0.1), "pareto: merge_share is -0.1"),

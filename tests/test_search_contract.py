@@ -39,7 +39,14 @@ class TestIslands(SearchContract):
 
 class TestSmallIslands(SearchContract):
     def make(self):
-        return Islands(islands=2, max_islands=3, population=4, patience=3, migrate_every=2, metrics=["size"])
+        return Islands(
+            islands=2,
+            max_islands=3,
+            population=4,
+            patience=3,
+            migrate_every=2,
+            metrics=["size"],
+        )
 
 
 class TestPareto(SearchContract):

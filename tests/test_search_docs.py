@@ -17,12 +17,20 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.S | re.M)
 CLASSES = [getattr(search, name) for name in search.__all__ if name != "as_search"]
 
 
-@pytest.mark.parametrize("block", [block for block in BLOCKS if "optimize.run(" in block])
+@pytest.mark.parametrize(
+    "block", [block for block in BLOCKS if "optimize.run(" in block]
+)
 def test_an_example_runs_as_it_stands(block, tmp_path):
     (tmp_path / "task.py").write_text(block)
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
-        [sys.executable, "task.py"], cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, "task.py"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
@@ -31,9 +39,25 @@ def test_an_example_runs_as_it_stands(block, tmp_path):
 def test_a_search_of_ones_own_keeps_the_contract_as_shown(tmp_path):
     (block,) = [block for block in BLOCKS if "SearchContract" in block]
     (tmp_path / "test_lately.py").write_text(block)
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "no:cacheprovider",
+        str(tmp_path),
+    ]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=100, check=False)
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout
     assert re.search(r"1\d passed", done.stdout)
 

@@ -12,11 +12,15 @@ from llm_optimize.testing import changed
 
 
 def scored(number, score, parent=None, **more):
-    return Trial.of(number, f"x{number}", Status.COMPLETE, "m", score=score, parent=parent, **more)
+    return Trial.of(
+        number, f"x{number}", Status.COMPLETE, "m", score=score, parent=parent, **more
+    )
 
 
 def failed(number, parent=None, **more):
-    return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback="boom", parent=parent, **more)
+    return Trial.of(
+        number, f"x{number}", Status.FAILED, "m", feedback="boom", parent=parent, **more
+    )
 
 
 def told(search, trials):
@@ -26,7 +30,9 @@ def told(search, trials):
 
 
 def parents(search, asks=200, pending=()):
-    return Counter(search.ask(Random(dice), pending).parent.number for dice in range(asks))
+    return Counter(
+        search.ask(Random(dice), pending).parent.number for dice in range(asks)
+    )
 
 
 # Tree.
@@ -52,11 +58,19 @@ def test_drafts_in_flight_count():
 
 
 def test_several_first_x_are_drafts():
-    assert told(Tree(drafts=2), [scored(0, 1), scored(1, 3), scored(2, 2)]).ask(Random(0), []).parent.number == 1
+    assert (
+        told(Tree(drafts=2), [scored(0, 1), scored(1, 3), scored(2, 2)])
+        .ask(Random(0), [])
+        .parent.number
+        == 1
+    )
 
 
 def test_a_node_without_fruit_makes_way_for_the_next_best():
-    search = told(Tree(drafts=0, patience=5), [scored(0, 1), scored(1, 9, 0), scored(2, 8, 0), scored(3, 7, 0)])
+    search = told(
+        Tree(drafts=0, patience=5),
+        [scored(0, 1), scored(1, 9, 0), scored(2, 8, 0), scored(3, 7, 0)],
+    )
     built_on = []
     for number in range(4, 24):
         parent = search.ask(Random(number), []).parent.number
@@ -70,7 +84,10 @@ def test_a_node_without_fruit_makes_way_for_the_next_best():
 
 
 def test_the_promising_failure_is_repaired():
-    search = told(Tree(drafts=0, repair_share=1.0), [scored(0, 1), scored(1, 9, 0), failed(2, 1), failed(3, 0)])
+    search = told(
+        Tree(drafts=0, repair_share=1.0),
+        [scored(0, 1), scored(1, 9, 0), failed(2, 1), failed(3, 0)],
+    )
     plan = search.ask(Random(0), [])
     assert plan.parent.number == 2
     assert "failed" in plan.hint
@@ -80,24 +97,35 @@ def test_the_promising_failure_is_repaired():
 
 
 def test_repairs_are_as_deep_as_allowed_and_a_repaired_one_is_left_alone():
-    search = told(Tree(drafts=0, repair_share=1.0, max_repairs=2), [scored(0, 1), failed(1, 0)])
+    search = told(
+        Tree(drafts=0, repair_share=1.0, max_repairs=2), [scored(0, 1), failed(1, 0)]
+    )
     assert search.ask(Random(0), []).parent.number == 1
     search.tell(failed(2, 1))
     assert search.ask(Random(0), []).parent.number == 2
     assert search.ask(Random(0), [2]).parent.number == 0  # 1 is no leaf any more
     search.tell(failed(3, 2))
     assert search.ask(Random(0), []).parent.number == 0
-    search = told(Tree(drafts=0, repair_share=1.0), [scored(0, 1), failed(1, 0), scored(2, 0.5, 1)])
+    search = told(
+        Tree(drafts=0, repair_share=1.0),
+        [scored(0, 1), failed(1, 0), scored(2, 0.5, 1)],
+    )
     assert search.ask(Random(0), []).parent.number == 0
 
 
 def test_what_did_not_pass_a_stage_is_not_repaired():
-    search = told(Tree(drafts=0, repair_share=1.0), [scored(0, 1), failed(1, 0, stage="minibatch")])
+    search = told(
+        Tree(drafts=0, repair_share=1.0),
+        [scored(0, 1), failed(1, 0, stage="minibatch")],
+    )
     assert search.ask(Random(0), []).parent.number == 0
 
 
 def test_without_any_score_the_tree_repairs():
-    search = told(Tree(drafts=0, max_repairs=1), [failed(0), failed(1, 0), failed(2, 1), failed(3, 2)])
+    search = told(
+        Tree(drafts=0, max_repairs=1),
+        [failed(0), failed(1, 0), failed(2, 1), failed(3, 2)],
+    )
     assert search.ask(Random(0), []).parent.number in range(4)
 
 
@@ -125,7 +153,11 @@ def families(plans):
 
 def test_populations_live_side_by_side():
     dice = Random(5)
-    plans = lived(Islands(islands=3, migrate_every=1000), 150, lambda n, p: (p.score or 0) + dice.gauss(0, 1))
+    plans = lived(
+        Islands(islands=3, migrate_every=1000),
+        150,
+        lambda n, p: (p.score or 0) + dice.gauss(0, 1),
+    )
     shares = sorted(families(plans[:100]).values(), reverse=True)[:3]
     assert len(shares) == 3
     assert min(shares) > 5
@@ -141,15 +173,23 @@ def test_one_island_gets_more_when_it_earns_them():
         side = family[plan.parent.number] if plan.parent.number else 1 + number % 2
         best[side] += 1.0 if side == 1 else 0.0
         family[number] = side
-        search.tell(scored(number, best[side] if side == 1 else 0.5, plan.parent.number))
+        search.tell(
+            scored(number, best[side] if side == 1 else 0.5, plan.parent.number)
+        )
     shares = Counter(family.values())
     assert shares[1] > 1.5 * shares[2]
     assert shares[2] > 5
 
 
 def test_an_island_that_does_not_improve_explores_more():
-    still = told(Islands(islands=1, patience=1000), [scored(0, 9.0), *(scored(n, n / 99, 0) for n in range(1, 60))])
-    rising = told(Islands(islands=1, patience=1000), [scored(n, 1.1**n, n - 1 if n else None) for n in range(60)])
+    still = told(
+        Islands(islands=1, patience=1000),
+        [scored(0, 9.0), *(scored(n, n / 99, 0) for n in range(1, 60))],
+    )
+    rising = told(
+        Islands(islands=1, patience=1000),
+        [scored(n, 1.1**n, n - 1 if n else None) for n in range(60)],
+    )
     assert 1 - parents(still)[0] / 200 > 1.25 * (1 - parents(rising)[59] / 200)
 
 
@@ -157,8 +197,14 @@ def test_the_second_best_moves_on_and_is_built_on_there():
     search = Islands(islands=2, migrate_every=4, patience=1000)
     told(search, [scored(0, 0.0), scored(1, 1.0, 0), scored(2, -1.0, 0)])
     told(search, [scored(3, 5.0, 1), scored(4, 6.0, 3), scored(5, 2.0, 1)])
-    shown = [{trial.number for trial in search.ask(Random(dice), []).context} for dice in range(50)]
-    shown += [{trial.number for trial in search.ask(Random(dice), [4] * 9).context} for dice in range(50)]
+    shown = [
+        {trial.number for trial in search.ask(Random(dice), []).context}
+        for dice in range(50)
+    ]
+    shown += [
+        {trial.number for trial in search.ask(Random(dice), [4] * 9).context}
+        for dice in range(50)
+    ]
     assert any({2, 3} <= numbers for numbers in shown)  # 3 lives with 2 now
     assert not any({4, 3} <= numbers for numbers in shown)
 
@@ -166,7 +212,11 @@ def test_the_second_best_moves_on_and_is_built_on_there():
 def test_when_all_are_stale_a_new_island_is_founded_with_one_guidance():
     search = Islands(islands=2, max_islands=3, patience=5, migrate_every=1000)
     plans = lived(search, 100, lambda n, p: -float(n))
-    guided = [number for number, plan in enumerate(plans) if "fundamentally different" in plan.hint]
+    guided = [
+        number
+        for number, plan in enumerate(plans)
+        if "fundamentally different" in plan.hint
+    ]
     assert guided
     assert guided[0] >= 10
     assert all(b - a > 5 for a, b in pairwise(guided))
@@ -185,7 +235,10 @@ def test_the_best_of_each_niche_stays():
     small = [changed(scored(n, 50.0 + n, 0), x="s" * 10 + str(n)) for n in range(1, 30)]
     large = changed(scored(30, 1.0, 0), x="l" * 500)
     slow = [scored(n, 49.0, 0, metrics={"memory": 5.0}) for n in (31,)]
-    search = told(Islands(islands=1, population=5, metrics=["memory"], patience=999), [scored(0, 0), large, *slow])
+    search = told(
+        Islands(islands=1, population=5, metrics=["memory"], patience=999),
+        [scored(0, 0), large, *slow],
+    )
     told(search, [changed(trial, metrics={"memory": 1.0}) for trial in small])
     assert {30, 31} <= set(parents(search, 500))
 
@@ -199,26 +252,50 @@ def example(number, *values, parent=None):
 
 
 def test_parents_are_picked_as_often_as_they_are_best():
-    trials = [example(0, 1, 1, 1, 0), example(1, 0, 0, 0, 1), example(2, 0.9, 0.9, 0.9, 0.1)]
+    trials = [
+        example(0, 1, 1, 1, 0),
+        example(1, 0, 0, 0, 1),
+        example(2, 0.9, 0.9, 0.9, 0.1),
+    ]
     chosen = parents(told(Pareto(merge_share=0), trials), 500)
     assert set(chosen) == {0, 1}
-    assert 0.7 < chosen[0] / 500 < 0.9  # best at three examples and in the mean, of five things
+    assert (
+        0.7 < chosen[0] / 500 < 0.9
+    )  # best at three examples and in the mean, of five things
 
 
 def test_one_that_another_equals_wherever_it_is_best_is_not_picked():
-    chosen = parents(told(Pareto(merge_share=0), [example(0, 1, 0, 0), example(1, 1, 1, 0), example(2, 0, 0, 1)]))
+    chosen = parents(
+        told(
+            Pareto(merge_share=0),
+            [example(0, 1, 0, 0), example(1, 1, 1, 0), example(2, 0, 0, 1)],
+        )
+    )
     assert set(chosen) == {1, 2}
 
 
 def test_two_that_are_good_at_different_things_are_merged():
-    trials = [example(0, 1, 1, 0, 0), example(1, 0, 0, 1, 0.9), example(2, 0, 0, 0.2, 1)]
-    plans = [told(Pareto(merge_share=1), trials).ask(Random(dice), []) for dice in range(60)]
+    trials = [
+        example(0, 1, 1, 0, 0),
+        example(1, 0, 0, 1, 0.9),
+        example(2, 0, 0, 0.2, 1),
+    ]
+    plans = [
+        told(Pareto(merge_share=1), trials).ask(Random(dice), []) for dice in range(60)
+    ]
     merges = {(plan.parent.number, plan.hint) for plan in plans}
     for plan in plans:
-        other = next(n for n in range(3) if f"Trial {n} is better than trial {plan.parent.number} at" in plan.hint)
+        other = next(
+            n
+            for n in range(3)
+            if f"Trial {n} is better than trial {plan.parent.number} at" in plan.hint
+        )
         assert other != plan.parent.number
         assert other in [trial.number for trial in plan.context]
-    assert any(parent == 0 and "Trial 1 is better than trial 0 at e2, e3" in hint for parent, hint in merges)
+    assert any(
+        parent == 0 and "Trial 1 is better than trial 0 at e2, e3" in hint
+        for parent, hint in merges
+    )
 
 
 def test_many_examples_are_not_all_named():
@@ -226,23 +303,38 @@ def test_many_examples_are_not_all_named():
     assert "and 15 more" in told(Pareto(merge_share=1), trials).ask(Random(0), []).hint
 
 
-@pytest.mark.parametrize(("metrics", "best"), [(None, {0, 1, 2}), (["a"], {0, 1}), (["-b"], {0, 1}), ([], {1})])
+@pytest.mark.parametrize(
+    ("metrics", "best"),
+    [(None, {0, 1, 2}), (["a"], {0, 1}), (["-b"], {0, 1}), ([], {1})],
+)
 def test_metrics_count_where_there_are_no_examples(metrics, best):
     values = [(5, 0), (1, 1), (0, 5)]
-    trials = [scored(n, 9 if n == 1 else 0, metrics={"a": a, "b": b}) for n, (a, b) in enumerate(values)]
+    trials = [
+        scored(n, 9 if n == 1 else 0, metrics={"a": a, "b": b})
+        for n, (a, b) in enumerate(values)
+    ]
     chosen = parents(told(Pareto(metrics=metrics, merge_share=0), trials))
     assert {number for number, count in chosen.items() if count > 20} == best
 
 
 def test_what_failed_a_minibatch_is_remembered_and_never_built_on():
-    search = told(Pareto(), [example(0, 1, 0), failed(1, 0, stage="minibatch", instances={"e0": 9.0, "e1": 9.0})])
+    search = told(
+        Pareto(),
+        [
+            example(0, 1, 0),
+            failed(1, 0, stage="minibatch", instances={"e0": 9.0, "e1": 9.0}),
+        ],
+    )
     plan = search.ask(Random(0), [])
     assert plan.parent.number == 0
     assert [trial.number for trial in plan.failures] == [1]
 
 
 def test_a_trial_that_loses_its_place_gives_it_back():
-    search = told(Pareto(merge_share=0), [example(0, 1, 0), example(1, 0.5, 0.8), example(2, 0.2, 0.9)])
+    search = told(
+        Pareto(merge_share=0),
+        [example(0, 1, 0), example(1, 0.5, 0.8), example(2, 0.2, 0.9)],
+    )
     assert set(parents(search)) >= {0, 2}
     search.tell(example(0, 0.1, 0))
     assert set(parents(search)) == {1, 2}

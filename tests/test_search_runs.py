@@ -12,20 +12,43 @@ def bowl(x):
     numbers = [float(number) for number in x.strip("[]").split(",")]
     if numbers[0] > 6:
         raise ValueError("too large")
-    return {"score": -sum((a - place) ** 2 for place, a in enumerate(numbers)), "size": len(x)}
+    return {
+        "score": -sum((a - place) ** 2 for place, a in enumerate(numbers)),
+        "size": len(x),
+    }
 
 
 def run(search, store, steps, **more):
-    options = {"verbose": False, "store": f"sqlite:///{store}", "name": "run", "sandbox": "inline", "seed": 3}
-    return optimize.run(*TASK, bowl, "[5.5, 3.25, 8.0]", steps, "mutation", search=search, **options, **more)
+    options = {
+        "verbose": False,
+        "store": f"sqlite:///{store}",
+        "name": "run",
+        "sandbox": "inline",
+        "seed": 3,
+    }
+    return optimize.run(
+        *TASK,
+        bowl,
+        "[5.5, 3.25, 8.0]",
+        steps,
+        "mutation",
+        search=search,
+        **options,
+        **more,
+    )
 
 
 @pytest.mark.parametrize("search", NAMES)
 def test_a_resumed_run_equals_one_that_was_never_interrupted(search, tmp_path):
     whole = run(search, tmp_path / "whole.db", 40)
     run(search, tmp_path / "parts.db", 17)
-    parts = optimize.resume("run", bowl, store=f"sqlite:///{tmp_path}/parts.db", max_steps=40, verbose=False)
-    told = [[(trial.x, trial.parent, trial.score) for trial in result.trials] for result in (whole, parts)]
+    parts = optimize.resume(
+        "run", bowl, store=f"sqlite:///{tmp_path}/parts.db", max_steps=40, verbose=False
+    )
+    told = [
+        [(trial.x, trial.parent, trial.score) for trial in result.trials]
+        for result in (whole, parts)
+    ]
     assert told[0] == told[1]
     assert whole.best_score > whole.scores[0]
 

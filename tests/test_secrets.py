@@ -80,7 +80,9 @@ class Echo:
     def __call__(self, request):
         sent = self.server.requests[-1]
         authorization = sent["headers"]["authorization"]
-        self.said = " ".join(map(repetitions, [authorization, authorization.split()[1], sent["path"]]))
+        self.said = " ".join(
+            map(repetitions, [authorization, authorization.split()[1], sent["path"]])
+        )
         try:
             decoded = base64.b64decode(authorization.split()[1]).decode()
         except ValueError:
@@ -95,13 +97,23 @@ class Echo:
             Raw(body=f"<html>{self.said}</html>"),
             Raw(body={"choices": [], "error": {"message": self.said, "code": 500}}),
             Raw(body=f"not JSON {self.said}"),
-            Raw(status=307, headers={"Location": f"/v1/chat/completions?{quote(decoded)}"}),
-            completion(f"I was sent {self.said}\n```\n{'a' * self.count}\n```", reasoning=self.said),
+            Raw(
+                status=307,
+                headers={"Location": f"/v1/chat/completions?{quote(decoded)}"},
+            ),
+            completion(
+                f"I was sent {self.said}\n```\n{'a' * self.count}\n```",
+                reasoning=self.said,
+            ),
             completion(f"```\n{self.said}\n{'a' * self.count}\n```"),
             completion("", finish_reason=self.said),
             completion(None, refusal=self.said),
         ]
-        return replies[self.count - 1] if self.count <= len(replies) else error(401, f"wrong key: {self.said}")
+        return (
+            replies[self.count - 1]
+            if self.count <= len(replies)
+            else error(401, f"wrong key: {self.said}")
+        )
 
 
 def repetitions(secret):
@@ -137,14 +149,28 @@ class Scene:
 
     def __init__(self, folder):
         self.folder = folder
-        self.env = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "OPENAI_API_KEY": KEY, "COLUMNS": "400"}
+        self.env = {
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": str(ROOT),
+            "OPENAI_API_KEY": KEY,
+            "COLUMNS": "400",
+        }
         (folder / "task.py").write_text("def f(x):\n    return float(len(x))\n")
 
     def program(self, *arguments, code=0, **env):
         """Run one; return what it said."""
         command, env = [sys.executable, *arguments], {**self.env, **env}
-        done = subprocess.run(command, cwd=self.folder, env=env, capture_output=True, timeout=100, check=False)
-        (self.folder / f"said-{len(list(self.folder.glob('said-*')))}").write_bytes(done.stdout + done.stderr)
+        done = subprocess.run(
+            command,
+            cwd=self.folder,
+            env=env,
+            capture_output=True,
+            timeout=100,
+            check=False,
+        )
+        (self.folder / f"said-{len(list(self.folder.glob('said-*')))}").write_bytes(
+            done.stdout + done.stderr
+        )
         assert done.returncode == code, done.stderr.decode()[-3000:]
         return (done.stdout + done.stderr).decode()
 
@@ -154,37 +180,74 @@ class Scene:
 
     def contents(self):
         """Return all bytes of all files by name, and what the store holds compressed."""
-        files = [path for path in self.folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts]
+        files = [
+            path
+            for path in self.folder.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts
+        ]
         with closing(Store(str(self.folder / "runs.db"), create=False)) as store:
             runs = [store.run(name) for name in store.names()]
             held = "".join(repr((run.calls(), run.settings)) for run in runs)
-        return {**{path.name: path.read_bytes() for path in files}, "calls": held.encode()}
+        return {
+            **{path.name: path.read_bytes() for path in files},
+            "calls": held.encode(),
+        }
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("way", ["key", "address"])
 def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
-    pytest.importorskip("starlette", reason='needs the page: pip install "llm_optimize[view]"')
+    pytest.importorskip(
+        "starlette", reason='needs the page: pip install "llm_optimize[view]"'
+    )
     user = f"{quote(USER)}:{quote(PASSWORD, safe='')}@" if way == "address" else ""
-    address = server.url.replace("//", f"//{user}") + f"?api-version=2&token={quote(TOKEN, safe='')}"
+    address = (
+        server.url.replace("//", f"//{user}")
+        + f"?api-version=2&token={quote(TOKEN, safe='')}"
+    )
     echo, scene = Echo(server), Scene(tmp_path)
 
     said = scene.program("-c", PROGRAM, address)
     assert "answered 401" in said
     assert "the key is wrong" in said
     sent = server.requests[0]
-    assert sent["path"].endswith(f"/chat/completions?api-version=2&token={quote(TOKEN, safe='')}")
+    assert sent["path"].endswith(
+        f"/chat/completions?api-version=2&token={quote(TOKEN, safe='')}"
+    )
     basic = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
-    assert sent["headers"]["authorization"] == (f"Basic {basic}" if user else f"Bearer {KEY}")
+    assert sent["headers"]["authorization"] == (
+        f"Basic {basic}" if user else f"Bearer {KEY}"
+    )
 
-    options = ("--task", "t", "--question", "q", "--x0", "a", "--func", "task.py:f", "--name", "birch")
+    options = (
+        "--task",
+        "t",
+        "--question",
+        "q",
+        "--x0",
+        "a",
+        "--func",
+        "task.py:f",
+        "--name",
+        "birch",
+    )
     scene.command("run", *options, "--base-url", address, "--model", "m", code=1)
-    for words in (["list"], ["show", "amber"], ["show", "amber", "1"], ["show", "amber", "2"], ["report", "amber"]):
+    for words in (
+        ["list"],
+        ["show", "amber"],
+        ["show", "amber", "1"],
+        ["show", "amber", "2"],
+        ["report", "amber"],
+    ):
         scene.command(*words)
-    assert "stored without its credentials" in scene.command("resume", "birch", "--steps", "20", code=2)
+    assert "stored without its credentials" in scene.command(
+        "resume", "birch", "--steps", "20", code=2
+    )
     scene.command("run", *options, "--base-url", address.replace("http", "htp"), code=2)
     server.replies("```\naaaaaaaaaa\n```", for_ever=True)
-    assert "10" in scene.command("resume", "birch", "--steps", "3", OPENAI_BASE_URL=address)
+    assert "10" in scene.command(
+        "resume", "birch", "--steps", "3", OPENAI_BASE_URL=address
+    )
     assert echo.count > 12
 
     contents = scene.contents()
@@ -202,19 +265,35 @@ def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
 
 
 def test_the_address_without_credentials_is_what_is_shown_and_the_whole_one_what_is_used():
-    chat = Chat("m", base_url=f"https://ada:{PASSWORD.replace('/', '%2F')}@host:81/v1?key=secret&api-version=2#x")
+    chat = Chat(
+        "m",
+        base_url=f"https://ada:{PASSWORD.replace('/', '%2F')}@host:81/v1?key=secret&api-version=2#x",
+    )
     assert chat.base_url == "https://***@host:81/v1?key=***&api-version=2"
     chat.check()  # what stands in the address is enough
     assert "w0rd" not in repr(Ensemble([chat, chat])) + repr(chat)
 
 
-@pytest.mark.parametrize("url", ["https://host/v1", "http://127.0.0.1:8000/v1/", "https://host/v1?api-version=2024-10"])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://host/v1",
+        "http://127.0.0.1:8000/v1/",
+        "https://host/v1?api-version=2024-10",
+    ],
+)
 def test_an_address_without_credentials_stays_as_it_is(url):
     assert Chat("m", base_url=url).base_url == url
 
 
 @pytest.mark.parametrize(
-    "url", ["htp://ada:secret@host", "http://ada:se/cret@host/v1", "ada:secret@host", "http://a:secret@"]
+    "url",
+    [
+        "htp://ada:secret@host",
+        "http://ada:se/cret@host/v1",
+        "ada:secret@host",
+        "http://a:secret@",
+    ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url):
     with pytest.raises(UsageError, match="write it whole") as refused:
@@ -222,18 +301,30 @@ def test_an_address_that_is_none_is_refused_without_its_password(url):
     assert "cret" not in str(refused.value)
 
 
-def test_an_address_that_was_stored_finds_its_credentials_in_the_environment(server, monkeypatch, tmp_path):
-    options = {"sandbox": "inline", "verbose": False, "store": f"{tmp_path}/runs.db", "name": "amber"}
+def test_an_address_that_was_stored_finds_its_credentials_in_the_environment(
+    server, monkeypatch, tmp_path
+):
+    options = {
+        "sandbox": "inline",
+        "verbose": False,
+        "store": f"{tmp_path}/runs.db",
+        "name": "amber",
+    }
     whole = server.url.replace("//", "//ada:secret-word@")
     server.replies("```\naaa\n```", "```\naaaa\n```")
     monkeypatch.setenv("OPENAI_BASE_URL", whole)
     optimize.run("Longer.", "Longer?", len, "a", 1, "m", **options)
     resumed = {"store": options["store"], "verbose": False, "max_steps": 2}
     monkeypatch.delenv("OPENAI_BASE_URL")
-    with pytest.raises(MissingKey, match=r"http://\*\*\*@127.* stored without its credentials.*OPENAI_BASE_URL"):
+    with pytest.raises(
+        MissingKey,
+        match=r"http://\*\*\*@127.* stored without its credentials.*OPENAI_BASE_URL",
+    ):
         optimize.resume("amber", len, **resumed)
     monkeypatch.setenv("OPENAI_BASE_URL", whole.replace("/v1", "/v2"))
-    with pytest.raises(MissingKey, match="stored without its credentials"):  # another place gets neither prompt nor key
+    with pytest.raises(
+        MissingKey, match="stored without its credentials"
+    ):  # another place gets neither prompt nor key
         optimize.resume("amber", len, **resumed)
     monkeypatch.setenv("OPENAI_BASE_URL", whole)
     assert optimize.resume("amber", len, **resumed).best_score == 4
@@ -257,12 +348,23 @@ def test_a_short_key_does_not_blot_out_words_of_replies(server):
 # The helper.
 
 
-@given(st.text(st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=80), st.binary(max_size=4))
+@given(
+    st.text(
+        st.characters(min_codepoint=33, max_codepoint=126), min_size=16, max_size=80
+    ),
+    st.binary(max_size=4),
+)
 def test_no_spelling_of_a_secret_stays(secret, before):
     hide = Secrets([secret]).hide
     encoded = base64.b64encode(before + secret.encode() + b"tail").decode()
     start = -(-len(before) * 4 // 3) + 1
-    for spelling in (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], secret.encode().hex(), encoded):
+    for spelling in (
+        secret,
+        quote(secret, safe=""),
+        json.dumps(secret)[1:-1],
+        secret.encode().hex(),
+        encoded,
+    ):
         hidden = hide(f"<{spelling}>")
         assert secret not in hidden
         assert spelling[start + 2 : start + 14] not in hidden
@@ -272,8 +374,14 @@ def test_no_spelling_of_a_secret_stays(secret, before):
     ("told", "shown"),
     [
         ("postgresql://ada:p/w?d@host/db", "postgresql://***@host/db"),
-        ("postgresql://host/db?password=secret&user=ada", "postgresql://host/db?password=***&user=***"),
-        ("see https://KEY@host/v1, or http://b:c@d", "see https://***@host/v1, or http://***@d"),
+        (
+            "postgresql://host/db?password=secret&user=ada",
+            "postgresql://host/db?password=***&user=***",
+        ),
+        (
+            "see https://KEY@host/v1, or http://b:c@d",
+            "see https://***@host/v1, or http://***@d",
+        ),
         ("sqlite:////data/ada@work/runs.db", "sqlite:////data/ada@work/runs.db"),
         ("mail ada@host: why? a=b", "mail ada@host: why? a=b"),
         ("sqlite:////x/q?mark/runs.db", "sqlite:////x/q?mark/runs.db"),

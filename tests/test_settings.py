@@ -63,7 +63,11 @@ TASK_FILE_KEYS = {"task_description": "task", "task_question": "question"}
 def flags(command: str) -> set[str]:
     """Return all that may be typed after a command."""
     found = get_command(app).commands[command]  # type: ignore[attr-defined]
-    return {word for parameter in found.params for word in (*parameter.opts, *parameter.secondary_opts)}
+    return {
+        word
+        for parameter in found.params
+        for word in (*parameter.opts, *parameter.secondary_opts)
+    }
 
 
 def words_of(text: str) -> str:
@@ -77,16 +81,23 @@ def words_of(text: str) -> str:
 def test_every_field_is_an_option_or_found_out():
     names = {one.name for one in fields(RunSettings)} - {"task"} - FOUND_OUT
     words = {one.name for one in fields(Task)} - {"description", "question"}
-    assert set(settings.options()) == names | words | {"task_description", "task_question"}
+    assert set(settings.options()) == names | words | {
+        "task_description",
+        "task_question",
+    }
 
 
 @pytest.mark.parametrize("name", settings.options())
 def test_an_option_is_an_argument_of_run_with_its_default_and_its_words(name):
     parameter = inspect.signature(optimize.run).parameters[name]
     option = settings.option_of(name)
-    assert words_of(f"{name}: {option.help} {option.python}") in words_of(inspect.getdoc(optimize.run))
+    assert words_of(f"{name}: {option.help} {option.python}") in words_of(
+        inspect.getdoc(optimize.run)
+    )
     if not option.in_task:
-        assert parameter.default == (None if name == "x0" else settings.default_of(name))
+        assert parameter.default == (
+            None if name == "x0" else settings.default_of(name)
+        )
 
 
 def test_run_takes_the_options_and_what_is_of_the_call():
@@ -100,7 +111,12 @@ def test_an_option_can_change_when_a_run_goes_on_or_says_why_not(name):
     option = settings.option_of(name)
     stored = RunSettings(TASK, seed=7)
     if option.no_resume:
-        with pytest.raises(UsageError, match=re.escape(f"{name} cannot change when a run goes on: {option.no_resume}")):
+        with pytest.raises(
+            UsageError,
+            match=re.escape(
+                f"{name} cannot change when a run goes on: {option.no_resume}"
+            ),
+        ):
             stored.changed({name: "x"})
         return
     changed = stored.changed({name: OTHERS[name]})
@@ -110,7 +126,9 @@ def test_an_option_can_change_when_a_run_goes_on_or_says_why_not(name):
 
 def test_the_changes_that_type_checkers_know_are_those_that_resume_takes():
     known = set(get_type_hints(settings.Changes))
-    changeable = {name for name, option in settings.options().items() if not option.no_resume}
+    changeable = {
+        name for name, option in settings.options().items() if not option.no_resume
+    }
     assert changeable <= known <= set(settings.options())
 
 
@@ -122,24 +140,41 @@ def test_an_option_has_a_flag_or_says_why_not(name):
         return
     assert option.flag in flags("run")
     assert (option.flag in flags("resume")) == (not option.no_resume)
-    assert (option.flag in flags("replay")) == (not option.no_resume and name not in ("model", "base_url"))
-    assert (option.flag in flags("compare")) == (name not in ("max_steps", "budget", "seed"))
+    assert (option.flag in flags("replay")) == (
+        not option.no_resume and name not in ("model", "base_url")
+    )
+    assert (option.flag in flags("compare")) == (
+        name not in ("max_steps", "budget", "seed")
+    )
 
 
 def test_every_cap_and_every_limit_has_a_flag():
-    assert {flag.name for flag in flags_of("budget")} == {one.name for one in fields(Budget)}
-    numbers = {name for name, kind in _task_file.kinds_of(Limits).items() if kind in ("int", "float")}
-    assert {flag.name for flag in flags_of("limits")} | numbers == {"limit", *(one.name for one in fields(Limits))}
+    assert {flag.name for flag in flags_of("budget")} == {
+        one.name for one in fields(Budget)
+    }
+    numbers = {
+        name
+        for name, kind in _task_file.kinds_of(Limits).items()
+        if kind in ("int", "float")
+    }
+    assert {flag.name for flag in flags_of("limits")} | numbers == {
+        "limit",
+        *(one.name for one in fields(Limits)),
+    }
 
 
 @pytest.mark.parametrize("name", settings.options())
 def test_an_option_is_a_key_of_task_files_or_says_why_not(name):
     known = {*_task_file.KEYS, *_task_file.TABLES}
-    assert (TASK_FILE_KEYS.get(name, name) in known) == (not settings.option_of(name).no_flag)
+    assert (TASK_FILE_KEYS.get(name, name) in known) == (
+        not settings.option_of(name).no_flag
+    )
 
 
 @pytest.mark.parametrize("name", settings.options())
-def test_an_agent_may_set_an_option_where_the_task_says_so_or_reads_that_a_human_does(name):
+def test_an_agent_may_set_an_option_where_the_task_says_so_or_reads_that_a_human_does(
+    name,
+):
     if name in _task_file.MAY_SET:
         assert name in TOOLS["start_run"].parameters
         return
@@ -148,7 +183,11 @@ def test_an_agent_may_set_an_option_where_the_task_says_so_or_reads_that_a_human
 
 
 def test_an_option_is_named_in_few_files():
-    files = [file for file in (ROOT / "llm_optimize").rglob("*.py") if "max_prompt_tokens" in file.read_text("utf-8")]
+    files = [
+        file
+        for file in (ROOT / "llm_optimize").rglob("*.py")
+        if "max_prompt_tokens" in file.read_text("utf-8")
+    ]
     names = {file.relative_to(ROOT / "llm_optimize").as_posix() for file in files}
     assert names == {
         "settings.py",
@@ -174,7 +213,11 @@ def test_an_option_is_named_in_few_files():
         ("max_prompt_tokens", 0, "max_prompt_tokens is 0: give how many tokens"),
         ("seed", "x", "seed is 'x': give a whole number"),
         ("timeout_secs", "1", "timeout_secs is '1': a scoring needs more than 0 s"),
-        ("timeout_secs", float("nan"), "timeout_secs is nan: a scoring needs more than 0 s"),
+        (
+            "timeout_secs",
+            float("nan"),
+            "timeout_secs is nan: a scoring needs more than 0 s",
+        ),
         ("stop_score", "1", "stop_score is '1': give a number"),
         ("max_score", [1], r"max_score is \[1\]: give a number"),
         ("sandbox", 1, "sandbox is 1: give a name"),
@@ -185,12 +228,24 @@ def test_an_option_is_named_in_few_files():
         ("budget", 5, r"budget is 5: give records.Budget\(...\), or a dict"),
         ("budget", {"dollars": 5}, "unknown field of budget 'dollars'"),
         ("budget", {"usd": "5"}, "budget: usd is '5', it must be more than 0"),
-        ("limits", {"memory": 5}, "unknown field of limits 'memory': did you mean 'memory_mb'"),
-        ("limits", {"memory_mb": "5"}, "limits: memory_mb is '5', it must be at least 1"),
+        (
+            "limits",
+            {"memory": 5},
+            "unknown field of limits 'memory': did you mean 'memory_mb'",
+        ),
+        (
+            "limits",
+            {"memory_mb": "5"},
+            "limits: memory_mb is '5', it must be at least 1",
+        ),
         ("limits", {"readable": 5}, "limits: readable is 5: give a tuple of texts"),
         ("search", 5, "search is 5: give a name, or an object with `ask` and `tell`"),
         ("search", "bset", "did you mean 'best'"),
-        ("proposer", 5, "proposer is 5: give a name, or an object with `propose` and `tell`"),
+        (
+            "proposer",
+            5,
+            "proposer is 5: give a name, or an object with `propose` and `tell`",
+        ),
         ("repeats", "3", "repeats is '3': give how often"),
         ("repeats", 1, "repeats: n is 1"),
         ("executor", 5, "executor is 5: give a concurrent.futures.Executor"),
@@ -202,9 +257,18 @@ def test_an_option_is_named_in_few_files():
         ("callbacks", [5], r"callbacks is \[5\]: give a list of callables"),
     ],
 )
-def test_a_wrong_option_is_refused_before_anything_is_stored(tmp_path, option, value, said):
+def test_a_wrong_option_is_refused_before_anything_is_stored(
+    tmp_path, option, value, said
+):
     store = tmp_path / "runs.db"
-    given = {"x0": "1", "model": "mutation", "max_steps": 1, "store": store, "sandbox": "inline", option: value}
+    given = {
+        "x0": "1",
+        "model": "mutation",
+        "max_steps": 1,
+        "store": store,
+        "sandbox": "inline",
+        option: value,
+    }
     with pytest.raises(UsageError, match=said):
         optimize.run("d", "q", float, verbose=False, **given)
     with closing(Store(store)) as opened:
@@ -212,8 +276,19 @@ def test_a_wrong_option_is_refused_before_anything_is_stored(tmp_path, option, v
 
 
 def test_an_address_is_for_models_that_are_given_by_a_name(tmp_path):
-    with pytest.raises(UsageError, match=r"the model is no name: give the address to llm\.Chat"):
-        optimize.run("d", "q", float, "1", 1, print, store=tmp_path / "r.db", base_url="http://localhost:9/v1")
+    with pytest.raises(
+        UsageError, match=r"the model is no name: give the address to llm\.Chat"
+    ):
+        optimize.run(
+            "d",
+            "q",
+            float,
+            "1",
+            1,
+            print,
+            store=tmp_path / "r.db",
+            base_url="http://localhost:9/v1",
+        )
 
 
 def test_dicts_paths_and_classes_stand_for_what_they_describe(tmp_path):
@@ -235,16 +310,37 @@ def test_dicts_paths_and_classes_stand_for_what_they_describe(tmp_path):
     assert "scorings" in result.stop_reason
     with closing(Store(tmp_path / "runs.db")) as store:
         stored = store.run(result.name).settings
-    assert (stored["budget"]["scorings"], stored["limits"]["memory_mb"], stored["search"]) == (3, 512, "Best")
+    assert (
+        stored["budget"]["scorings"],
+        stored["limits"]["memory_mb"],
+        stored["search"],
+    ) == (3, 512, "Best")
 
 
 def test_a_misspelt_change_names_the_function_that_was_called(tmp_path):
     url = tmp_path / "runs.db"
-    optimize.run("d", "q", float, "1", 0, "mutation", False, store=url, name="amber", sandbox="inline")
+    optimize.run(
+        "d",
+        "q",
+        float,
+        "1",
+        0,
+        "mutation",
+        False,
+        store=url,
+        name="amber",
+        sandbox="inline",
+    )
     for call, name in [(optimize.resume, "resume"), (optimize.replay, "replay")]:
-        with pytest.raises(UnknownName, match=f"unknown argument of {name} 'reflct': did you mean 'reflect'"):
+        with pytest.raises(
+            UnknownName,
+            match=f"unknown argument of {name} 'reflct': did you mean 'reflect'",
+        ):
             call("amber", float, store=url, reflct=True)
-    with pytest.raises(UsageError, match="seed cannot change when a run goes on: a run goes on with the seed"):
+    with pytest.raises(
+        UsageError,
+        match="seed cannot change when a run goes on: a run goes on with the seed",
+    ):
         optimize.resume("amber", float, store=url, seed=8)
     with pytest.raises(UsageError, match="model cannot change in a replay"):
         optimize.replay("amber", float, store=url, model="other")
@@ -253,16 +349,28 @@ def test_a_misspelt_change_names_the_function_that_was_called(tmp_path):
 
 
 def test_arguments_that_do_not_fit_name_the_function_that_was_called():
-    with pytest.raises(TypeError, match=r"^run\(\) missing 1 required positional argument: 'func'"):
+    with pytest.raises(
+        TypeError, match=r"^run\(\) missing 1 required positional argument: 'func'"
+    ):
         optimize.run("d", "q")
-    with pytest.raises(TypeError, match=r"^resume\(\) missing 1 required positional argument: 'func'"):
+    with pytest.raises(
+        TypeError, match=r"^resume\(\) missing 1 required positional argument: 'func'"
+    ):
         optimize.resume("amber")
 
 
 @pytest.mark.parametrize("budget", ["5", {"usd": 1}, {"scoring": 5}, None])
 def test_the_budget_of_a_comparison_counts_scorings(tmp_path, budget):
     with pytest.raises(UsageError, match="budget"):
-        optimize.compare("d", "q", float, "1", contenders={"a": "best"}, budget=budget, store=tmp_path / "r.db")
+        optimize.compare(
+            "d",
+            "q",
+            float,
+            "1",
+            contenders={"a": "best"},
+            budget=budget,
+            store=tmp_path / "r.db",
+        )
 
 
 # In the store and out of it.
@@ -289,7 +397,12 @@ def test_what_is_not_given_again_is_as_it_was(tmp_path):
     url = tmp_path / "runs.db"
     noisy = iter(range(100))
     common = {"store": url, "verbose": False}
-    given = {"name": "a", "sandbox": "inline", "repeats": Repeats(3, champion=False), **common}
+    given = {
+        "name": "a",
+        "sandbox": "inline",
+        "repeats": Repeats(3, champion=False),
+        **common,
+    }
     first = optimize.run("d", "q", lambda x: next(noisy), "1", 0, "mutation", **given)
     assert first.trials[0].evaluation.scorings == 3
     more = optimize.resume("a", lambda x: next(noisy), max_steps=1, **common)
@@ -324,7 +437,9 @@ def test_a_resumed_run_asks_for_lessons_with_another_prompt_and_a_shorter_one(tm
     )
     assert before == 1
     assert any("Answer in Latin." in prompt for prompt in asked[before:])
-    assert len(asked) - before > 2  # more calls than steps: the further ones asked for lessons
+    assert (
+        len(asked) - before > 2
+    )  # more calls than steps: the further ones asked for lessons
 
 
 # From the command line.
@@ -336,9 +451,24 @@ def command(tmp_path):
     (tmp_path / "task.py").write_text("def f(x):\n    return float(x.strip())\n")
 
     def command(*arguments, code=0):
-        line = [sys.executable, "-m", "llm_optimize", *map(str, arguments), "--store", "runs.db"]
+        line = [
+            sys.executable,
+            "-m",
+            "llm_optimize",
+            *map(str, arguments),
+            "--store",
+            "runs.db",
+        ]
         env = {**os.environ, "PYTHONPATH": str(ROOT)}
-        done = subprocess.run(line, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            line,
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode == code, done.stdout + done.stderr
         return done.stderr if code else done.stdout
 
@@ -346,7 +476,20 @@ def command(tmp_path):
 
 
 def test_flags_reach_a_run_and_what_goes_on_from_it(command, tmp_path):
-    given = ["--task", "d", "--func", "task.py:f", "--x0", "1", "--model", "mutation", "--steps", 1, "--name", "amber"]
+    given = [
+        "--task",
+        "d",
+        "--func",
+        "task.py:f",
+        "--x0",
+        "1",
+        "--model",
+        "mutation",
+        "--steps",
+        1,
+        "--name",
+        "amber",
+    ]
     further = [
         "--max-prompt-tokens",
         900,
@@ -374,18 +517,43 @@ def test_flags_reach_a_run_and_what_goes_on_from_it(command, tmp_path):
     )
     with closing(Store(tmp_path / "runs.db")) as store:
         stored = store.run("amber").settings
-    assert (stored["max_prompt_tokens"], stored["repeats"]["n"], stored["max_score"]) == (900, 2, 5.0)
+    assert (
+        stored["max_prompt_tokens"],
+        stored["repeats"]["n"],
+        stored["max_score"],
+    ) == (900, 2, 5.0)
     assert (stored["limits"]["memory_mb"], stored["limits"]["env"]) == (900, ["LANG"])
-    assert (stored["budget"]["calls"], stored["task"]["system_prompt"]) == (9, "Be brief.")
-    on = json.loads(command("resume", "amber", "--steps", 50, "--stale-steps", 4, "--json"))
+    assert (stored["budget"]["calls"], stored["task"]["system_prompt"]) == (
+        9,
+        "Be brief.",
+    )
+    on = json.loads(
+        command("resume", "amber", "--steps", 50, "--stale-steps", 4, "--json")
+    )
     assert "stale_steps" in on["stop_reason"]
-    again = json.loads(command("replay", "amber", "--steps", 50, "--max-scorings", 1, "--name", "again", "--json"))
+    again = json.loads(
+        command(
+            "replay",
+            "amber",
+            "--steps",
+            50,
+            "--max-scorings",
+            1,
+            "--name",
+            "again",
+            "--json",
+        )
+    )
     assert "scorings" in again["stop_reason"]
 
 
 def test_flags_that_cannot_be_are_refused_in_a_sentence(command):
     given = ["--task", "d", "--func", "task.py:f", "--x0", "1", "--model", "mutation"]
-    assert "unknown limit 'memory': did you mean 'memory_mb'" in command("run", *given, "--limit", "memory=5", code=2)
-    assert "memory_mb takes a whole number" in command("run", *given, "--limit", "memory_mb=much", code=2)
+    assert "unknown limit 'memory': did you mean 'memory_mb'" in command(
+        "run", *given, "--limit", "memory=5", code=2
+    )
+    assert "memory_mb takes a whole number" in command(
+        "run", *given, "--limit", "memory_mb=much", code=2
+    )
     command("run", *given, "--steps", 0, "--name", "amber", "--sandbox", "inline")
     assert "No such option: --seed" in command("resume", "amber", "--seed", 3, code=2)

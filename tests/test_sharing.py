@@ -13,9 +13,21 @@ from llm_optimize.search import as_search
 from llm_optimize.space import Choice, Float, Int, Space
 from llm_optimize.text import fence
 
-TASK = Task("Sort faster. " * 20, "What program is faster?", SYSTEM_PROMPT, HUMAN_PROMPT)
-SPACE = Space({"lr": Float(1e-5, 1, log=True), "layers": Int(1, 8), "kind": Choice("a", "b"), "drop": Float(0, 1)})
-ERRORS = ("TypeError: unsupported operand type(s) for +: 'int' and 'str'", "IndexError: list index {} is out of range")
+TASK = Task(
+    "Sort faster. " * 20, "What program is faster?", SYSTEM_PROMPT, HUMAN_PROMPT
+)
+SPACE = Space(
+    {
+        "lr": Float(1e-5, 1, log=True),
+        "layers": Int(1, 8),
+        "kind": Choice("a", "b"),
+        "drop": Float(0, 1),
+    }
+)
+ERRORS = (
+    "TypeError: unsupported operand type(s) for +: 'int' and 'str'",
+    "IndexError: list index {} is out of range",
+)
 
 
 class Programmer:
@@ -25,7 +37,13 @@ class Programmer:
         self.dice = Random(seed)
         self.prompts = []
         self.best = 0.0
-        self.next_x = "\n".join(["def solve(values):", *(self.line() for _ in range(lines)), "    return values"])
+        self.next_x = "\n".join(
+            [
+                "def solve(values):",
+                *(self.line() for _ in range(lines)),
+                "    return values",
+            ]
+        )
 
     def line(self):
         return f"    values = step_{self.dice.randrange(99)}(values, depth={self.dice.random():.4f})"
@@ -37,30 +55,60 @@ class Programmer:
         self.next_x = "\n".join(lines)
 
     async def ask(self, messages, schema=None):
-        self.prompts.append("\0".join(f"{message['role']}\0{message['content']}" for message in messages))
+        self.prompts.append(
+            "\0".join(
+                f"{message['role']}\0{message['content']}" for message in messages
+            )
+        )
         answer = json.dumps(SPACE.sample(self.dice)) if schema else fence(self.next_x)
-        return Reply(f"Faster.\n{answer}", Usage(1, len(self.prompts[-1]) // 4, 10), "m")
+        return Reply(
+            f"Faster.\n{answer}", Usage(1, len(self.prompts[-1]) // 4, 10), "m"
+        )
 
     def judge(self, number, proposal, plan):
         """Return the finished trial: one in ten fails, one in twenty is a new best, and each teaches a lesson."""
         parent = plan.parent.number if plan.parent else None
-        words = {"number": number, "x": proposal.x, "source": proposal.source, "parent": parent}
-        words["lesson"] = f"The loop of trial {number} visits {self.dice.randrange(999)} values twice; sort them first."
+        words = {
+            "number": number,
+            "x": proposal.x,
+            "source": proposal.source,
+            "parent": parent,
+        }
+        words["lesson"] = (
+            f"The loop of trial {number} visits {self.dice.randrange(999)} values twice; sort them first."
+        )
         if number and self.dice.random() < 0.1:
             error = self.dice.choice(ERRORS).format(self.dice.randrange(999))
-            trace = "".join(f'  File "f.py", line {self.dice.randrange(999)}\n' for _ in range(6))
-            return Trial.of(**words, status=Status.FAILED, feedback=f"Traceback:\n{trace}{error}")
-        table = "\n".join(f"case {case:2}: {self.dice.random():.3f} s" for case in range(self.dice.randint(10, 40)))
+            trace = "".join(
+                f'  File "f.py", line {self.dice.randrange(999)}\n' for _ in range(6)
+            )
+            return Trial.of(
+                **words, status=Status.FAILED, feedback=f"Traceback:\n{trace}{error}"
+            )
+        table = "\n".join(
+            f"case {case:2}: {self.dice.random():.3f} s"
+            for case in range(self.dice.randint(10, 40))
+        )
         score = self.best + self.dice.gauss(-1.65, 1.0) if number else 0.0
         self.best = max(self.best, score)
-        return Trial.of(**words, status=Status.COMPLETE, score=score, feedback=f"slowest of all:\n{table}")
+        return Trial.of(
+            **words,
+            status=Status.COMPLETE,
+            score=score,
+            feedback=f"slowest of all:\n{table}",
+        )
 
 
 def shares(prompts):
     """Return for each prompt the number of characters that an earlier one begins with, and its length."""
     found = []
     for place, prompt in enumerate(prompts):
-        found.append((max((common(prompt, other) for other in prompts[:place]), default=0), len(prompt)))
+        found.append(
+            (
+                max((common(prompt, other) for other in prompts[:place]), default=0),
+                len(prompt),
+            )
+        )
     return found
 
 
@@ -68,7 +116,9 @@ def common(one, other):
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
-        low, high = (middle, high) if one.startswith(other[:middle]) else (low, middle - 1)
+        low, high = (
+            (middle, high) if one.startswith(other[:middle]) else (low, middle - 1)
+        )
     return low
 
 
@@ -80,10 +130,14 @@ def late_share(search, model, space=None, trials=150, **options):
         for number in range(trials):
             plan, proposal = search.ask(Random(number), []), None
             if plan.parent is None:
-                proposal = Proposal(SPACE.sample(model.dice) if space else model.next_x, "x0")
+                proposal = Proposal(
+                    SPACE.sample(model.dice) if space else model.next_x, "x0"
+                )
             elif not space:
                 model.write_child(plan.parent.x)
-            proposal = proposal or await proposer.propose(plan, model.ask, Random(number))
+            proposal = proposal or await proposer.propose(
+                plan, model.ask, Random(number)
+            )
             trial = model.judge(number, proposal, plan)
             search.tell(trial)
             proposer.tell(trial)
@@ -96,8 +150,12 @@ def late_share(search, model, space=None, trials=150, **options):
 @pytest.mark.parametrize("search", ["chat", "best"])
 @pytest.mark.parametrize("lines", [40, 100])
 @pytest.mark.parametrize("lessons_shown", [0, 8])
-def test_four_fifths_of_late_prompts_repeat_the_beginning_of_an_earlier_one(search, lines, lessons_shown):
-    assert late_share(search, Programmer(lines, lines), lessons_shown=lessons_shown) >= 0.8
+def test_four_fifths_of_late_prompts_repeat_the_beginning_of_an_earlier_one(
+    search, lines, lessons_shown
+):
+    assert (
+        late_share(search, Programmer(lines, lines), lessons_shown=lessons_shown) >= 0.8
+    )
 
 
 @pytest.mark.parametrize("search", ["chat", "best"])

@@ -28,7 +28,9 @@ def test_calls_that_were_in_flight_together_are_one_silence():
 def test_calls_that_begin_one_after_the_other_in_the_same_silence_count_once_a_deadline():
     silence = Silence(most=3)
     for round_ in range(2):
-        for call in range(4):  # each begins before the silence of its round is noticed, or after that of the last one
+        for call in range(
+            4
+        ):  # each begins before the silence of its round is noticed, or after that of the last one
             silence.begun(call, now=10 * round_ + call)
         for call in range(4):
             silence.failed(call, now=10 * round_ + 10 + call)
@@ -71,7 +73,14 @@ class Stalling:
 
 
 def run(server, tmp_path, steps):
-    chat = Chat("m", base_url=server.url, api_key=KEY, deadline_secs=DEADLINE_SECS, max_attempts=1, max_wait_secs=0.1)
+    chat = Chat(
+        "m",
+        base_url=server.url,
+        api_key=KEY,
+        deadline_secs=DEADLINE_SECS,
+        max_attempts=1,
+        max_wait_secs=0.1,
+    )
     options = {
         "store": f"{tmp_path}/runs.db",
         "sandbox": "inline",
@@ -79,11 +88,15 @@ def run(server, tmp_path, steps):
         "model_slots": WORKERS,
         "seed": 1,
     }
-    return optimize.run("Raise it.", "Which is higher?", float, "0", steps, chat, False, **options)
+    return optimize.run(
+        "Raise it.", "Which is higher?", float, "0", steps, chat, False, **options
+    )
 
 
 @pytest.mark.parametrize("stalls", [(10,), (10, 30)], ids=["once", "twice"])
-def test_a_run_survives_an_endpoint_that_stalls_all_calls_in_flight(server, tmp_path, stalls):
+def test_a_run_survives_an_endpoint_that_stalls_all_calls_in_flight(
+    server, tmp_path, stalls
+):
     stalling = Stalling(server, stalls)
     try:
         result = run(server, tmp_path, 40)
@@ -102,4 +115,6 @@ def test_a_run_ends_with_its_best_when_the_endpoint_is_gone(server, tmp_path):
         stalling.never.set()
     assert result.best_score == 9
     assert result.stop_reason.startswith("error: the model 'm' at ")
-    assert stalling.count <= 9 + 4 * WORKERS  # three rounds, and what was begun while they failed
+    assert (
+        stalling.count <= 9 + 4 * WORKERS
+    )  # three rounds, and what was begun while they failed

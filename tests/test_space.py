@@ -27,7 +27,9 @@ def test_what_is_legal_stays_as_it_is():
 
 
 def test_numbers_are_clipped_rounded_and_read_from_text():
-    checked = SPACE.check({**X, "lr": 5, "layers": 2.6, "drop": "0.25", "kind": "TANH", "norm": "false"})
+    checked = SPACE.check(
+        {**X, "lr": 5, "layers": 2.6, "drop": "0.25", "kind": "TANH", "norm": "false"}
+    )
     assert (checked["lr"], checked["layers"], checked["drop"]) == (0.1, 3, 0.25)
     assert (checked["kind"], checked["norm"]) == ("tanh", False)
 
@@ -69,7 +71,9 @@ def test_an_impossible_parameter_is_refused(make):
 def test_samples_are_legal_and_spread_on_their_scale():
     xs = [SPACE.sample(Random(seed)) for seed in range(400)]
     assert all(SPACE.check(x) == x for x in xs)
-    below = sum(x["lr"] < 1e-3 for x in xs) / len(xs)  # the middle of a logarithmic scale
+    below = sum(x["lr"] < 1e-3 for x in xs) / len(
+        xs
+    )  # the middle of a logarithmic scale
     assert 0.4 < below < 0.6
     assert {x["layers"] for x in xs} == {1, 2, 3, 4}
     assert {x["kind"] for x in xs} == {"relu", "tanh", None, 3}
@@ -90,7 +94,10 @@ def test_it_is_kept_as_json_and_read_back():
 
 def test_it_describes_itself():
     lines = SPACE.describe().splitlines()
-    assert lines[0] == '- "lr": a number from 1e-05 to 0.1, on a logarithmic scale (step size)'
+    assert (
+        lines[0]
+        == '- "lr": a number from 1e-05 to 0.1, on a logarithmic scale (step size)'
+    )
     assert lines[3] == '- "layers": a whole number from 1 to 4'
     assert lines[4] == '- "kind": one of "relu", "tanh", null, 3'
     assert lines[5] == '- "norm": one of false, true'
@@ -110,7 +117,11 @@ def test_what_has_no_condition_that_holds_is_absent_down_the_chain():
     whole = {"nesterov": True, "kind": "sgd", "momentum": 2, "lr": 0.3}
     assert LINKED.check(whole) == whole
     assert list(LINKED.check(whole)) == list(LINKED.parameters)
-    assert LINKED.check({**whole, "momentum": 1}) == {"kind": "sgd", "momentum": 1, "lr": 0.3}
+    assert LINKED.check({**whole, "momentum": 1}) == {
+        "kind": "sgd",
+        "momentum": 1,
+        "lr": 0.3,
+    }
     assert LINKED.check({**whole, "kind": "adam"}) == {"kind": "adam", "lr": 0.3}
     assert LINKED.check({"kind": "none"}) == {"kind": "none"}
     with pytest.raises(UsageError, match="no value for momentum, lr"):
@@ -125,17 +136,38 @@ def test_samples_and_neighbours_respect_conditions():
         assert LINKED.check(x) == x
         assert LINKED.check(drawn) == drawn
         shapes |= {tuple(x), tuple(drawn)}
-    assert shapes == {("kind",), ("kind", "lr"), ("kind", "momentum", "lr"), ("nesterov", "kind", "momentum", "lr")}
+    assert shapes == {
+        ("kind",),
+        ("kind", "lr"),
+        ("kind", "momentum", "lr"),
+        ("nesterov", "kind", "momentum", "lr"),
+    }
 
 
 @pytest.mark.parametrize(
     ("parameters", "error", "words"),
     [
-        ({"a": Bool(when={"b": True}), "b": Bool(when={"a": True})}, UsageError, "a, b run in a circle"),
+        (
+            {"a": Bool(when={"b": True}), "b": Bool(when={"a": True})},
+            UsageError,
+            "a, b run in a circle",
+        ),
         ({"a": Bool(when={"a": True})}, UsageError, "circle"),
-        ({"kind": Bool(), "a": Bool(when={"kin": True})}, UnknownName, "did you mean 'kind'"),
-        ({"kind": Choice("a"), "b": Bool(when={"kind": "c"})}, UsageError, "'c', which it can never be"),
-        ({"n": Int(1, 3), "b": Bool(when={"n": 4})}, UsageError, "4, which it can never be"),
+        (
+            {"kind": Bool(), "a": Bool(when={"kin": True})},
+            UnknownName,
+            "did you mean 'kind'",
+        ),
+        (
+            {"kind": Choice("a"), "b": Bool(when={"kind": "c"})},
+            UsageError,
+            "'c', which it can never be",
+        ),
+        (
+            {"n": Int(1, 3), "b": Bool(when={"n": 4})},
+            UsageError,
+            "4, which it can never be",
+        ),
         ({"r": Float(0, 1), "b": Bool(when={"r": 0.5})}, UsageError, "a real number"),
     ],
 )
@@ -175,31 +207,67 @@ def test_what_is_wrong_with_a_parameter_is_said(make, words):
 def test_steps_and_options_are_drawn_and_moved_between_all_of_them(parameter, values):
     assert {parameter.sample(Random(seed)) for seed in range(100)} == values
     walked = [parameter.sample(Random(0))]
-    walked += [walked[-1] for seed in range(200) if not walked.append(parameter.near(walked[-1], Random(seed)))]
+    walked += [
+        walked[-1]
+        for seed in range(200)
+        if not walked.append(parameter.near(walked[-1], Random(seed)))
+    ]
     assert set(walked) == values
     assert all(parameter.check(value) == value for value in values)
 
 
 def test_the_scale_goes_from_0_to_1_and_back():
-    for parameter in (Float(1e-5, 0.1, log=True), Float(-3, 5), Int(1, 1000, log=True), Int(0, 9)):
-        assert (parameter.from_unit(0), parameter.from_unit(1)) == (parameter.low, parameter.high)
-        assert (parameter.to_unit(parameter.low), parameter.to_unit(parameter.high)) == (0, 1)
+    for parameter in (
+        Float(1e-5, 0.1, log=True),
+        Float(-3, 5),
+        Int(1, 1000, log=True),
+        Int(0, 9),
+    ):
+        assert (parameter.from_unit(0), parameter.from_unit(1)) == (
+            parameter.low,
+            parameter.high,
+        )
+        assert (
+            parameter.to_unit(parameter.low),
+            parameter.to_unit(parameter.high),
+        ) == (0, 1)
         for seed in range(50):
             value = parameter.sample(Random(seed))
-            assert parameter.from_unit(parameter.to_unit(value)) == pytest.approx(value, rel=1e-9)
+            assert parameter.from_unit(parameter.to_unit(value)) == pytest.approx(
+                value, rel=1e-9
+            )
 
 
-PARENT = {"lr": 0.01, "drop": 0.5, "width": 64, "layers": 2, "kind": "tanh", "norm": True}
+PARENT = {
+    "lr": 0.01,
+    "drop": 0.5,
+    "width": 64,
+    "layers": 2,
+    "kind": "tanh",
+    "norm": True,
+}
 
 
 def test_a_right_answer_needs_no_mending():
     assert SPACE.repair(X, PARENT) == (X, "")
-    assert SPACE.repair({**X, "lr": "1e-3", "layers": "2", "norm": "true"}, None) == ({**X, "lr": 0.001}, "")
+    assert SPACE.repair({**X, "lr": "1e-3", "layers": "2", "norm": "true"}, None) == (
+        {**X, "lr": 0.001},
+        "",
+    )
 
 
 def test_what_is_mended_is_said():
-    x, said = SPACE.repair({"lr": 5, "layers": 2.6, "width": "99999"}, {"drop": 0.25, "kind": "gone"})
-    assert x == {"lr": 0.1, "drop": 0.25, "width": 512, "layers": 3, "kind": "relu", "norm": False}
+    x, said = SPACE.repair(
+        {"lr": 5, "layers": 2.6, "width": "99999"}, {"drop": 0.25, "kind": "gone"}
+    )
+    assert x == {
+        "lr": 0.1,
+        "drop": 0.25,
+        "width": 512,
+        "layers": 3,
+        "kind": "relu",
+        "norm": False,
+    }
     assert said == (
         "mended: lr was 5 and became 0.1; drop was missing and is 0.25, as in the parent; width was 99999 and became "
         "512; layers was 2.6 and became 3; kind was missing and is 'relu', its usual value; norm was missing and is "
@@ -208,10 +276,20 @@ def test_what_is_mended_is_said():
 
 
 def test_a_mended_x_has_what_its_conditions_ask_for():
-    x, said = LINKED.repair({"kind": "adam", "momentum": 2, "lr": 0.44}, {"kind": "sgd", "momentum": 3, "lr": 0.1})
+    x, said = LINKED.repair(
+        {"kind": "adam", "momentum": 2, "lr": 0.44},
+        {"kind": "sgd", "momentum": 3, "lr": 0.1},
+    )
     assert x == {"kind": "adam", "lr": 0.4}
-    assert said == 'mended: momentum was left out: it is there only when "kind" is "sgd"; lr was 0.44 and became 0.4'
-    assert LINKED.repair({"kind": "sgd", "momentum": 1})[0] == {"kind": "sgd", "momentum": 1, "lr": 0.3}
+    assert (
+        said
+        == 'mended: momentum was left out: it is there only when "kind" is "sgd"; lr was 0.44 and became 0.4'
+    )
+    assert LINKED.repair({"kind": "sgd", "momentum": 1})[0] == {
+        "kind": "sgd",
+        "momentum": 1,
+        "lr": 0.3,
+    }
 
 
 @pytest.mark.parametrize(
@@ -233,7 +311,9 @@ def test_conditions_steps_and_defaults_are_kept_and_described():
     assert again.parameters == LINKED.parameters
     assert again.order == LINKED.order == ("kind", "momentum", "nesterov", "lr")
     lines = LINKED.describe().splitlines()
-    assert lines[0] == '- "nesterov": one of false, true, only when "momentum" is 2 or 3'
+    assert (
+        lines[0] == '- "nesterov": one of false, true, only when "momentum" is 2 or 3'
+    )
     assert lines[3] == (
         '- "lr": a number from 0 to 1 in steps of 0.1, usually 0.3, only when "kind" is "sgd" or "adam"'
     )
@@ -241,7 +321,13 @@ def test_conditions_steps_and_defaults_are_kept_and_described():
 
 def test_what_earlier_versions_stored_is_read():
     stored = {
-        "lr": {"kind": "float", "low": 1e-5, "high": 0.1, "log": True, "description": "step size"},
+        "lr": {
+            "kind": "float",
+            "low": 1e-5,
+            "high": 0.1,
+            "log": True,
+            "description": "step size",
+        },
         "n": {"kind": "int", "low": 1, "high": 4, "log": False, "description": ""},
         "properties": {"kind": "choice", "options": ["a", None], "description": ""},
     }

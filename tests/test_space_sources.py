@@ -22,16 +22,40 @@ def schema(**properties):
     ("part", "parameter"),
     [
         ({"type": "number", "minimum": 0, "maximum": 2}, Float(0, 2)),
-        ({"type": "number", "minimum": 1e-5, "maximum": 1, "log": True}, Float(1e-5, 1, log=True)),
-        ({"type": "number", "minimum": 0.05, "maximum": 1, "multipleOf": 0.1}, Float(0.1, 1, step=0.1)),
-        ({"type": "number", "exclusiveMinimum": 0, "maximum": 1, "multipleOf": 0.25}, Float(0.25, 1, step=0.25)),
+        (
+            {"type": "number", "minimum": 1e-5, "maximum": 1, "log": True},
+            Float(1e-5, 1, log=True),
+        ),
+        (
+            {"type": "number", "minimum": 0.05, "maximum": 1, "multipleOf": 0.1},
+            Float(0.1, 1, step=0.1),
+        ),
+        (
+            {"type": "number", "exclusiveMinimum": 0, "maximum": 1, "multipleOf": 0.25},
+            Float(0.25, 1, step=0.25),
+        ),
         ({"type": "integer", "minimum": 1, "maximum": 9}, Int(1, 9)),
-        ({"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9.5}, Int(1, 9)),
-        ({"type": "integer", "minimum": 0, "exclusiveMinimum": True, "maximum": 9}, Int(1, 9)),
-        ({"type": "integer", "minimum": 0, "exclusiveMinimum": 3, "maximum": 9}, Int(4, 9)),
-        ({"type": "integer", "minimum": 10, "maximum": 100, "multipleOf": 32}, Int(32, 96, step=32)),
+        (
+            {"type": "integer", "exclusiveMinimum": 0, "exclusiveMaximum": 9.5},
+            Int(1, 9),
+        ),
+        (
+            {"type": "integer", "minimum": 0, "exclusiveMinimum": True, "maximum": 9},
+            Int(1, 9),
+        ),
+        (
+            {"type": "integer", "minimum": 0, "exclusiveMinimum": 3, "maximum": 9},
+            Int(4, 9),
+        ),
+        (
+            {"type": "integer", "minimum": 10, "maximum": 100, "multipleOf": 32},
+            Int(32, 96, step=32),
+        ),
         ({"type": "integer", "minimum": 4, "maximum": 4}, Choice(4)),
-        ({"type": "string", "enum": ["a", "b"], "description": "which"}, Choice("a", "b", description="which")),
+        (
+            {"type": "string", "enum": ["a", "b"], "description": "which"},
+            Choice("a", "b", description="which"),
+        ),
         ({"enum": [1, None, "x"], "default": "x"}, Choice(1, None, "x", default="x")),
         ({"const": "fixed"}, Choice("fixed")),
         ({"type": "boolean", "default": True}, Bool(default=True)),
@@ -45,7 +69,9 @@ def test_a_json_schema_is_read(part, parameter):
 
 
 def test_an_excluded_bound_of_a_real_number_is_never_reached():
-    parameter = as_space(schema(p={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})).parameters["p"]
+    parameter = as_space(
+        schema(p={"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})
+    ).parameters["p"]
     assert 0 < parameter.check(-5) < 1e-8
     assert 1 - 1e-8 < parameter.check(5) < 1
 
@@ -53,15 +79,33 @@ def test_an_excluded_bound_of_a_real_number_is_never_reached():
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (schema(p={"type": "number", "minimum": 0}), "'p' of the schema: it has no maximum"),
+        (
+            schema(p={"type": "number", "minimum": 0}),
+            "'p' of the schema: it has no maximum",
+        ),
         (schema(p={"type": "string"}), "list its values as enum"),
         (schema(p={"type": "array", "items": {}}), "an array is no single value"),
-        (schema(p={"type": "object", "properties": {}}), "an object is no single value"),
-        (schema(p={"anyOf": [{"type": "number"}, {"type": "null"}]}), "a number that may be absent needs"),
+        (
+            schema(p={"type": "object", "properties": {}}),
+            "an object is no single value",
+        ),
+        (
+            schema(p={"anyOf": [{"type": "number"}, {"type": "null"}]}),
+            "a number that may be absent needs",
+        ),
         (schema(p={}), "its type is None"),
-        (schema(p={"$ref": "#/$defs/Gone"}), "refers to '#/\\$defs/Gone', which is not in it"),
-        ({**schema(p={"$ref": "#/$defs/A"}), "$defs": {"A": {"$ref": "#/$defs/A"}}}, "refers to itself"),
-        ({**schema(p={"const": 1}), "if": {}, "then": {}}, "links its properties by if, then"),
+        (
+            schema(p={"$ref": "#/$defs/Gone"}),
+            "refers to '#/\\$defs/Gone', which is not in it",
+        ),
+        (
+            {**schema(p={"$ref": "#/$defs/A"}), "$defs": {"A": {"$ref": "#/$defs/A"}}},
+            "refers to itself",
+        ),
+        (
+            {**schema(p={"const": 1}), "if": {}, "then": {}},
+            "links its properties by if, then",
+        ),
         (schema(), "no properties"),
         (schema(p=True), "give an object"),
         (5, "the space is 5"),
@@ -146,8 +190,19 @@ def test_the_schema_of_a_space_says_all_that_a_schema_can():
                 "maximum": 0.1,
                 "description": "step size; on a logarithmic scale",
             },
-            "drop": {"type": "number", "minimum": 0, "maximum": 0.9, "multipleOf": 0.1, "default": 0.5},
-            "odd": {"type": "integer", "minimum": 1, "maximum": 9, "description": "in steps of 2 from 1"},
+            "drop": {
+                "type": "number",
+                "minimum": 0,
+                "maximum": 0.9,
+                "multipleOf": 0.1,
+                "default": 0.5,
+            },
+            "odd": {
+                "type": "integer",
+                "minimum": 1,
+                "maximum": 9,
+                "description": "in steps of 2 from 1",
+            },
             "kind": {"enum": ["a", None, 3]},
             "bag": {"type": "boolean", "description": 'only when "kind" is "a" or 3'},
         },
@@ -156,13 +211,18 @@ def test_the_schema_of_a_space_says_all_that_a_schema_can():
     }
 
 
-ranges = st.tuples(st.integers(-1000, 1000), st.integers(1, 1000)).map(lambda pair: (pair[0], pair[0] + pair[1]))
+ranges = st.tuples(st.integers(-1000, 1000), st.integers(1, 1000)).map(
+    lambda pair: (pair[0], pair[0] + pair[1])
+)
 parameters = st.one_of(
     ranges.map(lambda ends: Int(*ends)),
     ranges.map(lambda ends: Float(ends[0] / 7, ends[1] / 7)),
-    st.lists(st.one_of(st.none(), st.text(), st.integers(2, 9)), min_size=1, max_size=5, unique=True).map(
-        lambda options: Choice(*options)
-    ),
+    st.lists(
+        st.one_of(st.none(), st.text(), st.integers(2, 9)),
+        min_size=1,
+        max_size=5,
+        unique=True,
+    ).map(lambda options: Choice(*options)),
     st.just(Bool()),
 )
 
@@ -172,11 +232,19 @@ def test_a_space_without_conditions_is_read_back_from_its_schema(named):
     assert as_space(Space(named).schema()).parameters == named
 
 
-@given(st.dictionaries(st.sampled_from([*SPACE.parameters, "lrr"]), st.one_of(st.none(), st.floats(), st.text())))
+@given(
+    st.dictionaries(
+        st.sampled_from([*SPACE.parameters, "lrr"]),
+        st.one_of(st.none(), st.floats(), st.text()),
+    )
+)
 def test_whatever_is_answered_is_mended_or_refused(values):
     try:
         x, said = SPACE.repair(values, None)
     except (UnknownName, UsageError):
         return
     assert SPACE.check(x) == x
-    assert said or {name: SPACE.parameters[name].check(values[name]) for name in values} == x
+    assert (
+        said
+        or {name: SPACE.parameters[name].check(values[name]) for name in values} == x
+    )

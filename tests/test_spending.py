@@ -43,7 +43,9 @@ def sums(budget, url, calls=20):
 
 
 @pytest.mark.parametrize("budget", [Budget(), Budget(calls=1000, seconds=1000)])
-def test_without_a_cap_on_tokens_or_dollars_nothing_in_flight_is_summed(budget, tmp_path):
+def test_without_a_cap_on_tokens_or_dollars_nothing_in_flight_is_summed(
+    budget, tmp_path
+):
     assert sums(budget, f"{tmp_path}/runs.db") < 8
 
 

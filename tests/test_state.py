@@ -18,7 +18,9 @@ def state(x0=("1",), rule=None, clock=lambda: 0.0, **settings):
 
 
 def scored(number, score, x=None, **options):
-    return Trial.of(number, x or f"x{number}", Status.COMPLETE, "model:m", score=score, **options)
+    return Trial.of(
+        number, x or f"x{number}", Status.COMPLETE, "model:m", score=score, **options
+    )
 
 
 def fed(*scores, **options):

@@ -13,8 +13,25 @@ from llm_optimize.errors import NewerStore, NotAStore, RunNotFound, UsageError
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
 from llm_optimize.store import Store
 
-X0 = Trial.of(0, "a", Status.COMPLETE, "x0", score=0.1, feedback="bad \ud800", metrics={"size": 3.0}, output="\x00out")
-FAILED = Trial.of(1, {"b": [1, 2.5, None]}, Status.FAILED, "model:m", feedback="no", parent=0, usage=Usage(1, 10, 5))
+X0 = Trial.of(
+    0,
+    "a",
+    Status.COMPLETE,
+    "x0",
+    score=0.1,
+    feedback="bad \ud800",
+    metrics={"size": 3.0},
+    output="\x00out",
+)
+FAILED = Trial.of(
+    1,
+    {"b": [1, 2.5, None]},
+    Status.FAILED,
+    "model:m",
+    feedback="no",
+    parent=0,
+    usage=Usage(1, 10, 5),
+)
 
 
 @pytest.fixture
@@ -42,14 +59,20 @@ def test_trials_come_back_as_they_were_and_in_the_order_of_finishing(store):
     assert second.feedback == "bad \\ud800"  # no database holds a lone surrogate
     assert second.metrics == {"size": 3.0}
     assert second.output == "\x00out"
-    assert (first.x, first.status, first.usage) == (FAILED.x, Status.FAILED, FAILED.usage)
+    assert (first.x, first.status, first.usage) == (
+        FAILED.x,
+        Status.FAILED,
+        FAILED.usage,
+    )
 
 
 def test_a_pending_trial_comes_back_with_its_plan_and_its_proposal(store):
     run = store.create_run("amber", {})
     finish(run, X0, 1)
     finish(run, FAILED, 2)
-    plan = Plan(parent=X0, context=(X0,), failures=(FAILED,), transcript=True, hint="try less")
+    plan = Plan(
+        parent=X0, context=(X0,), failures=(FAILED,), transcript=True, hint="try less"
+    )
     run.plan(2, plan)
     run.plan(3, plan)
     run.propose(3, Proposal("c", "model:m", Usage(1)))
@@ -65,7 +88,9 @@ def test_a_call_is_uncertain_between_sending_and_its_reply(store):
     run = store.create_run("amber", {})
     call = run.sent(2, 0, "gpt", [{"role": "user", "content": "hi \ud800"}])
     assert run.calls(2)[0].uncertain
-    reply = Reply("text \ud800", Usage(1, 3, 4, cost_usd=0.5), "gpt", 1.5, "thought", "length")
+    reply = Reply(
+        "text \ud800", Usage(1, 3, 4, cost_usd=0.5), "gpt", 1.5, "thought", "length"
+    )
     run.received(call, reply)
     failed = run.sent(2, 1, "gpt", [])
     run.call_failed(failed, "no \ud800")
@@ -84,7 +109,10 @@ def test_runs_are_listed_with_their_best(store):
     finish(run, FAILED, 2)
     run.end("max_steps")
     store.create_run("cedar", {})
-    assert [(info.name, info.trials, info.best_score, info.stop_reason) for info in store.runs()] == [
+    assert [
+        (info.name, info.trials, info.best_score, info.stop_reason)
+        for info in store.runs()
+    ] == [
         ("amber", 1, 0.1, None),
         ("birch", 2, 0.1, "max_steps"),
         ("cedar", 0, None, None),
@@ -105,7 +133,9 @@ def test_a_taken_name_and_an_unknown_one_are_refused_with_a_repair(store):
         (lambda path: path.write_text("no database " * 1000), NotAStore, "no database"),
         (lambda path: path.mkdir(), NotAStore, "is a folder"),
         (
-            lambda path: sqlite3.connect(path).execute("create table t (x)").connection.close(),
+            lambda path: (
+                sqlite3.connect(path).execute("create table t (x)").connection.close()
+            ),
             NotAStore,
             "something else",
         ),
@@ -178,11 +208,19 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
     url = f"sqlite:///{tmp_path / 'runs.db'}"
     root = Path(__file__).parents[1]
     with subprocess.Popen(
-        [sys.executable, "-c", WRITER, url], stdout=subprocess.PIPE, text=True, cwd=root, env={**os.environ}
+        [sys.executable, "-c", WRITER, url],
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=root,
+        env={**os.environ},
     ) as writer:
         acknowledged = [int(writer.stdout.readline()) for _ in range(50)][-1]
-        writer.send_signal(signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM)
-        acknowledged = max([acknowledged, *map(int, writer.stdout.read().split("\n")[:-1])])
+        writer.send_signal(
+            signal.SIGKILL if hasattr(signal, "SIGKILL") else signal.SIGTERM
+        )
+        acknowledged = max(
+            [acknowledged, *map(int, writer.stdout.read().split("\n")[:-1])]
+        )
     store = Store(url)
     numbers = [trial.number for trial in store.run("amber").trials()]
     assert numbers == list(range(len(numbers)))

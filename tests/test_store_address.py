@@ -43,7 +43,9 @@ pytestmark = posix
 
 
 def files_below(folder):
-    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()
+    )
 
 
 def new_run(where):
@@ -53,7 +55,9 @@ def new_run(where):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("form", [str, Path, "sqlite:///{}".format, "sqlite+pysqlite:///{}".format])
+@pytest.mark.parametrize(
+    "form", [str, Path, "sqlite:///{}".format, "sqlite+pysqlite:///{}".format]
+)
 def test_each_name_is_taken_literally(tmp_path, name, form):
     (tmp_path / name).mkdir()
     url = new_run(form(tmp_path / name / "runs.db"))
@@ -76,7 +80,9 @@ def test_a_relative_path_is_one(tmp_path, monkeypatch, name):
         assert again.names() == ["amber"]
 
 
-def test_an_open_store_stays_where_it_is_though_the_program_goes_elsewhere(tmp_path, monkeypatch):
+def test_an_open_store_stays_where_it_is_though_the_program_goes_elsewhere(
+    tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "else").mkdir()
     with closing(Store("runs.db")) as store:
@@ -130,7 +136,15 @@ def test_what_is_no_store_is_one_sentence(tmp_path, monkeypatch, given, said):
 
 def llm_optimize(folder, *arguments):
     command = [sys.executable, "-m", "llm_optimize", *arguments]
-    done = subprocess.run(command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -157,11 +171,22 @@ def test_runs_are_begun_looked_at_and_resumed_under_odd_names(tmp_path):
     for name in ("q?mark", "per%20cent", "new\nline it's", "$(touch pwned);`x`"):
         (tmp_path / name).mkdir()
         store = f"{name}/runs.db"
-        llm_optimize(tmp_path, "run", *FAST, "--steps", "1", "--name", "amber", "--store", store)
+        llm_optimize(
+            tmp_path, "run", *FAST, "--steps", "1", "--name", "amber", "--store", store
+        )
         assert f"{name}/runs.db" in files_below(tmp_path)
-        assert json.loads(llm_optimize(tmp_path, "list", "--json", "--store", store))[0]["trials"] == 2
-        assert "mutation" in llm_optimize(tmp_path, "show", "amber", "--store", f"sqlite:///{store}")
-        llm_optimize(tmp_path, "report", "amber", "--store", store, "-o", f"{name}/report.html")
+        assert (
+            json.loads(llm_optimize(tmp_path, "list", "--json", "--store", store))[0][
+                "trials"
+            ]
+            == 2
+        )
+        assert "mutation" in llm_optimize(
+            tmp_path, "show", "amber", "--store", f"sqlite:///{store}"
+        )
+        llm_optimize(
+            tmp_path, "report", "amber", "--store", store, "-o", f"{name}/report.html"
+        )
         assert (tmp_path / name / "report.html").stat().st_size > 100_000
     assert not (tmp_path / "pwned").exists()
 
@@ -170,14 +195,31 @@ def test_a_printed_command_leads_to_the_same_store_through_a_shell(tmp_path):
     (tmp_path / "task.py").write_text("def f(x):\n    return float(len(x))\n")
     store = tmp_path / "a 'q?' $(touch pwned)" / "runs.db"
     store.parent.mkdir()
-    llm_optimize(tmp_path, "run", *FAST, "--steps", "1", "--name", "am ber", "--store", str(store))
-    said = llm_optimize(tmp_path, "fork", "am ber", "0", "--name", "it's", "--store", str(store))
+    llm_optimize(
+        tmp_path,
+        "run",
+        *FAST,
+        "--steps",
+        "1",
+        "--name",
+        "am ber",
+        "--store",
+        str(store),
+    )
+    said = llm_optimize(
+        tmp_path, "fork", "am ber", "0", "--name", "it's", "--store", str(store)
+    )
     begin, _, command = said.partition("llm-optimize ")
     assert begin.endswith("go on with: ")
     line = f"{shlex.quote(sys.executable)} -m llm_optimize {command.strip()} -q"
-    subprocess.run(["sh", "-c", line], cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=60)
+    subprocess.run(
+        ["sh", "-c", line], cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=60
+    )
     with closing(Store(store, create=False)) as opened:
-        assert [(run.name, run.trials) for run in opened.runs()] == [("am ber", 2), ("it's", 2)]
+        assert [(run.name, run.trials) for run in opened.runs()] == [
+            ("am ber", 2),
+            ("it's", 2),
+        ]
     assert not (tmp_path / "pwned").exists()
 
 

@@ -18,13 +18,17 @@ from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
 from llm_optimize.store import Store
 
 ROOT = Path(__file__).parents[1]
-TEXT = "".join(chr(33 + number % 90) for number in range(10_000))  # which fills pages of its own
+TEXT = "".join(
+    chr(33 + number % 90) for number in range(10_000)
+)  # which fills pages of its own
 posix = pytest.mark.skipif(os.name != "posix", reason="of POSIX")
 
 
 def program(code, *arguments):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code, *map(str, arguments)], text=True, cwd=ROOT, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *map(str, arguments)], text=True, cwd=ROOT, **pipes
+    )
 
 
 def write_trial(run, number, text=TEXT):
@@ -33,7 +37,10 @@ def write_trial(run, number, text=TEXT):
     run.received(call, Reply(text, Usage(1), "m"))
     run.propose(number, Proposal(f"{number} {text}", "m"))
     x = f"{number} {text}"
-    run.finish(Trial.of(number, x, Status.COMPLETE, "m", score=float(number), output=text), number + 1)
+    run.finish(
+        Trial.of(number, x, Status.COMPLETE, "m", score=float(number), output=text),
+        number + 1,
+    )
 
 
 def write_until_refused(run):
@@ -60,7 +67,10 @@ def go_on_after(path, finished):
         assert all(trial.output == TEXT for trial in run.trials())
         for pending in run.pending():
             proposal = pending.proposal or Proposal("again", "m")
-            run.finish(Trial.of(pending.number, proposal.x, Status.COMPLETE, "m", score=1.0), finished + 1)
+            run.finish(
+                Trial.of(pending.number, proposal.x, Status.COMPLETE, "m", score=1.0),
+                finished + 1,
+            )
         write_trial(run, finished + 1)
         assert len(run.trials()) > finished
     check_integrity(path)
@@ -82,7 +92,9 @@ run.end("it goes on here, too")
 
 
 @posix
-def test_a_limit_on_file_sizes_stops_a_run_with_a_sentence_and_it_goes_on_without(tmp_path):
+def test_a_limit_on_file_sizes_stops_a_run_with_a_sentence_and_it_goes_on_without(
+    tmp_path,
+):
     path = tmp_path / "runs.db"
     with program(LIMITED, path) as child:
         finished, said = child.communicate()[0].splitlines()
@@ -115,18 +127,25 @@ def fill(path):
             pass
 
 
-def test_a_full_disk_stops_a_run_with_a_sentence_and_it_goes_on_once_there_is_space(small_disk):
+def test_a_full_disk_stops_a_run_with_a_sentence_and_it_goes_on_once_there_is_space(
+    small_disk,
+):
     path, filler = small_disk / "runs.db", small_disk / "filler"
     filler.write_bytes(bytes(400_000))
     with closing(Store(str(path))) as store:
         run = store.create_run("amber", {})
         finished, said = write_until_refused(run)
         assert finished > 0
-        assert f"the disk of the store sqlite:///{path} is full: make space, then resume the run" in said
+        assert (
+            f"the disk of the store sqlite:///{path} is full: make space, then resume the run"
+            in said
+        )
         assert len(run.trials()) == finished  # reading goes on
         run.close()
         fill(small_disk / "filler2")
-        with pytest.raises(StoreError, match=r"lock file .* cannot be written .*: make space"):
+        with pytest.raises(
+            StoreError, match=r"lock file .* cannot be written .*: make space"
+        ):
             store.hold("amber")
         filler.unlink()
         (small_disk / "filler2").unlink()
@@ -171,10 +190,19 @@ def open_folder():
 @pytest.mark.parametrize(
     ("verb", "said"),
     [
-        ("file", ["[0]", "StoreError the store sqlite:///{} is read-only: get permission to write the file and its"]),
+        (
+            "file",
+            [
+                "[0]",
+                "StoreError the store sqlite:///{} is read-only: get permission to write the file and its",
+            ],
+        ),
         (
             "folder",
-            ["[0]", "StoreError the store sqlite:///{} is read-only: get permission to write the file and its folder"],
+            [
+                "[0]",
+                "StoreError the store sqlite:///{} is read-only: get permission to write the file and its folder",
+            ],
         ),
         ("nothing", ["[0]", "written"]),
     ],
@@ -212,7 +240,10 @@ def test_a_locked_store_is_waited_for_and_then_it_is_said(tmp_path):
     with program(LOCKER, path) as locker:
         assert locker.stdout.readline() == "locked\n"
         begun = time.monotonic()
-        with pytest.raises(StoreError, match=r"was locked by another program for 0\.2 s: end that program"):
+        with pytest.raises(
+            StoreError,
+            match=r"was locked by another program for 0\.2 s: end that program",
+        ):
             write_trial(run, 1)
         assert 0.2 <= time.monotonic() - begun < 5
         assert len(run.trials()) == 1  # readers do not care
@@ -245,7 +276,10 @@ def content(path):
     """Return all that a store holds, to the last character."""
     with closing(Store(str(path), create=False)) as store:
         runs = [store.run(name) for name in store.names()]
-        return [(run.name, run.settings, run.trials(), run.pending(), run.calls()) for run in runs]
+        return [
+            (run.name, run.settings, run.trials(), run.pending(), run.calls())
+            for run in runs
+        ]
 
 
 @pytest.fixture(scope="module")
@@ -266,7 +300,12 @@ def torn(tmp_path_factory):
     for number in range(2, 4):
         run.plan(number, Plan(None))
         history.append(content(path))
-        run.finish(Trial.of(number, f"{number} {TEXT}", Status.COMPLETE, "m", score=1.0, output="o"), number + 1)
+        run.finish(
+            Trial.of(
+                number, f"{number} {TEXT}", Status.COMPLETE, "m", score=1.0, output="o"
+            ),
+            number + 1,
+        )
         history.append(content(path))
     shutil.copy(path, folder / "killed.db")
     shutil.copy(f"{path}-wal", folder / "killed.db-wal")
@@ -303,8 +342,12 @@ def test_a_closed_store_that_is_cut_anywhere_is_refused(torn, tmp_path):
 
 def test_a_log_that_is_cut_anywhere_leaves_what_was_written_before_that(torn, tmp_path):
     _, history = torn
-    found = list(outcomes(torn, tmp_path, ["killed.db", "killed.db-wal"], "killed.db-wal"))
-    held = [history.index(outcome) for _, outcome in found]  # one of them, or the test fails
+    found = list(
+        outcomes(torn, tmp_path, ["killed.db", "killed.db-wal"], "killed.db-wal")
+    )
+    held = [
+        history.index(outcome) for _, outcome in found
+    ]  # one of them, or the test fails
     assert held == sorted(held)
     assert (held[0], held[-1]) == (0, len(history) - 2)
 
@@ -312,7 +355,11 @@ def test_a_log_that_is_cut_anywhere_leaves_what_was_written_before_that(torn, tm
 def test_a_store_that_is_cut_while_its_log_is_whole_is_refused_or_whole(torn, tmp_path):
     _, history = torn
     found = list(outcomes(torn, tmp_path, ["killed.db", "killed.db-wal"], "killed.db"))
-    wrong = [size for size, outcome in found if not isinstance(outcome, NotAStore) and outcome != history[-1]]
+    wrong = [
+        size
+        for size, outcome in found
+        if not isinstance(outcome, NotAStore) and outcome != history[-1]
+    ]
     assert wrong == []
     assert sum(isinstance(outcome, NotAStore) for _, outcome in found) > 20
 
@@ -330,11 +377,26 @@ def test_a_log_without_its_store_is_not_thrown_away(torn, tmp_path):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ("update trial set x = substr(x, 1, 5) where number = 2", "trial 2 is damaged in the store"),
-        ("update trial set status = 'fine' where number = 2", "trial 2 is damaged in the store"),
-        ("update trial set usage = null where number = 2", "trial 2 is damaged in the store"),
-        ("update call set messages = x'00' where trial = 1", "call 2 of trial 1 is damaged in the store"),
-        ("update call set reply = '{}' where trial = 1", "call 2 of trial 1 is damaged in the store"),
+        (
+            "update trial set x = substr(x, 1, 5) where number = 2",
+            "trial 2 is damaged in the store",
+        ),
+        (
+            "update trial set status = 'fine' where number = 2",
+            "trial 2 is damaged in the store",
+        ),
+        (
+            "update trial set usage = null where number = 2",
+            "trial 2 is damaged in the store",
+        ),
+        (
+            "update call set messages = x'00' where trial = 1",
+            "call 2 of trial 1 is damaged in the store",
+        ),
+        (
+            "update call set reply = '{}' where trial = 1",
+            "call 2 of trial 1 is damaged in the store",
+        ),
         ("update run set settings = '{'", "the run 'amber' is damaged in the store"),
         ("delete from llm_optimize", "does not say which format it has"),
     ],

@@ -19,7 +19,9 @@ from llm_optimize.store._holder import Holder, this_process
 from llm_optimize.testing import ScriptedChat
 
 ROOT = Path(__file__).parents[1]
-posix = pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="SIGKILL and fork are of POSIX")
+posix = pytest.mark.skipif(
+    not hasattr(signal, "SIGKILL"), reason="SIGKILL and fork are of POSIX"
+)
 
 HOLDER = """
 import sys
@@ -70,7 +72,9 @@ def url(tmp_path):
 
 def program(code, *arguments):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    return subprocess.Popen([sys.executable, "-c", code, *arguments], text=True, cwd=ROOT, **pipes)
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], text=True, cwd=ROOT, **pipes
+    )
 
 
 def let_go(programs):
@@ -90,10 +94,15 @@ def test_a_second_process_is_refused_at_once_and_told_who_holds_the_run(url):
         assert other.stdout.readline() == "held\n"
         store = Store(url)
         begun = time.monotonic()
-        with pytest.raises(RunHeld, match=rf"'amber' .* held by process {other.pid} on host .*: wait until") as refused:
+        with pytest.raises(
+            RunHeld,
+            match=rf"'amber' .* held by process {other.pid} on host .*: wait until",
+        ) as refused:
             store.hold("amber")
         with pytest.raises(RunHeld):
-            optimize.resume("amber", float, store=url, model=ScriptedChat(), verbose=False)
+            optimize.resume(
+                "amber", float, store=url, model=ScriptedChat(), verbose=False
+            )
         assert time.monotonic() - begun < 2  # for two refusals
         assert refused.value.pid == other.pid
         assert store.run("amber").trials() == []  # reading is free
@@ -138,7 +147,9 @@ def test_two_processes_write_two_runs_of_a_new_store_at_the_same_time(url, tmp_p
     let_go(writers)
     store = Store(url)
     for name in names:
-        assert [trial.x for trial in store.run(name).trials()] == [f"{name} {number}" for number in range(200)]
+        assert [trial.x for trial in store.run(name).trials()] == [
+            f"{name} {number}" for number in range(200)
+        ]
         assert {reply.text for reply in store.replies(name)} == {name}
         assert len(store.replies(name)) == 200
     store.close()
@@ -168,7 +179,10 @@ def test_a_run_is_held_once_in_one_process_and_free_after_close(url):
     first, second = Store(url), Store(url)
     run = first.create_run("amber", {})
     for store in (first, second):
-        with pytest.raises(RunHeld, match=f"process {os.getpid()} .* that is this very process, close it there first"):
+        with pytest.raises(
+            RunHeld,
+            match=f"process {os.getpid()} .* that is this very process, close it there first",
+        ):
             store.hold("amber")
     first.create_run("birch", {})  # another run is another matter
     run.close()
@@ -190,7 +204,11 @@ def test_the_way_to_a_store_does_not_matter(tmp_path, url, monkeypatch):
     store.create_run("amber", {})
     (tmp_path / "link.db").symlink_to(tmp_path / "runs.db")
     monkeypatch.chdir(tmp_path)
-    for other in ("runs.db", "link.db", f"sqlite:///{tmp_path}/../{tmp_path.name}/runs.db"):
+    for other in (
+        "runs.db",
+        "link.db",
+        f"sqlite:///{tmp_path}/../{tmp_path.name}/runs.db",
+    ):
         reader = Store(other)
         with pytest.raises(RunHeld):
             reader.hold("amber")
@@ -214,7 +232,14 @@ def test_an_optimizer_that_the_user_owns_holds_its_run_until_close(url):
         optimize.resume("amber", float, store=url, model="mutation", verbose=False)
     owned.tell(owned.ask(), 1.0)
     owned.close()
-    assert len(optimize.resume("amber", float, store=url, max_steps=1, verbose=False).trials) == 2
+    assert (
+        len(
+            optimize.resume(
+                "amber", float, store=url, max_steps=1, verbose=False
+            ).trials
+        )
+        == 2
+    )
 
 
 # In other databases a row says who holds a run.
@@ -230,7 +255,13 @@ def rows(url):
 
 def write_holder(url, holder):
     store = Store(url)
-    values = {"run_id": 1, "pid": holder.pid, "host": holder.host, "started": holder.started, "token": "other"}
+    values = {
+        "run_id": 1,
+        "pid": holder.pid,
+        "host": holder.host,
+        "started": holder.started,
+        "token": "other",
+    }
     with store.begin(write=True) as connection:
         connection.execute(store.tables.holder.insert().values(values))
     store.close()
@@ -254,13 +285,19 @@ def test_a_row_holds_a_run_until_it_is_closed(rows):
 def test_the_row_of_a_living_process_holds_and_that_of_a_killed_one_does_not(rows, url):
     speak = "from llm_optimize.store._holder import this_process as t; print(t().started, flush=True); input()"
     with program(speak, url) as other:
-        holder = Holder(other.pid, this_process().host, other.stdout.readline().rstrip("\n"))
+        holder = Holder(
+            other.pid, this_process().host, other.stdout.readline().rstrip("\n")
+        )
         write_holder(url, holder)
         with pytest.raises(Taken, match=str(other.pid)) as taken:
             rows()
-        assert "wait until it has ended, or end it, or start" in str(taken.value.as_error("amber", url))
+        assert "wait until it has ended, or end it, or start" in str(
+            taken.value.as_error("amber", url)
+        )
         other.kill()
-        os.waitid(os.P_PID, other.pid, os.WEXITED | os.WNOWAIT)  # dead, but its pid is not free yet
+        os.waitid(
+            os.P_PID, other.pid, os.WEXITED | os.WNOWAIT
+        )  # dead, but its pid is not free yet
         rows().close()
 
 

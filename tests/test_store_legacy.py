@@ -24,15 +24,28 @@ def path(tmp_path):
 
 def schema(path):
     with closing(sqlite3.connect(path)) as connection:
-        tables = [name for (name,) in connection.execute("select name from sqlite_master where type = 'table'")]
-        indexes = connection.execute("select name from sqlite_master where type = 'index' order by name").fetchall()
-        return {table: connection.execute(f"pragma table_info({table})").fetchall() for table in tables}, indexes
+        tables = [
+            name
+            for (name,) in connection.execute(
+                "select name from sqlite_master where type = 'table'"
+            )
+        ]
+        indexes = connection.execute(
+            "select name from sqlite_master where type = 'index' order by name"
+        ).fetchall()
+        return {
+            table: connection.execute(f"pragma table_info({table})").fetchall()
+            for table in tables
+        }, indexes
 
 
 def test_a_store_of_format_1_holds_what_it_held(path):
     paid = Usage(1, 10, 5, 2, 1, 0.25)
     with closing(Store(str(path), create=False)) as store:
-        assert [(info.name, info.trials, info.best_score, info.stop_reason) for info in store.runs()] == [
+        assert [
+            (info.name, info.trials, info.best_score, info.stop_reason)
+            for info in store.runs()
+        ] == [
             ("amber", 2, 0.1, "killed"),
             ("birch", 0, None, None),
         ]
@@ -40,16 +53,41 @@ def test_a_store_of_format_1_holds_what_it_held(path):
         assert (run.settings["seed"], run.func_version, run.origin) == (7, None, None)
         metrics, instances = {"size": 3.0}, {"a": 1.0}
         x0 = Trial.of(
-            0, "1", Status.COMPLETE, "x0", 0.1, "ok é", metrics=metrics, instances=instances, output="out", seconds=0.5
+            0,
+            "1",
+            Status.COMPLETE,
+            "x0",
+            0.1,
+            "ok é",
+            metrics=metrics,
+            instances=instances,
+            output="out",
+            seconds=0.5,
         )
-        failed = Trial.of(1, {"b": [1, 2.5, None]}, Status.FAILED, "model:gpt", feedback="no", parent=0, usage=paid)
+        failed = Trial.of(
+            1,
+            {"b": [1, 2.5, None]},
+            Status.FAILED,
+            "model:gpt",
+            feedback="no",
+            parent=0,
+            usage=paid,
+        )
         assert run.trials() == [x0, failed]
         planned, proposed = run.pending()
         assert (planned.number, planned.plan.parent, planned.proposal) == (2, x0, None)
         assert (proposed.number, proposed.proposal.x) == (3, "3")
         answered, uncertain, error = run.calls()
-        assert (answered.reply.usage, answered.cost_usd, answered.reply.reasoning) == (paid, 0.25, "thought")
-        assert (uncertain.uncertain, error.error, error.cost_usd) == (True, "down", None)
+        assert (answered.reply.usage, answered.cost_usd, answered.reply.reasoning) == (
+            paid,
+            0.25,
+            "thought",
+        )
+        assert (uncertain.uncertain, error.error, error.cost_usd) == (
+            True,
+            "down",
+            None,
+        )
 
 
 def test_it_becomes_like_a_new_one(path, tmp_path):
@@ -58,7 +96,9 @@ def test_it_becomes_like_a_new_one(path, tmp_path):
     assert schema(path) == schema(tmp_path / "new.db")
     check_integrity(path)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("select version from llm_optimize").fetchall() == [(VERSION,)]
+        assert connection.execute("select version from llm_optimize").fetchall() == [
+            (VERSION,)
+        ]
 
 
 def test_it_goes_on_with_what_is_new(path):
@@ -75,7 +115,18 @@ def test_it_goes_on_with_what_is_new(path):
 
 def test_a_run_of_format_1_is_resumed(tmp_path):
     fresh = tmp_path / "runs.db"
-    result = optimize.run("d", "q", float, "1", 1, "mutation", False, store=str(fresh), name="amber", sandbox="inline")
+    result = optimize.run(
+        "d",
+        "q",
+        float,
+        "1",
+        1,
+        "mutation",
+        False,
+        store=str(fresh),
+        name="amber",
+        sandbox="inline",
+    )
     to_format_1(fresh)
     more = optimize.resume("amber", float, store=str(fresh), max_steps=3, verbose=False)
     assert more.scores[:2] == result.scores
@@ -119,7 +170,9 @@ def test_a_migration_that_cannot_be_finished_changes_nothing(path):
         Store(str(path))
     assert schema(path) == before
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("select version from llm_optimize").fetchall() == [(1,)]
+        assert connection.execute("select version from llm_optimize").fetchall() == [
+            (1,)
+        ]
 
 
 MANY = """

@@ -48,7 +48,9 @@ def test_further_scorings_are_told_once_and_stand_in_the_trial(store):
     for score in (1.5, 1.25):
         run.score_again(changed(trial, score=score, standard_error=0.5, scorings=4), 1)
     first, second = run.progress().again
-    assert [(again.trial, again.score, again.scorings) for again in (first, second)] == [(0, 1.5, 4), (0, 1.25, 4)]
+    assert [
+        (again.trial, again.score, again.scorings) for again in (first, second)
+    ] == [(0, 1.5, 4), (0, 1.25, 4)]
     assert run.progress(Seen(again=first.key)).again == (second,)
     assert run.trial(0) == changed(trial, score=1.25, standard_error=0.5, scorings=4)
     assert run.progress().finished == (trial,), "as it was scored first"

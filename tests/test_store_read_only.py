@@ -20,11 +20,18 @@ from pages import TASK, fill, write
 
 ROOT = Path(__file__).parents[1]
 AS_ROOT = os.name == "posix" and os.geteuid() == 0
-OBEY_MODES = ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"] if AS_ROOT else []
+OBEY_MODES = (
+    ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
+    if AS_ROOT
+    else []
+)
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 pytestmark = [
     pytest.mark.skipif(os.name != "posix", reason="modes of POSIX"),
-    pytest.mark.skipif(bool(OBEY_MODES) and not shutil.which("setpriv"), reason="root ignores modes; needs setpriv"),
+    pytest.mark.skipif(
+        bool(OBEY_MODES) and not shutil.which("setpriv"),
+        reason="root ignores modes; needs setpriv",
+    ),
 ]
 
 
@@ -47,7 +54,13 @@ def folder():
 @pytest.fixture
 def path(folder):
     """Return a store with a run that ended."""
-    run = {"sandbox": "inline", "seed": 1, "store": folder / "runs.db", "name": "amber", "verbose": False}
+    run = {
+        "sandbox": "inline",
+        "seed": 1,
+        "store": folder / "runs.db",
+        "name": "amber",
+        "verbose": False,
+    }
     optimize.run("Longer.", "Which?", longer, "1", 3, "mutation", **run)
     return folder / "runs.db"
 
@@ -70,16 +83,22 @@ MODES = [(0o444, 0o555), (0o644, 0o555), (0o444, 0o755), (0o666, 0o555)]
 
 
 @pytest.mark.parametrize(("file", "folder_mode"), MODES)
-def test_it_is_listed_shown_and_reported_and_nothing_is_written(path, folder, file, folder_mode):
+def test_it_is_listed_shown_and_reported_and_nothing_is_written(
+    path, folder, file, folder_mode
+):
     closed(path, file=file, folder=folder_mode)
     before = contents(folder)
     listed = program("list", "--store", path, "--json")
     assert listed.returncode == 0, listed.stderr
-    assert [(run["name"], run["trials"]) for run in json.loads(listed.stdout)] == [("amber", 4)]
+    assert [(run["name"], run["trials"]) for run in json.loads(listed.stdout)] == [
+        ("amber", 4)
+    ]
     shown = program("show", "amber", "3", "--store", path)
     assert shown.stdout.startswith("trial 3")
     with tempfile.TemporaryDirectory() as place:
-        reported = program("report", "amber", "--store", path, "-o", f"{place}/report.html")
+        reported = program(
+            "report", "amber", "--store", path, "-o", f"{place}/report.html"
+        )
         assert reported.returncode == 0, reported.stderr
     assert contents(folder) == before
 
@@ -88,7 +107,18 @@ def test_what_would_write_is_one_sentence(path, folder):
     (folder / "task.py").write_text("def f(x):\n    return 1.0\n")
     closed(path, file=0o444, folder=0o555)
     before = contents(folder)
-    task = ("--task", "t", "--func", f"{folder}/task.py:f", "--model", "mutation", "--x0", "1", "--sandbox", "inline")
+    task = (
+        "--task",
+        "t",
+        "--func",
+        f"{folder}/task.py:f",
+        "--model",
+        "mutation",
+        "--x0",
+        "1",
+        "--sandbox",
+        "inline",
+    )
     for command in (
         ("run", *task),
         ("resume", "amber", "--func", f"{folder}/task.py:f", "--steps", "9"),
@@ -97,7 +127,9 @@ def test_what_would_write_is_one_sentence(path, folder):
     ):
         done = program(*command, "--store", path)
         assert done.returncode == 1, done.stdout
-        assert done.stderr.startswith(f"error: the store sqlite:///{path} is read-only: get permission to write")
+        assert done.stderr.startswith(
+            f"error: the store sqlite:///{path} is read-only: get permission to write"
+        )
         assert len(done.stderr.splitlines()) == 1
     missing = program("run", *task, "--store", folder / "new.db")
     assert missing.returncode == 1
@@ -114,11 +146,18 @@ def test_what_somebody_writes_at_this_moment_is_read_as_well(path, folder):
         closed(path, file=0o444, folder=0o555)
         listed = program("list", "--store", path, "--json")
         assert listed.returncode == 0, listed.stderr
-        assert [(one["name"], one["trials"]) for one in json.loads(listed.stdout)] == [("amber", 4), ("birch", 2)]
+        assert [(one["name"], one["trials"]) for one in json.loads(listed.stdout)] == [
+            ("amber", 4),
+            ("birch", 2),
+        ]
         write(run, 2, 0.75, None)
-        assert program("show", "birch", "2", "--store", path).stdout.startswith("trial 2")
+        assert program("show", "birch", "2", "--store", path).stdout.startswith(
+            "trial 2"
+        )
         folder.chmod(0o755)
-    assert sorted(contents(folder)) == ["runs.db"], "the reader kept no file from being removed"
+    assert sorted(contents(folder)) == ["runs.db"], (
+        "the reader kept no file from being removed"
+    )
 
 
 def test_the_log_of_a_killed_run_is_read_or_missed_in_a_sentence(path, folder):
@@ -154,7 +193,9 @@ def test_a_reader_sees_a_writer_that_comes_later(path, folder):
     """A page stays open for days: what was read without a lock must not be taken for the truth for ever."""
     closed(path, file=0o444, folder=0o555)
     command = [*OBEY_MODES, sys.executable, "-c", READER, str(path)]
-    with subprocess.Popen(command, cwd="/", env=ENVIRONMENT, stdin=-1, stdout=-1, text=True) as child:
+    with subprocess.Popen(
+        command, cwd="/", env=ENVIRONMENT, stdin=-1, stdout=-1, text=True
+    ) as child:
 
         def look():
             child.stdin.write("\n")
@@ -162,13 +203,17 @@ def test_a_reader_sees_a_writer_that_comes_later(path, folder):
             return child.stdout.readline()
 
         assert look() == "['amber'] 4\n"
-        closed(path, file=0o644, folder=0o755)  # the reader knows the store as one that it may not write
+        closed(
+            path, file=0o644, folder=0o755
+        )  # the reader knows the store as one that it may not write
         for number, name in enumerate(("birch", "cedar"), start=1):
             with closing(Store(path)) as store:
                 store.create_run(name, {}).close()
                 assert f"'{name}'" in look(), "while the log is there"
             names, _, trials = look().partition("] ")
-            assert (names.count("'"), trials) == (2 * number + 2, "4\n"), "and after it is gone"
+            assert (names.count("'"), trials) == (2 * number + 2, "4\n"), (
+                "and after it is gone"
+            )
         child.stdin.close()
 
 

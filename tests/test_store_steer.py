@@ -25,7 +25,9 @@ def finish(run, number, score, order):
     return trial
 
 
-def test_a_trial_that_is_scored_again_stands_in_the_history_twice_and_once_among_the_trials(store):
+def test_a_trial_that_is_scored_again_stands_in_the_history_twice_and_once_among_the_trials(
+    store,
+):
     run = store.create_run("amber", {})
     old, second = finish(run, 0, 1.0, 1), finish(run, 1, 2.0, 2)
     new = changed(old, score=1.5, standard_error=0.25, scorings=3)
@@ -49,7 +51,12 @@ def test_a_champion_may_lose_its_score(store):
     run = store.create_run("amber", {})
     old = finish(run, 0, 1.0, 1)
     new = changed(
-        old, status=Status.FAILED, score=None, scorings=3, feedback="no score \udc80", metrics={"failed": 2.0}
+        old,
+        status=Status.FAILED,
+        score=None,
+        scorings=3,
+        feedback="no score \udc80",
+        metrics={"failed": 2.0},
     )
     run.score_again(new, after=1)
     assert run.trials() == [new]

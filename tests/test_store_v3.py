@@ -17,9 +17,22 @@ from llm_optimize.store import Store
 from llm_optimize.text import fence
 from test_store_faults import check_integrity
 
-OLD = Path(__file__).parent / "data" / "store_v3.db"  # data/make_store_v3.py says how it was made
+OLD = (
+    Path(__file__).parent / "data" / "store_v3.db"
+)  # data/make_store_v3.py says how it was made
 RUNS = ("amber", "birch", "cedar", "elder", "damson")
-FACTS = ("score", "feedback", "parent", "output", "seconds", "seed", "scorings", "standard_error", "stage", "lesson")
+FACTS = (
+    "score",
+    "feedback",
+    "parent",
+    "output",
+    "seconds",
+    "seed",
+    "scorings",
+    "standard_error",
+    "stage",
+    "lesson",
+)
 
 
 @pytest.fixture
@@ -30,36 +43,61 @@ def path(tmp_path):
 def rows(table):
     with closing(sqlite3.connect(OLD)) as connection:
         connection.row_factory = sqlite3.Row
-        return connection.execute(f"select t.*, run.name from {table} t join run on run.id = t.run_id").fetchall()
+        return connection.execute(
+            f"select t.*, run.name from {table} t join run on run.id = t.run_id"
+        ).fetchall()
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_each_trial_says_what_its_row_says(path, name):
     """The rows are read without the library: in format 3 they hold the whole feedback."""
-    expected = {row["number"]: dict(row) for row in rows("trial") if row["name"] == name and row["finished"]}
+    expected = {
+        row["number"]: dict(row)
+        for row in rows("trial")
+        if row["name"] == name and row["finished"]
+    }
     for row in rows("scored_again"):
         if row["name"] == name:
             verdict = json.loads(row["verdict"])
-            expected[row["trial"]] |= {**verdict, "metrics": json.dumps(verdict["metrics"])}
+            expected[row["trial"]] |= {
+                **verdict,
+                "metrics": json.dumps(verdict["metrics"]),
+            }
     with closing(Store(str(path), create=False)) as store:
         trials = {trial.number: trial for trial in store.run(name).trials()}
     assert trials.keys() == expected.keys()
     for number, trial in trials.items():
         row = expected[number]
-        assert {fact: getattr(trial, fact) for fact in FACTS} == {fact: row[fact] for fact in FACTS}
-        assert (trial.status, trial.source, trial.finished_at) == (row["status"], row["source"], row["finished_at"])
+        assert {fact: getattr(trial, fact) for fact in FACTS} == {
+            fact: row[fact] for fact in FACTS
+        }
+        assert (trial.status, trial.source, trial.finished_at) == (
+            row["status"],
+            row["source"],
+            row["finished_at"],
+        )
         assert [trial.x, trial.metrics, trial.instances] == [
-            json.loads(row[column] or "null") for column in ("x", "metrics", "instances")
+            json.loads(row[column] or "null")
+            for column in ("x", "metrics", "instances")
         ]
 
 
 def test_what_was_learnt_is_read_in_its_order(path):
     with closing(Store(str(path), create=False)) as store:
-        history = [(trial.number, trial.scorings) for trial in store.run("amber").history()]
+        history = [
+            (trial.number, trial.scorings) for trial in store.run("amber").history()
+        ]
         again = store.run("amber").progress().again
         assert [info.name for info in store.runs()] == list(RUNS)
-        assert [steer.kind for steer in store.run("amber").steers()] == ["hint", "pause", "go"]
-        assert (store.run("birch").origin.run, store.run("amber").func_version) == ("amber", "v1")
+        assert [steer.kind for steer in store.run("amber").steers()] == [
+            "hint",
+            "pause",
+            "go",
+        ]
+        assert (store.run("birch").origin.run, store.run("amber").func_version) == (
+            "amber",
+            "v1",
+        )
     assert len(set(history)) == len(history) > len({number for number, _ in history})
     assert [entry.scorings for entry in again] == [3]
 
@@ -84,12 +122,18 @@ class Judge:
         self.asked.append(x)
         if isinstance(x, dict):
             return x["layers"] - abs(x["lr"] - 0.1)
-        return float(x) + random.random(), "errors by fold: a, b\nmean of absolute errors: 0.3"
+        return float(
+            x
+        ) + random.random(), "errors by fold: a, b\nmean of absolute errors: 0.3"
 
 
 def model(messages):
     number = sum(map(ord, str(messages))) % 100
-    text = f'{{"lr": {number / 100 + 0.001}, "layers": 4}}' if '"lr"' in str(messages) else f"{number / 10}"
+    text = (
+        f'{{"lr": {number / 100 + 0.001}, "layers": 4}}'
+        if '"lr"' in str(messages)
+        else f"{number / 10}"
+    )
     return fence(text)
 
 
@@ -99,17 +143,31 @@ def test_each_run_is_resumed(path, name):
     with closing(Store(url)) as store:
         before = store.run(name).trials()
         paid = [call.key for call in store.run(name).calls() if call.reply]
-    more = {"model": model, "verbose": False, "repeats": Repeats(3), "sandbox": "inline"}
+    more = {
+        "model": model,
+        "verbose": False,
+        "repeats": Repeats(3),
+        "sandbox": "inline",
+    }
     result = optimize.resume(name, judge, store=url, max_steps=14, **more)
     assert len(result.trials) == 15
-    kept = {trial.number: (trial.x, trial.status, trial.lesson) for trial in result.trials}
-    assert {trial.number: (trial.x, trial.status, trial.lesson) for trial in before}.items() <= kept.items()
+    kept = {
+        trial.number: (trial.x, trial.status, trial.lesson) for trial in result.trials
+    }
+    assert {
+        trial.number: (trial.x, trial.status, trial.lesson) for trial in before
+    }.items() <= kept.items()
     assert all(
-        trial.feedback.count("mean of") - trial.feedback.count("mean of absolute") <= 1 for trial in result.trials
+        trial.feedback.count("mean of") - trial.feedback.count("mean of absolute") <= 1
+        for trial in result.trials
     )
     with closing(Store(url)) as store:
-        assert [call.key for call in store.run(name).calls() if call.reply][: len(paid)] == paid
-        assert sorted(store.run(name).trials(), key=lambda trial: trial.number) == list(result.trials)
+        assert [call.key for call in store.run(name).calls() if call.reply][
+            : len(paid)
+        ] == paid
+        assert sorted(store.run(name).trials(), key=lambda trial: trial.number) == list(
+            result.trials
+        )
     check_integrity(path)
 
 
@@ -120,7 +178,12 @@ def test_what_had_been_paid_for_is_not_asked_again(path):
         asked.append(messages)
         return model(messages)
 
-    more = {"model": counted, "verbose": False, "sandbox": "inline", "store": f"sqlite:///{path}"}
+    more = {
+        "model": counted,
+        "verbose": False,
+        "sandbox": "inline",
+        "store": f"sqlite:///{path}",
+    }
     result = optimize.resume("damson", judge, max_steps=4, **more)
     assert [trial.x for trial in result.trials][:3] == ["1", "raise", "8"]
     assert (result.trials[1].status, result.trials[4].x) == (Status.FAILED, "9")
@@ -136,7 +199,9 @@ def test_each_run_is_forked(path, name):
         last = max(trial.number for trial in old)
         assert store.fork(name, last).trials() == old
         first = [trial for trial in old if trial.number == 0]
-        assert [trial.x for trial in store.fork(name, 0).trials()] == [trial.x for trial in first]
+        assert [trial.x for trial in store.fork(name, 0).trials()] == [
+            trial.x for trial in first
+        ]
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -146,7 +211,9 @@ def test_each_run_is_replayed(path, name):
     options = {"store": f"sqlite:///{path}", "verbose": False, "sandbox": "inline"}
     again = optimize.replay(name, Judge(), **options)
     xs = {trial.number: trial.x for trial in old}
-    shared = [trial for trial in again.trials if trial.number in xs and trial.number <= 1]
+    shared = [
+        trial for trial in again.trials if trial.number in xs and trial.number <= 1
+    ]
     assert [trial.x for trial in shared] == [xs[trial.number] for trial in shared]
     assert again.usage.calls == 0
 
@@ -160,20 +227,35 @@ def test_further_scorings_of_a_mean_come_to_the_same_mean(path):
 
     with closing(Store(str(path))) as store:
         old = {trial.number: trial for trial in store.run("elder").trials()}
-    best = max((trial for trial in old.values() if trial.scored), key=lambda trial: trial.score)
+    best = max(
+        (trial for trial in old.values() if trial.scored), key=lambda trial: trial.score
+    )
     known = best.scorings - round(best.metrics.get("failed_scorings", 0))
-    options = {"model": lambda messages: fence("99"), "verbose": False, "sandbox": "inline", "repeats": Repeats(6)}
+    options = {
+        "model": lambda messages: fence("99"),
+        "verbose": False,
+        "sandbox": "inline",
+        "repeats": Repeats(6),
+    }
 
     def judge(x):
         return (9.0, "better") if x == "99" else f(x)
 
-    result = optimize.resume("elder", judge, store=f"sqlite:///{path}", max_steps=5, **options)
+    result = optimize.resume(
+        "elder", judge, store=f"sqlite:///{path}", max_steps=5, **options
+    )
     again = result.trials[best.number]
     assert again.scorings == 6
     new = [4.0, 4.5]
     mean = (best.score * known + sum(new)) / (known + 2)
-    squares = best.standard_error**2 * known * (known - 1) + known * (best.score - mean) ** 2
-    error = math.sqrt((squares + sum((score - mean) ** 2 for score in new)) / (known + 1) / (known + 2))
+    squares = (
+        best.standard_error**2 * known * (known - 1) + known * (best.score - mean) ** 2
+    )
+    error = math.sqrt(
+        (squares + sum((score - mean) ** 2 for score in new))
+        / (known + 1)
+        / (known + 2)
+    )
     assert math.isclose(again.score, mean)
     assert math.isclose(again.standard_error, error)
     failed = f", besides {best.scorings - known} without a score"

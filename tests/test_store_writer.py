@@ -17,7 +17,14 @@ USAGE = Usage(1, 10, 5, cost_usd=0.5)
 
 
 def finished(number, **more):
-    facts = {"score": 1 / 3, "feedback": "f \udfff", "metrics": {"a": 1.0}, "seed": 7, "lesson": "l", **more}
+    facts = {
+        "score": 1 / 3,
+        "feedback": "f \udfff",
+        "metrics": {"a": 1.0},
+        "seed": 7,
+        "lesson": "l",
+        **more,
+    }
     return Trial.of(number, f"x{number}", Status.COMPLETE, "model:m", **facts)
 
 
@@ -29,7 +36,9 @@ def run(tmp_path):
 
 def locked(run):
     """Return another program's connection, which keeps all others from writing."""
-    other = sqlite3.connect(run.store.files[0], isolation_level=None, check_same_thread=False)
+    other = sqlite3.connect(
+        run.store.files[0], isolation_level=None, check_same_thread=False
+    )
     other.execute("BEGIN IMMEDIATE")
     return other
 
@@ -89,7 +98,9 @@ def test_the_order_of_calls_is_the_order_of_rows_also_across_trials(run):
 
     async def write():
         writer = run.writer()
-        keys = await asyncio.gather(*(writer.sent(*place, "m", MESSAGES) for place in places))
+        keys = await asyncio.gather(
+            *(writer.sent(*place, "m", MESSAGES) for place in places)
+        )
         assert keys == sorted(keys)
 
     asyncio.run(write())
@@ -109,8 +120,12 @@ def test_a_thousand_at_a_time_on_one_loop(run):
         await asyncio.gather(*(live(writer, number) for number in range(1000)))
 
     asyncio.run(many())
-    assert [trial.x for trial in run.trials()] == [f"x{number}" for number in range(1000)]
-    assert {call.reply.text for call in run.calls()} == {f"r{number}" for number in range(1000)}
+    assert [trial.x for trial in run.trials()] == [
+        f"x{number}" for number in range(1000)
+    ]
+    assert {call.reply.text for call in run.calls()} == {
+        f"r{number}" for number in range(1000)
+    }
 
 
 def test_the_loop_goes_on_while_writes_wait_and_those_that_wait_are_one_commit(run):
@@ -166,7 +181,9 @@ def test_both_ways_of_writing_one_run_at_a_time(run):
     async def write():
         writer = run.writer()
         other = asyncio.to_thread(directly)
-        await asyncio.gather(other, *(writer.plan(number, Plan(None)) for number in range(100)))
+        await asyncio.gather(
+            other, *(writer.plan(number, Plan(None)) for number in range(100))
+        )
         await writer.plan(2000, Plan(None))
         run.propose(2000, Proposal("after", "m"))  # what was awaited is there
 
@@ -178,9 +195,14 @@ def test_both_ways_of_writing_one_run_at_a_time(run):
 def test_two_event_loops_share_it(run):
     async def write(first):
         writer = run.writer()
-        await asyncio.gather(*(writer.plan(number, Plan(None)) for number in range(first, first + 100)))
+        await asyncio.gather(
+            *(writer.plan(number, Plan(None)) for number in range(first, first + 100))
+        )
 
-    threads = [threading.Thread(target=lambda first=first: asyncio.run(write(first))) for first in (0, 100, 200)]
+    threads = [
+        threading.Thread(target=lambda first=first: asyncio.run(write(first)))
+        for first in (0, 100, 200)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -25,7 +25,9 @@ def test_a_bad_write_fails_alone(run):
     async def write():
         writer, other = run.writer(), locked(run)
         first = writer.plan(0, Plan(None))
-        await asyncio.sleep(0.05)  # the thread has that one; the others make the next group
+        await asyncio.sleep(
+            0.05
+        )  # the thread has that one; the others make the next group
         group = [
             writer.plan(1, Plan(None)),
             writer.plan(1, Plan(None)),  # a second time
@@ -62,12 +64,24 @@ def test_it_fails_as_the_methods_of_a_run_fail(run):
     async def awaited(name, *arguments):
         await getattr(run.writer(), name)(*arguments)
 
-    for name, *arguments in (("plan", 0, Plan(None)), ("sent", 2**70, 0, "m", []), ("sent", 0, 0, object(), [])):
-        directly = said_of(lambda name=name, arguments=arguments: getattr(run, name)(*arguments))
-        assert directly == said_of(lambda name=name, arguments=arguments: asyncio.run(awaited(name, *arguments)))
+    for name, *arguments in (
+        ("plan", 0, Plan(None)),
+        ("sent", 2**70, 0, "m", []),
+        ("sent", 0, 0, object(), []),
+    ):
+        directly = said_of(
+            lambda name=name, arguments=arguments: getattr(run, name)(*arguments)
+        )
+        assert directly == said_of(
+            lambda name=name, arguments=arguments: asyncio.run(
+                awaited(name, *arguments)
+            )
+        )
 
 
-def test_a_lock_that_lasts_too_long_is_told_to_all_who_wait_and_later_writes_try_anew(tmp_path):
+def test_a_lock_that_lasts_too_long_is_told_to_all_who_wait_and_later_writes_try_anew(
+    tmp_path,
+):
     with closing(Store(str(tmp_path / "runs.db"), wait_secs=0.3)) as store:
         run = store.create_run("amber", {})
 
@@ -78,11 +92,16 @@ def test_a_lock_that_lasts_too_long_is_told_to_all_who_wait_and_later_writes_try
             waiting += [writer.plan(number, Plan(None)) for number in range(10, 20)]
             outcomes = await asyncio.gather(*waiting, return_exceptions=True)
             assert {type(one) for one in outcomes} == {StoreError}
-            assert {"was locked by another program for 0.3 s" in str(one) for one in outcomes} == {True}
+            assert {
+                "was locked by another program for 0.3 s" in str(one)
+                for one in outcomes
+            } == {True}
             with pytest.raises(StoreError, match="was locked"):
                 await writer.plan(0, Plan(None))
             other.execute("ROLLBACK")
-            await asyncio.gather(*(writer.plan(number, Plan(None)) for number in range(20)))
+            await asyncio.gather(
+                *(writer.plan(number, Plan(None)) for number in range(20))
+            )
 
         asyncio.run(write())
         assert len(run.pending()) == 20
@@ -98,7 +117,9 @@ async def fail_then_go_on(run, mend):
     except StoreError as error:
         said = str(error)
     before = len(run.pending())
-    assert number <= before <= number + 1  # the last group may be whole, and another one after it refused
+    assert (
+        number <= before <= number + 1
+    )  # the last group may be whole, and another one after it refused
     mend()
     number = before
     await writer.plan(number, Plan(None, hint=TEXT))
@@ -133,7 +154,11 @@ print(asyncio.run(fail_then_go_on(run, mend)))
 def test_a_limit_on_file_sizes_is_told_and_without_it_it_goes_on(tmp_path):
     path = tmp_path / "runs.db"
     done = subprocess.run(
-        [sys.executable, "-c", LIMITED, path], check=False, cwd=ROOT, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", LIMITED, path],
+        check=False,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert done.returncode == 0
     assert "a limit on file sizes reached" in done.stdout
@@ -158,7 +183,9 @@ def test_who_is_cancelled_does_not_take_the_write_back(run, caplog):
 
     asyncio.run(write())
     assert [step.number for step in run.pending()] == [0, 1, 2]
-    assert "a row of the table trial was not written" in caplog.text  # the second 1: nobody else was told
+    assert (
+        "a row of the table trial was not written" in caplog.text
+    )  # the second 1: nobody else was told
 
 
 def test_close_writes_what_waits_and_what_comes_later_is_refused(run):
@@ -179,7 +206,9 @@ def test_close_writes_what_waits_and_what_comes_later_is_refused(run):
 
 
 @pytest.mark.parametrize("closed", ["run", "store"])
-def test_closing_the_run_or_its_store_writes_what_waits_before_others_may_write_it(run, closed):
+def test_closing_the_run_or_its_store_writes_what_waits_before_others_may_write_it(
+    run, closed
+):
     async def write():
         writer = run.writer()
         waiting = [writer.plan(number, Plan(None)) for number in range(300)]
@@ -233,10 +262,16 @@ def test_whatever_interrupts_the_thread_reaches_those_who_wait(run):
         writer, other = run.writer(), locked(run)
         waiting = [writer.plan(number, Plan(None)) for number in range(5)]
         await asyncio.sleep(0.05)
-        thread = next(one for one in threading.enumerate() if one.name == "store of amber")
-        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit))
+        thread = next(
+            one for one in threading.enumerate() if one.name == "store of amber"
+        )
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(
+            ctypes.c_ulong(thread.ident), ctypes.py_object(SystemExit)
+        )
         other.execute("ROLLBACK")
-        outcomes = await asyncio.wait_for(asyncio.gather(*waiting, return_exceptions=True), 20)
+        outcomes = await asyncio.wait_for(
+            asyncio.gather(*waiting, return_exceptions=True), 20
+        )
         assert all(isinstance(one, StoreError) for one in outcomes if one is not None)
         assert "was interrupted (SystemExit" in str(outcomes[-1])
         await writer.plan(9, Plan(None))

@@ -47,7 +47,10 @@ def kill_one(path, first, secs):
         time.sleep(secs)
         child.send_signal(signal.SIGKILL)
         said += child.stdout.read()
-    return [(int(number), word) for number, word in (line.split() for line in said.decode().splitlines())]
+    return [
+        (int(number), word)
+        for number, word in (line.split() for line in said.decode().splitlines())
+    ]
 
 
 def check_kills(path, kills):
@@ -59,9 +62,15 @@ def check_kills(path, kills):
         said = kill_one(path, 10_000 * kill, dice.uniform(0, 0.1))
         assert said
         with closing(Store(str(path))) as store:
-            stored = {step.number: step.proposal for step in store.run("amber").pending()}
+            stored = {
+                step.number: step.proposal for step in store.run("amber").pending()
+            }
         assert {number for number, _ in said} <= set(stored)
-        assert all(stored[number].x == f"x{number}" for number, word in said if word == "proposed")
+        assert all(
+            stored[number].x == f"x{number}"
+            for number, word in said
+            if word == "proposed"
+        )
     check_integrity(path)
 
 
@@ -110,6 +119,10 @@ def test_rows_appear_in_the_order_of_the_calls_without_a_gap_at_a_kill(tmp_path)
             os.kill(child.pid, signal.SIGKILL)
             rounds += len(child.stdout.read())
         with closing(Store(str(path))) as store:
-            stored = [step.number for step in store.run("amber").pending() if step.number >= first]
+            stored = [
+                step.number
+                for step in store.run("amber").pending()
+                if step.number >= first
+            ]
         assert stored == list(range(first, first + len(stored)))
         assert len(stored) >= 100 * rounds

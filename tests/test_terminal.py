@@ -63,9 +63,13 @@ def drawn(screen) -> bool:
     return "in flight: 9 asking" in screen.text and "9/18" in screen.text
 
 
-@pytest.mark.parametrize(("columns", "lines"), [(60, 12), (80, 24), (130, 30), (200, 60)])
+@pytest.mark.parametrize(
+    ("columns", "lines"), [(60, 12), (80, 24), (130, 30), (200, 60)]
+)
 @pytest.mark.parametrize("hostile", ["", HOSTILE], ids=["plain", "hostile"])
-def test_the_view_stands_on_the_screen(tmp_path: Path, columns: int, lines: int, hostile: str) -> None:
+def test_the_view_stands_on_the_screen(
+    tmp_path: Path, columns: int, lines: int, hostile: str
+) -> None:
     with terminal(story(hostile), columns, lines, tmp_path) as screen:
         screen.until(drawn)
         shown = screen.lines
@@ -76,7 +80,9 @@ def test_the_view_stands_on_the_screen(tmp_path: Path, columns: int, lines: int,
         assert "★ 8" in screen.text
         assert "in flight: 9 asking" in screen.text
         assert "8/20" in screen.text
-        assert sum(line.startswith(" amber-birch") for line in shown) == 1  # nothing scrolled or is there twice
+        assert (
+            sum(line.startswith(" amber-birch") for line in shown) == 1
+        )  # nothing scrolled or is there twice
         if lines >= 24:
             assert "trial 8 against trial 7" in screen.text
             assert re.search(r"^.*- +return \[number \* 7 for", screen.text, re.M)
@@ -103,8 +109,12 @@ def test_hostile_text_moves_nothing(tmp_path: Path, columns: int, lines: int) ->
         assert "look at it: llm-optimize" in screen.text.replace("\n", "")
 
 
-@pytest.mark.parametrize("environment", [{}, {"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}])
-def test_small_dumb_and_old_terminals_get_plain_lines(tmp_path: Path, environment: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "environment", [{}, {"TERM": "dumb"}, {"PYTHONIOENCODING": "ascii"}]
+)
+def test_small_dumb_and_old_terminals_get_plain_lines(
+    tmp_path: Path, environment: dict[str, str]
+) -> None:
     columns = 80 if environment else 40
     with terminal(story(), columns, 40, tmp_path, **environment) as screen:
         screen.press("\n")
@@ -154,7 +164,9 @@ def test_a_real_run_is_seen_live(tmp_path: Path) -> None:
         "from llm_optimize import optimize; from task import f; from llm_optimize.testing import ScriptedChat\n"
         "optimize.run('Longer.', '?', f, 'a', 2, ScriptedChat('```\\nccc\\n```', '```\\ndd\\n```'), sandbox='inline')"
     )
-    with terminal(code, 100, 30, tmp_path, PYTHONPATH=f"{Path(__file__).parents[1]}:{tmp_path}") as screen:
+    with terminal(
+        code, 100, 30, tmp_path, PYTHONPATH=f"{Path(__file__).parents[1]}:{tmp_path}"
+    ) as screen:
         screen.until(lambda screen: "in flight: 1 scoring" in screen.text)
         assert "★ 0" in screen.text
         (tmp_path / "go").touch()

@@ -24,7 +24,9 @@ from llm_optimize.text import (
     visible,
 )
 
-ugly = st.text(st.sampled_from("ab `~\n\r\t#{}\ufeff\x1bé"), max_size=60) | st.text(max_size=60)
+ugly = st.text(st.sampled_from("ab `~\n\r\t#{}\ufeff\x1bé"), max_size=60) | st.text(
+    max_size=60
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -39,18 +41,34 @@ def test_what_is_fenced_is_read_back_to_the_letter(x, prose):
     assert last_fenced(f"{before}\n{fence(x, 'python')}\nthat is all") == x
 
 
-bars = st.sampled_from([("`", 3, ""), ("`", 5, "python a.py"), ("~", 3, "`md`"), ("~", 4, ""), ("`", 3, "  c++ ")])
+bars = st.sampled_from(
+    [
+        ("`", 3, ""),
+        ("`", 5, "python a.py"),
+        ("~", 3, "`md`"),
+        ("~", 4, ""),
+        ("`", 3, "  c++ "),
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None)
-@given(ugly, bars, st.sampled_from(["", " ", "   "]), st.sampled_from(["", " ", "\t"]), st.booleans())
+@given(
+    ugly,
+    bars,
+    st.sampled_from(["", " ", "   "]),
+    st.sampled_from(["", " ", "\t"]),
+    st.booleans(),
+)
 @example("~~~\n```\n~~~~~\r\n", ("~", 3, ""), "", "", True)
 @example("\t```\n    ```", ("`", 3, ""), "", "", False)
 @example("```python", ("`", 3, ""), "", "", False)
 @example("\ufeff", ("`", 3, ""), "", "", False)
 def test_any_fence_longer_than_those_in_x_gives_x_back(x, bar, indent, blank, crlf):
     sign, signs, info = bar
-    closing = [len(run) for run in re.findall(rf"^ {{0,3}}({sign}+)[ \t]*\r?$", x, re.M)]
+    closing = [
+        len(run) for run in re.findall(rf"^ {{0,3}}({sign}+)[ \t]*\r?$", x, re.M)
+    ]
     bar = sign * max([signs, *(run + 1 for run in closing)])
     reply = f"\ufeffHere:\n{indent}{bar}{info}\n{x}\n{indent}{bar}{blank}\nDone."
     if crlf:
@@ -64,7 +82,9 @@ def test_any_fence_longer_than_those_in_x_gives_x_back(x, bar, indent, blank, cr
 @given(ugly, st.sampled_from(["`", "~"]), st.data())
 def test_a_reply_that_ends_inside_its_last_fence_is_known_for_it(x, sign, data):
     block = fence(x.replace("~", "-"), "py").replace("`", sign)
-    before = data.draw(st.sampled_from(["", "<think>\n```\n</think>\n", "```\na\n```\n"]))
+    before = data.draw(
+        st.sampled_from(["", "<think>\n```\n</think>\n", "```\na\n```\n"])
+    )
     opened = block.index("\n")
     cut = before + block[: data.draw(st.integers(opened, len(block) - 1))]
     assert not is_cut_off(before + block)
@@ -95,8 +115,14 @@ def test_a_reply_that_is_cut_off_is_known_for_it(reply, cut_off):
 
 
 def test_what_the_model_thinks_is_no_answer():
-    assert read_x("<think>```\ndraft\n```</think>No.").problem == "the reply holds no fenced block"
-    assert read_x("<think>```\ndraft\n```").problem == "the reply ends inside <think>, before its answer"
+    assert (
+        read_x("<think>```\ndraft\n```</think>No.").problem
+        == "the reply holds no fenced block"
+    )
+    assert (
+        read_x("<think>```\ndraft\n```").problem
+        == "the reply ends inside <think>, before its answer"
+    )
     assert read_x("<think>Hm.</think>").problem == "the reply is empty"
     assert read_x("```\n<think>a</think>\n```").x == "<think>a</think>"
     assert after_thinking("<think>a</think><think>b</think>") == "<think>b</think>"
@@ -114,7 +140,10 @@ def test_lines_put_together_are_the_text(text):
 @pytest.mark.parametrize(
     ("reply", "x"),
     [
-        ("first\n```\none\n```\nthen\n```\ntwo\n```\n", "two"),  # two blocks are not glued together
+        (
+            "first\n```\none\n```\nthen\n```\ntwo\n```\n",
+            "two",
+        ),  # two blocks are not glued together
         ("```c++\nint x;\n```", "int x;"),  # the tag is no part of x
         ("````\n```\ninner\n```\n````", "```\ninner\n```"),
         ("~~~python\nx = 1\n~~~", "x = 1"),
@@ -181,7 +210,9 @@ def test_clipped_text_is_never_longer_and_keeps_both_ends(text, max_chars):
 def test_the_note_of_a_clipped_text_counts_right():
     clipped = clip("a" * 1000, 100)
     assert (
-        len(re.findall(r"\ba+\b", clipped)[0]) + len(re.findall(r"\ba+\b", clipped)[1]) + int(clipped.split()[2])
+        len(re.findall(r"\ba+\b", clipped)[0])
+        + len(re.findall(r"\ba+\b", clipped)[1])
+        + int(clipped.split()[2])
         == 1000
     )
 
@@ -215,5 +246,10 @@ def test_small_things():
     assert one_line("a\x1b\n\n b" * 100, 10) == "a\\x1b ba\\…"
     assert show_x({"a": 1}) == '{\n "a": 1\n}'
     assert show_x({"a.py": "x\n", "b.py": "y\n"}) == "=== a.py\nx\n\n=== b.py\ny\n"
-    assert unified_diff("a\nb", "a\nc").splitlines()[2:] == ["@@ -1,2 +1,2 @@", " a", "-b", "+c"]
+    assert unified_diff("a\nb", "a\nc").splitlines()[2:] == [
+        "@@ -1,2 +1,2 @@",
+        " a",
+        "-b",
+        "+c",
+    ]
     assert unified_diff("a", "a") == ""

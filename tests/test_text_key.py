@@ -91,7 +91,10 @@ def test_what_only_looks_alike_has_a_key_of_its_own(one, other):
     [
         ({"a": 1}, {"a": 1.0}),
         ({"a": [0, {"b": 10**20}]}, {"a": [-0.0, {"b": 1e20}]}),
-        ({"main.py": "x=1", "notes.md": "a \r\nb"}, {"notes.md": "a\nb\n", "main.py": "x = 1 # one"}),
+        (
+            {"main.py": "x=1", "notes.md": "a \r\nb"},
+            {"notes.md": "a\nb\n", "main.py": "x = 1 # one"},
+        ),
         ("a\r\nb \rc", "a\nb\nc\n"),
         ("  \na", "a"),
         ("x = 0xff", "x = 255"),
@@ -120,7 +123,9 @@ ODD = {
 def test_no_text_is_too_deep_or_too_long_for_a_key(name):
     begun = time.monotonic()
     key = key_of(ODD[name])
-    assert time.monotonic() - begun < 10  # 1.5 s for the longest here, where Python would parse for a minute
+    assert (
+        time.monotonic() - begun < 10
+    )  # 1.5 s for the longest here, where Python would parse for a minute
     assert key == key_of(ODD[name] + "\n\n")
     assert key != key_of(ODD[name] + "\ny = 2")
 
@@ -144,5 +149,12 @@ def test_a_key_is_the_same_in_every_process_and_every_version():
     for seed in ("1", "2"):
         environment = {**os.environ, "PYTHONHASHSEED": seed}
         command = [sys.executable, "-c", code, PYTHON]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+        done = subprocess.run(
+            command,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=ROOT,
+        )
         assert done.stdout == key_of(PYTHON)

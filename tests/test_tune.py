@@ -23,7 +23,10 @@ def f(x):
     """Return the quality of a filter: all three words matter, and its four constants by their orders of magnitude."""
     words = x.split("\n")[0].split()
     values = {name: float(re.search(rf"{name} = (\S+)", x)[1]) for name in BEST}
-    return len(words) - sum(abs(math.log10(values[name] / BEST[name])) for name in BEST) / 4
+    return (
+        len(words)
+        - sum(abs(math.log10(values[name] / BEST[name])) for name in BEST) / 4
+    )
 
 
 class Model:
@@ -41,15 +44,24 @@ class Model:
             lines[0] = STRUCTURES[self.calls - 1]
         else:
             place = self.dice.randrange(1, 5)
-            value = float(re.search(r"= (\S+)", lines[place])[1]) * 10 ** self.dice.uniform(-0.5, 0.5)
+            value = float(
+                re.search(r"= (\S+)", lines[place])[1]
+            ) * 10 ** self.dice.uniform(-0.5, 0.5)
             lines[place] = re.sub(r"= \S+", f"= {value:.3g}", lines[place])
         return "```\n" + "\n".join(lines) + "\n```"
 
 
 def run(folder, model, **options):
-    given = {"verbose": False, "sandbox": "inline", "store": f"sqlite:///{folder}/runs.db", "seed": 1}
+    given = {
+        "verbose": False,
+        "sandbox": "inline",
+        "store": f"sqlite:///{folder}/runs.db",
+        "seed": 1,
+    }
     x0 = "\n".join(["none", *PLAIN])
-    return optimize.run("A filter.", "A better one?", f, x0, model=model, **{**given, **options})
+    return optimize.run(
+        "A filter.", "A better one?", f, x0, model=model, **{**given, **options}
+    )
 
 
 def best_after(result, calls):
@@ -64,7 +76,9 @@ def best_after(result, calls):
 
 
 @pytest.mark.parametrize("seed", range(2))
-def test_five_calls_with_tuning_reach_what_takes_more_than_fifty_without(tmp_path, seed):
+def test_five_calls_with_tuning_reach_what_takes_more_than_fifty_without(
+    tmp_path, seed
+):
     tuned = run(tmp_path, Model(seed), tune=30, max_steps=97, seed=seed)
     alone = run(tmp_path, Model(seed), max_steps=52, seed=seed)
     assert best_after(tuned, 5) > best_after(alone, 50) > 1
@@ -75,12 +89,23 @@ def test_children_inherit_the_best_values(tmp_path):
     trials = {trial.number: trial for trial in result.trials}
     tuned = [trial for trial in result.trials if trial.source == "tune:tpe"]
     assert all(trial.usage.calls == 0 for trial in tuned)
-    assert {trials[trial.parent].source.partition(":")[0] for trial in tuned} == {"model"}
-    children = [t for t in result.trials if t.usage.calls and trials[t.parent].source == "tune:tpe"]
+    assert {trials[trial.parent].source.partition(":")[0] for trial in tuned} == {
+        "model"
+    }
+    children = [
+        t
+        for t in result.trials
+        if t.usage.calls and trials[t.parent].source == "tune:tpe"
+    ]
     assert children
     for child in children:
-        values = [[knob.value for knob in find_knobs(x).values()] for x in (child.x, trials[child.parent].x)]
-        assert sum(own != inherited for own, inherited in zip(*values, strict=True)) <= 1  # the model moves one of them
+        values = [
+            [knob.value for knob in find_knobs(x).values()]
+            for x in (child.x, trials[child.parent].x)
+        ]
+        assert (
+            sum(own != inherited for own, inherited in zip(*values, strict=True)) <= 1
+        )  # the model moves one of them
 
 
 def test_a_resumed_run_is_tuned_as_if_nothing_had_happened(tmp_path):
@@ -89,8 +114,13 @@ def test_a_resumed_run_is_tuned_as_if_nothing_had_happened(tmp_path):
     model = Model(0)
     model.calls = sum(trial.usage.calls for trial in whole.trials[:14])
     store = f"sqlite:///{tmp_path}/runs.db"
-    again = optimize.resume("cut", f, model=model, max_steps=30, store=store, verbose=False)
-    tuned = [[trial.x for trial in result.trials if trial.source == "tune:tpe"] for result in (again, whole)]
+    again = optimize.resume(
+        "cut", f, model=model, max_steps=30, store=store, verbose=False
+    )
+    tuned = [
+        [trial.x for trial in result.trials if trial.source == "tune:tpe"]
+        for result in (again, whole)
+    ]
     assert tuned[0][:20] == tuned[1][:20]
     assert len(tuned[0]) > 15
 
@@ -115,4 +145,12 @@ def test_what_cannot_be_tuned_is_refused(tmp_path):
     with pytest.raises(UsageError, match="tune is -1"):
         run(tmp_path, Model(0), tune=-1)
     with pytest.raises(UsageError, match="with a space there are no numbers in code"):
-        optimize.run("d", "q", f, tune=5, space={"a": Bool()}, model=Model(0), store=f"sqlite:///{tmp_path}/runs.db")
+        optimize.run(
+            "d",
+            "q",
+            f,
+            tune=5,
+            space={"a": Bool()},
+            model=Model(0),
+            store=f"sqlite:///{tmp_path}/runs.db",
+        )

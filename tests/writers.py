@@ -10,7 +10,12 @@ class Writer:
     """A proposer that writes what it is given, and remembers what it was told."""
 
     def __init__(self, source, x=None, error=None, asks=0):
-        self.source, self.x, self.error, self.asks = source, x or {"a": 0.5}, error, asks
+        self.source, self.x, self.error, self.asks = (
+            source,
+            x or {"a": 0.5},
+            error,
+            asks,
+        )
         self.told, self.asked = [], 0
 
     async def propose(self, plan, ask, rng):
@@ -22,7 +27,11 @@ class Writer:
             raise self.error
         if self.error:
             return Proposal(None, self.source, usage, problem=self.error)
-        return Proposal({**self.x, "dice": rng.random()} if "dice" in self.x else dict(self.x), self.source, usage)
+        return Proposal(
+            {**self.x, "dice": rng.random()} if "dice" in self.x else dict(self.x),
+            self.source,
+            usage,
+        )
 
     def tell(self, trial):
         self.told.append(trial)
@@ -33,11 +42,20 @@ async def answer(messages):
 
 
 def ask(gate, number=0, seed=1):
-    return asyncio.run(gate.propose(Plan(None), answer, Random(f"{seed}/propose/{number}")))
+    return asyncio.run(
+        gate.propose(Plan(None), answer, Random(f"{seed}/propose/{number}"))
+    )
 
 
 def finished(number, proposal, score, status=Status.COMPLETE):
-    return Trial.of(number, proposal.x, status, proposal.source, score=score, decision=proposal.decision)
+    return Trial.of(
+        number,
+        proposal.x,
+        status,
+        proposal.source,
+        score=score,
+        decision=proposal.decision,
+    )
 
 
 def live(gate, scores, first=0):
@@ -46,5 +64,12 @@ def live(gate, scores, first=0):
     for number, score in enumerate(scores, first):
         proposal = ask(gate, number)
         who.append(proposal.decision["who"])
-        gate.tell(finished(number, proposal, score, Status.COMPLETE if score is not None else Status.FAILED))
+        gate.tell(
+            finished(
+                number,
+                proposal,
+                score,
+                Status.COMPLETE if score is not None else Status.FAILED,
+            )
+        )
     return who

@@ -28,7 +28,9 @@ from ..space import Space, as_space
 try:
     import optuna
 except ImportError as error:
-    raise MissingExtra('ModelSampler needs optuna: pip install "llm_optimize[classical]"') from error
+    raise MissingExtra(
+        'ModelSampler needs optuna: pip install "llm_optimize[classical]"'
+    ) from error
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -88,7 +90,9 @@ class ModelSampler(optuna.samplers.BaseSampler):
         Raises MissingKey when the model has no key, UsageError for what is no model or a `startup` less than 1.
         """
         if startup < 1:
-            raise UsageError(f"startup is {startup}: the first trial shows what parameters there are; give 1 or more")
+            raise UsageError(
+                f"startup is {startup}: the first trial shows what parameters there are; give 1 or more"
+            )
         self._model = as_model(model)
         if isinstance(self._model, Chat):
             self._model.check()
@@ -101,10 +105,14 @@ class ModelSampler(optuna.samplers.BaseSampler):
         self.fallbacks = 0
         self.usage = Usage()
 
-    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+    def infer_relative_search_space(
+        self, study: Study, trial: FrozenTrial
+    ) -> dict[str, BaseDistribution]:
         """Return all parameters that finished trials had, but for those whose range was not always the same."""
         if len(study.directions) > 1:
-            raise UsageError(f"the study has {len(study.directions)} objectives: a ModelSampler takes one")
+            raise UsageError(
+                f"the study has {len(study.directions)} objectives: a ModelSampler takes one"
+            )
         seen: dict[str, list[BaseDistribution]] = {}
         finished = _finished(study)
         for other in finished:
@@ -112,10 +120,17 @@ class ModelSampler(optuna.samplers.BaseSampler):
                 seen.setdefault(name, []).append(distribution)
         if len(finished) < self._startup:
             return {}
-        return {name: several[-1] for name, several in seen.items() if _is_searchable(several)}
+        return {
+            name: several[-1]
+            for name, several in seen.items()
+            if _is_searchable(several)
+        }
 
     def sample_relative(
-        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        search_space: dict[str, BaseDistribution],
     ) -> dict[str, Any]:
         """Return the configuration that the model proposes, or the fallback's where it fails."""
         if not search_space:
@@ -129,16 +144,28 @@ class ModelSampler(optuna.samplers.BaseSampler):
         return self._fall_back(study, trial, search_space) if x is None else x
 
     def sample_independent(
-        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        param_name: str,
+        param_distribution: BaseDistribution,
     ) -> Any:
         """Return a value of the fallback for a parameter that is new, or whose range has changed."""
-        return self._fallback.sample_independent(study, trial, param_name, param_distribution)
+        return self._fallback.sample_independent(
+            study, trial, param_name, param_distribution
+        )
 
     def before_trial(self, study: Study, trial: FrozenTrial) -> None:
         """Tell the fallback."""
         self._fallback.before_trial(study, trial)
 
-    def after_trial(self, study: Study, trial: FrozenTrial, state: Any, values: Sequence[float] | None) -> None:
+    def after_trial(
+        self,
+        study: Study,
+        trial: FrozenTrial,
+        state: Any,
+        values: Sequence[float] | None,
+    ) -> None:
         """Tell the fallback."""
         self._fallback.after_trial(study, trial, state, values)
 
@@ -146,7 +173,9 @@ class ModelSampler(optuna.samplers.BaseSampler):
         """Reseed the fallback; our own dice are those of the trial."""
         self._fallback.reseed_rng()
 
-    def _asked(self, study: Study, trial: FrozenTrial, space: Space) -> dict[str, Any] | None:
+    def _asked(
+        self, study: Study, trial: FrozenTrial, space: Space
+    ) -> dict[str, Any] | None:
         """Return the model's configuration, or None where it failed."""
         try:
             proposal = wait_for(self._proposal(study, trial, space))
@@ -158,29 +187,47 @@ class ModelSampler(optuna.samplers.BaseSampler):
                 return proposal.x
             problem = proposal.problem
         name = type(self._fallback).__name__
-        _log.warning("trial %d is proposed by %s, since the model failed: %s", trial.number, name, problem)
+        _log.warning(
+            "trial %d is proposed by %s, since the model failed: %s",
+            trial.number,
+            name,
+            problem,
+        )
         return None
 
-    async def _proposal(self, study: Study, trial: FrozenTrial, space: Space) -> Proposal:
+    async def _proposal(
+        self, study: Study, trial: FrozenTrial, space: Space
+    ) -> Proposal:
         proposer = ModelProposer(self._task(study), space)
         try:
-            return await proposer.propose(plan_of(study), self._ask, Random(f"{self._seed}/{trial.number}"))
+            return await proposer.propose(
+                plan_of(study), self._ask, Random(f"{self._seed}/{trial.number}")
+            )
         finally:
             await self._model.aclose()
 
-    async def _ask(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
+    async def _ask(
+        self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None
+    ) -> Reply:
         return await reply_of(self._model, messages, schema)
 
     def _task(self, study: Study) -> Task:
         description, question = self._words
         said = [description] if description else []
         if _sign(study) < 0:
-            said.append("The objective is to be minimized: the score of a trial is its value with the sign changed.")
+            said.append(
+                "The objective is to be minimized: the score of a trial is its value with the sign changed."
+            )
         return Task(
-            "\n".join(said) or "Find the configuration with the highest score.", question, SYSTEM_PROMPT, HUMAN_PROMPT
+            "\n".join(said) or "Find the configuration with the highest score.",
+            question,
+            SYSTEM_PROMPT,
+            HUMAN_PROMPT,
         )
 
-    def _fall_back(self, study: Study, trial: FrozenTrial, allowed: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    def _fall_back(
+        self, study: Study, trial: FrozenTrial, allowed: Mapping[str, BaseDistribution]
+    ) -> dict[str, Any]:
         own = self._fallback.infer_relative_search_space(study, trial)
         x = self._fallback.sample_relative(study, trial, own)
         return {name: value for name, value in x.items() if name in allowed}
@@ -188,15 +235,25 @@ class ModelSampler(optuna.samplers.BaseSampler):
 
 def plan_of(study: Study) -> Plan:
     """Return what a model is to see of a study: the best trial to build on, others of the best and latest, failures."""
-    done = [_trial(study, trial) for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
+    done = [
+        _trial(study, trial)
+        for trial in study.get_trials(deepcopy=False)
+        if trial.state.is_finished()
+    ]
     scored = sorted((trial for trial in done if trial.scored), key=rank)
     failed = tuple(trial for trial in done if not trial.scored)[-_SHOWN_FAILURES:]
     if not scored:
         return Plan(None, failures=failed)
     best = scored[-1]
     latest = [trial for trial in done if trial.scored][-_SHOWN_LATEST:]
-    shown = {trial.number: trial for trial in (*scored[-1 - _SHOWN_BEST : -1], *latest) if trial is not best}
-    return Plan(best, context=tuple(shown[number] for number in sorted(shown)), failures=failed)
+    shown = {
+        trial.number: trial
+        for trial in (*scored[-1 - _SHOWN_BEST : -1], *latest)
+        if trial is not best
+    }
+    return Plan(
+        best, context=tuple(shown[number] for number in sorted(shown)), failures=failed
+    )
 
 
 def _trial(study: Study, trial: FrozenTrial) -> Trial:
@@ -204,13 +261,17 @@ def _trial(study: Study, trial: FrozenTrial) -> Trial:
     if value is not None and math.isfinite(value):
         status, score, said = Status.COMPLETE, _sign(study) * value, f"value {value}"
     else:
-        reached = f" at {trial.value}" if trial.value is not None else ""  # of a pruned one its last report
+        reached = (
+            f" at {trial.value}" if trial.value is not None else ""
+        )  # of a pruned one its last report
         status, score, said = (
             Status.FAILED,
             None,
             f"{trial.state.name.lower()}{reached} with {json.dumps(trial.params)}",
         )
-    return Trial.of(trial.number, dict(trial.params), status, "optuna", score=score, feedback=said)
+    return Trial.of(
+        trial.number, dict(trial.params), status, "optuna", score=score, feedback=said
+    )
 
 
 def _finished(study: Study) -> list[FrozenTrial]:
@@ -224,11 +285,15 @@ def _sign(study: Study) -> int:
 
 def _is_searchable(several: Sequence[BaseDistribution]) -> bool:
     """Whether a parameter always had the same range, and one whose values a model can write."""
-    if several[0].single() or any(distribution != several[0] for distribution in several):
+    if several[0].single() or any(
+        distribution != several[0] for distribution in several
+    ):
         return False
     try:
         return bool(json.dumps(as_space({"x": several[0]}).to_json(), allow_nan=False))
-    except ValueError:  # options that are no text, number, boolean or None; NaN among them
+    except (
+        ValueError
+    ):  # options that are no text, number, boolean or None; NaN among them
         return False
 
 
@@ -239,7 +304,9 @@ def _described(study: Study, search_space: Mapping[str, BaseDistribution]) -> Sp
     for name, parameter in stored.items():
         having = sum(name in trial.params for trial in finished)
         if having < len(finished):
-            parameter["description"] = f"not every trial uses it: {having} of {len(finished)} did"
+            parameter["description"] = (
+                f"not every trial uses it: {having} of {len(finished)} did"
+            )
     return as_space(stored)
 
 

@@ -14,12 +14,16 @@ class Dispatch:
     (2, 'ab!')
     """
 
-    def __init__(self, funcs: Sequence[Callable[..., Any]], parts: Mapping[str, Sequence[Any]]) -> None:
+    def __init__(
+        self, funcs: Sequence[Callable[..., Any]], parts: Mapping[str, Sequence[Any]]
+    ) -> None:
         """Take the functions, and the examples by the name of their part."""
         self._funcs = tuple(funcs)
         self._parts = dict(parts)
         self.__wrapped__ = self._funcs[-1]  # whose imports the sandbox looks for
-        self.__qualname__ = " and ".join(getattr(func, "__qualname__", type(func).__name__) for func in self._funcs)
+        self.__qualname__ = " and ".join(
+            getattr(func, "__qualname__", type(func).__name__) for func in self._funcs
+        )
 
     @staticmethod
     def order(x: Any, stage: int, example: tuple[str, int] | None = None) -> Any:

@@ -41,17 +41,27 @@ class Judging:
 
     def __post_init__(self) -> None:
         if self.max_score is not None and not _is_finite(self.max_score):
-            raise UsageError(f"max_score is {self.max_score!r}: give a finite number, or None")
+            raise UsageError(
+                f"max_score is {self.max_score!r}: give a finite number, or None"
+            )
         if self.repeats is not None and not isinstance(self.repeats, Repeats):
             raise UsageError(f"repeats is {self.repeats!r}: give evaluate.Repeats(n=3)")
         if self.examples is not None and not isinstance(self.examples, Examples):
-            raise UsageError(f"examples is a {type(self.examples).__name__}: give optimize.Examples(train=[...])")
+            raise UsageError(
+                f"examples is a {type(self.examples).__name__}: give optimize.Examples(train=[...])"
+            )
         if self.repeats is not None and self.examples is not None:
-            raise UsageError("repeats and examples: a mean over examples is one of many scorings already, give one")
+            raise UsageError(
+                "repeats and examples: a mean over examples is one of many scorings already, give one"
+            )
 
 
 def _is_finite(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+    )
 
 
 class Evaluator:
@@ -83,15 +93,23 @@ class Evaluator:
         self._stages = as_stages(func)
         self._has_stages = isinstance(func, Stage) or not callable(func)
         self._timeout_secs = timeout_secs
-        self._where = Where(sandbox, limits, tuple(hidden), workers, self._judging.executor)
+        self._where = Where(
+            sandbox, limits, tuple(hidden), workers, self._judging.executor
+        )
         self._slots = asyncio.Semaphore(workers)
         self._challenge = self._made_challenge()
-        self._places: dict[bool, Place] = {False: self._opened(TRAIN, VAL)}  # whether it is the one of the test
+        self._places: dict[bool, Place] = {
+            False: self._opened(TRAIN, VAL)
+        }  # whether it is the one of the test
         self._opening = asyncio.Lock()
 
     def _made_challenge(self) -> Challenge | None:
         examples = self._judging.examples
-        return None if examples is None else Challenge(examples, self._on_example, self._judging.max_score)
+        return (
+            None
+            if examples is None
+            else Challenge(examples, self._on_example, self._judging.max_score)
+        )
 
     def _opened(self, *parts: str) -> Place:
         """Open a place for all stages, which knows these parts of the examples and no other."""
@@ -99,12 +117,18 @@ class Evaluator:
         examples = self._judging.examples
         if len(funcs) == 1 and examples is None:
             return open_place(funcs[0], self._where)
-        known = {part: getattr(examples, part) for part in parts if examples and examples.size(part)}
+        known = {
+            part: getattr(examples, part)
+            for part in parts
+            if examples and examples.size(part)
+        }
         return open_place(Dispatch(funcs, known), self._where)
 
     # Scoring.
 
-    async def score(self, x: X, seed: int, parent: Trial | None = None, key: str = "") -> Evaluation:
+    async def score(
+        self, x: X, seed: int, parent: Trial | None = None, key: str = ""
+    ) -> Evaluation:
         """Return what f says of x; nothing that f does raises here.
 
         `parent` is the trial that x was built on, `key` that of x where it is known already (`Trial.key`).
@@ -124,7 +148,9 @@ class Evaluator:
         evaluation = after(earlier, await self._decided(x, seed, parent, key))
         return ended(self._stages[-1], evaluation) if self._has_stages else evaluation
 
-    async def _decided(self, x: X, seed: int, parent: Trial | None, key: str) -> Evaluation:
+    async def _decided(
+        self, x: X, seed: int, parent: Trial | None, key: str
+    ) -> Evaluation:
         """Return what the last stage says."""
         if self._challenge is not None:
             return await self._challenge.score(x, seed, parent, key)
@@ -142,12 +168,16 @@ class Evaluator:
         Raises UsageError for an x without a score, and where f is scored on examples.
         """
         if self._challenge is not None:
-            raise UsageError("scored on examples: a mean over examples is not scored again")
+            raise UsageError(
+                "scored on examples: a mean over examples is not scored again"
+            )
         can_be_scored_again(known)
         if not seeds:
             return known
         last = len(self._stages) - 1
-        return together(known, await _all([self._called(x, last, seed) for seed in seeds]))
+        return together(
+            known, await _all([self._called(x, last, seed) for seed in seeds])
+        )
 
     async def test(self, x: X, seed: int = 0) -> Evaluation:
         """Return the mean of x over the test examples, which no scoring before has seen, nor any process of one.
@@ -156,13 +186,17 @@ class Evaluator:
         """
         examples = self._judging.examples
         if self._challenge is None or examples is None or examples.test is None:
-            raise UsageError("there are no test examples: give optimize.Examples(train, test=[...])")
+            raise UsageError(
+                "there are no test examples: give optimize.Examples(train, test=[...])"
+            )
         async with self._opening:
             if True not in self._places:
                 self._places[True] = await asyncio.to_thread(self._opened, TEST)
         return await self._challenge.test(x, seed)
 
-    async def _on_example(self, x: X, example: tuple[str, int], seed: int, begun: Callable[[], None]) -> Evaluation:
+    async def _on_example(
+        self, x: X, example: tuple[str, int], seed: int, begun: Callable[[], None]
+    ) -> Evaluation:
         return await self._called(x, len(self._stages) - 1, seed, example, begun)
 
     async def _called(
@@ -182,7 +216,9 @@ class Evaluator:
         async with self._slots:
             begun()
             order = x if plain else Dispatch.order(x, number, example)
-            outcome = await place.run(order, stage.timeout_secs or self._timeout_secs, seed, on_loop)
+            outcome = await place.run(
+                order, stage.timeout_secs or self._timeout_secs, seed, on_loop
+            )
         return judge(outcome, self._judging.max_score if is_last else None)
 
     def close(self) -> None:
@@ -191,7 +227,9 @@ class Evaluator:
             place.close()
 
 
-async def _all(coroutines: Sequence[Coroutine[Any, Any, Evaluation]]) -> list[Evaluation]:
+async def _all(
+    coroutines: Sequence[Coroutine[Any, Any, Evaluation]],
+) -> list[Evaluation]:
     """Wait for all; when one raises or this is cancelled, none of them goes on."""
     tasks = [asyncio.create_task(coroutine) for coroutine in coroutines]
     try:

@@ -50,8 +50,12 @@ class Examples:
             elif name == TRAIN:
                 raise UsageError("examples: train is None, give at least one example")
         size = self.minibatch
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise UsageError(f"examples: minibatch is {size!r}, give at least 1, or None for none")
+        if size is not None and (
+            isinstance(size, bool) or not isinstance(size, int) or size < 1
+        ):
+            raise UsageError(
+                f"examples: minibatch is {size!r}, give at least 1, or None for none"
+            )
 
     @property
     def deciding(self) -> str:
@@ -65,17 +69,31 @@ class Examples:
     def chosen(self, seed: int) -> list[int]:
         """Return the indices of the minibatch of a trial, by its seed; none where all are scored at once."""
         number = self.size(TRAIN)
-        if self.minibatch is None or (self.deciding == TRAIN and self.minibatch >= number):
+        if self.minibatch is None or (
+            self.deciding == TRAIN and self.minibatch >= number
+        ):
             return []
-        return sorted(Random(f"{seed}/minibatch").sample(range(number), min(self.minibatch, number)))
+        return sorted(
+            Random(f"{seed}/minibatch").sample(
+                range(number), min(self.minibatch, number)
+            )
+        )
 
 
 def _as_tuple(name: str, examples: Any) -> tuple[Any, ...]:
     is_sequence = hasattr(examples, "__len__") and hasattr(examples, "__getitem__")
-    if not is_sequence or isinstance(examples, str | bytes | Mapping) or hasattr(examples, "columns"):
-        raise UsageError(f"examples: {name} is a {type(examples).__name__}, give a list of examples")
+    if (
+        not is_sequence
+        or isinstance(examples, str | bytes | Mapping)
+        or hasattr(examples, "columns")
+    ):
+        raise UsageError(
+            f"examples: {name} is a {type(examples).__name__}, give a list of examples"
+        )
     if not len(examples):
-        raise UsageError(f"examples: {name} is empty, give at least one example, or None")
+        raise UsageError(
+            f"examples: {name} is empty, give at least one example, or None"
+        )
     return tuple(examples)
 
 
@@ -87,7 +105,11 @@ def seed_of(seed: int, part: str, index: int) -> int:
 def mean(scores: Iterable[float]) -> float:
     """Return the mean of finite numbers, however large."""
     values = list(scores)
-    return math.fsum(value / len(values) for value in values) if _large(values) else math.fsum(values) / len(values)
+    return (
+        math.fsum(value / len(values) for value in values)
+        if _large(values)
+        else math.fsum(values) / len(values)
+    )
 
 
 def _large(values: Sequence[float]) -> bool:
@@ -105,12 +127,19 @@ class Scored:
     @property
     def failed(self) -> tuple[int, Evaluation] | None:
         """The first example without a score."""
-        return next(((index, one) for index, one in self.by_index.items() if one.score is None), None)
+        return next(
+            ((index, one) for index, one in self.by_index.items() if one.score is None),
+            None,
+        )
 
     @property
     def scores(self) -> dict[int, float]:
         """The scores by index."""
-        return {index: one.score for index, one in self.by_index.items() if one.score is not None}
+        return {
+            index: one.score
+            for index, one in self.by_index.items()
+            if one.score is not None
+        }
 
     def __add__(self, other: Scored) -> Scored:
         merged = dict(sorted({**self.by_index, **other.by_index}.items()))
@@ -121,11 +150,18 @@ def worst(scored: Scored, how_many: int = _SHOWN) -> str:
     """Return the feedback of the examples with the lowest scores, those that say the same once."""
     found: dict[str, str] = {}
     for index, one in sorted(
-        scored.by_index.items(), key=lambda item: (item[1].score is not None, item[1].score or 0.0)
+        scored.by_index.items(),
+        key=lambda item: (item[1].score is not None, item[1].score or 0.0),
     ):
         if one.feedback not in found and len(found) < how_many:
-            number = "without a score" if one.score is None else f"score {show_number(one.score)}"
-            found[one.feedback] = f"Example {index} ({number}): {clip(one.feedback, _MAX_ONE_CHARS)}"
+            number = (
+                "without a score"
+                if one.score is None
+                else f"score {show_number(one.score)}"
+            )
+            found[one.feedback] = (
+                f"Example {index} ({number}): {clip(one.feedback, _MAX_ONE_CHARS)}"
+            )
     return "\n".join(found.values())
 
 
@@ -137,7 +173,9 @@ def outputs(*parts: Scored) -> str:
 
 def seconds(*parts: Scored) -> float:
     """Return the wall clock of all calls together."""
-    return math.fsum(one.seconds for scored in parts for one in scored.by_index.values())
+    return math.fsum(
+        one.seconds for scored in parts for one in scored.by_index.values()
+    )
 
 
 def broken(scored: Scored, shown: bool, stage: str = "") -> Evaluation:
@@ -147,7 +185,9 @@ def broken(scored: Scored, shown: bool, stage: str = "") -> Evaluation:
     """
     index, evaluation = scored.failed or (-1, Evaluation(Status.FAILED, None, ""))
     if shown:
-        said = f"No score on example {index}, and so none at all:\n{evaluation.feedback}"
+        said = (
+            f"No score on example {index}, and so none at all:\n{evaluation.feedback}"
+        )
     else:
         said = f"No score on one of the validation examples ({evaluation.status}), and so none at all"
     return replace(
@@ -184,11 +224,18 @@ def summed_up(deciding: Scored, shown: Scored | None, calls: int) -> Evaluation:
     """Return the evaluation of an x with a score on each deciding example; `shown` is what the model may read of."""
     score = mean(deciding.scores.values())
     feedback = f"Mean of {len(deciding.scores)} {deciding.part} examples: {show_number(score)}."
-    parts = [deciding] if shown is None or shown.part == deciding.part else [shown, deciding]
+    parts = (
+        [deciding]
+        if shown is None or shown.part == deciding.part
+        else [shown, deciding]
+    )
     return Evaluation(
         Status.COMPLETE,
         score,
-        clip("\n".join(filter(None, [feedback, worst(shown) if shown else ""])), MAX_FEEDBACK_CHARS),
+        clip(
+            "\n".join(filter(None, [feedback, worst(shown) if shown else ""])),
+            MAX_FEEDBACK_CHARS,
+        ),
         _means(deciding),
         {str(index): one for index, one in deciding.scores.items()},
         outputs(shown) if shown else "",
@@ -200,5 +247,7 @@ def summed_up(deciding: Scored, shown: Scored | None, calls: int) -> Evaluation:
 def _means(scored: Scored) -> dict[str, float]:
     """Return the mean of each metric that every example has."""
     everything = [one.metrics for one in scored.by_index.values()]
-    shared = [name for name in everything[0] if all(name in metrics for metrics in everything)]
+    shared = [
+        name for name in everything[0] if all(name in metrics for metrics in everything)
+    ]
     return {name: mean(metrics[name] for metrics in everything) for name in shared}

@@ -9,7 +9,9 @@ from dataclasses import dataclass, replace
 from ..records import Evaluation, Status
 from ._evaluation import IMPOSSIBLE
 
-FAILED_SCORINGS = "failed_scorings"  # the metric that shows how many scorings gave no score
+FAILED_SCORINGS = (
+    "failed_scorings"  # the metric that shows how many scorings gave no score
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,9 @@ class Mean:
     """The mean of some scores."""
 
     value: float
-    standard_error: float | None  # of the mean: sample standard deviation / sqrt(number); None for a single score
+    standard_error: (
+        float | None
+    )  # of the mean: sample standard deviation / sqrt(number); None for a single score
     number: int
 
 
@@ -39,7 +43,9 @@ def together_as_format_3(known: Evaluation, new: Sequence[Evaluation]) -> Evalua
     spoilt = spoilt_by(new, failed, scorings)
     if spoilt is not None:
         return replace(spoilt, scorings=scorings, seconds=seconds)
-    before = Mean(known.score or 0.0, known.standard_error, known.scorings - failed_before)
+    before = Mean(
+        known.score or 0.0, known.standard_error, known.scorings - failed_before
+    )
     mean = _pooled(before, [one.score for one in new if one.score is not None])
     said, old_summary = known.feedback, _summary(before, failed_before)
     if old_summary and said.endswith(old_summary):
@@ -49,13 +55,18 @@ def together_as_format_3(known: Evaluation, new: Sequence[Evaluation]) -> Evalua
         score=mean.value,
         standard_error=mean.standard_error,
         feedback="\n".join(filter(None, [said, _summary(mean, failed)])),
-        metrics={**known.metrics, **({FAILED_SCORINGS: float(failed)} if failed else {})},
+        metrics={
+            **known.metrics,
+            **({FAILED_SCORINGS: float(failed)} if failed else {}),
+        },
         seconds=seconds,
         scorings=scorings,
     )
 
 
-def spoilt_by(new: Sequence[Evaluation], failed: int, scorings: int) -> Evaluation | None:
+def spoilt_by(
+    new: Sequence[Evaluation], failed: int, scorings: int
+) -> Evaluation | None:
     """Return why an x has no score after all: one is impossible, or more than half are missing; else None."""
     bad = [one for one in new if one.score is None]
     impossible = next((one for one in bad if one.stage == IMPOSSIBLE), None)
@@ -70,7 +81,9 @@ def spoilt_by(new: Sequence[Evaluation], failed: int, scorings: int) -> Evaluati
 def _summary(mean: Mean, failed: int) -> str:
     """Return the sentence that an evaluation with these scores has."""
     same = (mean.value,) * mean.number
-    found = Evaluation(Status.COMPLETE, mean.value, scorings=mean.number + failed, scores=same)
+    found = Evaluation(
+        Status.COMPLETE, mean.value, scorings=mean.number + failed, scores=same
+    )
     return replace(found, standard_error=mean.standard_error).summary
 
 
@@ -84,7 +97,9 @@ def _pooled(known: Mean, scores: Sequence[float]) -> Mean:
         return known
     error = known.standard_error or 0.0
     exponent = math.frexp(max(abs(known.value), error, *map(abs, scores)))[1]
-    before, error, first = (math.ldexp(value, -exponent) for value in (known.value, error, scores[0]))
+    before, error, first = (
+        math.ldexp(value, -exponent) for value in (known.value, error, scores[0])
+    )
     offsets = [math.ldexp(score, -exponent) - first for score in scores]
     shift, number = math.fsum(offsets) / len(offsets), known.number + len(offsets)
     difference = first + shift - before
@@ -96,4 +111,8 @@ def _pooled(known: Mean, scores: Sequence[float]) -> Mean:
         ]
     )
     mean = before + difference * len(offsets) / number
-    return Mean(math.ldexp(mean, exponent), math.ldexp(math.sqrt(squares / (number - 1) / number), exponent), number)
+    return Mean(
+        math.ldexp(mean, exponent),
+        math.ldexp(math.sqrt(squares / (number - 1) / number), exponent),
+        number,
+    )

@@ -12,9 +12,19 @@ from typing import Any, Protocol
 
 from ..errors import LlmOptimizeError, SandboxUnavailable, UnknownName, UsageError
 from ..records import Limits
-from ..sandbox import LEVELS, Call, Outcome, OutcomeStatus, call_there, make_parcel, open_sandbox
+from ..sandbox import (
+    LEVELS,
+    Call,
+    Outcome,
+    OutcomeStatus,
+    call_there,
+    make_parcel,
+    open_sandbox,
+)
 
-_MARGIN_SECS = 300.0  # for a worker to come up and to load f, besides the deadline that it keeps
+_MARGIN_SECS = (
+    300.0  # for a worker to come up and to load f, besides the deadline that it keeps
+)
 _LOST_IN_A_ROW = 3  # scorings, after which the executor is given up
 
 
@@ -32,7 +42,9 @@ class Where:
 class Place(Protocol):
     """Where f is called."""
 
-    async def run(self, x: Any, timeout_secs: float, seed: int, on_loop: bool) -> Outcome:
+    async def run(
+        self, x: Any, timeout_secs: float, seed: int, on_loop: bool
+    ) -> Outcome:
         """Return what becomes of f(x); whoever cancels this ends the call. `on_loop`: f is async, and runs inline."""
 
     def close(self) -> None:
@@ -66,16 +78,24 @@ class Here:
         self._func = func
         self._sandbox = open_sandbox(where.level, func, where.limits, where.hidden)
         self._is_inline = where.level == "inline"
-        self._own = None if where.executor else ThreadPoolExecutor(where.workers, thread_name_prefix="scoring")
+        self._own = (
+            None
+            if where.executor
+            else ThreadPoolExecutor(where.workers, thread_name_prefix="scoring")
+        )
         self._threads = self._own or where.executor
 
-    async def run(self, x: Any, timeout_secs: float, seed: int, on_loop: bool) -> Outcome:
+    async def run(
+        self, x: Any, timeout_secs: float, seed: int, on_loop: bool
+    ) -> Outcome:
         """Call f in the sandbox, or on this loop where it is async and needs no sandbox."""
         if on_loop and self._is_inline and self._own is not None:
             return await self._run_on_loop(x, timeout_secs)
         call = Call(x, timeout_secs, seed)
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._threads, self._sandbox.run, call)
+            return await asyncio.get_running_loop().run_in_executor(
+                self._threads, self._sandbox.run, call
+            )
         except asyncio.CancelledError:
             call.stop.give()
             raise
@@ -117,7 +137,11 @@ class Elsewhere:
     """The workers of an executor. Each opens a sandbox of its own, keeps it warm, and keeps the deadline."""
 
     def __init__(
-        self, func: Callable[..., Any], where: Where, executor: Executor, margin_secs: float = _MARGIN_SECS
+        self,
+        func: Callable[..., Any],
+        where: Where,
+        executor: Executor,
+        margin_secs: float = _MARGIN_SECS,
     ) -> None:
         """Pack f; `margin_secs` is how long beyond its deadline a scoring may be silent while all others are, too."""
         self._parcel = make_parcel(func, where.level, where.limits, where.hidden)
@@ -128,7 +152,9 @@ class Elsewhere:
         self._lost = 0  # scorings in a row
         self._flying: set[asyncio.Future[Outcome | None]] = set()
 
-    async def run(self, x: Any, timeout_secs: float, seed: int, on_loop: bool = False) -> Outcome:
+    async def run(
+        self, x: Any, timeout_secs: float, seed: int, on_loop: bool = False
+    ) -> Outcome:
         """Let a worker call f; f itself is sent where it is not known yet.
 
         A scoring that a worker lost is an outcome, the third in a row an error.
@@ -137,25 +163,35 @@ class Elsewhere:
         """
         for parcel in [*([self._parcel.empty()] if self._known else []), self._parcel]:
             try:
-                outcome = await self._answer((parcel, x, timeout_secs, seed), timeout_secs)
+                outcome = await self._answer(
+                    (parcel, x, timeout_secs, seed), timeout_secs
+                )
             except _LostScoring as error:
                 return self._count(error)
             if outcome is not None:
                 self._known, self._lost = True, 0
                 return outcome
-        raise SandboxUnavailable("a worker of the executor does not keep f: does it run this version of llm_optimize?")
+        raise SandboxUnavailable(
+            "a worker of the executor does not keep f: does it run this version of llm_optimize?"
+        )
 
-    async def _answer(self, words: tuple[Any, ...], timeout_secs: float) -> Outcome | None:
+    async def _answer(
+        self, words: tuple[Any, ...], timeout_secs: float
+    ) -> Outcome | None:
         """Return what a worker says; None when it does not know f. Raises _LostScoring when none says anything."""
         future = asyncio.wrap_future(self._submitted(words))
         self._flying.add(future)
         begun = time.monotonic()
         try:
             while not future.done():
-                silent_until = max(begun, self._heard_at) + timeout_secs + self._margin_secs
+                silent_until = (
+                    max(begun, self._heard_at) + timeout_secs + self._margin_secs
+                )
                 left = silent_until - time.monotonic()
                 if left <= 0:
-                    raise _LostScoring(f"no worker has answered for {timeout_secs + self._margin_secs:g} s")
+                    raise _LostScoring(
+                        f"no worker has answered for {timeout_secs + self._margin_secs:g} s"
+                    )
                 await asyncio.wait([future], timeout=left)
             self._heard_at = time.monotonic()
             return _said(future)
@@ -166,7 +202,9 @@ class Elsewhere:
     def _submitted(self, words: tuple[Any, ...]) -> Any:
         try:
             return self._executor.submit(call_there, open_sandbox, *words)
-        except RuntimeError as error:  # it is broken, or was shut down; x is not to blame
+        except (
+            RuntimeError
+        ) as error:  # it is broken, or was shut down; x is not to blame
             raise SandboxUnavailable(
                 f"the executor takes no more scorings ({type(error).__name__}: {error}): resume the run with a new one"
             ) from error
@@ -200,5 +238,7 @@ def _said(future: asyncio.Future[Outcome | None]) -> Outcome | None:
     if isinstance(error, LlmOptimizeError):
         raise error
     if not isinstance(error, Exception):  # Ctrl-C reached the worker, too
-        raise SandboxUnavailable(f"a worker was interrupted ({type(error).__name__}): resume the run") from error
+        raise SandboxUnavailable(
+            f"a worker was interrupted ({type(error).__name__}): resume the run"
+        ) from error
     raise _LostScoring(f"{type(error).__name__}: {error}") from error

@@ -10,7 +10,13 @@ from random import Random
 
 from ..errors import UsageError
 from ..records import Evaluation, Status
-from ._format_3 import FAILED_SCORINGS, Mean, is_of_format_3, spoilt_by, together_as_format_3
+from ._format_3 import (
+    FAILED_SCORINGS,
+    Mean,
+    is_of_format_3,
+    spoilt_by,
+    together_as_format_3,
+)
 
 
 @dataclass(frozen=True)
@@ -30,7 +36,9 @@ class Repeats:
 
     def __post_init__(self) -> None:
         if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 2:
-            raise UsageError(f"repeats: n is {self.n!r}, give a whole number of scorings, at least 2")
+            raise UsageError(
+                f"repeats: n is {self.n!r}, give a whole number of scorings, at least 2"
+            )
 
     def seeds(self, seed: int, known: Evaluation) -> list[int]:
         """Return a seed for each scoring that is missing until there are n; `seed` is the trial's.
@@ -39,7 +47,10 @@ class Repeats:
         >>> len(Repeats(3).seeds(7, known)), Repeats(3).seeds(7, replace(known, scorings=3))
         (2, [])
         """
-        return [Random(f"{seed}/repeat/{number}").getrandbits(32) for number in range(known.scorings, self.n)]
+        return [
+            Random(f"{seed}/repeat/{number}").getrandbits(32)
+            for number in range(known.scorings, self.n)
+        ]
 
 
 def mean_of(scores: Sequence[float]) -> Mean:
@@ -61,7 +72,9 @@ def mean_of(scores: Sequence[float]) -> Mean:
     if len(scores) == 1:
         return Mean(value, None, 1)
     error = math.sqrt(statistics.variance(scaled) / len(scaled))
-    largest = max(map(abs, scaled))  # which rounding must not exceed: it may be the largest float there is
+    largest = max(
+        map(abs, scaled)
+    )  # which rounding must not exceed: it may be the largest float there is
     return Mean(value, math.ldexp(min(error, largest), exponent), len(scores))
 
 
@@ -85,7 +98,10 @@ def together(known: Evaluation, new: Sequence[Evaluation]) -> Evaluation:
         known,
         score=mean.value,
         standard_error=mean.standard_error,
-        metrics={**known.metrics, **({FAILED_SCORINGS: float(failed)} if failed else {})},
+        metrics={
+            **known.metrics,
+            **({FAILED_SCORINGS: float(failed)} if failed else {}),
+        },
         seconds=seconds,
         scorings=scorings,
         scores=scores,
@@ -102,4 +118,6 @@ def _scores_of(known: Evaluation) -> tuple[float, ...]:
 def can_be_scored_again(known: Evaluation) -> None:
     """Raise UsageError where there is no score to add to."""
     if known.status is not Status.COMPLETE or known.score is None:
-        raise UsageError(f"a trial that is {known.status} has no score: only a complete one can be scored again")
+        raise UsageError(
+            f"a trial that is {known.status} has no score: only a complete one can be scored again"
+        )

@@ -30,9 +30,15 @@ def judge(outcome: Outcome, max_score: float | None = None) -> Evaluation:
     if outcome.status is OutcomeStatus.OK:
         return _of_value(outcome, max_score)
     if outcome.status is OutcomeStatus.TIMEOUT:
-        return _failure(Status.TIMEOUT, f"no score after {outcome.seconds:.3g} s: stopped at the deadline", outcome)
+        return _failure(
+            Status.TIMEOUT,
+            f"no score after {outcome.seconds:.3g} s: stopped at the deadline",
+            outcome,
+        )
     if outcome.unusable:
-        return _failure(Status.INVALID, f"f returned no score: {outcome.message}", outcome)
+        return _failure(
+            Status.INVALID, f"f returned no score: {outcome.message}", outcome
+        )
     return _failure(Status.FAILED, outcome.traceback or outcome.message, outcome)
 
 
@@ -41,7 +47,9 @@ def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
         score = as_score(outcome.value)
     except InvalidScore as error:
         return _failure(Status.INVALID, str(error), outcome)
-    if max_score is not None and score.value > max_score + _ROUNDING * max(1.0, abs(max_score)):
+    if max_score is not None and score.value > max_score + _ROUNDING * max(
+        1.0, abs(max_score)
+    ):
         said = (
             f"the score {show_number(score.value, [max_score])} is above the highest possible one, "
             f"{show_number(max_score)}: it does not count; solve the task itself"
@@ -60,7 +68,9 @@ def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
     )
 
 
-def _failure(status: Status, feedback: str, outcome: Outcome, stage: str = "") -> Evaluation:
+def _failure(
+    status: Status, feedback: str, outcome: Outcome, stage: str = ""
+) -> Evaluation:
     return Evaluation(
         status,
         None,
@@ -74,7 +84,9 @@ def _failure(status: Status, feedback: str, outcome: Outcome, stage: str = "") -
 
 def _output(outcome: Outcome) -> str:
     note = (
-        f"[llm_optimize: scored a second time; at the first, {outcome.scored_again}]\n" if outcome.scored_again else ""
+        f"[llm_optimize: scored a second time; at the first, {outcome.scored_again}]\n"
+        if outcome.scored_again
+        else ""
     )
     return clip(outcome.output, MAX_OUTPUT_CHARS) + note
 
@@ -97,16 +109,28 @@ def as_score(raw: Any) -> Score:
     llm_optimize.errors.InvalidScore: the score is nan: f must return a finite number, or raise
     """
     if isinstance(raw, Score):
-        return Score(_number(raw.value), _text(raw.feedback), _numbers(raw.metrics), _numbers(raw.instances))
+        return Score(
+            _number(raw.value),
+            _text(raw.feedback),
+            _numbers(raw.metrics),
+            _numbers(raw.instances),
+        )
     if isinstance(raw, list | tuple):
         if len(raw) != 2:
-            raise InvalidScore(f"f returned {len(raw)} values: return a number, or (score, feedback)")
+            raise InvalidScore(
+                f"f returned {len(raw)} values: return a number, or (score, feedback)"
+            )
         return _with_feedback(_number(raw[0]), raw[1])
     if isinstance(raw, dict):
         key = next((key for key in _SCORE_KEYS if key in raw), None)
         if key is None:
-            raise InvalidScore(f"f returned a dict with {_listed(raw)}: it needs a 'score'")
-        return _with_feedback(_number(raw[key]), {name: value for name, value in raw.items() if name != key})
+            raise InvalidScore(
+                f"f returned a dict with {_listed(raw)}: it needs a 'score'"
+            )
+        return _with_feedback(
+            _number(raw[key]),
+            {name: value for name, value in raw.items() if name != key},
+        )
     value = _number(raw)
     return Score(value, f"f(x) = {value:.6g}")
 
@@ -116,23 +140,35 @@ def _number(raw: Any) -> float:
         try:
             raw = _plain(raw)
         except (TypeError, ValueError):
-            raise InvalidScore(f"the score is {_shown(raw)}, no number: return int or float") from None
+            raise InvalidScore(
+                f"the score is {_shown(raw)}, no number: return int or float"
+            ) from None
     try:
         return float(raw)
     except OverflowError:
-        raise InvalidScore("the score is an integer too large for a float: return a smaller number") from None
+        raise InvalidScore(
+            "the score is an integer too large for a float: return a smaller number"
+        ) from None
 
 
 def _plain(raw: Any) -> float:
     """Return a numpy scalar or 0-d array as a float; refuse booleans and everything else."""
-    if type(raw).__module__ != "numpy" or raw.shape != () or raw.dtype.kind not in "iuf":
+    if (
+        type(raw).__module__ != "numpy"
+        or raw.shape != ()
+        or raw.dtype.kind not in "iuf"
+    ):
         raise TypeError
     return float(raw)
 
 
 def _shown(raw: Any) -> str:
     """Return a value as its author wrote it, where that is short and safe; of others the type."""
-    return clip(repr(raw), 80) if raw is None or type(raw) in (bool, str) else f"a value of type {type(raw).__name__}"
+    return (
+        clip(repr(raw), 80)
+        if raw is None or type(raw) in (bool, str)
+        else f"a value of type {type(raw).__name__}"
+    )
 
 
 def _with_feedback(value: float, rest: Any) -> Score:
@@ -141,7 +177,11 @@ def _with_feedback(value: float, rest: Any) -> Score:
         return Score(value, _text(rest))
     metrics = {**_numbers(rest), **_numbers(rest.get("metrics"))}
     texts = [_text(text) for name, text in rest.items() if name == "feedback" and text]
-    texts += [f"{name}: {text}" for name, text in rest.items() if isinstance(text, str) and name != "feedback"]
+    texts += [
+        f"{name}: {text}"
+        for name, text in rest.items()
+        if isinstance(text, str) and name != "feedback"
+    ]
     return Score(value, "\n".join(texts), metrics, _numbers(rest.get("instances")))
 
 
@@ -159,7 +199,9 @@ def _numbers(values: Any) -> dict[str, float]:
     if not isinstance(values, Mapping):
         return {}
     return {
-        str(name): float(value) for name, value in values.items() if type(value) in (int, float) and _is_finite(value)
+        str(name): float(value)
+        for name, value in values.items()
+        if type(value) in (int, float) and _is_finite(value)
     }
 
 

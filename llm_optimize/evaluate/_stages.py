@@ -42,15 +42,27 @@ class Stage:
 
     def __post_init__(self) -> None:
         if not callable(self.func):
-            raise UsageError(f"a stage is {self.func!r}: give a function, (function, threshold) or a Stage")
+            raise UsageError(
+                f"a stage is {self.func!r}: give a function, (function, threshold) or a Stage"
+            )
         if self.name is None:
-            object.__setattr__(self, "name", getattr(self.func, "__name__", type(self.func).__name__))
+            object.__setattr__(
+                self, "name", getattr(self.func, "__name__", type(self.func).__name__)
+            )
         if not isinstance(self.name, str) or not self.name or self.name in _RESERVED:
-            raise UsageError(f"a stage cannot be named {self.name!r}: give it a name besides {', '.join(_RESERVED)}")
+            raise UsageError(
+                f"a stage cannot be named {self.name!r}: give it a name besides {', '.join(_RESERVED)}"
+            )
         if self.threshold is not None and not _is_number(self.threshold):
-            raise UsageError(f"the threshold of stage {self.name!r} is {self.threshold!r}: give a number, or None")
-        if self.timeout_secs is not None and not (_is_number(self.timeout_secs) and self.timeout_secs > 0):
-            raise UsageError(f"the timeout_secs of stage {self.name!r} is {self.timeout_secs!r}: give more than 0")
+            raise UsageError(
+                f"the threshold of stage {self.name!r} is {self.threshold!r}: give a number, or None"
+            )
+        if self.timeout_secs is not None and not (
+            _is_number(self.timeout_secs) and self.timeout_secs > 0
+        ):
+            raise UsageError(
+                f"the timeout_secs of stage {self.name!r} is {self.timeout_secs!r}: give more than 0"
+            )
 
     @property
     def title(self) -> str:
@@ -59,7 +71,11 @@ class Stage:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
+    return (
+        isinstance(value, int | float)
+        and not isinstance(value, bool)
+        and not math.isnan(value)
+    )
 
 
 def as_stages(func: Any) -> tuple[Stage, ...]:
@@ -74,15 +90,24 @@ def as_stages(func: Any) -> tuple[Stage, ...]:
         return (func,)
     if not isinstance(func, Sequence) or isinstance(func, str | bytes):
         if not callable(func):
-            raise UsageError(f"func is {func!r}: give a function, or a sequence of stages")
+            raise UsageError(
+                f"func is {func!r}: give a function, or a sequence of stages"
+            )
         return (Stage(func, name=_safe_name(func)),)
     if not func:
         raise UsageError("func is an empty sequence: give at least one stage")
     stages: list[Stage] = []
     for one in func:
         stage = _as_stage(one)
-        given = isinstance(one, Stage) and one.name != getattr(one.func, "__name__", None)
-        stages.append(replace(stage, name=_new_name(stage.title, [known.title for known in stages], given)))
+        given = isinstance(one, Stage) and one.name != getattr(
+            one.func, "__name__", None
+        )
+        stages.append(
+            replace(
+                stage,
+                name=_new_name(stage.title, [known.title for known in stages], given),
+            )
+        )
     return tuple(stages)
 
 
@@ -91,7 +116,9 @@ def _as_stage(one: Any) -> Stage:
         return one
     if isinstance(one, list | tuple):
         if len(one) != 2:
-            raise UsageError(f"a stage is {one!r}: give a function, (function, threshold) or a Stage")
+            raise UsageError(
+                f"a stage is {one!r}: give a function, (function, threshold) or a Stage"
+            )
         return Stage(one[0], one[1], name=_safe_name(one[0]))
     return Stage(one, name=_safe_name(one))
 
@@ -106,12 +133,18 @@ def _new_name(name: str, taken: Collection[str], given: bool) -> str:
         return name
     if given:
         raise UsageError(f"two stages are named {name!r}: name them apart")
-    return next(new for number in range(2, len(taken) + 3) if (new := f"{name}-{number}") not in taken)
+    return next(
+        new
+        for number in range(2, len(taken) + 3)
+        if (new := f"{name}-{number}") not in taken
+    )
 
 
 def passed(stage: Stage, evaluation: Evaluation) -> bool:
     """Return whether x may go on after this stage."""
-    return evaluation.score is not None and (stage.threshold is None or evaluation.score >= stage.threshold)
+    return evaluation.score is not None and (
+        stage.threshold is None or evaluation.score >= stage.threshold
+    )
 
 
 def stopped(stage: Stage, evaluation: Evaluation) -> Evaluation:
@@ -134,7 +167,9 @@ def ended(stage: Stage, evaluation: Evaluation) -> Evaluation:
         return evaluation
     if evaluation.score is None:
         return replace(evaluation, stage=evaluation.stage or stage.title)
-    said = f"{evaluation.feedback}\n(stage {stage.title!r}{_below(stage, evaluation)})".lstrip("\n")
+    said = f"{evaluation.feedback}\n(stage {stage.title!r}{_below(stage, evaluation)})".lstrip(
+        "\n"
+    )
     return replace(evaluation, feedback=said, stage=stage.title)
 
 
@@ -145,7 +180,9 @@ def _below(stage: Stage, evaluation: Evaluation) -> str:
     return f" (score {score}, below {show_number(stage.threshold, [evaluation.score])})"
 
 
-def after(earlier: Sequence[tuple[Stage, Evaluation]], evaluation: Evaluation) -> Evaluation:
+def after(
+    earlier: Sequence[tuple[Stage, Evaluation]], evaluation: Evaluation
+) -> Evaluation:
     """Add to what a stage said what the stages before it took, printed and measured."""
     metrics: dict[str, float] = {}
     for stage, before in earlier:
@@ -163,7 +200,10 @@ def after(earlier: Sequence[tuple[Stage, Evaluation]], evaluation: Evaluation) -
 def _metrics_of(stage: Stage, evaluation: Evaluation) -> dict[str, float]:
     """Return the score and the metrics of an earlier stage, under its name."""
     score = {} if evaluation.score is None else {"score": evaluation.score}
-    return {f"{stage.title}.{name}": value for name, value in {**score, **evaluation.metrics}.items()}
+    return {
+        f"{stage.title}.{name}": value
+        for name, value in {**score, **evaluation.metrics}.items()
+    }
 
 
 # The stage before all others: no sandbox is needed to see that x does not compile.
@@ -177,7 +217,9 @@ def check_syntax(x: X, parent: X | None) -> Evaluation | None:
     if isinstance(x, str) and isinstance(parent, str):
         said = _problem(x, parent)
     elif isinstance(x, dict) and isinstance(parent, dict):
-        problems = ((name, _problem(part, parent.get(name))) for name, part in x.items())
+        problems = (
+            (name, _problem(part, parent.get(name))) for name, part in x.items()
+        )
         said = next((f"{name}, {problem}" for name, problem in problems if problem), "")
     else:
         return None
@@ -197,7 +239,9 @@ def _problem(text: Any, model: Any) -> str:
 def _fault(text: str) -> str:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of the candidate's code, for the candidate
+            warnings.simplefilter(
+                "ignore"
+            )  # of the candidate's code, for the candidate
             compile(text, "<x>", "exec", dont_inherit=True)
     except SyntaxError as error:
         line = (error.text or "").strip()[:_MAX_LINE_CHARS]

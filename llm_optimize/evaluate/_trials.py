@@ -18,7 +18,9 @@ class TrialJudge:
 
     async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
         """Return what f says of the trial's x; nothing that f does raises here."""
-        return await self._evaluator.score(_x(trial), trial.seed or 0, parent, trial.key)
+        return await self._evaluator.score(
+            _x(trial), trial.seed or 0, parent, trial.key
+        )
 
     async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
         """Return what f says of it after one further scoring under each of these seeds."""

@@ -15,11 +15,19 @@ from ..redaction import HIDDEN, without_credentials
 class Address:
     """Where requests go, and what is sent along because it stood in the address."""
 
-    shown: str | None  # with *** for credentials: what is stored and told; None: OpenAI's own
-    plain: str | None = field(repr=False, default=None)  # without credentials and parameters
-    authorization: str | None = field(repr=False, default=None)  # of a user and password (RFC 7617)
+    shown: (
+        str | None
+    )  # with *** for credentials: what is stored and told; None: OpenAI's own
+    plain: str | None = field(
+        repr=False, default=None
+    )  # without credentials and parameters
+    authorization: str | None = field(
+        repr=False, default=None
+    )  # of a user and password (RFC 7617)
     query: str = field(repr=False, default="")  # all parameters, as they were written
-    secrets: tuple[str, ...] = field(repr=False, default=())  # what must not be shown of it
+    secrets: tuple[str, ...] = field(
+        repr=False, default=()
+    )  # what must not be shown of it
 
     @property
     def lacks_credentials(self) -> bool:
@@ -50,11 +58,17 @@ def address_of(base_url: str | None) -> Address:
 def _read(url: str) -> Address:
     try:
         parts = urlsplit(url)
-        whole = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 0) >= 0
+        whole = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and (parts.port or 0) >= 0
+        )
     except ValueError:
         whole = False
     if not whole:
-        raise UsageError(f"base_url is {_told(url)!r}: write it whole, as in http://localhost:8000/v1")
+        raise UsageError(
+            f"base_url is {_told(url)!r}: write it whole, as in http://localhost:8000/v1"
+        )
     if not (parts.username or parts.password or parts.query or parts.fragment):
         return Address(url, url)
     host = parts.netloc.rpartition("@")[2]
@@ -63,8 +77,14 @@ def _read(url: str) -> Address:
     if shown == parts._replace(fragment="").geturl():
         return Address(shown, plain, query=parts.query)
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
-    authorization = "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode() if user or password else None
-    return Address(shown, plain, authorization, parts.query, _secrets(parts, user, password))
+    authorization = (
+        "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+        if user or password
+        else None
+    )
+    return Address(
+        shown, plain, authorization, parts.query, _secrets(parts, user, password)
+    )
 
 
 def _secrets(parts: SplitResult, user: str, password: str) -> tuple[str, ...]:
@@ -78,4 +98,6 @@ def _told(url: str) -> str:
     """Return of something that is no address what may be told: nothing before an @, no parameter's value."""
     scheme, separator, rest = url.rpartition("://")
     before, at, host = rest.rpartition("@")
-    return without_credentials(f"{scheme}{separator}{HIDDEN if at else before}{at}{host}")
+    return without_credentials(
+        f"{scheme}{separator}{HIDDEN if at else before}{at}{host}"
+    )

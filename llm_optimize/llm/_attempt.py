@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     import openai
 
 _CONNECT_SECS = 4.0  # so that an address where nobody is ends within five seconds
-_MALFORMED = ("InvalidURL", "LocalProtocolError", "UnsupportedProtocol")  # nothing was sent, nor ever will be
+_MALFORMED = (
+    "InvalidURL",
+    "LocalProtocolError",
+    "UnsupportedProtocol",
+)  # nothing was sent, nor ever will be
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,10 @@ class _Answer:
 
 
 async def attempt(
-    client: openai.AsyncOpenAI, request: dict[str, Any], endpoint: Endpoint, silence_secs: float
+    client: openai.AsyncOpenAI,
+    request: dict[str, Any],
+    endpoint: Endpoint,
+    silence_secs: float,
 ) -> Reply:
     """Send one request and read the whole answer.
 
@@ -55,44 +62,67 @@ async def attempt(
     if sent.status >= 400:
         body = secrets.hide(sent.body.decode("utf-8", "replace")).encode()
         reply = withheld(sent.status, body, request)
-        return reply or raise_refusal(sent.status, sent.headers, body, request, endpoint.name)
+        return reply or raise_refusal(
+            sent.status, sent.headers, body, request, endpoint.name
+        )
     try:
         reply = read_answer(sent.body, request, endpoint.name, secrets.hide)
     except Again as again:
         if again.fault is PAGE and endpoint.heard:
             raise Again(STRAY_PAGE, str(again)) from None
         raise
-    text, reasoning = secrets.hide_in_reply(reply.text), secrets.hide_in_reply(reply.reasoning)
+    text, reasoning = (
+        secrets.hide_in_reply(reply.text),
+        secrets.hide_in_reply(reply.reasoning),
+    )
     return replace(reply, text=text, reasoning=reasoning)
 
 
 async def _sent(
-    client: openai.AsyncOpenAI, request: dict[str, Any], endpoint: Endpoint, silence_secs: float
+    client: openai.AsyncOpenAI,
+    request: dict[str, Any],
+    endpoint: Endpoint,
+    silence_secs: float,
 ) -> _Answer | Again | ModelRefused:
     """Return what came back, or why nothing did."""
     import openai
 
     patience = openai.Timeout(silence_secs, connect=min(_CONNECT_SECS, silence_secs))
     try:
-        raw = await client.chat.completions.with_raw_response.create(**request, timeout=patience)
+        raw = await client.chat.completions.with_raw_response.create(
+            **request, timeout=patience
+        )
         return _Answer(200, raw.http_response.content)
     except openai.APIStatusError as error:
-        return _Answer(error.status_code, error.response.content, error.response.headers)
+        return _Answer(
+            error.status_code, error.response.content, error.response.headers
+        )
     except openai.APITimeoutError as error:
         connecting = type(error.__cause__).__name__ == "ConnectTimeout"
         if connecting:
-            return Again(GONE if endpoint.heard else SLOW_NOBODY, _nobody(endpoint, "timed out"))
+            return Again(
+                GONE if endpoint.heard else SLOW_NOBODY, _nobody(endpoint, "timed out")
+            )
         return Again(SILENT, f"{endpoint.name} is silent")
     except openai.APIConnectionError as error:
         return _broken(error, endpoint)
 
 
-def _broken(error: openai.APIConnectionError, endpoint: Endpoint) -> Again | ModelRefused:
+def _broken(
+    error: openai.APIConnectionError, endpoint: Endpoint
+) -> Again | ModelRefused:
     if isinstance(error.__cause__, Again | ModelRefused):
-        return error.__cause__  # ours, which some versions of the SDK take for a broken connection
-    kind, said = type(error.__cause__).__name__, endpoint.secrets.hide(str(error.__cause__ or error))
+        return (
+            error.__cause__
+        )  # ours, which some versions of the SDK take for a broken connection
+    kind, said = (
+        type(error.__cause__).__name__,
+        endpoint.secrets.hide(str(error.__cause__ or error)),
+    )
     if kind in _MALFORMED:
-        return ModelRefused(f"nothing can be sent to {endpoint.name} ({said}): look at base_url and api_key")
+        return ModelRefused(
+            f"nothing can be sent to {endpoint.name} ({said}): look at base_url and api_key"
+        )
     if kind == "ConnectError":
         return Again(GONE if endpoint.heard else NOBODY, _nobody(endpoint, said))
     return Again(DROPPED, f"the connection to {endpoint.name} broke ({said or kind})")

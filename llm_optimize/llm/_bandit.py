@@ -27,7 +27,8 @@ class Bandit:
         """Take the price of each arm by its name."""
         self._prices = dict(prices)
         self._in_dollars = all(
-            price and price.prompt_per_million + price.completion_per_million for price in prices.values()
+            price and price.prompt_per_million + price.completion_per_million
+            for price in prices.values()
         )
         self._scores: dict[int, float] = {}
         self._trials = dict.fromkeys(prices, 0)
@@ -62,11 +63,18 @@ class Bandit:
         return [arm for arm in arms if worth[arm] == highest]
 
     def _worth(self, in_flight: Mapping[str, int]) -> dict[str, float]:
-        yields = {arm: gain / self._costs[arm] if self._costs[arm] else 0.0 for arm, gain in self._gains.items()}
+        yields = {
+            arm: gain / self._costs[arm] if self._costs[arm] else 0.0
+            for arm, gain in self._gains.items()
+        }
         best_yield = max(yields.values()) or 1.0
-        plays = {arm: count + in_flight.get(arm, 0) for arm, count in self._trials.items()}
+        plays = {
+            arm: count + in_flight.get(arm, 0) for arm, count in self._trials.items()
+        }
         log_n = math.log(max(1, sum(plays.values())))
         return {
-            arm: yields[arm] / best_yield + math.sqrt(2 * log_n / count) if count else math.inf
+            arm: yields[arm] / best_yield + math.sqrt(2 * log_n / count)
+            if count
+            else math.inf
             for arm, count in plays.items()
         }

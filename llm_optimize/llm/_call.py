@@ -20,7 +20,14 @@ _log = logging.getLogger(__name__)
 class Call:
     """The stop, wait and logging of tenacity, and what they need to know."""
 
-    def __init__(self, who: str, endpoint: Endpoint, deadline_secs: float, max_attempts: int, patient: bool) -> None:
+    def __init__(
+        self,
+        who: str,
+        endpoint: Endpoint,
+        deadline_secs: float,
+        max_attempts: int,
+        patient: bool,
+    ) -> None:
         """Take who is asked, and the limits; who is not patient does not wait for an endpoint that rests."""
         self.endpoint = endpoint
         self.patient = patient
@@ -62,7 +69,9 @@ class Call:
         """Whether to give up: the attempts are spent, or the wait that is asked for is longer than the deadline."""
         if self._last is None:
             return True
-        spent = state.attempt_number >= self._max_attempts or self._kind_is_spent(self._last.fault)
+        spent = state.attempt_number >= self._max_attempts or self._kind_is_spent(
+            self._last.fault
+        )
         too_late = (self._last.after_secs or 0.0) > self._deadline_secs - self.seconds
         return spent or (self.patient and too_late)
 
@@ -77,7 +86,9 @@ class Call:
             return 0.0  # the next attempt says that it rests
         if self._last.after_secs is not None:
             return self._last.after_secs
-        longer = tenacity.wait_random_exponential(multiplier=self._last.fault.first_wait_secs, max=max_wait_secs)
+        longer = tenacity.wait_random_exponential(
+            multiplier=self._last.fault.first_wait_secs, max=max_wait_secs
+        )
         return longer(state)
 
     def say(self, state: tenacity.RetryCallState) -> None:
@@ -105,4 +116,8 @@ class Call:
         )
 
     def _bill(self) -> str:
-        return f" (up to {self.uncertain_calls} unanswered requests may be billed)" if self.uncertain_calls else ""
+        return (
+            f" (up to {self.uncertain_calls} unanswered requests may be billed)"
+            if self.uncertain_calls
+            else ""
+        )

@@ -11,7 +11,14 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from ..errors import EndpointRests, LlmOptimizeError, MissingKey, ModelRefused, UnknownName, UsageError
+from ..errors import (
+    EndpointRests,
+    LlmOptimizeError,
+    MissingKey,
+    ModelRefused,
+    UnknownName,
+    UsageError,
+)
 from ..records import Message, Reply, Usage
 from ..text import storable
 from ._address import Address, address_of
@@ -66,9 +73,13 @@ class Chat:
         **options: Any,
     ) -> None:
         if not deadline_secs > 0 or max_attempts < 1:
-            raise UsageError(f"deadline_secs is {deadline_secs} and max_attempts {max_attempts}: both must be above 0")
+            raise UsageError(
+                f"deadline_secs is {deadline_secs} and max_attempts {max_attempts}: both must be above 0"
+            )
         if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
-            raise UsageError(f"max_concurrency is {max_concurrency}: give 1 to {_MAX_CONCURRENCY}")
+            raise UsageError(
+                f"max_concurrency is {max_concurrency}: give 1 to {_MAX_CONCURRENCY}"
+            )
         for word in options:
             if word not in _OPTIONS:
                 raise UnknownName("option of a chat model", word, _OPTIONS)
@@ -79,7 +90,9 @@ class Chat:
         self._max_attempts = max_attempts
         self._max_wait_secs = max_wait_secs
         self._own_price = price
-        self._options = {word: value for word, value in options.items() if value is not None}
+        self._options = {
+            word: value for word, value in options.items() if value is not None
+        }
         self._takes_schema = True  # until it refuses one
         key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
         self._endpoint = Endpoint(address, key, max_concurrency)
@@ -92,7 +105,11 @@ class Chat:
                 f"the base URL {address.shown} was stored without its credentials, which no run keeps: set "
                 "OPENAI_BASE_URL to the whole address, or pass model=llm.Chat(..., base_url=...) or --base-url"
             )
-        if not self._endpoint.api_key and not address.secrets and not _on_this_machine(address.host):
+        if (
+            not self._endpoint.api_key
+            and not address.secrets
+            and not _on_this_machine(address.host)
+        ):
             raise MissingKey(
                 f"no key for the model {self.name!r}: export OPENAI_API_KEY=..., pass llm.Chat(api_key=...), "
                 "name a server of your own with OPENAI_BASE_URL, or use model='mutation', which needs no model"
@@ -106,10 +123,14 @@ class Chat:
     @property
     def max_tokens(self) -> int | None:
         """How many tokens an answer may have; None when no limit was given."""
-        limit = self._options.get("max_completion_tokens", self._options.get("max_tokens"))
+        limit = self._options.get(
+            "max_completion_tokens", self._options.get("max_tokens")
+        )
         return int(limit) if limit is not None else None
 
-    async def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+    async def reply(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
+    ) -> Reply:
         """Return the model's answer to these messages, and what it used.
 
         The answer may be cut off, withheld or empty: `Reply.incomplete` says so. With a JSON schema the endpoint is
@@ -122,7 +143,9 @@ class Chat:
                 quota), nobody ever answered at its address, or a web page did.
             ModelUnavailable: it did not answer within its attempts or its deadline.
         """
-        return await self.reply_within(self.deadline_secs, messages, patient=True, schema=schema)
+        return await self.reply_within(
+            self.deadline_secs, messages, patient=True, schema=schema
+        )
 
     async def reply_within(
         self,
@@ -159,13 +182,17 @@ class Chat:
             raise
         except Again as last:
             raise call.spent(last) from last
-        return replace(reply, usage=self._counted(reply.usage, call), seconds=call.seconds)
+        return replace(
+            reply, usage=self._counted(reply.usage, call), seconds=call.seconds
+        )
 
     def _counted(self, usage: Usage, call: Call) -> Usage:
         cost = None if self.price is None else self.price.cost(usage)
         return replace(usage, cost_usd=cost, uncertain_calls=call.uncertain_calls)
 
-    async def _attempt(self, messages: Sequence[Message], schema: Mapping[str, Any] | None, call: Call) -> Reply:
+    async def _attempt(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None, call: Call
+    ) -> Reply:
         """Send one request; where the endpoint refuses an option, another without it."""
         while True:
             try:
@@ -192,9 +219,18 @@ class Chat:
             endpoint.worked()
             return reply
 
-    def _request(self, messages: Sequence[Message], schema: Mapping[str, Any] | None) -> dict[str, Any]:
-        sendable = [Message(role=one["role"], content=storable(one["content"])) for one in messages]
-        shape = {RESPONSE_FORMAT: _response_format(schema)} if schema is not None and self._takes_schema else {}
+    def _request(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        sendable = [
+            Message(role=one["role"], content=storable(one["content"]))
+            for one in messages
+        ]
+        shape = (
+            {RESPONSE_FORMAT: _response_format(schema)}
+            if schema is not None and self._takes_schema
+            else {}
+        )
         return {"model": self.name, "messages": sendable, **self._options, **shape}
 
     def _give_up(self, option: str) -> None:
@@ -232,9 +268,17 @@ def sharing_endpoints(chats: Sequence[Chat]) -> list[Chat]:
     """Return the chats so that those with the same address and key share connections, places and rests."""
     at: dict[tuple[Address, str | None], list[Endpoint]] = {}
     for chat in chats:
-        at.setdefault((chat._endpoint.address, chat._endpoint.api_key), []).append(chat._endpoint)
-    shared = {where: Endpoint(*where, min(one.max_concurrency for one in those)) for where, those in at.items()}
-    return [_moved(chat, shared[chat._endpoint.address, chat._endpoint.api_key]) for chat in chats]
+        at.setdefault((chat._endpoint.address, chat._endpoint.api_key), []).append(
+            chat._endpoint
+        )
+    shared = {
+        where: Endpoint(*where, min(one.max_concurrency for one in those))
+        for where, those in at.items()
+    }
+    return [
+        _moved(chat, shared[chat._endpoint.address, chat._endpoint.api_key])
+        for chat in chats
+    ]
 
 
 def _moved(chat: Chat, endpoint: Endpoint) -> Chat:
@@ -243,7 +287,15 @@ def _moved(chat: Chat, endpoint: Endpoint) -> Chat:
     return moved
 
 
-_OPTIONS = ("temperature", "max_tokens", "max_completion_tokens", "reasoning_effort", "top_p", "seed", "stop")
+_OPTIONS = (
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "reasoning_effort",
+    "top_p",
+    "seed",
+    "stop",
+)
 
 
 def get_default_llm() -> Chat:
@@ -253,14 +305,24 @@ def get_default_llm() -> Chat:
 
 def _default_name() -> str:
     chosen = str(default_llm_options.get("model_name") or _BUILT_IN_MODEL)
-    return os.environ.get("LLM_OPTIMIZE_MODEL", chosen) if chosen == _BUILT_IN_MODEL else chosen
+    return (
+        os.environ.get("LLM_OPTIMIZE_MODEL", chosen)
+        if chosen == _BUILT_IN_MODEL
+        else chosen
+    )
 
 
 def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
     """Return how a request asks for JSON; strictly where the schema leaves nothing open, as strict endpoints demand."""
     names = set(schema.get("properties", ()))
-    strict = schema.get("additionalProperties") is False and set(schema.get("required", ())) == names
-    return {"type": "json_schema", "json_schema": {"name": "x", "schema": dict(schema), "strict": strict}}
+    strict = (
+        schema.get("additionalProperties") is False
+        and set(schema.get("required", ())) == names
+    )
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "x", "schema": dict(schema), "strict": strict},
+    }
 
 
 def _on_this_machine(host: str) -> bool:

@@ -42,7 +42,9 @@ class Clients:
 
     async def aclose(self) -> None:
         """Close the connections of all clients, also where closing one of them fails."""
-        outcomes = await asyncio.gather(*(client.close() for client in self._clients), return_exceptions=True)
+        outcomes = await asyncio.gather(
+            *(client.close() for client in self._clients), return_exceptions=True
+        )
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
                 raise outcome

@@ -44,7 +44,9 @@ class Health:
         if self._failures >= _FAILURES:
             self._rest_ends = now + self._next_rest_secs()
 
-    def failed(self, sent_at: float, now: float, pause_secs: float | None = None) -> None:
+    def failed(
+        self, sent_at: float, now: float, pause_secs: float | None = None
+    ) -> None:
         """Note that a call which was sent at some time has failed, and how long the endpoint asks to be left alone."""
         self._pause_ends = max(self._pause_ends, now + (pause_secs or 0.0))
         if sent_at < self._rest_begun:
@@ -76,7 +78,9 @@ class _Here:
 class Endpoint:
     """Shared by all chats with the same address and key."""
 
-    def __init__(self, address: Address, api_key: str | None, max_concurrency: int) -> None:
+    def __init__(
+        self, address: Address, api_key: str | None, max_concurrency: int
+    ) -> None:
         self.address = address
         self.api_key = api_key
         self.secrets = Secrets([*address.secrets, api_key or ""])
@@ -84,7 +88,9 @@ class Endpoint:
         self.name = address.shown or "api.openai.com"
         self.heard = False  # whether it has ever answered
         self._health = Health()
-        self._here: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = WeakKeyDictionary()
+        self._here: WeakKeyDictionary[asyncio.AbstractEventLoop, _Here] = (
+            WeakKeyDictionary()
+        )
 
     def rest_secs(self) -> float:
         """Return how long it is still left alone."""
@@ -142,7 +148,13 @@ class Endpoint:
             await here.clients.aclose()
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: value for name, value in self.__dict__.items() if name not in ("_here", "_health")}
+        return {
+            name: value
+            for name, value in self.__dict__.items()
+            if name not in ("_here", "_health")
+        }
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        self.__dict__.update(state, _here=WeakKeyDictionary(), _health=Health())  # clocks differ between machines
+        self.__dict__.update(
+            state, _here=WeakKeyDictionary(), _health=Health()
+        )  # clocks differ between machines

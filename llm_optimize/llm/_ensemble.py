@@ -29,7 +29,11 @@ def as_model(model: Any, *, seed: int = 0) -> Model:
 
     The seed is that of the choices among a list. Raises UsageError for anything else.
     """
-    return Ensemble(model, seed=seed) if isinstance(model, list | tuple) else as_one_model(model)
+    return (
+        Ensemble(model, seed=seed)
+        if isinstance(model, list | tuple)
+        else as_one_model(model)
+    )
 
 
 class Ensemble:
@@ -49,22 +53,35 @@ class Ensemble:
         UnknownName: `choose` is neither word.
     """
 
-    def __init__(self, models: Sequence[Any], *, choose: str = "weights", seed: int = 0) -> None:
+    def __init__(
+        self, models: Sequence[Any], *, choose: str = "weights", seed: int = 0
+    ) -> None:
         pairs = [one if _is_pair(one) else (one, 1.0) for one in models]
         if not pairs or any(weight <= 0 for _, weight in pairs):
-            raise UsageError(f"an ensemble needs models with weights above 0, not {models!r}")
+            raise UsageError(
+                f"an ensemble needs models with weights above 0, not {models!r}"
+            )
         if choose not in _WAYS:
             raise UnknownName("way to choose a model", choose, _WAYS)
         arms = [as_one_model(model) for model, _ in pairs]
         if any(isinstance(arm, Ensemble) for arm in arms):
-            raise UsageError("an ensemble is among the models of an ensemble: list its models instead")
+            raise UsageError(
+                "an ensemble is among the models of an ensemble: list its models instead"
+            )
         shared = iter(sharing_endpoints([arm for arm in arms if isinstance(arm, Chat)]))
         names = _different([arm.name for arm in arms])
         self._arms = {
-            name: next(shared) if isinstance(arm, Chat) else arm for name, arm in zip(names, arms, strict=True)
+            name: next(shared) if isinstance(arm, Chat) else arm
+            for name, arm in zip(names, arms, strict=True)
         }
-        self._weights = {name: float(weight) for name, (_, weight) in zip(names, pairs, strict=True)}
-        self._bandit = Bandit({name: price_of(arm) for name, arm in self._arms.items()}) if choose == "bandit" else None
+        self._weights = {
+            name: float(weight) for name, (_, weight) in zip(names, pairs, strict=True)
+        }
+        self._bandit = (
+            Bandit({name: price_of(arm) for name, arm in self._arms.items()})
+            if choose == "bandit"
+            else None
+        )
         self._in_flight: Counter[str] = Counter()
         self._seed = seed
         self._chosen = self._told = 0  # calls, in this session and of stored trials
@@ -77,7 +94,10 @@ class Ensemble:
         known = [price for price in prices if price is not None]
         if len(known) < len(prices):
             return None
-        return Price(max(one.prompt_per_million for one in known), max(one.completion_per_million for one in known))
+        return Price(
+            max(one.prompt_per_million for one in known),
+            max(one.completion_per_million for one in known),
+        )
 
     def check(self) -> None:
         """Raise MissingKey when one of the models needs a key and has none."""
@@ -96,7 +116,9 @@ class Ensemble:
         if self._bandit:
             self._bandit.tell(arm, trial)
 
-    async def reply(self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+    async def reply(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
+    ) -> Reply:
         """Return the answer of one of the models; `Reply.model` says whose. Raises what that raises.
 
         It is to be JSON of this schema where the model can be told so.
@@ -113,11 +135,20 @@ class Ensemble:
                 continue
             finally:
                 self._in_flight[name] -= 1
-            usage = replace(reply.usage, uncertain_calls=reply.usage.uncertain_calls + uncertain_calls)
-            return replace(reply, usage=usage, model=name, seconds=time.monotonic() - begun_at)
+            usage = replace(
+                reply.usage,
+                uncertain_calls=reply.usage.uncertain_calls + uncertain_calls,
+            )
+            return replace(
+                reply, usage=usage, model=name, seconds=time.monotonic() - begun_at
+            )
 
     async def _ask(
-        self, arm: Model, messages: Sequence[Message], schema: Mapping[str, Any] | None, begun_at: float
+        self,
+        arm: Model,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any] | None,
+        begun_at: float,
     ) -> Reply:
         if not isinstance(arm, Chat):
             return await reply_of(arm, messages, schema)
@@ -127,7 +158,10 @@ class Ensemble:
     async def _awake(self, begun_at: float, uncertain_calls: int) -> str:
         """Return the model to ask. Waits while all rest; raises ModelUnavailable when the deadline ends first."""
         while True:
-            rests = {name: arm.rest_secs() if isinstance(arm, Chat) else 0.0 for name, arm in self._arms.items()}
+            rests = {
+                name: arm.rest_secs() if isinstance(arm, Chat) else 0.0
+                for name, arm in self._arms.items()
+            }
             awake = [name for name, rest_secs in rests.items() if rest_secs <= 0]
             if awake:
                 return self._choice(awake)
@@ -139,14 +173,21 @@ class Ensemble:
 
     def _left_secs(self, begun_at: float) -> float:
         """Return what is left of the deadline of a call: the longest that one of the models has."""
-        longest = max((arm.deadline_secs for arm in self._arms.values() if isinstance(arm, Chat)), default=0.0)
+        longest = max(
+            (arm.deadline_secs for arm in self._arms.values() if isinstance(arm, Chat)),
+            default=0.0,
+        )
         return longest - (time.monotonic() - begun_at)
 
     def _choice(self, awake: Sequence[str]) -> str:
-        names = self._bandit.best(awake, self._in_flight) if self._bandit else list(awake)
+        names = (
+            self._bandit.best(awake, self._in_flight) if self._bandit else list(awake)
+        )
         place = max(self._chosen, self._told)
         self._chosen = place + 1
-        dice = random.Random(f"{self._seed}/{place}")  # nothing but the place, so that a resumed run throws the same
+        dice = random.Random(
+            f"{self._seed}/{place}"
+        )  # nothing but the place, so that a resumed run throws the same
         return dice.choices(names, [self._weights[name] for name in names])[0]
 
     async def aclose(self) -> None:
@@ -206,8 +247,14 @@ def expected_usage(model: Model, messages: Sequence[Message], seen: Seen) -> Usa
     >>> expected_usage(model, [{"role": "user", "content": "x" * 3000}], Seen()).cost_usd
     0.002
     """
-    prompt = math.ceil(sum(len(message["content"]) for message in messages) * seen.tokens_per_char)
-    reply = _FIRST_REPLY_TOKENS if seen.longest_reply is None else round(_SPREAD * seen.longest_reply)
+    prompt = math.ceil(
+        sum(len(message["content"]) for message in messages) * seen.tokens_per_char
+    )
+    reply = (
+        _FIRST_REPLY_TOKENS
+        if seen.longest_reply is None
+        else round(_SPREAD * seen.longest_reply)
+    )
     if isinstance(model, Chat) and model.max_tokens is not None:
         reply = min(reply, model.max_tokens)
     price, usage = price_of(model), Usage(1, prompt, reply)

@@ -31,13 +31,19 @@ class Model(Protocol):
         """Give back what is held on the running event loop."""
 
 
-async def reply_of(model: Any, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+async def reply_of(
+    model: Any, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
+) -> Reply:
     """Return a model's answer, which is to be JSON of this schema where the model's `reply` takes a `schema`.
 
     Raises what the model raises.
     """
-    shaped = schema is not None and "schema" in inspect.signature(model.reply).parameters
-    reply: Reply = await (model.reply(messages, schema=schema) if shaped else model.reply(messages))
+    shaped = (
+        schema is not None and "schema" in inspect.signature(model.reply).parameters
+    )
+    reply: Reply = await (
+        model.reply(messages, schema=schema) if shaped else model.reply(messages)
+    )
     return reply
 
 
@@ -51,7 +57,9 @@ def as_one_model(model: Any) -> Model:
         return model
     if callable(model):
         return Function(model)
-    raise UsageError(f"model is {model!r}: give a name, an llm.Chat, or a callable from messages to text")
+    raise UsageError(
+        f"model is {model!r}: give a name, an llm.Chat, or a callable from messages to text"
+    )
 
 
 class Function:
@@ -69,7 +77,9 @@ class Function:
         UsageError when it returns no text.
         """
         begun = time.monotonic()
-        asynchronous = inspect.iscoroutinefunction(self._function) or inspect.iscoroutinefunction(
+        asynchronous = inspect.iscoroutinefunction(
+            self._function
+        ) or inspect.iscoroutinefunction(
             getattr(self._function, "__call__", None)  # noqa: B004, an object with an async __call__
         )
         try:
@@ -84,8 +94,12 @@ class Function:
                 f"the model {self.name} raised {type(error).__name__}: {one_line(str(error), 300)}"
             ) from error
         if not isinstance(text, str):
-            raise UsageError(f"the model {self.name} returned {text!r}: return the reply as text")
-        return Reply(text, estimated(messages, text), self.name, time.monotonic() - begun)
+            raise UsageError(
+                f"the model {self.name} returned {text!r}: return the reply as text"
+            )
+        return Reply(
+            text, estimated(messages, text), self.name, time.monotonic() - begun
+        )
 
     def _in_thread(self, messages: Sequence[Message]) -> Any:
         # A future takes no StopIteration, and whoever awaits it would wait for ever.
@@ -119,22 +133,34 @@ class Command:
         pipe = asyncio.subprocess.PIPE
         try:
             process = await asyncio.create_subprocess_exec(
-                *self._command, stdin=pipe, stdout=pipe, stderr=pipe, start_new_session=True
+                *self._command,
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
+                start_new_session=True,
             )
         except OSError as error:
-            raise ModelRefused(f"the program {self._command[0]!r} cannot be started: {error}") from error
+            raise ModelRefused(
+                f"the program {self._command[0]!r} cannot be started: {error}"
+            ) from error
         try:
             async with asyncio.timeout(self._deadline_secs):
                 out, err = await process.communicate(prompt.encode())
         except TimeoutError:
-            raise ModelUnavailable(f"{self.name} did not answer within {self._deadline_secs:g} s") from None
+            raise ModelUnavailable(
+                f"{self.name} did not answer within {self._deadline_secs:g} s"
+            ) from None
         finally:
             await _end(process)
         if process.returncode != 0:
             said = one_line(err.decode("utf-8", "replace")[-500:], 200)
-            raise ModelRefused(f"{self.name} ended with exit code {process.returncode}: {said}")
+            raise ModelRefused(
+                f"{self.name} ended with exit code {process.returncode}: {said}"
+            )
         text = out.decode("utf-8", "replace")
-        return Reply(text, estimated(messages, text), self.name, time.monotonic() - begun)
+        return Reply(
+            text, estimated(messages, text), self.name, time.monotonic() - begun
+        )
 
     async def aclose(self) -> None:
         """Do nothing: each answer has a process of its own."""

@@ -22,20 +22,32 @@ class Price:
 
     prompt_per_million: float
     completion_per_million: float  # reasoning tokens included
-    cached_per_million: float | None = None  # of the prompt tokens that were cached; None: they cost as the others
+    cached_per_million: float | None = (
+        None  # of the prompt tokens that were cached; None: they cost as the others
+    )
 
     def __post_init__(self) -> None:
         for name in self.__dataclass_fields__:
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
-                raise UsageError(f"price: {name} is {value}: give US dollars per million tokens, 0 or more")
+                raise UsageError(
+                    f"price: {name} is {value}: give US dollars per million tokens, 0 or more"
+                )
 
     def cost(self, usage: Usage) -> float:
         """Return what these tokens cost, in US dollars."""
         cached = min(usage.cached_tokens, usage.prompt_tokens)
-        per_cached = self.prompt_per_million if self.cached_per_million is None else self.cached_per_million
+        per_cached = (
+            self.prompt_per_million
+            if self.cached_per_million is None
+            else self.cached_per_million
+        )
         fresh = (usage.prompt_tokens - cached) * self.prompt_per_million
-        return (fresh + cached * per_cached + usage.completion_tokens * self.completion_per_million) / _MILLION
+        return (
+            fresh
+            + cached * per_cached
+            + usage.completion_tokens * self.completion_per_million
+        ) / _MILLION
 
 
 def listed_price(model_name: str, base_url: str | None) -> Price | None:
@@ -50,14 +62,20 @@ def listed_price(model_name: str, base_url: str | None) -> Price | None:
         return None
 
     def look_up(prompt: int, completion: int, cached: int = 0) -> float:
-        usage = genai_prices.Usage(input_tokens=prompt, output_tokens=completion, cache_read_tokens=cached)
+        usage = genai_prices.Usage(
+            input_tokens=prompt, output_tokens=completion, cache_read_tokens=cached
+        )
         if base_url is None or urlsplit(base_url).hostname == "api.openai.com":
             found = genai_prices.calc_price(usage, model_name, provider_id="openai")
         else:
-            found = genai_prices.calc_price(usage, model_name, provider_api_url=base_url)
+            found = genai_prices.calc_price(
+                usage, model_name, provider_api_url=base_url
+            )
         return float(found.total_price) * _MILLION / _SAMPLE
 
     try:
-        return Price(look_up(_SAMPLE, 0), look_up(0, _SAMPLE), look_up(_SAMPLE, 0, _SAMPLE))
+        return Price(
+            look_up(_SAMPLE, 0), look_up(0, _SAMPLE), look_up(_SAMPLE, 0, _SAMPLE)
+        )
     except (LookupError, ValueError):
         return None

@@ -18,14 +18,24 @@ from ._faults import BUSY, LIMITED, Again, Unsupported
 _MAX_MESSAGE_CHARS = 300
 _MAX_DIGITS = 9  # of a number of tokens in a sentence
 RESPONSE_FORMAT = "response_format"
-_NO_MONEY = re.compile(r"insufficient_quota|billing_hard_limit_reached|insufficient.balance|insufficient.credits", re.I)
+_NO_MONEY = re.compile(
+    r"insufficient_quota|billing_hard_limit_reached|insufficient.balance|insufficient.credits",
+    re.I,
+)
 _NO_QUOTA = "exceeded your current quota"  # some endpoints say it of a minute's quota as well, and when to come back
-_COME_BACK = re.compile(r'"retryDelay":\s*"([\d.]+)s"')  # in the body, where there is no Retry-After
-_REFUSES = re.compile(r"unsupported|not support|unrecognized|unknown|unexpected|not allowed|deprecated", re.I)
+_COME_BACK = re.compile(
+    r'"retryDelay":\s*"([\d.]+)s"'
+)  # in the body, where there is no Retry-After
+_REFUSES = re.compile(
+    r"unsupported|not support|unrecognized|unknown|unexpected|not allowed|deprecated",
+    re.I,
+)
 _NO_SCHEMA = re.compile(
     r"response.?format|json.?schema|structured.output|guided|grammar", re.I
 )  # named in a refusal of it
-_WITHHELD = re.compile(r"content_filter|content_policy|content management policy|invalid_prompt", re.I)
+_WITHHELD = re.compile(
+    r"content_filter|content_policy|content management policy|invalid_prompt", re.I
+)
 _TOO_LONG = re.compile(
     r"context_length_exceeded|exceed_context_size|context (?:length|window|size)|string too long|request too large"
     r"|(?:prompt|input|request) is too (?:long|large)|reduce the length of the"
@@ -57,7 +67,9 @@ def status_of(error: Any) -> int:
     """Return the status that an error object stands for; 500 when it names none."""
     code = error.get("code") if isinstance(error, dict) else None
     if isinstance(code, str):
-        code = int(code) if re.fullmatch(r"[45]\d\d", code) else _STATUS_OF_CODE.get(code)
+        code = (
+            int(code) if re.fullmatch(r"[45]\d\d", code) else _STATUS_OF_CODE.get(code)
+        )
     return code if isinstance(code, int) and 400 <= code < 600 else 500
 
 
@@ -67,14 +79,30 @@ def withheld(status: int, body: bytes, request: Mapping[str, Any]) -> Reply | No
     It is the prompt's fault, not the run's: the next prompt may pass.
     """
     said = body.decode("utf-8", "replace")
-    if status != 400 or not _WITHHELD.search(said) or _refused_option(status, said, request):
+    if (
+        status != 400
+        or not _WITHHELD.search(said)
+        or _refused_option(status, said, request)
+    ):
         return None
-    incomplete = f"the reply was withheld (content_filter: {one_line(_message(said), 120)})"
-    return Reply("", Usage(1), str(request["model"]), finish_reason="content_filter", incomplete=incomplete)
+    incomplete = (
+        f"the reply was withheld (content_filter: {one_line(_message(said), 120)})"
+    )
+    return Reply(
+        "",
+        Usage(1),
+        str(request["model"]),
+        finish_reason="content_filter",
+        incomplete=incomplete,
+    )
 
 
 def raise_refusal(
-    status: int, headers: Mapping[str, str], body: bytes, request: Mapping[str, Any], endpoint: str
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    request: Mapping[str, Any],
+    endpoint: str,
 ) -> NoReturn:
     """Raise what an error status means: Again, Unsupported, ContextTooLong or ModelRefused."""
     text = body.decode("utf-8", "replace")
@@ -84,10 +112,18 @@ def raise_refusal(
         raise Unsupported(option)
     if status in (400, 413, 422, 429) and _TOO_LONG.search(text):
         _raise_too_long(said, str(request["model"]))
-    if (status in (408, 409, 429) or status >= 500) and not _quota_is_spent(text, after_secs):
-        raise Again(LIMITED if status == 429 else BUSY, f"{endpoint} answered {status}: {said}", after_secs)
+    if (status in (408, 409, 429) or status >= 500) and not _quota_is_spent(
+        text, after_secs
+    ):
+        raise Again(
+            LIMITED if status == 429 else BUSY,
+            f"{endpoint} answered {status}: {said}",
+            after_secs,
+        )
     repair = _repair(status, request)
-    raise ModelRefused(f"{endpoint} answered {status} for the model {request['model']!r}: {repair} ({said})")
+    raise ModelRefused(
+        f"{endpoint} answered {status} for the model {request['model']!r}: {repair} ({said})"
+    )
 
 
 def _repair(status: int, request: Mapping[str, Any]) -> str:
@@ -98,7 +134,10 @@ def _repair(status: int, request: Mapping[str, Any]) -> str:
         404: f"there is no model {request['model']!r}, or the base URL is wrong: look at model and OPENAI_BASE_URL",
         405: "this is no chat endpoint: look at OPENAI_BASE_URL; should it end in /v1?",
         429: "the quota is exhausted: look at the plan and billing of this key",
-    }.get(status, "the request is wrong for this endpoint: look at the options of llm.Chat")
+    }.get(
+        status,
+        "the request is wrong for this endpoint: look at the options of llm.Chat",
+    )
 
 
 def _raise_too_long(said: str, model: str) -> NoReturn:
@@ -114,7 +153,16 @@ def _raise_too_long(said: str, model: str) -> NoReturn:
 def _number(pattern: re.Pattern[str], said: str) -> int | None:
     found = pattern.search(said)
     return (
-        next((int(group) for group in found.groups() if group and len(group) <= _MAX_DIGITS), None) if found else None
+        next(
+            (
+                int(group)
+                for group in found.groups()
+                if group and len(group) <= _MAX_DIGITS
+            ),
+            None,
+        )
+        if found
+        else None
     )
 
 
@@ -123,7 +171,11 @@ def _quota_is_spent(body: str, after_secs: float | None) -> bool:
 
 
 def _refused_option(status: int, said: str, request: Mapping[str, Any]) -> str | None:
-    if status in (400, 422, 500, 501) and RESPONSE_FORMAT in request and _NO_SCHEMA.search(said):
+    if (
+        status in (400, 422, 500, 501)
+        and RESPONSE_FORMAT in request
+        and _NO_SCHEMA.search(said)
+    ):
         return RESPONSE_FORMAT
     if status not in (400, 422) or not _REFUSES.search(said):
         return None

@@ -14,13 +14,21 @@ if TYPE_CHECKING:
     import openai
 
 MAX_ANSWER_BYTES = 64 * 2**20  # of one answer, decompressed: a longer one is broken off
-_MAX_ERROR_BYTES = 2**20  # of an answer that is an error: what is longer is cut, its reason stands in front
+_MAX_ERROR_BYTES = (
+    2**20
+)  # of an answer that is an error: what is longer is cut, its reason stands in front
 _MAX_REDIRECTS = 3  # within the same scheme, host and port
 _NO_KEY = "no-key"  # sent to servers of one's own, which ask for none
-_OF_THE_BODY = ("content-encoding", "content-length", "transfer-encoding")  # headers that are true of what was sent
+_OF_THE_BODY = (
+    "content-encoding",
+    "content-length",
+    "transfer-encoding",
+)  # headers that are true of what was sent
 
 
-def open_client(address: Address, api_key: str | None, name: str, secrets: Secrets) -> openai.AsyncOpenAI:
+def open_client(
+    address: Address, api_key: str | None, name: str, secrets: Secrets
+) -> openai.AsyncOpenAI:
     """Return a client of the endpoint `name` whose own retries are off.
 
     The SDK reads answers of any length into memory, follows redirects to anywhere with the prompt, and logs whole
@@ -33,10 +41,15 @@ def open_client(address: Address, api_key: str | None, name: str, secrets: Secre
     class Client(openai.DefaultAsyncHttpxClient):
         """The SDK's own client, within bounds."""
 
-        async def send(self, request: Any, *, stream: bool = False, **options: Any) -> Any:
+        async def send(
+            self, request: Any, *, stream: bool = False, **options: Any
+        ) -> Any:
             """Return the answer, read whole. Raises Again for one without end, ModelRefused for a redirect."""
             options["follow_redirects"] = False
-            request.extensions = {**request.extensions, "target": _target(request.url.raw_path, address)}
+            request.extensions = {
+                **request.extensions,
+                "target": _target(request.url.raw_path, address),
+            }
             url = request.url
             for _ in range(1 + _MAX_REDIRECTS):
                 if address.authorization:
@@ -49,12 +62,20 @@ def open_client(address: Address, api_key: str | None, name: str, secrets: Secre
                     await response.aclose()
                 _refuse_foreign(request, response.next_request, name, secrets)
                 request = response.next_request
-                request.extensions = {**request.extensions, "target": request.url.raw_path}
+                request.extensions = {
+                    **request.extensions,
+                    "target": request.url.raw_path,
+                }
                 request.url = url
-            raise ModelRefused(f"{name} redirects in a circle ({_MAX_REDIRECTS} times): look at the base URL")
+            raise ModelRefused(
+                f"{name} redirects in a circle ({_MAX_REDIRECTS} times): look at the base URL"
+            )
 
     return openai.AsyncOpenAI(
-        api_key=api_key or _NO_KEY, base_url=address.plain, max_retries=0, http_client=Client(follow_redirects=False)
+        api_key=api_key or _NO_KEY,
+        base_url=address.plain,
+        max_retries=0,
+        http_client=Client(follow_redirects=False),
     )
 
 
@@ -74,7 +95,11 @@ def _refuse_foreign(request: Any, following: Any, name: str, secrets: Secrets) -
 
 def _origin(request: Any) -> tuple[str, str, int]:
     parts = urlsplit(str(request.url))
-    return parts.scheme, parts.hostname or "", parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0)
+    return (
+        parts.scheme,
+        parts.hostname or "",
+        parts.port or {"http": 80, "https": 443}.get(parts.scheme, 0),
+    )
 
 
 async def _read(response: Any, name: str) -> Any:
@@ -89,5 +114,14 @@ async def _read(response: Any, name: str) -> Any:
         if len(body) > MAX_ANSWER_BYTES:
             said = f"{name} sent an answer of more than {MAX_ANSWER_BYTES >> 20} MB, which was broken off there"
             raise Again(ENDLESS, said)
-    headers = [(name, value) for name, value in response.headers.multi_items() if name not in _OF_THE_BODY]
-    return type(response)(response.status_code, headers=headers, content=bytes(body), request=response.request)
+    headers = [
+        (name, value)
+        for name, value in response.headers.multi_items()
+        if name not in _OF_THE_BODY
+    ]
+    return type(response)(
+        response.status_code,
+        headers=headers,
+        content=bytes(body),
+        request=response.request,
+    )

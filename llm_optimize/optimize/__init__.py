@@ -95,12 +95,23 @@ async def arun(
     """
     refuse_unknown(options, keywords(), "run")
     task = Task(task_description, task_question, system_prompt, human_prompt)
-    given: dict[str, Any] = {"x0": x0, "max_steps": max_steps, "model": model, "stop_score": stop_score, **options}
+    given: dict[str, Any] = {
+        "x0": x0,
+        "max_steps": max_steps,
+        "model": model,
+        "stop_score": stop_score,
+        **options,
+    }
     parts = choose(RunSettings(task, where(func), **given))
     callbacks = as_callbacks(callbacks)
-    with closing(Store(store)) as opened, closing(open_judge(func, parts, opened)) as judge:
+    with (
+        closing(Store(store)) as opened,
+        closing(open_judge(func, parts, opened)) as judge,
+    ):
         name = name or new_name(opened.names())
-        row = opened.create_run(name, parts.settings.to_json(), parts.settings.func_version)
+        row = opened.create_run(
+            name, parts.settings.to_json(), parts.settings.func_version
+        )
         with watching(verbose, callbacks) as watchers:
             return await Engine(row, parts, judge, watchers.tell).run()
 

@@ -53,7 +53,12 @@ class Optimizer:
         **options: Unpack[Options],
     ) -> None:
         """Begin a run; the arguments are those of `run` that do not concern func. Raises what `run` raises."""
-        given: dict[str, Any] = {"x0": x0, "model": model, "max_steps": _MANY_STEPS, **options}
+        given: dict[str, Any] = {
+            "x0": x0,
+            "model": model,
+            "max_steps": _MANY_STEPS,
+            **options,
+        }
         _refuse_of_func(options)
         prompts = {
             "system_prompt": given.pop("system_prompt", language.SYSTEM_PROMPT),
@@ -101,7 +106,9 @@ class Optimizer:
             if opened.done():
                 return opened.result()
             opened.cancel()
-            await task  # it ended without a score of the user's, or raises what ended it
+            await (
+                task
+            )  # it ended without a score of the user's, or raises what ended it
             if isinstance(engine.state.error, ModelError):
                 raise engine.state.error
         stop = engine.state.why_stop()
@@ -117,7 +124,9 @@ class Optimizer:
         Raises:
             UsageError: the trial was told already, or does not come from `ask`.
         """
-        outcome = Outcome(OutcomeStatus.OK, value=(score, feedback) if feedback else score)
+        outcome = Outcome(
+            OutcomeStatus.OK, value=(score, feedback) if feedback else score
+        )
         return self._loop.run(self._tell(trial.number, judge(outcome)))
 
     async def _tell(self, number: int, evaluation: Evaluation) -> Trial:
@@ -154,18 +163,28 @@ class Optimizer:
 
 def _refuse_of_func(given: Mapping[str, Any]) -> None:
     """Raise UnknownName for what is no option, and UsageError for one that says how f is called."""
-    refuse_unknown(given, [*RunSettings.__dataclass_fields__, *Options.__annotations__], "Optimizer")
+    refuse_unknown(
+        given,
+        [*RunSettings.__dataclass_fields__, *Options.__annotations__],
+        "Optimizer",
+    )
     for name in given:
         if option_of(name).of_func:
-            raise UsageError(f"{name} says how f is called, and an Optimizer calls none: leave it away")
+            raise UsageError(
+                f"{name} says how f is called, and an Optimizer calls none: leave it away"
+            )
 
 
 class _Told:
     """Scores trials by what the user tells of them: a trial lives on until it is told."""
 
     def __init__(self) -> None:
-        self.opened: asyncio.Queue[Trial] = asyncio.Queue()  # those that wait, and nobody has seen
-        self._waiting: dict[int, tuple[asyncio.Future[Evaluation], asyncio.Task[Any] | None]] = {}
+        self.opened: asyncio.Queue[Trial] = (
+            asyncio.Queue()
+        )  # those that wait, and nobody has seen
+        self._waiting: dict[
+            int, tuple[asyncio.Future[Evaluation], asyncio.Task[Any] | None]
+        ] = {}
 
     async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
         """Wait until the trial is told."""
@@ -177,7 +196,9 @@ class _Told:
     async def tell(self, number: int, evaluation: Evaluation) -> None:
         """Give the evaluation of a trial, and wait until it has been written and learned."""
         if number not in self._waiting:
-            raise UsageError(f"trial {number} does not wait for a score: it was told already, or is not of this run")
+            raise UsageError(
+                f"trial {number} does not wait for a score: it was told already, or is not of this run"
+            )
         told, life = self._waiting.pop(number)
         told.set_result(evaluation)
         if life is not None:
@@ -186,7 +207,9 @@ class _Told:
 
     async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
         """Raise UsageError: nobody but the user can score again."""
-        raise UsageError("Optimizer takes no repeats: tell the mean of several scorings")
+        raise UsageError(
+            "Optimizer takes no repeats: tell the mean of several scorings"
+        )
 
     async def test(self, trial: Trial) -> Evaluation:
         """Raise UsageError: nobody but the user can score a test."""

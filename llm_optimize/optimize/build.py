@@ -27,9 +27,17 @@ from ..space import Space, as_space
 from ..stop import Rule, as_rule
 from ..store import Store
 
-Func = Callable[..., Any] | Stage | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
+Func = (
+    Callable[..., Any]
+    | Stage
+    | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
+)
 Writer = str | Proposer | GateSpec
-_ASK_NOBODY = ("mutation", "policy_gradient", *classical.SAMPLERS)  # proposers that need no model
+_ASK_NOBODY = (
+    "mutation",
+    "policy_gradient",
+    *classical.SAMPLERS,
+)  # proposers that need no model
 
 
 @dataclass(frozen=True)
@@ -72,7 +80,9 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     for x in settings.x0 if space is None else ():
         check_regions(x)
     if writer == "mutation" and not settings.x0 and space is None:
-        raise UsageError("mutation changes an x that there is: give x0 or space, or let a model write the first x")
+        raise UsageError(
+            "mutation changes an x that there is: give x0 or space, or let a model write the first x"
+        )
     speaker = None
     if needs_model(writer, settings) and not replayed:
         speaker = as_model(_addressed(settings), seed=settings.seed or 0)
@@ -96,7 +106,10 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
 
 def _named(settings: RunSettings, writer: Writer, space: Space | None) -> RunSettings:
     """Return the settings with the names of the parts, by which a resume finds them again."""
-    named: dict[str, Any] = {"proposer": _name_of(writer), "search": _name_of(settings.search)}
+    named: dict[str, Any] = {
+        "proposer": _name_of(writer),
+        "search": _name_of(settings.search),
+    }
     if isinstance(writer, GateSpec):
         named["proposer"] = str(writer)
     if space is not None:
@@ -121,7 +134,9 @@ def _with_model(settings: RunSettings, speaker: Model | None) -> RunSettings:
     if speaker is None:
         return replace(settings, model=None, is_chat=True, base_url=None)
     if isinstance(speaker, Chat):
-        return replace(settings, model=speaker.name, is_chat=True, base_url=speaker.base_url)
+        return replace(
+            settings, model=speaker.name, is_chat=True, base_url=speaker.base_url
+        )
     return replace(settings, model=speaker.name, is_chat=False, base_url=None)
 
 
@@ -133,14 +148,18 @@ def _addressed(settings: RunSettings) -> Any:
     """
     model, base_url = settings.model, settings.base_url
     if not settings.is_chat:
-        raise UsageError(f"the model of this run, {model!r}, is a program of yours and not stored: pass model=")
+        raise UsageError(
+            f"the model of this run, {model!r}, is a program of yours and not stored: pass model="
+        )
     if base_url is None:
         return model
     if model is None or isinstance(model, str):
         return Chat(model, base_url=base_url)
     if isinstance(model, list | tuple) and all(isinstance(one, str) for one in model):
         return [Chat(one, base_url=base_url) for one in model]
-    raise UsageError("base_url is given, and the model is no name: give the address to llm.Chat")
+    raise UsageError(
+        "base_url is given, and the model is no name: give the address to llm.Chat"
+    )
 
 
 def _with_methods(option: str, given: Any, *methods: str) -> Any:
@@ -149,7 +168,9 @@ def _with_methods(option: str, given: Any, *methods: str) -> Any:
         return given
     if not all(callable(getattr(given, method, None)) for method in methods):
         wanted = " and ".join(f"`{method}`" for method in methods)
-        raise UsageError(f"{option} is {given!r}: give a name, or an object with {wanted}")
+        raise UsageError(
+            f"{option} is {given!r}: give a name, or an object with {wanted}"
+        )
     if not isinstance(given, type):
         return given
     try:
@@ -168,15 +189,21 @@ def _repeats(given: Any) -> Repeats | None:
         return Repeats(given)
     if isinstance(given, Mapping) and set(given) <= {"n", "champion"}:
         return Repeats(**given)
-    raise UsageError(f"repeats is {given!r}: give how often a champion is scored, at least 2, or a Repeats")
+    raise UsageError(
+        f"repeats is {given!r}: give how often a champion is scored, at least 2, or a Repeats"
+    )
 
 
 def _judging(settings: RunSettings) -> Judging:
     executor, examples = settings.executor, settings.examples
     if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise UsageError(f"executor is {executor!r}: give a concurrent.futures.Executor, or another with `submit`")
+        raise UsageError(
+            f"executor is {executor!r}: give a concurrent.futures.Executor, or another with `submit`"
+        )
     if examples is not None and not isinstance(examples, Examples):
-        raise UsageError(f"examples is a {type(examples).__name__}: give optimize.Examples(...)")
+        raise UsageError(
+            f"examples is a {type(examples).__name__}: give optimize.Examples(...)"
+        )
     return Judging(settings.max_score, _repeats(settings.repeats), examples, executor)
 
 
@@ -204,7 +231,9 @@ def as_callbacks(callbacks: Any) -> list[Watcher]:
     several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str)
     found = list(callbacks) if several else [callbacks]
     if not several or not all(map(callable, found)):
-        raise UsageError(f"callbacks is {callbacks!r}: give a list of callables that take an event")
+        raise UsageError(
+            f"callbacks is {callbacks!r}: give a list of callables that take an event"
+        )
     return found
 
 
@@ -230,7 +259,9 @@ def needs_model(writer: Writer, settings: RunSettings) -> bool:
     """Return whether a run asks a model at all. Raises UsageError for lessons that nobody would write."""
     asks = not all(name in _ASK_NOBODY for name in names_of(writer))
     if settings.reflect and not asks:
-        raise UsageError(f"reflect asks a model for lessons, and the proposer {writer!s} uses none: leave it away")
+        raise UsageError(
+            f"reflect asks a model for lessons, and the proposer {writer!s} uses none: leave it away"
+        )
     return asks
 
 
@@ -240,7 +271,9 @@ def as_proposer(writer: Writer, settings: RunSettings, space: Space | None) -> P
     Raises UnknownName with the nearest name, and UsageError for parts that cannot work together.
     """
     if settings.tune and space is not None:
-        raise UsageError(f"tune is {settings.tune}: with a space there are no numbers in code to tune; leave it away")
+        raise UsageError(
+            f"tune is {settings.tune}: with a space there are no numbers in code to tune; leave it away"
+        )
     proposer = _made(writer, settings, space)
     return Tuned(proposer, settings.tune) if settings.tune else proposer
 
@@ -258,7 +291,9 @@ def _made(writer: Writer, settings: RunSettings, space: Space | None) -> Propose
     return make(writer) if isinstance(writer, str) else writer
 
 
-def _makers(settings: RunSettings, space: Space | None) -> dict[str, Callable[[], Proposer]]:
+def _makers(
+    settings: RunSettings, space: Space | None
+) -> dict[str, Callable[[], Proposer]]:
     """Return how each proposer is made that has a name."""
 
     def learner() -> Proposer:
@@ -268,7 +303,10 @@ def _makers(settings: RunSettings, space: Space | None) -> dict[str, Callable[[]
 
     return {
         "model": lambda: ModelProposer(
-            settings.task, space, max_prompt_tokens=settings.max_prompt_tokens, knobs=settings.tune > 0
+            settings.task,
+            space,
+            max_prompt_tokens=settings.max_prompt_tokens,
+            knobs=settings.tune > 0,
         ),
         "mutation": lambda: Mutation(space),
         "policy_gradient": learner,

@@ -58,12 +58,19 @@ class ModelCalls:
         """Return how one trial asks; its calls are numbered from `first_index`."""
         indices = itertools.count(first_index)
 
-        async def ask(messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
+        async def ask(
+            messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None
+        ) -> Reply:
             return await self.reply((number, next(indices)), messages, schema)
 
         return ask
 
-    async def reply(self, place: Place, messages: Sequence[Message], schema: Mapping[str, Any] | None = None) -> Reply:
+    async def reply(
+        self,
+        place: Place,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
         """Return the reply to one call; as JSON of the schema, where the model takes one.
 
         Raises:
@@ -77,7 +84,9 @@ class ModelCalls:
         if self._recorded is not None:
             return await self._replayed(place, messages, self._recorded)
         if self._model is None:
-            raise ModelError("this run has no model: pass model=..., or resume it with the model it began with")
+            raise ModelError(
+                "this run has no model: pass model=..., or resume it with the model it began with"
+            )
         async with self._turn(self._model, messages):
             key = await self._writer.sent(*place, self._model.name, messages)
             try:
@@ -90,11 +99,15 @@ class ModelCalls:
             self._count(reply, messages)
         return reply
 
-    async def _replayed(self, place: Place, messages: Sequence[Message], recorded: Mapping[Place, Reply]) -> Reply:
+    async def _replayed(
+        self, place: Place, messages: Sequence[Message], recorded: Mapping[Place, Reply]
+    ) -> Reply:
         """Return a recorded reply; it is stored here as well, and costs nothing again."""
         reply = recorded.get(place)
         if reply is None:
-            raise ScriptExhausted(f"call {place[1]} of trial {place[0]} was not made in the run that is replayed")
+            raise ScriptExhausted(
+                f"call {place[1]} of trial {place[0]} was not made in the run that is replayed"
+            )
         free = replace(reply, usage=Usage())
         key = await self._writer.sent(*place, reply.model, messages)
         await self._writer.received(key, free)
@@ -103,7 +116,9 @@ class ModelCalls:
     # The budget.
 
     @asynccontextmanager
-    async def _turn(self, model: Model, messages: Sequence[Message]) -> AsyncIterator[None]:
+    async def _turn(
+        self, model: Model, messages: Sequence[Message]
+    ) -> AsyncIterator[None]:
         """Let one call go when no cap can be overrun by it.
 
         A call that might not fit waits for those in flight, which may turn out cheaper. Alone it
@@ -146,7 +161,9 @@ class ModelCalls:
     def _refuse_spent(self) -> None:
         for cap in self._state.counts.call_caps(self._state.settings.budget):
             if cap.cap is not None and cap.used >= cap.cap:
-                raise BudgetSpent(f"the budget of the run allows no further model call: {cap.name} is {cap.cap:g}")
+                raise BudgetSpent(
+                    f"the budget of the run allows no further model call: {cap.name} is {cap.cap:g}"
+                )
 
     def _count(self, reply: Reply, messages: Sequence[Message]) -> None:
         """Count what a reply used, and learn from it what the next one may use."""

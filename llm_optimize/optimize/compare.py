@@ -27,8 +27,20 @@ from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
 _STEPS = 4  # proposals for each scoring: some are duplicates or no x at all, and are not scored
-_OWN = ("task_description", "task_question", "x0", "max_steps", "seed", "budget")  # of the comparison
-_UNFINISHED = (None, "closed", "interrupted", "open")  # why a run ended that is to go on; errors as well
+_OWN = (
+    "task_description",
+    "task_question",
+    "x0",
+    "max_steps",
+    "seed",
+    "budget",
+)  # of the comparison
+_UNFINISHED = (
+    None,
+    "closed",
+    "interrupted",
+    "open",
+)  # why a run ended that is to go on; errors as well
 
 
 @dataclass(frozen=True)
@@ -65,9 +77,13 @@ class Contest:
 
 def as_budget(budget: int | Budget | Mapping[str, Any]) -> Budget:
     """Return the budget of each run. Raises UsageError for one that counts no scorings."""
-    found: Budget = as_record("budget", Budget, {"scorings": budget} if isinstance(budget, int) else budget)
+    found: Budget = as_record(
+        "budget", Budget, {"scorings": budget} if isinstance(budget, int) else budget
+    )
     if found.scorings is None:
-        raise UsageError("the budget of a comparison counts scorings: give a number, or Budget(scorings=...)")
+        raise UsageError(
+            "the budget of a comparison counts scorings: give a number, or Budget(scorings=...)"
+        )
     return found
 
 
@@ -75,7 +91,9 @@ def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
     """Return the seeds. Raises UsageError for none, or for one that is there twice."""
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
-        raise UsageError(f"seeds is {seeds!r}: give how many, at least 1, or a list of different numbers")
+        raise UsageError(
+            f"seeds is {seeds!r}: give how many, at least 1, or a list of different numbers"
+        )
     return chosen
 
 
@@ -86,29 +104,49 @@ def free_name(store: str | os.PathLike[str]) -> str:
 
 
 async def compare_all(
-    hall: Hall, contest: Contest, contenders: Mapping[str, Any], common: Mapping[str, Any]
+    hall: Hall,
+    contest: Contest,
+    contenders: Mapping[str, Any],
+    common: Mapping[str, Any],
 ) -> Comparison:
     """Make or finish all runs, and return what came of them. Raises what `run` and `resume` raise."""
     if not contenders:
-        raise UsageError("there are no contenders: name at least one, such as {'best': 'best', 'none': 'best_of_n'}")
+        raise UsageError(
+            "there are no contenders: name at least one, such as {'best': 'best', 'none': 'best_of_n'}"
+        )
     known = [*(name for name in options_of_a_run() if name not in _OWN), "callbacks"]
     refuse_unknown(common, known, "compare")
-    options = {name: {**common, **_keywords(value, known)} for name, value in contenders.items()}
+    options = {
+        name: {**common, **_keywords(value, known)}
+        for name, value in contenders.items()
+    }
     with closing(Store(contest.store)) as opened:
         stored = {run.name: run for run in opened.runs()}
     runs = [(name, seed) for seed in contest.seeds for name in contenders]
     for name, seed in runs:
-        _check_same(contest, stored.get(_run_name(contest, name, seed)), options[name], seed)
+        _check_same(
+            contest, stored.get(_run_name(contest, name, seed)), options[name], seed
+        )
     slots = asyncio.Semaphore(contest.at_a_time)
 
     async def one(name: str, seed: int) -> None:
         async with slots:
-            await _finish(hall, contest, stored.get(_run_name(contest, name, seed)), (name, seed, options[name]))
+            await _finish(
+                hall,
+                contest,
+                stored.get(_run_name(contest, name, seed)),
+                (name, seed, options[name]),
+            )
 
     await _together([one(name, seed) for name, seed in runs])
     with closing(Store(contest.store, create=False)) as opened:
         ends = {run.name: run.stop_reason for run in opened.runs()}
-        stories = {name: [_story(opened, contest, (name, seed), ends) for seed in contest.seeds] for name in contenders}
+        stories = {
+            name: [
+                _story(opened, contest, (name, seed), ends) for seed in contest.seeds
+            ]
+            for name in contenders
+        }
     return compared(contest.name, contest.scorings, stories)
 
 
@@ -123,7 +161,12 @@ async def _together(works: Sequence[Any]) -> None:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _finish(hall: Hall, contest: Contest, stored: RunInfo | None, what: tuple[str, int, dict[str, Any]]) -> None:
+async def _finish(
+    hall: Hall,
+    contest: Contest,
+    stored: RunInfo | None,
+    what: tuple[str, int, dict[str, Any]],
+) -> None:
     """Make one run, or go on with it; one that ended by its budget is left as it is."""
     contender, seed, options = what
     name = _run_name(contest, contender, seed)
@@ -144,10 +187,18 @@ async def _finish(hall: Hall, contest: Contest, stored: RunInfo | None, what: tu
         )
     elif _unfinished(stored.stop_reason):
         changes = {word: value for word, value in options.items() if _may_change(word)}
-        result = await hall.resume(name, contest.func, store=contest.store, verbose=False, **changes)
+        result = await hall.resume(
+            name, contest.func, store=contest.store, verbose=False, **changes
+        )
     else:
         return
-    _log.info("%s: %s after %d trials: %s", name, result.best_score, len(result.trials), result.stop_reason)
+    _log.info(
+        "%s: %s after %d trials: %s",
+        name,
+        result.best_score,
+        len(result.trials),
+        result.stop_reason,
+    )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
 
@@ -177,7 +228,9 @@ def _fresh(word: str, value: Any) -> Any:
     try:
         return deepcopy(value)
     except TypeError as error:
-        raise UsageError(f"the {word} {value!r} cannot be copied for each run ({error}): give its class") from error
+        raise UsageError(
+            f"the {word} {value!r} cannot be copied for each run ({error}): give its class"
+        ) from error
 
 
 def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
@@ -195,7 +248,9 @@ def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
         return {"search": contender}
     if isinstance(contender, Model | list | tuple) or callable(contender):
         return {"model": contender}
-    raise UsageError(f"the contender {contender!r} is none: give a search, a proposer, a model, or keywords of run")
+    raise UsageError(
+        f"the contender {contender!r} is none: give a search, a proposer, a model, or keywords of run"
+    )
 
 
 def _named(word: str) -> dict[str, Any]:
@@ -209,11 +264,15 @@ def _named(word: str) -> dict[str, Any]:
     try:
         as_search(word)
     except UnknownName as error:
-        raise UnknownName("contender", word, [*error.known, *proposer_names(), "model:NAME"]) from None
+        raise UnknownName(
+            "contender", word, [*error.known, *proposer_names(), "model:NAME"]
+        ) from None
     return {"search": word}
 
 
-def _check_same(contest: Contest, stored: RunInfo | None, options: Mapping[str, Any], seed: int) -> None:
+def _check_same(
+    contest: Contest, stored: RunInfo | None, options: Mapping[str, Any], seed: int
+) -> None:
     """Raise UsageError where a stored run of this name was made with other settings."""
     if stored is None:
         return
@@ -230,10 +289,14 @@ def _check_same(contest: Contest, stored: RunInfo | None, options: Mapping[str, 
             wanted[word] = (said[word], str(options[word]))
     for what, (before, now) in wanted.items():
         if before != now:
-            raise UsageError(f"the run {stored.name!r} has the {what} {before!r}, not {now!r}: choose another name")
+            raise UsageError(
+                f"the run {stored.name!r} has the {what} {before!r}, not {now!r}: choose another name"
+            )
 
 
-def _story(store: Store, contest: Contest, who: tuple[str, int], ends: Mapping[str, str | None]) -> Story:
+def _story(
+    store: Store, contest: Contest, who: tuple[str, int], ends: Mapping[str, str | None]
+) -> Story:
     """Return what a stored run came to; `ends` says of all runs why they ended."""
     run = store.run(_run_name(contest, *who))
     trials, calls, reason = run.trials(), run.calls(), ends[run.name]

@@ -21,7 +21,9 @@ class Story:
 
     run: str  # its name in the store
     seed: int
-    curve: tuple[float, ...]  # the best score after each scoring; -inf while there is none
+    curve: tuple[
+        float, ...
+    ]  # the best score after each scoring; -inf while there is none
     usage: Usage
     seconds: float  # of scorings and model calls together
     problem: str  # why it ended before its time; empty when it did not
@@ -32,7 +34,9 @@ class Standing:
     """One contender in all its runs."""
 
     name: str
-    at: Mapping[int, Interval]  # scorings -> the best score after them, in the median of the runs
+    at: Mapping[
+        int, Interval
+    ]  # scorings -> the best score after them, in the median of the runs
     calls: int  # of models, in all runs together, as are the following
     tokens: int
     cost_usd: float | None  # None: unknown
@@ -76,22 +80,49 @@ class Comparison:
     sentence: str
 
     def __str__(self) -> str:
-        head = ["", *(f"after {count}" for count in self.standings[0].at), "calls", "tokens", "dollars", "seconds"]
+        head = [
+            "",
+            *(f"after {count}" for count in self.standings[0].at),
+            "calls",
+            "tokens",
+            "dollars",
+            "seconds",
+        ]
         rows = [head, *(_row(standing) for standing in self.standings)]
         widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
-        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-        notes = [f"{one.name}: {problem}" for one in self.standings for problem in sorted(set(one.problems))]
+        lines = [
+            "  ".join(
+                cell.ljust(width) for cell, width in zip(row, widths, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
+        notes = [
+            f"{one.name}: {problem}"
+            for one in self.standings
+            for problem in sorted(set(one.problems))
+        ]
         return "\n".join([*lines, "", self.sentence, *notes])
 
 
-def compared(name: str, scorings: int, stories: Mapping[str, Sequence[Story]]) -> Comparison:
+def compared(
+    name: str, scorings: int, stories: Mapping[str, Sequence[Story]]
+) -> Comparison:
     """Return the comparison of contenders by their runs, which have the same seeds."""
-    standings = [_standing(contender, scorings, runs) for contender, runs in stories.items()]
+    standings = [
+        _standing(contender, scorings, runs) for contender, runs in stories.items()
+    ]
     standings.sort(key=lambda one: one.at[scorings].median, reverse=True)
-    differences = _differences({one.name: [_best_at(story, scorings) for story in one.stories] for one in standings})
+    differences = _differences(
+        {
+            one.name: [_best_at(story, scorings) for story in one.stories]
+            for one in standings
+        }
+    )
     seeds = tuple(story.seed for story in standings[0].stories)
     sentence = _sentence(scorings, len(seeds), differences)
-    return Comparison(name, scorings, seeds, tuple(standings), tuple(differences), sentence)
+    return Comparison(
+        name, scorings, seeds, tuple(standings), tuple(differences), sentence
+    )
 
 
 def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
@@ -103,12 +134,16 @@ def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
     gained: list[float] = []
     for trial in trials:
         if trial.x is not None and trial.status is not Status.DUPLICATE:
-            gained += [-math.inf if trial.score is None else trial.score] * max(1, trial.scorings)
+            gained += [-math.inf if trial.score is None else trial.score] * max(
+                1, trial.scorings
+            )
     return tuple(accumulate(gained, max))
 
 
 def _best_at(story: Story, scorings: int) -> float:
-    return story.curve[min(scorings, len(story.curve)) - 1] if story.curve else -math.inf
+    return (
+        story.curve[min(scorings, len(story.curve)) - 1] if story.curve else -math.inf
+    )
 
 
 def _standing(name: str, scorings: int, stories: Sequence[Story]) -> Standing:
@@ -116,7 +151,10 @@ def _standing(name: str, scorings: int, stories: Sequence[Story]) -> Standing:
     usage = sum((story.usage for story in stories), Usage())
     return Standing(
         name,
-        {count: median_interval([_best_at(story, count) for story in stories]) for count in counts},
+        {
+            count: median_interval([_best_at(story, count) for story in stories])
+            for count in counts
+        },
         usage.calls,
         usage.tokens,
         usage.cost_usd if usage.calls else 0.0,
@@ -130,7 +168,9 @@ def _differences(scores: Mapping[str, Sequence[float]]) -> list[Difference]:
     pairs = list(combinations(scores, 2))
     chances = holm([rank_test(scores[one], scores[other]) for one, other in pairs])
     return [
-        Difference(*(pair if _above(scores[pair[0]], scores[pair[1]]) else pair[::-1]), chance)
+        Difference(
+            *(pair if _above(scores[pair[0]], scores[pair[1]]) else pair[::-1]), chance
+        )
         for pair, chance in zip(pairs, chances, strict=True)
     ]
 
@@ -149,14 +189,20 @@ def _sentence(scorings: int, seeds: int, differences: Sequence[Difference]) -> s
     for one in differences:
         if one.beyond_noise:
             behind.setdefault(one.ahead, []).append(one.behind)
-    found = "; ".join(f"{ahead} is ahead of {_listed(others)}" for ahead, others in behind.items())
+    found = "; ".join(
+        f"{ahead} is ahead of {_listed(others)}" for ahead, others in behind.items()
+    )
     how = f"(test of ranks, corrected for {len(differences)}, at {LEVEL:.0%})"
     if len(differences) == sum(map(len, behind.values())):
         return f"{runs}: {found} {how}."
     if behind:
         return f"{runs}: {found}; every other difference may be noise {how}."
     needed = seeds_needed(len(differences))
-    few = f" So few runs cannot show one: take at least {needed} seeds." if seeds < needed else ""
+    few = (
+        f" So few runs cannot show one: take at least {needed} seeds."
+        if seeds < needed
+        else ""
+    )
     return f"{runs}, no difference is beyond noise {how}.{few}"
 
 
@@ -172,7 +218,9 @@ def _row(standing: Standing) -> list[str]:
 
 
 def _shown(interval: Interval) -> str:
-    middle, low, high = (_score(value) for value in (interval.median, interval.low, interval.high))
+    middle, low, high = (
+        _score(value) for value in (interval.median, interval.low, interval.high)
+    )
     return f"{middle} [{low}, {high}]"
 
 

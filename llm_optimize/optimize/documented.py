@@ -19,16 +19,23 @@ def documented(function: Function) -> Function:
     a line that names it only.
     """
     signature = inspect.signature(function)
-    own = [one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD]
+    own = [
+        one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD
+    ]
     further = [
         inspect.Parameter(
-            name, inspect.Parameter.KEYWORD_ONLY, default=default_of(name), annotation=kind.__forward_arg__
+            name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=default_of(name),
+            annotation=kind.__forward_arg__,
         )
         for name, kind in RunOptions.__annotations__.items()
     ]
     function.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
     if function.__doc__:  # none at all with python -OO
-        function.__doc__ = "\n".join(_told(line) for line in function.__doc__.splitlines())
+        function.__doc__ = "\n".join(
+            _told(line) for line in function.__doc__.splitlines()
+        )
     return function
 
 
@@ -45,4 +52,10 @@ def _told(line: str) -> str:
 def _documentation(name: str) -> str:
     option = options()[name]
     told = f"{name}: {option.help} {option.python}".strip()
-    return textwrap.fill(told, 100, initial_indent=" " * 8, subsequent_indent=" " * 12, break_long_words=False)
+    return textwrap.fill(
+        told,
+        100,
+        initial_indent=" " * 8,
+        subsequent_indent=" " * 12,
+        break_long_words=False,
+    )

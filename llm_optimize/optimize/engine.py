@@ -56,7 +56,9 @@ from .state import DRAIN_SECS, RunState, Slots, Wishes, with_hints
 
 _log = logging.getLogger("llm_optimize")
 INTERRUPTED = "interrupted"  # why a run ended
-_LESSON_INDEX = 1000  # of the call for a lesson: after all that a proposer makes for a trial
+_LESSON_INDEX = (
+    1000  # of the call for a lesson: after all that a proposer makes for a trial
+)
 _POLL_SECS = 0.25  # between two looks at the store for what watchers want
 
 
@@ -74,7 +76,11 @@ class Watchers:
                 watcher(event)
             except Exception:  # a watcher never breaks a run
                 name = getattr(watcher, "__qualname__", type(watcher).__qualname__)
-                _log.exception("the callback %s failed at %s and is switched off", name, type(event).__name__)
+                _log.exception(
+                    "the callback %s failed at %s and is switched off",
+                    name,
+                    type(event).__name__,
+                )
                 self._watchers.remove(watcher)
 
 
@@ -115,7 +121,9 @@ class Engine:
         self._slots = Slots(parts.settings.workers, parts.settings.model_slots)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[asyncio.Task[None]] = []  # and not looked at yet
-        self._any_ended: asyncio.Future[None] | None = None  # while somebody waits for it
+        self._any_ended: asyncio.Future[None] | None = (
+            None  # while somebody waits for it
+        )
         self._promotion = asyncio.Lock()  # one challenger at a time
         self._is_draining = False
         self._goes_on = parts.goes_on_after_scoring
@@ -126,7 +134,9 @@ class Engine:
         self._last_steer = 0
         self._looked_at = -math.inf
         self._store = run.writer()
-        self._calls = ModelCalls(parts.model, self.state, self._store, notify, stored, recorded)
+        self._calls = ModelCalls(
+            parts.model, self.state, self._store, notify, stored, recorded
+        )
 
     def _take_over(self) -> dict[Place, Reply]:
         """Count what earlier sessions used; return their replies to trials that are not finished."""
@@ -152,7 +162,9 @@ class Engine:
         with self._slots.writing():
             if left is None:
                 await self._store.plan(number, plan)
-            self._notify(TrialStarted(number, plan.parent.number if plan.parent else None))
+            self._notify(
+                TrialStarted(number, plan.parent.number if plan.parent else None)
+            )
             try:
                 proposal = step.proposal or await self._propose(number, plan)
             except (ModelError, NothingToPropose) as error:
@@ -189,7 +201,9 @@ class Engine:
         number = state.new_number()
         if state.is_first(number):
             return Pending(number, Plan(parent=None), None)
-        pending = [plan.parent.number for plan in state.in_flight.values() if plan.parent]
+        pending = [
+            plan.parent.number for plan in state.in_flight.values() if plan.parent
+        ]
         plan = self._parts.search.ask(state.rng("plan", number), pending)
         return Pending(number, with_hints(plan, state.wishes.hints), None)
 
@@ -216,7 +230,9 @@ class Engine:
         if parent is None and step.plan.parent is not None:
             parent = step.plan.parent.number
         seed = self.state.scoring_seed(step.number)
-        return Trial(step.number, proposal, step.evaluation or Evaluation.open(), parent, seed)
+        return Trial(
+            step.number, proposal, step.evaluation or Evaluation.open(), parent, seed
+        )
 
     async def _known(self, trial: Trial) -> Evaluation | None:
         """Return the evaluation of a trial that f need not score; None where it must."""
@@ -319,10 +335,14 @@ class Engine:
         self._observe(trial)
         champion = self.state.champion
         if is_new:
-            self._notify(TrialFinished(trial, champion is trial, self.state.counts.total_usage))
+            self._notify(
+                TrialFinished(trial, champion is trial, self.state.counts.total_usage)
+            )
         else:
             self._notify(ScoredAgain(trial))
-        if champion is not None and (before is None or champion.number != before.number):
+        if champion is not None and (
+            before is None or champion.number != before.number
+        ):
             self._notify(ChampionFound(champion, before))
         self._notify(BudgetUsed(self.state.caps()))
 
@@ -450,11 +470,16 @@ class Engine:
         self._is_draining = True
         if not self._tasks:
             return
-        _log.info("waiting up to %g s for %d trials in flight", seconds, len(self._tasks))
+        _log.info(
+            "waiting up to %g s for %d trials in flight", seconds, len(self._tasks)
+        )
         done, _ = await asyncio.wait(self._tasks, timeout=seconds)
         for task in done:
             if not task.cancelled() and task.exception() is not None:
-                _log.error("a trial ended while the run was being stopped: %s", task.exception())
+                _log.error(
+                    "a trial ended while the run was being stopped: %s",
+                    task.exception(),
+                )
 
     async def _test(self) -> None:
         """Score x0 and the champion on the test examples, which nobody has seen yet."""
@@ -495,5 +520,7 @@ class Engine:
             reason,
             self._run.test_scores,
             store=self._run.store.url,
-            write_report=partial(report.write_stored, self._run.store.url, self._run.name),
+            write_report=partial(
+                report.write_stored, self._run.store.url, self._run.name
+            ),
         )

@@ -16,7 +16,9 @@ def new_name(taken: Collection[str]) -> str:
     >>> len(new_name([]).split("-"))
     2
     """
-    pairs = [f"{first}-{second}" for first in _FIRST.split() for second in _SECOND.split()]
+    pairs = [
+        f"{first}-{second}" for first in _FIRST.split() for second in _SECOND.split()
+    ]
     random.SystemRandom().shuffle(pairs)
     numbered = (f"{pair}-{number}" for number in itertools.count(2) for pair in pairs)
     return next(name for name in itertools.chain(pairs, numbered) if name not in taken)

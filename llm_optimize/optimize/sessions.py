@@ -44,7 +44,9 @@ async def aresume(
         RunHeld: another process goes on with this run already.
         UsageError, MissingKey, StoreError: as for `run`.
     """
-    refuse_unknown(changes, [*options_of_a_run(), "store", "verbose", "callbacks"], "resume")
+    refuse_unknown(
+        changes, [*options_of_a_run(), "store", "verbose", "callbacks"], "resume"
+    )
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
         row = opened.hold(name, changes.get("func_version"))
@@ -79,7 +81,11 @@ async def areplay(
         RunNotFound: no run of that name, with the nearest names.
         UsageError, StoreError: as for `run`.
     """
-    refuse_unknown(changes, [*options_of_a_run(), "store", "verbose", "callbacks", "new_name"], "replay")
+    refuse_unknown(
+        changes,
+        [*options_of_a_run(), "store", "verbose", "callbacks", "new_name"],
+        "replay",
+    )
     for word in ("model", "base_url"):
         if word in changes:
             raise UsageError(
@@ -88,15 +94,23 @@ async def areplay(
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
         origin = opened.run(name)
-        parts = choose(RunSettings.from_json(origin.settings).changed(changes), replayed=True)
+        parts = choose(
+            RunSettings.from_json(origin.settings).changed(changes), replayed=True
+        )
         new_name = new_name or _free(f"{name}-replay", opened)
-        row = opened.create_run(new_name, parts.settings.to_json(), changes.get("func_version"))
+        row = opened.create_run(
+            new_name, parts.settings.to_json(), changes.get("func_version")
+        )
         with watching(verbose, callbacks) as watchers:
             return await _go(row, func, parts, watchers, _replies(origin))
 
 
 def fork(
-    name: str, upto_trial: int, *, new_name: str | None = None, store: str | os.PathLike[str] = DEFAULT_URL
+    name: str,
+    upto_trial: int,
+    *,
+    new_name: str | None = None,
+    store: str | os.PathLike[str] = DEFAULT_URL,
 ) -> str:
     """Begin a run with the trials 0 to `upto_trial` of another, and return its name: `resume` goes on with it.
 
@@ -109,7 +123,11 @@ def fork(
 
 
 async def _go(
-    row: Run, func: Func, parts: Parts, watchers: Watchers, recorded: dict[Place, Reply] | None = None
+    row: Run,
+    func: Func,
+    parts: Parts,
+    watchers: Watchers,
+    recorded: dict[Place, Reply] | None = None,
 ) -> Result:
     with closing(open_judge(func, parts, row.store)) as judge:
         return await Engine(row, parts, judge, watchers.tell, recorded).run()
@@ -117,9 +135,17 @@ async def _go(
 
 def _replies(run: Run) -> dict[Place, Reply]:
     """Return the replies of a run by their places; the first where a call was made twice."""
-    return {(call.trial, call.index): call.reply for call in reversed(run.calls()) if call.reply is not None}
+    return {
+        (call.trial, call.index): call.reply
+        for call in reversed(run.calls())
+        if call.reply is not None
+    }
 
 
 def _free(name: str, store: Store) -> str:
     taken = set(store.names())
-    return next(free for free in (name, *(f"{name}-{n}" for n in range(2, len(taken) + 3))) if free not in taken)
+    return next(
+        free
+        for free in (name, *(f"{name}-{n}" for n in range(2, len(taken) + 3)))
+        if free not in taken
+    )

@@ -18,7 +18,9 @@ from ..records import Cap, Counts, Evaluation, Plan, Status, Trial, rank
 from ..settings import RunSettings
 from ..stop import Progress, Rule
 
-_MAX_SILENCES = 3  # one after the other without a reply, after which the model is taken to be gone
+_MAX_SILENCES = (
+    3  # one after the other without a reply, after which the model is taken to be gone
+)
 STOPPED = "stopped by a watcher"  # why a run ended
 DRAIN_SECS = 5.0  # how long what is in flight may go on once a run is to end
 _MAX_AHEAD = 4  # model slots a worker, at the most
@@ -30,7 +32,9 @@ class Stop:
     """Why a run is over."""
 
     reason: str
-    drain_secs: float  # how long what is in flight may go on; infinity: until it is done
+    drain_secs: (
+        float  # how long what is in flight may go on; infinity: until it is done
+    )
 
 
 @dataclass
@@ -97,7 +101,9 @@ class RunState:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.settings = settings
-        self.trials: dict[int, Trial] = {}  # finished ones by number, as they are known last
+        self.trials: dict[
+            int, Trial
+        ] = {}  # finished ones by number, as they are known last
         self.counts = Counts(len(settings.x0))
         self.error: ModelError | NothingToPropose | None = None  # that ends the run
         self.wishes = Wishes()
@@ -106,7 +112,9 @@ class RunState:
         self._clock = clock
         self._begun_at = clock()
         self._next_number = 0
-        self._finishing = 0  # trials that were given their place in the order of finishing
+        self._finishing = (
+            0  # trials that were given their place in the order of finishing
+        )
         self._silence = Silence()
         self._first_with: dict[str, int] = {}  # key of x -> the first trial that has it
 
@@ -204,12 +212,16 @@ class RunState:
         """Learn that the model answers."""
         self._silence.broken()
 
-    def observe_silence(self, number: int, error: ModelError | NothingToPropose) -> None:
+    def observe_silence(
+        self, number: int, error: ModelError | NothingToPropose
+    ) -> None:
         """Learn that a trial got no x; the run ends at once, or after too many silences in a row."""
         self._silence.failed(number, self._clock())
         is_passing = isinstance(error, ModelUnavailable) and not self._silence.lasting
         if self.error is None and not is_passing:
-            self.error = error  # the first is the reason; calls in flight may fail after it
+            self.error = (
+                error  # the first is the reason; calls in flight may fail after it
+            )
 
     # The end.
 
@@ -224,7 +236,9 @@ class RunState:
 
     def caps(self) -> tuple[Cap, ...]:
         """Return each cap of the run and what is used of it; steps are the trials beyond x0."""
-        return self.counts.caps(self.settings.max_steps, self.settings.budget, self.seconds())
+        return self.counts.caps(
+            self.settings.max_steps, self.settings.budget, self.seconds()
+        )
 
     def why_stop(self) -> Stop | None:
         """Return why the run is over; None while it is not."""
@@ -235,7 +249,11 @@ class RunState:
         if self.wishes.stopped:
             return Stop(STOPPED, DRAIN_SECS)
         goal = self.settings.stop_score
-        if goal is not None and self.champion is not None and rank(self.champion)[1] >= goal:
+        if (
+            goal is not None
+            and self.champion is not None
+            and rank(self.champion)[1] >= goal
+        ):
             return Stop("stop_score", DRAIN_SECS)
         reason = self._rule.why(self._progress()) if self._rule else None
         if reason is not None:
@@ -243,7 +261,11 @@ class RunState:
         if self.seconds_left() == 0.0:
             return Stop("budget: seconds", 0.0)
         for cap in self.caps():
-            if cap.cap is not None and cap.used >= cap.cap and not self._is_too_early(cap):
+            if (
+                cap.cap is not None
+                and cap.used >= cap.cap
+                and not self._is_too_early(cap)
+            ):
                 name = cap.name if cap.name == "max_steps" else f"budget: {cap.name}"
                 return Stop(name, math.inf)
         return None
@@ -283,7 +305,9 @@ class RunState:
             "scorings": len(self.in_flight),
         }
         return any(
-            cap.cap is not None and cap.used + flying[cap.name] >= cap.cap for cap in self.caps() if cap.name in names
+            cap.cap is not None and cap.used + flying[cap.name] >= cap.cap
+            for cap in self.caps()
+            if cap.name in names
         )
 
 

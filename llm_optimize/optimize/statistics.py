@@ -53,12 +53,19 @@ def rank_test(left: Sequence[float], right: Sequence[float]) -> float:
     seen = abs(sum(ranks[: len(left)]) - middle)
     extreme = [abs(total - middle) >= seen for total in _totals(ranks, len(left))]
     sampled = math.comb(len(ranks), len(left)) > _MOST_SPLITS
-    return (sum(extreme) + sampled) / (len(extreme) + sampled)  # what was seen is one of a sample
+    return (sum(extreme) + sampled) / (
+        len(extreme) + sampled
+    )  # what was seen is one of a sample
 
 
 def _ranks(values: Sequence[float]) -> list[int]:
     """Return twice the rank of each value among all, from 1; equal ones share the mean."""
-    return [sum(other < value for other in values) + sum(other <= value for other in values) + 1 for value in values]
+    return [
+        sum(other < value for other in values)
+        + sum(other <= value for other in values)
+        + 1
+        for value in values
+    ]
 
 
 def _totals(ranks: Sequence[int], size: int) -> Iterator[int]:

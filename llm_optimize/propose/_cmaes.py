@@ -32,7 +32,9 @@ class Generations:
         try:
             import cmaes
         except ImportError as error:
-            raise MissingExtra('the sampler "cmaes" needs it: pip install "llm_optimize[classical]"') from error
+            raise MissingExtra(
+                'the sampler "cmaes" needs it: pip install "llm_optimize[classical]"'
+            ) from error
         self._make = cmaes.CMA
         self._parameters = {name: space.parameters[name] for name in names}
         self._scored: dict[int, tuple[Mapping[str, Any], float]] = {}
@@ -42,7 +44,9 @@ class Generations:
         self._restarts = 0
         self._state: Any = None
 
-    def tell(self, number: int, x: Mapping[str, Any], score: float | None, *, own: bool) -> None:
+    def tell(
+        self, number: int, x: Mapping[str, Any], score: float | None, *, own: bool
+    ) -> None:
         """Learn of a trial; failed ones have no place in an order, so that they are left out."""
         self._stale = self._stale or number in self._scored
         self._own |= {number} if own else set()
@@ -69,7 +73,9 @@ class Generations:
         while len(told) - self._used >= self._state.population_size:
             generation = told[self._used : self._used + self._state.population_size]
             self._used += len(generation)
-            self._state.tell([(self._shortened(self._point(x)), -score) for x, score in generation])
+            self._state.tell(
+                [(self._shortened(self._point(x)), -score) for x, score in generation]
+            )
             if self._state.should_stop():
                 self._restart()
 
@@ -84,9 +90,15 @@ class Generations:
 
         size = len(mean)
         bounds = np.array([[0.0, 1.0]] * size)
-        population = times * self._make(mean=np.array(mean), sigma=_SIGMA).population_size
+        population = (
+            times * self._make(mean=np.array(mean), sigma=_SIGMA).population_size
+        )
         return self._make(
-            mean=np.array(mean), sigma=_SIGMA, bounds=bounds, n_max_resampling=10 * size, population_size=population
+            mean=np.array(mean),
+            sigma=_SIGMA,
+            bounds=bounds,
+            n_max_resampling=10 * size,
+            population_size=population,
         )
 
     def _first_mean(self) -> Sequence[float]:
@@ -94,13 +106,17 @@ class Generations:
         before = list(takewhile(lambda number: number not in self._own, self._scored))
         if not before:
             return [0.5] * len(self._parameters)
-        x, _ = max((self._scored[number] for number in before), key=lambda pair: pair[1])
+        x, _ = max(
+            (self._scored[number] for number in before), key=lambda pair: pair[1]
+        )
         return list(self._point(x))
 
     def _point(self, x: Mapping[str, Any]) -> np.ndarray:
         import numpy as np
 
-        return np.array([parameter.to_unit(x[name]) for name, parameter in self._numeric()])
+        return np.array(
+            [parameter.to_unit(x[name]) for name, parameter in self._numeric()]
+        )
 
     def _shortened(self, point: np.ndarray) -> np.ndarray:
         """Return a point no farther from the mean, as the distribution measures, than a sample would be."""
@@ -110,7 +126,15 @@ class Generations:
         step = (point - state.mean) / state._sigma
         length = float(np.sqrt(max(0.0, step @ np.linalg.solve(state._C, step))))
         most = size**0.5 + 2 * size / (size + 2)  # eq. 4 there
-        return point if length <= most else state.mean + state._sigma * step * (most / length)
+        return (
+            point
+            if length <= most
+            else state.mean + state._sigma * step * (most / length)
+        )
 
     def _numeric(self) -> list[tuple[str, Float | Int]]:
-        return [(name, p) for name, p in self._parameters.items() if isinstance(p, Float | Int)]
+        return [
+            (name, p)
+            for name, p in self._parameters.items()
+            if isinstance(p, Float | Int)
+        ]

@@ -21,7 +21,9 @@ from ..text import one_line
 from .language.protected import check_protected, has_protected
 
 _LINE = re.compile(r"[^\r\n]+")
-_DECLARED = re.compile(r"(?P<head>.*?)(?P<sign>\#+|//+|--+|%+|;+)[ \t]*tune:(?P<says>.*)")
+_DECLARED = re.compile(
+    r"(?P<head>.*?)(?P<sign>\#+|//+|--+|%+|;+)[ \t]*tune:(?P<says>.*)"
+)
 _NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
 _TEXT = r""""[^"'\\]*"|'[^"'\\]*'"""
 _SET = re.compile(  # name = value, name: type = value, "name": value, at the end of what stands before the comment
@@ -34,7 +36,9 @@ _RANGE = re.compile(
     rf"(?P<log>\s+log)?(?:\s+step\s+(?P<step>{_NUMBER}))?"
 )
 _OPTION = re.compile(rf"\s*(?P<value>{_TEXT}|{_NUMBER}|(?i:true|false))\s*(?:,|$)")
-_COMMENT = re.compile(r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)")  # a line of comment alone sets nothing
+_COMMENT = re.compile(
+    r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)"
+)  # a line of comment alone sets nothing
 _MAX_CHARS = 300  # of a line that may declare a knob
 
 
@@ -96,12 +100,18 @@ def with_values(x: X, values: Mapping[str, Any]) -> X:
     for name in values:
         if name not in knobs:
             raise UnknownName("knob", name, knobs)
-    for name, knob in sorted(knobs.items(), key=lambda pair: pair[1].span, reverse=True):  # the last first
+    for name, knob in sorted(
+        knobs.items(), key=lambda pair: pair[1].span, reverse=True
+    ):  # the last first
         if name in values and values[name] != knob.value:
             text, (start, end) = texts[knob.part], knob.span
             written = _written(knob.parameter.check(values[name]), text[start:end])
             texts[knob.part] = text[:start] + written + text[end:]
-    return texts[None] if isinstance(x, str) else {name: texts.get(name, part) for name, part in x.items()}
+    return (
+        texts[None]
+        if isinstance(x, str)
+        else {name: texts.get(name, part) for name, part in x.items()}
+    )
 
 
 def _texts(x: X) -> Iterator[tuple[str | None, str]]:
@@ -129,8 +139,15 @@ def _read(text: str) -> Iterator[tuple[str, Knob | str]]:
         if declared is None or _COMMENT.match(declared["head"]):
             continue
         setting = _SET.search(declared["head"])
-        if setting is None or declared["head"].count('"') % 2 or declared["head"].count("'") % 2:
-            yield line[0], "write name = value before the comment, with a number, a quoted text or a boolean"
+        if (
+            setting is None
+            or declared["head"].count('"') % 2
+            or declared["head"].count("'") % 2
+        ):
+            yield (
+                line[0],
+                "write name = value before the comment, with a number, a quoted text or a boolean",
+            )
             continue
         start = line.start() + setting.start("value")
         span = (start, start + len(setting["value"]))
@@ -141,15 +158,24 @@ def _read(text: str) -> Iterator[tuple[str, Knob | str]]:
 
 def _is_protected(text: str, span: tuple[int, int]) -> bool:
     start, end = span
-    return check_protected(text, f"{text[:start]}{text[start:end]}0{text[end:]}") is not None
+    return (
+        check_protected(text, f"{text[:start]}{text[start:end]}0{text[end:]}")
+        is not None
+    )
 
 
-def _knob(line: str, setting: re.Match[str], says: str, span: tuple[int, int]) -> tuple[str, Knob | str]:
+def _knob(
+    line: str, setting: re.Match[str], says: str, span: tuple[int, int]
+) -> tuple[str, Knob | str]:
     """Return name and knob, or the line and why it holds none."""
     value = _literal(setting["value"])
     try:
         parameter = _parameter(says)
-        legal = None if isinstance(value, str) and not isinstance(parameter, Choice) else parameter.check(value)
+        legal = (
+            None
+            if isinstance(value, str) and not isinstance(parameter, Choice)
+            else parameter.check(value)
+        )
     except UsageError as error:
         return line, str(error)
     if legal != value or _kind(legal) is not _kind(value):
@@ -171,7 +197,12 @@ def _parameter(says: str) -> Parameter:
         return Choice(*_options(says))
     step = None if match["step"] is None else _literal(match["step"])
     kind = Int if match["kind"] == "int" else Float
-    return kind(_literal(match["low"]), _literal(match["high"]), match["log"] is not None, step=step)
+    return kind(
+        _literal(match["low"]),
+        _literal(match["high"]),
+        match["log"] is not None,
+        step=step,
+    )
 
 
 def _options(says: str) -> list[Any]:
@@ -185,7 +216,9 @@ def _options(says: str) -> list[Any]:
         options.append(_literal(match["value"]))
         at = match.end()
     if len(options) < 2:
-        raise UsageError(f"{says!r} leaves no choice: write LOW..HIGH, or two options at least")
+        raise UsageError(
+            f"{says!r} leaves no choice: write LOW..HIGH, or two options at least"
+        )
     return options
 
 
@@ -204,7 +237,13 @@ def _written(value: Any, before: str) -> str:
     """Return a value as source text, in the manner of the one that stood there."""
     if isinstance(value, bool):
         word = str(value)
-        return word.lower() if before.islower() else word.upper() if before.isupper() else word
+        return (
+            word.lower()
+            if before.islower()
+            else word.upper()
+            if before.isupper()
+            else word
+        )
     if isinstance(value, str):
         quote = before[0] if before[0] in "\"'" else '"'
         return f"{quote}{value}{quote}"

@@ -29,7 +29,9 @@ class Memory:
     @property
     def known(self) -> Known:
         """What a prompt may show."""
-        return Known(tuple(self._lessons), dict(self._changes), tuple(self._tried.values()))
+        return Known(
+            tuple(self._lessons), dict(self._changes), tuple(self._tried.values())
+        )
 
     def tried_as(self, x: X) -> int | None:
         """Return the trial that tried this configuration first; None when it is new."""
@@ -67,7 +69,9 @@ class Memory:
             trials = list(self._tried.values())
             best = sorted(trials, key=rank, reverse=True)[:_KEPT_BEST]
             kept = {one.number for one in (*best, *trials[-_KEPT_NEWEST:])}
-            self._tried = {number: one for number, one in self._tried.items() if number in kept}
+            self._tried = {
+                number: one for number, one in self._tried.items() if number in kept
+            }
 
     def _note_change(self, trial: Trial, x: X) -> None:
         parent = None if trial.parent is None else self._xs.get(trial.parent)

@@ -8,7 +8,9 @@ import re
 from collections.abc import Sequence
 from random import Random
 
-_NUMBER = re.compile(r"(?<![\w.])-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w])(?!\.\d)")
+_NUMBER = re.compile(
+    r"(?<![\w.])-?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?(?![\w])(?!\.\d)"
+)
 _WIDEST_FACTOR = 4.0  # by which one step multiplies or divides at the most
 _ZERO_STEPS = (0.1, 1.0)  # from 0 there is no scale to go by
 

@@ -25,7 +25,11 @@ _EDGE = 1e-3  # of the unit interval: its ends lie at infinity in the logit
 _START_SD = 1.5  # in the logit: nearly uniform on the unit interval
 _LOW_SD, _HIGH_SD = 0.05, 2.5
 _UNIFORM_SHARE = 0.1  # of the draws of an option, so that none dies out
-_MEAN_STEP, _LOG_SD_STEP, _LOGIT_STEP = 0.3, 0.05, 0.6  # for an advantage of one standard deviation
+_MEAN_STEP, _LOG_SD_STEP, _LOGIT_STEP = (
+    0.3,
+    0.05,
+    0.6,
+)  # for an advantage of one standard deviation
 _FAR = 3.0  # standard deviations, beyond which a point pulls no harder
 _ABSENT = -1
 
@@ -35,7 +39,9 @@ def numpy() -> Any:
     try:
         import numpy as np
     except ImportError as error:
-        raise MissingExtra("the proposer policy_gradient needs numpy: pip install 'llm_optimize[classical]'") from error
+        raise MissingExtra(
+            "the proposer policy_gradient needs numpy: pip install 'llm_optimize[classical]'"
+        ) from error
     return np
 
 
@@ -49,7 +55,9 @@ class Point:
     @property
     def present(self) -> NDArray[np.bool_]:
         """Which parameters the x has."""
-        given: NDArray[np.bool_] = (self.options != _ABSENT) | (self.logits == self.logits)  # NaN is not itself
+        given: NDArray[np.bool_] = (self.options != _ABSENT) | (
+            self.logits == self.logits
+        )  # NaN is not itself
         return given
 
 
@@ -61,13 +69,20 @@ class Coordinates:
         self._space = space
         self.names = list(space.parameters)
         self.parameters = list(space.parameters.values())
-        self.sizes = [len(p.options) if isinstance(p, Choice) else 0 for p in self.parameters]
+        self.sizes = [
+            len(p.options) if isinstance(p, Choice) else 0 for p in self.parameters
+        ]
 
     def point(self, x: Mapping[str, Any]) -> Point:
         """Return where x is; a value that its parameter does not know counts as absent."""
         np = numpy()
-        logits, options = np.full(len(self.names), math.nan), np.full(len(self.names), _ABSENT)
-        for place, (name, parameter) in enumerate(zip(self.names, self.parameters, strict=True)):
+        logits, options = (
+            np.full(len(self.names), math.nan),
+            np.full(len(self.names), _ABSENT),
+        )
+        for place, (name, parameter) in enumerate(
+            zip(self.names, self.parameters, strict=True)
+        ):
             if name not in x:
                 continue
             try:
@@ -82,11 +97,15 @@ class Coordinates:
     def x(self, point: Point) -> dict[str, Any]:
         """Return the x that is there."""
         found: dict[str, Any] = {}
-        for place, (name, parameter) in enumerate(zip(self.names, self.parameters, strict=True)):
+        for place, (name, parameter) in enumerate(
+            zip(self.names, self.parameters, strict=True)
+        ):
             if isinstance(parameter, Choice):
                 found[name] = parameter.options[point.options[place]]
             else:
-                found[name] = _number(parameter, 1 / (1 + math.exp(-point.logits[place])))
+                found[name] = _number(
+                    parameter, 1 / (1 + math.exp(-point.logits[place]))
+                )
         return self._space.check(found)
 
 
@@ -99,19 +118,25 @@ class Policy:
         self._sizes = np.array(sizes)
         self._mean = np.zeros(len(sizes))
         self._log_sd = np.full(len(sizes), math.log(_START_SD))
-        self._is_option = np.arange(max(sizes)) < self._sizes[:, None]  # parameters x options
+        self._is_option = (
+            np.arange(max(sizes)) < self._sizes[:, None]
+        )  # parameters x options
         self._weights = np.zeros(self._is_option.shape)  # logits of the softmax
 
     def draw(self, rng: Random) -> Point:
         """Return one point."""
         np = numpy()
-        logits = self._mean + np.exp(self._log_sd) * np.array([rng.gauss(0, 1) for _ in self._sizes])
+        logits = self._mean + np.exp(self._log_sd) * np.array(
+            [rng.gauss(0, 1) for _ in self._sizes]
+        )
         limit = _logit(0)
         logits = np.where(self._sizes > 0, math.nan, np.clip(logits, limit, -limit))
         uniform = self._is_option / np.maximum(self._sizes, 1)[:, None]
         shares = (1 - _UNIFORM_SHARE) * self._softmax() + _UNIFORM_SHARE * uniform
         dice = np.array([rng.random() for _ in self._sizes])[:, None]
-        options = np.minimum((shares.cumsum(axis=1) <= dice).sum(axis=1), self._sizes - 1)  # -1 for a number
+        options = np.minimum(
+            (shares.cumsum(axis=1) <= dice).sum(axis=1), self._sizes - 1
+        )  # -1 for a number
         return Point(logits, options)
 
     def climb(self, point: Point, advantages: Floats) -> None:
@@ -130,12 +155,23 @@ class Policy:
         log_sd = self._log_sd + _LOG_SD_STEP * moved * (far**2 - 1)
         self._log_sd = np.clip(log_sd, math.log(_LOW_SD), math.log(_HIGH_SD))
         taken = np.arange(self._is_option.shape[1]) == point.options[:, None]
-        self._weights = self._weights + _LOGIT_STEP * advantages[:, None] * (taken - self._softmax()) * self._is_option
+        self._weights = (
+            self._weights
+            + _LOGIT_STEP
+            * advantages[:, None]
+            * (taken - self._softmax())
+            * self._is_option
+        )
 
     def _softmax(self) -> Floats:
         np = numpy()
-        raised = np.exp(self._weights - self._weights.max(axis=1, initial=0.0)[:, None]) * self._is_option
-        shares: Floats = raised / np.maximum(raised.sum(axis=1), np.finfo(float).tiny)[:, None]
+        raised = (
+            np.exp(self._weights - self._weights.max(axis=1, initial=0.0)[:, None])
+            * self._is_option
+        )
+        shares: Floats = (
+            raised / np.maximum(raised.sum(axis=1), np.finfo(float).tiny)[:, None]
+        )
         return shares
 
 

@@ -29,11 +29,15 @@ class PythonChanges:
         try:
             import libcst
         except ImportError as error:
-            raise MissingExtra('mutation needs libcst: pip install "llm_optimize[mutation]"') from error
+            raise MissingExtra(
+                'mutation needs libcst: pip install "llm_optimize[mutation]"'
+            ) from error
         self._cst = libcst
         self._catalogue = Catalogue()
 
-    def change(self, source: str, rng: Random, allowed: Spans | None = None) -> str | None:
+    def change(
+        self, source: str, rng: Random, allowed: Spans | None = None
+    ) -> str | None:
         """Return the program with one thing changed; None when it is no Python or has nothing to change.
 
         `allowed` are the places in characters, from and to, that may change; None: all of it.
@@ -61,7 +65,11 @@ class PythonChanges:
         return _Sites(module, self._catalogue, _inside(module, source, allowed))
 
     def _parse(self, source: str) -> cst.Module | None:
-        if len(source) > _MAX_CHARS or _depth(source) > _MAX_DEPTH or not source.strip():
+        if (
+            len(source) > _MAX_CHARS
+            or _depth(source) > _MAX_DEPTH
+            or not source.strip()
+        ):
             return None
         try:
             return self._cst.parse_module(source)
@@ -78,11 +86,15 @@ def _depth(source: str) -> int:
             deepest = max(deepest, depth)
         elif char in ")]}":
             depth -= 1
-    operators = max((sum(map(line.count, "+-*/.")) for line in source.splitlines()), default=0)
+    operators = max(
+        (sum(map(line.count, "+-*/.")) for line in source.splitlines()), default=0
+    )
     return max(deepest, operators // 20)
 
 
-def _inside(module: cst.Module, source: str, allowed: Spans) -> Callable[[cst.CSTNode], bool]:
+def _inside(
+    module: cst.Module, source: str, allowed: Spans
+) -> Callable[[cst.CSTNode], bool]:
     """Return whether a node of a module lies wholly within one of these places."""
     from libcst.metadata import MetadataWrapper, PositionProvider
 
@@ -126,7 +138,10 @@ class _Sites:
         import libcst as cst
 
         if isinstance(node, cst.Integer | cst.Float):
-            if not node.value.lower().startswith(("0x", "0b", "0o")) and "_" not in node.value:
+            if (
+                not node.value.lower().startswith(("0x", "0b", "0o"))
+                and "_" not in node.value
+            ):
                 self._changes["number"].append(self._number(node))
         elif isinstance(node, cst.Name) and node.value in ("True", "False"):
             self._changes["boolean"].append(self._boolean(node))
@@ -154,7 +169,9 @@ class _Sites:
             module = ".".join(filter(None, [self._imports.get(head, ""), tail]))
         else:
             return None
-        return self._catalogue.get(name) if module.partition(".")[0] == "sklearn" else None
+        return (
+            self._catalogue.get(name) if module.partition(".")[0] == "sklearn" else None
+        )
 
     def _replace(self, old: cst.CSTNode, new: cst.CSTNode) -> str:
         changed: Any = self._module.deep_replace(old, new)
@@ -171,13 +188,19 @@ class _Sites:
         return change
 
     def _boolean(self, node: cst.Name) -> Change:
-        return lambda _rng: self._replace(node, node.with_changes(value=str(node.value == "False")))
+        return lambda _rng: self._replace(
+            node, node.with_changes(value=str(node.value == "False"))
+        )
 
     def _keyword(self, call: cst.Call, estimator: Estimator) -> Change:
         def change(rng: Random) -> str | None:
             name = rng.choice(sorted(estimator.constraints))
             value = self._catalogue.value(estimator, name, rng)
-            return None if value is None else self._replace(call, _with_keyword(call, name, value))
+            return (
+                None
+                if value is None
+                else self._replace(call, _with_keyword(call, name, value))
+            )
 
         return change
 
@@ -200,13 +223,19 @@ def _with_keyword(call: cst.Call, name: str, value: str) -> cst.Call:
     for place, argument in enumerate(call.args):
         if argument.keyword is not None and argument.keyword.value == name:
             changed = argument.with_changes(value=expression)
-            return call.with_changes(args=[*call.args[:place], changed, *call.args[place + 1 :]])
+            return call.with_changes(
+                args=[*call.args[:place], changed, *call.args[place + 1 :]]
+            )
     equal = cst.AssignEqual(cst.SimpleWhitespace(""), cst.SimpleWhitespace(""))
     added = cst.Arg(expression, keyword=cst.Name(name), equal=equal)
     if not call.args:
         return call.with_changes(args=[added])
     *earlier, last = call.args
-    comma = last.comma if isinstance(last.comma, cst.Comma) else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    comma = (
+        last.comma
+        if isinstance(last.comma, cst.Comma)
+        else cst.Comma(whitespace_after=cst.SimpleWhitespace(" "))
+    )
     return call.with_changes(args=[*earlier, last.with_changes(comma=comma), added])
 
 
@@ -217,7 +246,11 @@ def _with_import(source: str, estimator: Estimator) -> str:
     if any(known.strip() == line for known in lines):
         return source
     ending = "\r\n" if lines and lines[0].endswith("\r\n") else "\n"
-    starts = (number for number, known in enumerate(lines) if known.startswith(("from sklearn", "import sklearn")))
+    starts = (
+        number
+        for number, known in enumerate(lines)
+        if known.startswith(("from sklearn", "import sklearn"))
+    )
     place = next(starts, 0)
     return "".join([*lines[:place], line + ending, *lines[place:]])
 
@@ -237,12 +270,18 @@ def _imports(module: cst.Module) -> dict[str, str]:
                     head = name.partition(".")[0]
                     found[head] = head
         elif (
-            isinstance(node, cst.ImportFrom) and node.module is not None and not isinstance(node.names, cst.ImportStar)
+            isinstance(node, cst.ImportFrom)
+            and node.module is not None
+            and not isinstance(node.names, cst.ImportStar)
         ):
             origin = module.code_for_node(node.module)
             for alias in node.names:
                 name = module.code_for_node(alias.name)
-                known_as = module.code_for_node(alias.asname.name) if alias.asname is not None else name
+                known_as = (
+                    module.code_for_node(alias.asname.name)
+                    if alias.asname is not None
+                    else name
+                )
                 found[known_as] = f"{origin}.{name}"
     return found
 

@@ -7,7 +7,14 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..records import Reply, X
 from ..space import Space
-from ..text import after_thinking, is_cut_off, is_parts, last_json_object, read_x, why_no_answer
+from ..text import (
+    after_thinking,
+    is_cut_off,
+    is_parts,
+    last_json_object,
+    read_x,
+    why_no_answer,
+)
 from .language import EDITS_ANSWER, JSON_ANSWER, PARTS_ANSWER, WHOLE_ANSWER, is_long
 from .language.protected import check_regions
 from .language.replies import read_change, read_parts
@@ -62,7 +69,9 @@ def _parameters(text: str, parent: X | None, space: Space) -> Answer:
     if values is None:
         return Answer(None, _NO_OBJECT)
     inner = values.get("x")
-    if isinstance(inner, dict) and "x" not in space.parameters:  # as the prompt lists those that were tried
+    if (
+        isinstance(inner, dict) and "x" not in space.parameters
+    ):  # as the prompt lists those that were tried
         values = inner
     x, note = space.repair(values, parent if isinstance(parent, dict) else None)
     return Answer(x, note=note)

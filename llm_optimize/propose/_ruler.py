@@ -5,7 +5,10 @@ from __future__ import annotations
 from ..records import Usage
 
 _FIRST = 4.0  # of English and of code, roughly
-_LEAST, _MOST = 1.0, 6.0  # what is reported beyond these is a mistake: of Chinese 1 to 2, of indented code up to 5
+_LEAST, _MOST = (
+    1.0,
+    6.0,
+)  # what is reported beyond these is a mistake: of Chinese 1 to 2, of indented code up to 5
 _WEIGHT = 0.25  # of a new report
 _DEADBAND = 0.1  # what it may differ by before a prompt is laid out anew by it: a change costs the cached beginning
 
@@ -30,6 +33,10 @@ class Ruler:
         reported = chars / usage.prompt_tokens
         if not _LEAST <= reported <= _MOST:
             return
-        self._mean = reported if self._mean is None else self._mean + _WEIGHT * (reported - self._mean)
+        self._mean = (
+            reported
+            if self._mean is None
+            else self._mean + _WEIGHT * (reported - self._mean)
+        )
         if abs(self._mean / self.chars_per_token - 1) > _DEADBAND:
             self.chars_per_token = self._mean

@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 Draw: TypeAlias = Callable[[Random], Point]
 Legal: TypeAlias = Callable[[Point], Point]
-_FIRST, _LAST = 100, 50  # points that the fit is made to at the most: its cost grows with their cube
+_FIRST, _LAST = (
+    100,
+    50,
+)  # points that the fit is made to at the most: its cost grows with their cube
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,9 @@ class _Setting:
 
     weight: float  # of a squared distance, where the range of a parameter is 1 long
     share: float  # c, times the number of parameters
-    noise: float  # what of the scores is left aside, as a share of the mean of the kernel
+    noise: (
+        float  # what of the scores is left aside, as a share of the mean of the kernel
+    )
 
 
 _SETTINGS = [
@@ -85,8 +90,12 @@ def _walk(before: Point, after: Point, order: Sequence[Sequence[int]]) -> list[P
 def _features(point: Point) -> Floats:
     """Return of each parameter the position in its range, the index of its option, and whether it is there."""
     np = numpy()
-    units = np.where(np.isnan(point.logits), 0.0, 1 / (1 + np.exp(-np.nan_to_num(point.logits))))
-    features: Floats = np.stack([units, point.options.astype(float), point.present.astype(float)])
+    units = np.where(
+        np.isnan(point.logits), 0.0, 1 / (1 + np.exp(-np.nan_to_num(point.logits)))
+    )
+    features: Floats = np.stack(
+        [units, point.options.astype(float), point.present.astype(float)]
+    )
     return features
 
 
@@ -102,13 +111,17 @@ def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
     np = numpy()
     points = np.array([_features(point) for point, _ in known])
     scores = np.array([score for _, score in known])
-    scores = scores / np.abs(scores).max()  # so that no sum of them is too large for a float
+    scores = (
+        scores / np.abs(scores).max()
+    )  # so that no sum of them is too large for a float
     aims = (scores - scores.mean()) / max(scores.std(), np.finfo(float).tiny)
     apart = _distances(points, points)
     best, pull, setting = np.inf, aims, _SETTINGS[0]
     for tried in _SETTINGS:
         likeness = _kernel(apart, tried)
-        inverse = np.linalg.inv(likeness + tried.noise * likeness.mean() * np.eye(len(aims)))
+        inverse = np.linalg.inv(
+            likeness + tried.noise * likeness.mean() * np.eye(len(aims))
+        )
         error = float(np.mean((inverse @ aims / np.diag(inverse)) ** 2))
         if error < best:
             best, pull, setting = error, inverse @ aims, tried
@@ -125,6 +138,8 @@ def _distances(left: Floats, right: Floats) -> Floats:
     """Return the squared distance of each pair in each parameter: 1 for another option, or where one has none."""
     np = numpy()
     one, other = left[:, None], right[None]
-    apart = (one[..., 0, :] - other[..., 0, :]) ** 2 + (one[..., 1, :] != other[..., 1, :])
+    apart = (one[..., 0, :] - other[..., 0, :]) ** 2 + (
+        one[..., 1, :] != other[..., 1, :]
+    )
     found: Floats = np.where(one[..., 2, :] == other[..., 2, :], apart, 1.0)
     return found

@@ -16,26 +16,44 @@ from ..identity import key_of
 from ..space import Choice, Float, Int, Parameter, Space
 
 SAMPLERS = ("cmaes", "gp", "random", "tpe")
-_MOST = {"gp": 300, "random": 0, "tpe": 2000}  # trials that a sampler looks at; a Gaussian process takes their cube
+_MOST = {
+    "gp": 300,
+    "random": 0,
+    "tpe": 2000,
+}  # trials that a sampler looks at; a Gaussian process takes their cube
 _DIGITS = 6
-_BLOCK = {"gp": 50, "random": 1000, "tpe": 500}  # further trials, after which they are chosen anew
+_BLOCK = {
+    "gp": 50,
+    "random": 1000,
+    "tpe": 500,
+}  # further trials, after which they are chosen anew
 
 
 class Study:
     """Knows trials by number; names are those of the parameters that it is asked for, the others are given."""
 
-    def __init__(self, space: Space, sampler: str, startup: int | None, names: Sequence[str]) -> None:
+    def __init__(
+        self, space: Space, sampler: str, startup: int | None, names: Sequence[str]
+    ) -> None:
         """Take the kind of sampler, and how many scored trials it waits for. Raises MissingExtra."""
         self._optuna = load_optuna()
         if sampler == "gp":
             _check_torch()
         self._space = space
         self._sampler = sampler
-        self._startup = {} if startup is None or sampler == "random" else {"n_startup_trials": startup}
+        self._startup = (
+            {}
+            if startup is None or sampler == "random"
+            else {"n_startup_trials": startup}
+        )
         self._names = [name for name in space.order if name in names]
-        self._distributions = {name: self._distribution(space.parameters[name]) for name in self._names}
+        self._distributions = {
+            name: self._distribution(space.parameters[name]) for name in self._names
+        }
         self._told: dict[int, tuple[dict[str, Any], float | None]] = {}
-        self._running: dict[str, list[tuple[dict[str, Any], int]]] = {}  # key of x -> x, its numbers in the study
+        self._running: dict[
+            str, list[tuple[dict[str, Any], int]]
+        ] = {}  # key of x -> x, its numbers in the study
         self._study: Any = None  # None: to be filled anew
 
     def tell(self, number: int, x: Mapping[str, Any], score: float | None) -> None:
@@ -80,7 +98,9 @@ class Study:
         self._running = {}
         for x in running:
             number = len(study.get_trials(deepcopy=False))
-            study.add_trial(self._frozen(x, None, self._optuna.trial.TrialState.RUNNING))
+            study.add_trial(
+                self._frozen(x, None, self._optuna.trial.TrialState.RUNNING)
+            )
             self._running.setdefault(key_of(x), []).append((x, number))
         self._study = study
         return study
@@ -100,7 +120,9 @@ class Study:
         return self._optuna.trial.create_trial(
             state=state,
             value=score,
-            params={name: _inner(self._space.parameters[name], x[name]) for name in named},
+            params={
+                name: _inner(self._space.parameters[name], x[name]) for name in named
+            },
             distributions={name: self._distributions[name] for name in named},
         )
 
@@ -112,30 +134,49 @@ class Study:
         """Return a fresh sampler: all that it knows is in the study, and all its dice are in the seed."""
         samplers = self._optuna.samplers
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of what is called experimental, or deprecated, in one version or other
+            warnings.simplefilter(
+                "ignore"
+            )  # of what is called experimental, or deprecated, in one version or other
             if self._sampler == "gp":
                 return samplers.GPSampler(seed=seed, **self._startup)
             if self._sampler == "random":
                 return samplers.RandomSampler(seed=seed)
-            return samplers.TPESampler(seed=seed, multivariate=True, constant_liar=True, **self._startup)
+            return samplers.TPESampler(
+                seed=seed, multivariate=True, constant_liar=True, **self._startup
+            )
 
     def _suggested(self, trial: Any, name: str) -> Any:
-        distribution, parameter = self._distributions[name], self._space.parameters[name]
+        distribution, parameter = (
+            self._distributions[name],
+            self._space.parameters[name],
+        )
         if isinstance(distribution, self._optuna.distributions.CategoricalDistribution):
             inner: Any = trial.suggest_categorical(name, distribution.choices)
         elif isinstance(distribution, self._optuna.distributions.IntDistribution):
-            inner = trial.suggest_int(name, distribution.low, distribution.high, log=distribution.log)
+            inner = trial.suggest_int(
+                name, distribution.low, distribution.high, log=distribution.log
+            )
         else:
-            inner = trial.suggest_float(name, distribution.low, distribution.high, log=distribution.log)
+            inner = trial.suggest_float(
+                name, distribution.low, distribution.high, log=distribution.log
+            )
         return _outer(parameter, inner)
 
     def _distribution(self, parameter: Parameter) -> Any:
         distributions = self._optuna.distributions
         if isinstance(parameter, Choice):
-            return distributions.CategoricalDistribution(tuple(range(len(parameter.options))))
+            return distributions.CategoricalDistribution(
+                tuple(range(len(parameter.options)))
+            )
         if parameter.step is not None:
-            return distributions.IntDistribution(0, _inner(parameter, parameter.check(parameter.high)))
-        kind = distributions.IntDistribution if isinstance(parameter, Int) else distributions.FloatDistribution
+            return distributions.IntDistribution(
+                0, _inner(parameter, parameter.check(parameter.high))
+            )
+        kind = (
+            distributions.IntDistribution
+            if isinstance(parameter, Int)
+            else distributions.FloatDistribution
+        )
         return kind(parameter.low, parameter.high, log=parameter.log)
 
 
@@ -149,8 +190,15 @@ def worth_knowing(
     """
     if len(told) <= most:
         return list(told)
-    scored = [(score, place) for place, (_, score) in enumerate(told) if score is not None]
-    best = {place for _, place in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[: most // 2]}
+    scored = [
+        (score, place) for place, (_, score) in enumerate(told) if score is not None
+    ]
+    best = {
+        place
+        for _, place in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[
+            : most // 2
+        ]
+    }
     newest = [place for _, place in scored if place not in best]
     kept = best | set(newest[max(0, len(newest) - (most - len(best))) :])
     return [told[place] for place in sorted(kept)]
@@ -161,19 +209,27 @@ def load_optuna() -> Any:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtra('the samplers need optuna: pip install "llm_optimize[classical]"') from error
+        raise MissingExtra(
+            'the samplers need optuna: pip install "llm_optimize[classical]"'
+        ) from error
     return optuna
 
 
 def _check_torch() -> None:
     if find_spec("torch") is None:
-        raise MissingExtra('the sampler "gp" needs torch: pip install torch, or take "tpe"')
+        raise MissingExtra(
+            'the sampler "gp" needs torch: pip install torch, or take "tpe"'
+        )
 
 
 def _inner(parameter: Parameter, value: Any) -> Any:
     """Return what Optuna knows a value as: options and steps by their place, since 1 and True are one to it."""
     if isinstance(parameter, Choice):
-        return next(place for place, option in enumerate(parameter.options) if option is parameter.check(value))
+        return next(
+            place
+            for place, option in enumerate(parameter.options)
+            if option is parameter.check(value)
+        )
     if parameter.step is not None:
         return round((value - parameter.low) / parameter.step)
     return value
@@ -189,7 +245,9 @@ def rounded(parameter: Parameter, value: Any) -> Any:
         return parameter.check(value)
     if parameter.log:
         return parameter.check(float(f"{value:.6g}"))
-    return parameter.check(round(value, _DIGITS - math.floor(math.log10(parameter.high - parameter.low))))
+    return parameter.check(
+        round(value, _DIGITS - math.floor(math.log10(parameter.high - parameter.low)))
+    )
 
 
 def _outer(parameter: Parameter, inner: Any) -> Any:
@@ -208,7 +266,11 @@ def _quiet() -> Iterator[None]:
     def others(record: logging.LogRecord) -> bool:
         return record.thread != own
 
-    names = [name for name in list(logging.root.manager.loggerDict) if name.startswith("optuna.")]
+    names = [
+        name
+        for name in list(logging.root.manager.loggerDict)
+        if name.startswith("optuna.")
+    ]
     loggers = [logging.getLogger(name) for name in names]
     for logger in loggers:
         logger.addFilter(others)

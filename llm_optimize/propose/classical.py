@@ -33,7 +33,9 @@ class Classical:
     ('random', True)
     """
 
-    def __init__(self, space: Space, sampler: str = "tpe", *, startup: int | None = None) -> None:
+    def __init__(
+        self, space: Space, sampler: str = "tpe", *, startup: int | None = None
+    ) -> None:
         """Take the parameters and the method.
 
         Args:
@@ -51,7 +53,9 @@ class Classical:
         if sampler not in SAMPLERS:
             raise UnknownName("sampler", sampler, SAMPLERS)
         if startup is not None and (sampler not in ("tpe", "gp") or startup < 1):
-            raise UsageError(f"startup is {startup} with {sampler!r}: give 1 or more, with 'tpe' or 'gp'")
+            raise UsageError(
+                f"startup is {startup} with {sampler!r}: give 1 or more, with 'tpe' or 'gp'"
+            )
         self._space = space
         self._name = sampler
         self._told: set[int] = set()
@@ -59,10 +63,16 @@ class Classical:
         self._open: list[dict[str, Any]] = []  # proposed, not yet told, oldest first
         numbers = _free_numbers(space) if sampler == "cmaes" else []
         if sampler == "cmaes" and not numbers:
-            raise UsageError("'cmaes' moves numbers, and this space has none without a condition: take 'tpe'")
+            raise UsageError(
+                "'cmaes' moves numbers, and this space has none without a condition: take 'tpe'"
+            )
         self._generations = Generations(space, numbers) if numbers else None
         others = [name for name in space.parameters if name not in numbers]
-        self._study = Study(space, "tpe" if sampler == "cmaes" else sampler, startup, others) if others else None
+        self._study = (
+            Study(space, "tpe" if sampler == "cmaes" else sampler, startup, others)
+            if others
+            else None
+        )
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return the next x, one that was not tried where a few attempts find one; the plan is not looked at."""
@@ -93,12 +103,18 @@ class Classical:
             return
         self._seen.add(key_of(x))
         if self._generations is not None:
-            self._generations.tell(trial.number, x, trial.score, own=trial.source == self._name)
+            self._generations.tell(
+                trial.number, x, trial.score, own=trial.source == self._name
+            )
         if self._study is not None:
             self._study.tell(trial.number, x, trial.score)
 
     def _next(self, rng: Random) -> dict[str, Any]:
-        x = self._generations.ask(rng.getrandbits(32)) if self._generations is not None else {}
+        x = (
+            self._generations.ask(rng.getrandbits(32))
+            if self._generations is not None
+            else {}
+        )
         if self._study is not None:
             x = self._study.ask(rng.getrandbits(32), x)
         return {name: x[name] for name in self._space.parameters if name in x}
@@ -107,7 +123,12 @@ class Classical:
         try:
             return None if trial.x is None else self._space.check(trial.x)
         except UsageError as error:
-            _log.debug("trial %d is outside of the space and teaches %s nothing: %s", trial.number, self._name, error)
+            _log.debug(
+                "trial %d is outside of the space and teaches %s nothing: %s",
+                trial.number,
+                self._name,
+                error,
+            )
             return None
 
     def _is_known(self, x: dict[str, Any]) -> bool:
@@ -135,12 +156,18 @@ def makers(space: Space | None) -> Mapping[str, Callable[[], Proposer]]:
 
 def _made(space: Space | None, name: str) -> Proposer:
     if space is None:
-        raise UsageError(f"the proposer {name!r} chooses values of parameters: give space={{...}}")
+        raise UsageError(
+            f"the proposer {name!r} chooses values of parameters: give space={{...}}"
+        )
     return Classical(space, name)
 
 
 def _free_numbers(space: Space) -> list[str]:
-    return [name for name, p in space.parameters.items() if not isinstance(p, Choice) and not p.when]
+    return [
+        name
+        for name, p in space.parameters.items()
+        if not isinstance(p, Choice) and not p.when
+    ]
 
 
 __all__ = ["SAMPLERS", "Classical", "makers"]

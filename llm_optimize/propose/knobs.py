@@ -31,12 +31,16 @@ class Tuned:
         Raises UsageError when n is less than 1, and what `Classical` raises.
         """
         if n < 1:
-            raise UsageError(f"tune is {n}: give how many scorings to spend on the knobs of a champion, 1 or more")
+            raise UsageError(
+                f"tune is {n}: give how many scorings to spend on the knobs of a champion, 1 or more"
+            )
         self._inner = inner
         self._most = n
         self._sampler = sampler
         self._source = f"{_PREFIX}{sampler}"
-        self._trials: dict[int, Trial] = {}  # those with a score, and those that were tuned
+        self._trials: dict[
+            int, Trial
+        ] = {}  # those with a score, and those that were tuned
         self._champion: Trial | None = None
         self._round: _Round | None = None
 
@@ -56,16 +60,33 @@ class Tuned:
         again = trial.number in self._trials
         if trial.scored or trial.source == self._source or again:
             self._trials[trial.number] = trial
-        if self._round is not None and trial.parent == self._round.root.number and trial.source == self._source:
+        if (
+            self._round is not None
+            and trial.parent == self._round.root.number
+            and trial.source == self._source
+        ):
             self._round.tell(trial)
-        if again or (trial.scored and (self._champion is None or rank(trial) > rank(self._champion))):
-            self._crown(max((other for other in self._trials.values() if other.scored), key=rank, default=None))
+        if again or (
+            trial.scored
+            and (self._champion is None or rank(trial) > rank(self._champion))
+        ):
+            self._crown(
+                max(
+                    (other for other in self._trials.values() if other.scored),
+                    key=rank,
+                    default=None,
+                )
+            )
 
     def _crown(self, champion: Trial | None) -> None:
         """Note the champion, and begin to tune it, or go on, where it or what it was tuned from has knobs."""
         self._champion = champion
         root = champion
-        if champion is not None and champion.source == self._source and champion.parent is not None:
+        if (
+            champion is not None
+            and champion.source == self._source
+            and champion.parent is not None
+        ):
             root = self._trials.get(champion.parent, champion)
         if self._round is not None and root == self._round.root:
             return
@@ -122,8 +143,14 @@ class _Round:
         return tuned
 
     def _learn(self, trial: Trial) -> None:
-        values = {name: knob.value for name, knob in find_knobs(trial.x or "").items() if name in self._names}
-        written = replace(trial.proposal, x=values, source=trial.source.removeprefix(_PREFIX))
+        values = {
+            name: knob.value
+            for name, knob in find_knobs(trial.x or "").items()
+            if name in self._names
+        }
+        written = replace(
+            trial.proposal, x=values, source=trial.source.removeprefix(_PREFIX)
+        )
         self._classical.tell(replace(trial, proposal=written))
 
 

@@ -19,7 +19,9 @@ _log = logging.getLogger("llm_optimize")
 _MAX_ASKS = 3  # the first and two more with what was wrong
 _MAX_QUOTED_CHARS = 20_000  # of a reply that is answered; a longer one is not quoted
 _PROMPT_SHARE = 0.75  # of what a model reads; the rest is for its answer
-_LEAST_SHRUNK = 0.9  # a prompt that was too long is made shorter by a tenth at the least
+_LEAST_SHRUNK = (
+    0.9  # a prompt that was too long is made shorter by a tenth at the least
+)
 _MOST_SHRUNK = 16  # by which all further prompts are at most made shorter, whatever an endpoint says
 
 
@@ -52,7 +54,9 @@ class ModelProposer:
         knobs: bool = False,
     ) -> None:
         if max_prompt_tokens < 1:
-            raise UsageError(f"max_prompt_tokens is {max_prompt_tokens}: a prompt needs at least 1")
+            raise UsageError(
+                f"max_prompt_tokens is {max_prompt_tokens}: a prompt needs at least 1"
+            )
         if lessons_shown < 0:
             raise UsageError(f"lessons_shown is {lessons_shown}: give 0 (none) or more")
         self._task = task
@@ -80,14 +84,30 @@ class ModelProposer:
                     raise
                 break
             answer = read_answer(reply, parent, self._space)
-            problem = answer.problem or ("" if repeated else self._why_not_again(answer))
+            problem = answer.problem or (
+                "" if repeated else self._why_not_again(answer)
+            )
             if not problem:
                 break
             repeated = repeated or answer.x is not None
             failed_edits += is_edited(reply)
-            quoted = reply.text if answer.whole and len(reply.text) <= _MAX_QUOTED_CHARS else ""
-            talk.again = (quoted, problem, how_to_answer(parent, self._space, failed_edits))
-        return Proposal(answer.x, f"model:{talk.model}", talk.usage, answer.problem, note=answer.note)
+            quoted = (
+                reply.text
+                if answer.whole and len(reply.text) <= _MAX_QUOTED_CHARS
+                else ""
+            )
+            talk.again = (
+                quoted,
+                problem,
+                how_to_answer(parent, self._space, failed_edits),
+            )
+        return Proposal(
+            answer.x,
+            f"model:{talk.model}",
+            talk.usage,
+            answer.problem,
+            note=answer.note,
+        )
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial what to remind the model of."""
@@ -95,8 +115,16 @@ class ModelProposer:
 
     def _why_not_again(self, answer: Answer) -> str:
         """Return that a configuration was tried before; nothing where it is new."""
-        first = self._memory.tried_as(answer.x) if self._space and answer.x is not None else None
-        return "" if first is None else f"this configuration was tried already, as trial {first}: give a new one"
+        first = (
+            self._memory.tried_as(answer.x)
+            if self._space and answer.x is not None
+            else None
+        )
+        return (
+            ""
+            if first is None
+            else f"this configuration was tried already, as trial {first}: give a new one"
+        )
 
     async def _ask(self, talk: _Talk) -> Reply:
         """Return the reply to the prompt; one that is too long for the model is made smaller once."""
@@ -111,7 +139,9 @@ class ModelProposer:
         return reply
 
     def _messages(self, talk: _Talk) -> list[Message]:
-        max_chars = talk.max_chars or self._max_prompt_tokens * self._ruler.chars_per_token
+        max_chars = (
+            talk.max_chars or self._max_prompt_tokens * self._ruler.chars_per_token
+        )
         messages = lay_out(
             self._task,
             talk.plan,
@@ -124,9 +154,7 @@ class ModelProposer:
         size = size_of(messages)
         if size > max_chars and not self._said_too_long:
             self._said_too_long = True
-            said = (
-                "the task and the x to improve alone have %d characters; max_prompt_tokens=%d allows %d; they are sent"
-            )
+            said = "the task and the x to improve alone have %d characters; max_prompt_tokens=%d allows %d; they are sent"
             _log.warning(said, size, self._max_prompt_tokens, max_chars)
         return ask_again(messages, *talk.again) if talk.again else messages
 
@@ -136,7 +164,12 @@ class ModelProposer:
         ratio = chars / prompt if prompt else self._ruler.chars_per_token
         fitting = _PROMPT_SHARE * limit * ratio if limit else chars
         talk.max_chars = int(fitting if fitting < _LEAST_SHRUNK * chars else chars / 2)
-        _log.info("the prompt of %d characters is made smaller, at most %d: %s", chars, talk.max_chars, error)
+        _log.info(
+            "the prompt of %d characters is made smaller, at most %d: %s",
+            chars,
+            talk.max_chars,
+            error,
+        )
         if talk.again:
             talk.again = ("", *talk.again[1:])
         if limit:
@@ -153,14 +186,22 @@ class _Talk:
         self.plan = plan
         self.usage = Usage()
         self.model = ""  # who answered last
-        self.again: tuple[str, str, str] | None = None  # the reply that cannot be used, why, and how to answer
-        self.max_chars: int | None = None  # of a prompt, where the model has refused a longer one
+        self.again: tuple[str, str, str] | None = (
+            None  # the reply that cannot be used, why, and how to answer
+        )
+        self.max_chars: int | None = (
+            None  # of a prompt, where the model has refused a longer one
+        )
         self._ask = ask
         self._schema = schema
 
     async def say(self, messages: Sequence[Message]) -> Reply:
         """Return the reply, and count it."""
-        reply = await (self._ask(messages) if self._schema is None else self._ask(messages, self._schema))
+        reply = await (
+            self._ask(messages)
+            if self._schema is None
+            else self._ask(messages, self._schema)
+        )
         self.usage += reply.usage
         self.model = reply.model
         return reply

@@ -17,7 +17,9 @@ from .language.protected import check_change, has_protected, regions
 
 _ATTEMPTS = 60  # to find an x that was not tried
 _CHAIN_AFTER = 20  # attempts, after which several changes are made at once
-_FAILURES = 10  # proposals in a row without anything new, after which there is nothing left
+_FAILURES = (
+    10  # proposals in a row without anything new, after which there is nothing left
+)
 
 
 class Mutation:
@@ -37,13 +39,17 @@ class Mutation:
         proposals in a row found nothing new.
         """
         if plan.parent is None and self._space is None:
-            return Proposal(None, "mutation", problem="there is no x to change: give x0")
+            return Proposal(
+                None, "mutation", problem="there is no x to change: give x0"
+            )
         for attempt in range(_ATTEMPTS):
             x = self._changed(plan, rng)
             for _ in range(max(0, attempt - _CHAIN_AFTER) // 10):
                 x = self._change(x, rng)
             proposal = Proposal(x, "mutation")
-            is_new = proposal.key not in self._seen and (plan.parent is None or proposal.key != plan.parent.key)
+            is_new = proposal.key not in self._seen and (
+                plan.parent is None or proposal.key != plan.parent.key
+            )
             if is_new and self._keeps_frame(plan, x):
                 self._seen.add(proposal.key)
                 self._failures = 0
@@ -52,16 +58,26 @@ class Mutation:
         self._failures += 1
         problem = f"nothing new was found in {_ATTEMPTS} attempts to change this x"
         if self._failures >= _FAILURES:
-            raise NothingToPropose(f"mutation has nothing left to try: {problem}, {_FAILURES} times in a row")
+            raise NothingToPropose(
+                f"mutation has nothing left to try: {problem}, {_FAILURES} times in a row"
+            )
         return Proposal(None, "mutation", problem=problem)
 
     def _refuse_unchangeable(self, plan: Plan) -> None:
         parent = plan.parent.x if plan.parent else None
         if parent is None or self._space is not None:
             return
-        texts = [parent] if isinstance(parent, str) else [one for one in parent.values() if isinstance(one, str)]
+        texts = (
+            [parent]
+            if isinstance(parent, str)
+            else [one for one in parent.values() if isinstance(one, str)]
+        )
         if not any(self._can_change(text) for text in texts):
-            where = "between the EVOLVE-BLOCK markers of" if any(map(has_protected, texts)) else "in"
+            where = (
+                "between the EVOLVE-BLOCK markers of"
+                if any(map(has_protected, texts))
+                else "in"
+            )
             raise NothingToPropose(
                 f"mutation finds nothing to change {where} x: no number, no True or False, no scikit-learn "
                 "estimator; ask a model, or give parameters with space"
@@ -96,14 +112,20 @@ class Mutation:
         if self._space is not None:
             return self._space.near(x, rng)
         name = rng.choice(sorted(x))
-        return {**x, name: self._change_text(x[name], rng)} if isinstance(x[name], str) else x
+        return (
+            {**x, name: self._change_text(x[name], rng)}
+            if isinstance(x[name], str)
+            else x
+        )
 
     def _change_text(self, text: str, rng: Random) -> str:
         allowed = regions(text)
         changed = self._python.change(text, rng, allowed) if self._python else None
         if changed is not None:
             return changed
-        begin, end = rng.choice([span for span in allowed if has_number(text[slice(*span)])] or [(0, 0)])
+        begin, end = rng.choice(
+            [span for span in allowed if has_number(text[slice(*span)])] or [(0, 0)]
+        )
         return text[:begin] + change_a_number(text[begin:end], rng) + text[end:]
 
 

@@ -49,9 +49,13 @@ class Group:
 
     def __post_init__(self) -> None:
         if isinstance(self.parameters, str) or not self.parameters:
-            raise UsageError(f"the parameters of a group are {self.parameters!r}: give a list of at least one name")
+            raise UsageError(
+                f"the parameters of a group are {self.parameters!r}: give a list of at least one name"
+            )
         if not (0 < self.step < math.inf) or not 2 <= self.window <= _MEMORY:
-            raise UsageError(f"a group has step {self.step}, window {self.window}: give above 0, and 2 to {_MEMORY}")
+            raise UsageError(
+                f"a group has step {self.step}, window {self.window}: give above 0, and 2 to {_MEMORY}"
+            )
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ class PolicyGradient:
     True
     """
 
-    def __init__(self, space: Space, groups: Mapping[str, Group | Sequence[str]] | None = None) -> None:
+    def __init__(
+        self, space: Space, groups: Mapping[str, Group | Sequence[str]] | None = None
+    ) -> None:
         self._space = Coordinates(space)
         self._policy = Policy(self._space.sizes)
         self._groups = _partition(self._space.names, groups)
@@ -103,7 +109,10 @@ class PolicyGradient:
             name: [self._space.names.index(parameter) for parameter in group.parameters]
             for name, group in self._groups.items()
         }
-        self._latest = {name: deque[int](maxlen=group.window) for name, group in self._groups.items()}
+        self._latest = {
+            name: deque[int](maxlen=group.window)
+            for name, group in self._groups.items()
+        }
         self._told: dict[int, _Told] = {}  # the last ones, and the best
         self._best: _Told | None = None
         self._worst: float | None = None
@@ -121,7 +130,10 @@ class PolicyGradient:
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial. One that is told again replaces its score and is not climbed twice."""
-        if not isinstance(trial.x, dict) or trial.status in (Status.DUPLICATE, Status.PENDING):
+        if not isinstance(trial.x, dict) or trial.status in (
+            Status.DUPLICATE,
+            Status.PENDING,
+        ):
             return
         self._tried.add(trial.key)
         told = _Told(trial.number, self._space.point(trial.x), trial.score)
@@ -133,11 +145,21 @@ class PolicyGradient:
     def _remember(self, told: _Told) -> None:
         self._told[told.number] = told
         if told.score is not None:
-            self._worst = told.score if self._worst is None else min(self._worst, told.score)
+            self._worst = (
+                told.score if self._worst is None else min(self._worst, told.score)
+            )
         scored = [other for other in self._told.values() if other.score is not None]
-        self._best = max(scored, key=lambda other: (other.score, -other.number), default=None)
+        self._best = max(
+            scored, key=lambda other: (other.score, -other.number), default=None
+        )
         if len(self._told) > _MEMORY:
-            del self._told[next(number for number, other in self._told.items() if other is not self._best)]
+            del self._told[
+                next(
+                    number
+                    for number, other in self._told.items()
+                    if other is not self._best
+                )
+            ]
 
     def _learn(self, told: _Told, *, own: bool) -> None:
         for name, places in self._places.items():
@@ -150,14 +172,24 @@ class PolicyGradient:
         self._policy.climb(told.point, advantages if own else advantages.clip(min=0.0))
         best = self._best
         if best is not None and best.score is not None and best is not told:
-            self._policy.climb(best.point, _REPLAY * self._advantages(best.score).clip(min=0.0))
+            self._policy.climb(
+                best.point, _REPLAY * self._advantages(best.score).clip(min=0.0)
+            )
 
     def _advantages(self, score: float) -> Floats:
         """Return for each parameter how far a score is above the baseline of its group, times the group's step."""
         found: Floats = numpy().zeros(len(self._space.names))
         for name, group in self._groups.items():
-            latest = [self._told[number].score for number in self._latest[name] if number in self._told]
-            baseline = [worst for worst in (self._worst if one is None else one for one in latest) if worst is not None]
+            latest = [
+                self._told[number].score
+                for number in self._latest[name]
+                if number in self._told
+            ]
+            baseline = [
+                worst
+                for worst in (self._worst if one is None else one for one in latest)
+                if worst is not None
+            ]
             found[self._places[name]] = group.step * _advantage(score, baseline)
         return found
 
@@ -177,9 +209,14 @@ class PolicyGradient:
         if orders < 1:
             raise UsageError(f"contributions: orders is {orders}, give at least 1")
         start = Policy(self._space.sizes)
-        told = [(t.point, self._worst if t.score is None else t.score) for t in self._told.values()]
+        told = [
+            (t.point, self._worst if t.score is None else t.score)
+            for t in self._told.values()
+        ]
         known = [(point, score) for point, score in told if score is not None]
-        return shares(known, (start.draw, self._policy.draw), self._legal, self._places, orders)
+        return shares(
+            known, (start.draw, self._policy.draw), self._legal, self._places, orders
+        )
 
     def _legal(self, point: Point) -> Point:
         return self._space.point(self._space.x(point))
@@ -188,24 +225,35 @@ class PolicyGradient:
 def _advantage(score: float, baseline: Sequence[float]) -> float:
     """Return how far the score is above the mean, in standard deviations, clipped; 0 where all are equal."""
     size = max(map(abs, baseline), default=0.0)
-    shares = [one / size for one in baseline] if size else [0.0]  # so that no sum of them is too large for a float
+    shares = (
+        [one / size for one in baseline] if size else [0.0]
+    )  # so that no sum of them is too large for a float
     mean = fmean(shares)
     spread = math.sqrt(fmean([(one - mean) ** 2 for one in shares]))
-    return min(max((score / size - mean) / spread, -_CLIP), _CLIP) if spread > 0 else 0.0
+    return (
+        min(max((score / size - mean) / spread, -_CLIP), _CLIP) if spread > 0 else 0.0
+    )
 
 
-def _partition(names: Sequence[str], groups: Mapping[str, Group | Sequence[str]] | None) -> dict[str, Group]:
+def _partition(
+    names: Sequence[str], groups: Mapping[str, Group | Sequence[str]] | None
+) -> dict[str, Group]:
     """Return the groups as records. Raises UnknownName or UsageError where they are no partition of the names."""
     if groups is None:
         return {name: Group([name]) for name in names}
-    found = {name: group if isinstance(group, Group) else Group(group) for name, group in groups.items()}
+    found = {
+        name: group if isinstance(group, Group) else Group(group)
+        for name, group in groups.items()
+    }
     placed = [parameter for group in found.values() for parameter in group.parameters]
     for parameter in placed:
         if parameter not in names:
             raise UnknownName("parameter in a group", parameter, names)
     wrong = [name for name in names if placed.count(name) != 1]
     if wrong:
-        raise UsageError(f"{', '.join(wrong)} must be in exactly one group: write groups that share out all parameters")
+        raise UsageError(
+            f"{', '.join(wrong)} must be in exactly one group: write groups that share out all parameters"
+        )
     return found
 
 

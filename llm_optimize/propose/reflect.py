@@ -47,9 +47,15 @@ class Reflection:
             return False
         if trial.score is None:
             return True
-        return parent is not None and parent.score is not None and trial.score <= parent.score
+        return (
+            parent is not None
+            and parent.score is not None
+            and trial.score <= parent.score
+        )
 
-    async def lesson(self, trial: Trial, parent: Trial | None, ask: Ask) -> tuple[str, Usage]:
+    async def lesson(
+        self, trial: Trial, parent: Trial | None, ask: Ask
+    ) -> tuple[str, Usage]:
         """Return the lesson of a finished trial, and what the call used.
 
         Args:
@@ -73,7 +79,9 @@ def _lesson(reply: Reply) -> str:
     cut_off = reply.finish_reason == "length"
     if reply.incomplete and not cut_off:
         return ""
-    text = _LABEL.sub("", one_line(_without_code(after_thinking(reply.text)), len(reply.text)))
+    text = _LABEL.sub(
+        "", one_line(_without_code(after_thinking(reply.text)), len(reply.text))
+    )
     sentences = [found.strip() for found in _SENTENCE.findall(text)]
     rest = "" if cut_off else text[sum(map(len, _SENTENCE.findall(text))) :].strip()
     said = " ".join([*sentences, *filter(None, [rest])][:_MAX_SENTENCES])

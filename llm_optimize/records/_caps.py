@@ -40,7 +40,9 @@ class Counts:
         """Whether the trial of this number is one of x0."""
         return number < self.first_trials
 
-    def observe(self, trial: Trial, before: Trial | None = None, trials: Iterable[Trial] = ()) -> None:
+    def observe(
+        self, trial: Trial, before: Trial | None = None, trials: Iterable[Trial] = ()
+    ) -> None:
         """Learn a finished trial.
 
         Args:

@@ -13,7 +13,9 @@ from ._words import Message, Reply
 class Ask(Protocol):
     """How a proposer talks to the model of the run: recorded, counted, under the budget."""
 
-    def __call__(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Awaitable[Reply]:
+    def __call__(
+        self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None
+    ) -> Awaitable[Reply]:
         """Return the reply, which is to be JSON of this schema where the endpoint can be told so.
 
         Raises ModelError; BudgetSpent when no call may be made.

@@ -42,7 +42,9 @@ class Result(Looks, Sequence[Any]):
         self.name = name
         self.store = store
         self._write_report = write_report
-        self.test_scores = dict(test_scores or {})  # by trial: of x0 and the best, on examples that no model has seen
+        self.test_scores = dict(
+            test_scores or {}
+        )  # by trial: of x0 and the best, on examples that no model has seen
         self.trials = tuple(trials)
         self.usage = usage
         self.stop_reason = stop_reason
@@ -50,12 +52,16 @@ class Result(Looks, Sequence[Any]):
     @property
     def best(self) -> Trial | None:
         """The trial with the highest score, the earliest of equals; None when none has a score."""
-        return max((trial for trial in self.trials if trial.scored), key=rank, default=None)
+        return max(
+            (trial for trial in self.trials if trial.scored), key=rank, default=None
+        )
 
     @property
     def best_score(self) -> float:
         """The highest score; NaN when no trial has one."""
-        return self.best.score if self.best and self.best.score is not None else math.nan
+        return (
+            self.best.score if self.best and self.best.score is not None else math.nan
+        )
 
     @property
     def best_x(self) -> X | None:
@@ -65,13 +71,17 @@ class Result(Looks, Sequence[Any]):
     @property
     def scores(self) -> list[float]:
         """The scores by trial number, x0's first; a failed trial stands as NaN."""
-        return [math.nan if trial.score is None else trial.score for trial in self.trials]
+        return [
+            math.nan if trial.score is None else trial.score for trial in self.trials
+        ]
 
     @property
     def decisions(self) -> dict[str, int]:
         """How many trials a gate gave to whom: model, learner, or fallback for a model that failed; else empty."""
         who = [trial.decision.get("who") for trial in self.trials]
-        return {one: who.count(one) for one in ("model", "learner", "fallback") if any(who)}
+        return {
+            one: who.count(one) for one in ("model", "learner", "fallback") if any(who)
+        }
 
     def report(self, path: str | Path = "report.html") -> Path:
         """Write one self-contained HTML file that shows all of the run, and return its path.
@@ -80,7 +90,9 @@ class Result(Looks, Sequence[Any]):
         MissingExtra.
         """
         if self._write_report is None:
-            raise UsageError(f"the run {self.name!r} is in no store: there is nothing to report")
+            raise UsageError(
+                f"the run {self.name!r} is in no store: there is nothing to report"
+            )
         return self._write_report(path)
 
     def _triple(self) -> tuple[float, list[float], X | None]:

@@ -32,7 +32,9 @@ class Proposal(_Keyed):
     problem: str = ""  # why there is no x; empty when there is one
     decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate
     note: str = ""  # what was mended in the reply; the trial's feedback begins with it
-    parent: int | None = field(default=None, compare=False)  # what x was built on, where that is not the plan's parent
+    parent: int | None = field(
+        default=None, compare=False
+    )  # what x was built on, where that is not the plan's parent
 
     @property
     def key(self) -> str:
@@ -74,16 +76,26 @@ class Evaluation:
     """What f said of x: complete with a score, failed without one, or open."""
 
     status: Status
-    score: float | None = None  # higher is better; only a complete one or a duplicate has one; finite
+    score: float | None = (
+        None  # higher is better; only a complete one or a duplicate has one; finite
+    )
     feedback: str = ""  # what f said, and nothing else
     metrics: Mapping[str, float] = field(default_factory=dict)
-    instances: Mapping[str, float] = field(default_factory=dict)  # scores per example, by its index
+    instances: Mapping[str, float] = field(
+        default_factory=dict
+    )  # scores per example, by its index
     output: str = ""  # what f printed, clipped: head and tail
     seconds: float = 0.0  # wall clock of all calls of f, one after the other
-    stage: str = ""  # which stage x did not pass: a name of the user's, or one of `evaluate`
+    stage: str = (
+        ""  # which stage x did not pass: a name of the user's, or one of `evaluate`
+    )
     scorings: int = 1  # calls of f; of several stages those of the last, or 1 where an earlier one ended it
-    scores: tuple[float, ...] = ()  # of each scoring that gave one, in order; of a single one it may be left empty
-    standard_error: float | None = None  # of the score as a mean of scores; None for a single one
+    scores: tuple[
+        float, ...
+    ] = ()  # of each scoring that gave one, in order; of a single one it may be left empty
+    standard_error: float | None = (
+        None  # of the score as a mean of scores; None for a single one
+    )
     scored_again: str = ""  # why f was called once more for a scoring: a process of the sandbox died; in `output`, too
 
     @classmethod
@@ -153,9 +165,13 @@ class Trial(TrialLooks):
     proposal: Proposal  # x, and who wrote it
     evaluation: Evaluation  # what f said
     parent: int | None = None  # the trial that it was built on
-    seed: int | None = None  # of the random numbers that f was given; it fits into 63 bits
+    seed: int | None = (
+        None  # of the random numbers that f was given; it fits into 63 bits
+    )
     lesson: str = ""  # what a model concluded from it: why, and what to do instead
-    finished_at: float = field(default=0.0, compare=False)  # seconds since the epoch; 0 while it is not finished
+    finished_at: float = field(
+        default=0.0, compare=False
+    )  # seconds since the epoch; 0 while it is not finished
 
     def __new__(cls, *args: Any, **words: Any) -> Self:
         """Refuse the flat values that a trial was made of before it was composed."""
@@ -198,12 +214,22 @@ class Trial(TrialLooks):
         (2.0, 0)
         """
         facts: dict[str, Any] = dict(more)
-        own = {name: facts.pop(name) for name in ("seed", "lesson", "finished_at") if name in facts}
-        written = {name: facts.pop(name) for name in ("usage", "decision", "note") if name in facts}
+        own = {
+            name: facts.pop(name)
+            for name in ("seed", "lesson", "finished_at")
+            if name in facts
+        }
+        written = {
+            name: facts.pop(name)
+            for name in ("usage", "decision", "note")
+            if name in facts
+        }
         problem = feedback if x is None else ""
         proposal = Proposal(x, source, problem=problem, **written)
         said = "" if x is None else feedback
-        return cls(number, proposal, Evaluation(status, score, said, **facts), parent, **own)
+        return cls(
+            number, proposal, Evaluation(status, score, said, **facts), parent, **own
+        )
 
     def with_lesson(self, lesson: str, usage: Usage) -> Trial:
         """Return the trial with a lesson, and with what the call for it used besides."""
@@ -222,9 +248,13 @@ class Trial(TrialLooks):
 
         It is put together of these each time, and never taken apart again.
         """
-        proposed = self.proposal.problem if self.proposal.x is None else self.proposal.note
+        proposed = (
+            self.proposal.problem if self.proposal.x is None else self.proposal.note
+        )
         said = self.evaluation
-        return "\n".join(part for part in (proposed, said.feedback, said.summary) if part)
+        return "\n".join(
+            part for part in (proposed, said.feedback, said.summary) if part
+        )
 
     @property
     def x(self) -> X | None:
@@ -304,8 +334,29 @@ class Trial(TrialLooks):
 
 _FIELDS = frozenset(one.name for one in fields(Trial))
 _FACTS = (
-    *("number", "x", "status", "source", "score", "feedback", "parent", "metrics", "instances", "output", "seconds"),
-    *("usage", "seed", "scorings", "standard_error", "stage", "lesson", "decision", "finished_at"),
+    *(
+        "number",
+        "x",
+        "status",
+        "source",
+        "score",
+        "feedback",
+        "parent",
+        "metrics",
+        "instances",
+        "output",
+        "seconds",
+    ),
+    *(
+        "usage",
+        "seed",
+        "scorings",
+        "standard_error",
+        "stage",
+        "lesson",
+        "decision",
+        "finished_at",
+    ),
 )
 
 
@@ -335,4 +386,7 @@ def describe_failure(trial: Trial) -> str:
     """
     lines = trial.feedback.strip().splitlines()
     stage = f" at {trial.stage}" if trial.stage else ""
-    return one_line(f"{trial.status.value}{stage}: {lines[-1] if lines else 'no reason given'}", _MAX_WHY_CHARS)
+    return one_line(
+        f"{trial.status.value}{stage}: {lines[-1] if lines else 'no reason given'}",
+        _MAX_WHY_CHARS,
+    )

@@ -44,7 +44,9 @@ class Score:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.value):
-            raise InvalidScore(f"the score is {self.value}: f must return a finite number, or raise")
+            raise InvalidScore(
+                f"the score is {self.value}: f must return a finite number, or raise"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +83,11 @@ class Usage:
 def _sum_costs(left: Usage, right: Usage) -> float | None:
     """Add two costs; a side with calls of unknown price makes the sum unknown."""
     known = [usage.cost_usd for usage in (left, right) if usage.calls]
-    return None if not known or None in known else math.fsum(cost for cost in known if cost is not None)
+    return (
+        None
+        if not known or None in known
+        else math.fsum(cost for cost in known if cost is not None)
+    )
 
 
 @dataclass(frozen=True)
@@ -94,7 +100,9 @@ class Reply:
     seconds: float = 0.0  # wall clock, all attempts
     reasoning: str = ""  # thinking that the endpoint returned apart from the answer
     finish_reason: str = "stop"
-    incomplete: str = ""  # why the answer is no whole one, as a sentence; empty when it is whole
+    incomplete: str = (
+        ""  # why the answer is no whole one, as a sentence; empty when it is whole
+    )
 
 
 def _is_number(value: Any) -> bool:
@@ -106,7 +114,9 @@ class Limits:
     """What one scoring may use and see; a breach ends it, and is reported as what it was."""
 
     memory_mb: int = 4096  # address space of each process; of all together where a cgroup can be written
-    cpu_secs: float | None = None  # CPU time of each process; None: twice the deadline on all cores
+    cpu_secs: float | None = (
+        None  # CPU time of each process; None: twice the deadline on all cores
+    )
     processes: int = 256  # processes and threads of this user (for root only where a cgroup can be written)
     open_files: int = 512  # of each process
     file_mb: int = 256  # the largest file
@@ -117,20 +127,40 @@ class Limits:
         None  # None: yes at `process`, no at `namespace`; False at `process` leaves Unix sockets only
     )
     env: tuple[str, ...] = ()  # names of environment variables let through
-    readable: tuple[str, ...] = ()  # files and folders, besides the interpreter, the system and the working directory
+    readable: tuple[
+        str, ...
+    ] = ()  # files and folders, besides the interpreter, the system and the working directory
     writable: tuple[str, ...] = ()  # files and folders, besides the scratch directory
 
     def __post_init__(self) -> None:
-        for name in ("memory_mb", "processes", "open_files", "file_mb", "scratch_mb", "output_mb", "result_mb"):
+        for name in (
+            "memory_mb",
+            "processes",
+            "open_files",
+            "file_mb",
+            "scratch_mb",
+            "output_mb",
+            "result_mb",
+        ):
             if not _is_number(getattr(self, name)) or getattr(self, name) < 1:
-                raise UsageError(f"limits: {name} is {getattr(self, name)!r}, it must be at least 1")
-        if self.cpu_secs is not None and not (_is_number(self.cpu_secs) and self.cpu_secs > 0):
-            raise UsageError(f"limits: cpu_secs is {self.cpu_secs!r}, it must be more than 0")
+                raise UsageError(
+                    f"limits: {name} is {getattr(self, name)!r}, it must be at least 1"
+                )
+        if self.cpu_secs is not None and not (
+            _is_number(self.cpu_secs) and self.cpu_secs > 0
+        ):
+            raise UsageError(
+                f"limits: cpu_secs is {self.cpu_secs!r}, it must be more than 0"
+            )
         for name in ("env", "readable", "writable"):
             if isinstance(getattr(self, name), str):
-                raise UsageError(f"limits: {name} is one text, {getattr(self, name)!r}: give a tuple of texts")
+                raise UsageError(
+                    f"limits: {name} is one text, {getattr(self, name)!r}: give a tuple of texts"
+                )
             if not isinstance(getattr(self, name), Iterable):
-                raise UsageError(f"limits: {name} is {getattr(self, name)!r}: give a tuple of texts")
+                raise UsageError(
+                    f"limits: {name} is {getattr(self, name)!r}: give a tuple of texts"
+                )
             object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
 
 
@@ -149,7 +179,9 @@ class Budget:
         for name in ("scorings", "seconds", "calls", "tokens", "usd", "stale_steps"):
             value = getattr(self, name)
             if value is not None and not (_is_number(value) and value > 0):
-                raise UsageError(f"budget: {name} is {value!r}, it must be more than 0, or None for no cap")
+                raise UsageError(
+                    f"budget: {name} is {value!r}, it must be more than 0, or None for no cap"
+                )
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,10 @@ LEVELS = ("inline", "process", "namespace", "auto")
 
 
 def open_sandbox(
-    level: str, func: Callable[..., Any], limits: Limits | None = None, hidden: Sequence[str] = ()
+    level: str,
+    func: Callable[..., Any],
+    limits: Limits | None = None,
+    hidden: Sequence[str] = (),
 ) -> Sandbox:
     """Return a sandbox of this level that calls `func`; the `hidden` files cannot be opened in it.
 
@@ -64,7 +67,11 @@ def open_sandbox(
     """
     if level not in LEVELS:
         raise UnknownName("sandbox", level, LEVELS)
-    return InlineSandbox(func) if level == "inline" else _open(level, func, limits or Limits(), False, hidden)
+    return (
+        InlineSandbox(func)
+        if level == "inline"
+        else _open(level, func, limits or Limits(), False, hidden)
+    )
 
 
 def open_script_sandbox(level: str, limits: Limits) -> Sandbox:
@@ -73,7 +80,9 @@ def open_script_sandbox(level: str, limits: Limits) -> Sandbox:
     From inside a scoring it is a neighbour of that one's sandbox, of the same level. Raises as `open_sandbox` does.
     """
     if level not in LEVELS or level == "inline":
-        raise UnknownName("sandbox", level, [name for name in LEVELS if name != "inline"])
+        raise UnknownName(
+            "sandbox", level, [name for name in LEVELS if name != "inline"]
+        )
     beside = open_door(limits) if sys.platform == "linux" else None
     if beside is None:
         return _open(level, perform, limits, True, ())
@@ -85,10 +94,18 @@ def open_script_sandbox(level: str, limits: Limits) -> Sandbox:
     return beside
 
 
-def _open(level: str, func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str]) -> Sandbox:
+def _open(
+    level: str,
+    func: Callable[..., Any],
+    limits: Limits,
+    alone: bool,
+    hidden: Sequence[str],
+) -> Sandbox:
     if sys.platform != "linux":
         if level == "namespace":
-            raise SandboxUnavailable("sandbox='namespace' needs Linux: use 'process', or a virtual machine")
+            raise SandboxUnavailable(
+                "sandbox='namespace' needs Linux: use 'process', or a virtual machine"
+            )
         return PortableSandbox(func, limits, alone)
     if level == "process":
         return open_process(func, limits, alone, hidden)

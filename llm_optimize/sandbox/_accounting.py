@@ -34,7 +34,8 @@ _BLOCK_BYTES = 512  # of st_blocks, whatever the file system
 _SHARED_MEMORY = ("/memfd:", "/dev/shm/", "/dev/zero", "/SYSV")
 # A shared mapping in smaps: its device, its inode, and its proportional share in KiB.
 _SHARED_MAPPING = re.compile(
-    rb"^[0-9a-f]+-[0-9a-f]+ ..[-x]s \S+ (\S+) (\d+)[^\n]*\n(?:\w+:[^\n]*\n)*?Pss: +(\d+)", re.M
+    rb"^[0-9a-f]+-[0-9a-f]+ ..[-x]s \S+ (\S+) (\d+)[^\n]*\n(?:\w+:[^\n]*\n)*?Pss: +(\d+)",
+    re.M,
 )
 
 
@@ -51,8 +52,12 @@ class Use:
     """What some processes use at one moment, in bytes."""
 
     resident: int = 0
-    shared: dict[tuple[int, int], int] = field(default_factory=dict)  # by device and inode: kept by open files
-    unlinked: dict[tuple[int, int], int] = field(default_factory=dict)  # the same, on disk, under no name any more
+    shared: dict[tuple[int, int], int] = field(
+        default_factory=dict
+    )  # by device and inode: kept by open files
+    unlinked: dict[tuple[int, int], int] = field(
+        default_factory=dict
+    )  # the same, on disk, under no name any more
     hidden: bool = False  # whether a living process could not be looked into
 
 
@@ -66,13 +71,18 @@ def use_of(pids: Iterable[int]) -> Use:
             _add_open_files(f"/proc/{pid}/fd", use)
         except (FileNotFoundError, ProcessLookupError):
             continue
-        except PermissionError:  # as of one that ends just now, which has no memory any more
+        except (
+            PermissionError
+        ):  # as of one that ends just now, which has no memory any more
             use.hidden = use.hidden or (resident > 0 and _resident(pid) > 0)
     return use
 
 
 def _resident(pid: int) -> int:
-    with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/statm", encoding="ascii") as file:
+    with (
+        suppress(FileNotFoundError, ProcessLookupError),
+        open(f"/proc/{pid}/statm", encoding="ascii") as file,
+    ):
         return int(file.read().split()[1]) * _PAGE_BYTES
     return 0
 
@@ -81,10 +91,16 @@ def _add_open_files(folder: str, use: Use) -> None:
     """Count the regular files that are open and have no name, each once."""
     for name in os.listdir(folder):
         path = f"{folder}/{name}"
-        with suppress(FileNotFoundError, ProcessLookupError, PermissionError):  # closed, or ended, just now
+        with suppress(
+            FileNotFoundError, ProcessLookupError, PermissionError
+        ):  # closed, or ended, just now
             facts = os.stat(path)
             if stat.S_ISREG(facts.st_mode) and facts.st_nlink == 0 and facts.st_blocks:
-                kind = use.shared if os.readlink(path).startswith(_SHARED_MEMORY) else use.unlinked
+                kind = (
+                    use.shared
+                    if os.readlink(path).startswith(_SHARED_MEMORY)
+                    else use.unlinked
+                )
                 kind[facts.st_dev, facts.st_ino] = facts.st_blocks * _BLOCK_BYTES
 
 
@@ -105,7 +121,9 @@ def memory_of(pids: Iterable[int], use: Use) -> int:
 def _share(pid: int) -> int:
     with open(f"/proc/{pid}/smaps_rollup", encoding="ascii") as file:
         lines = [line.split() for line in file]
-    return sum(int(line[1]) * 1024 for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:"))
+    return sum(
+        int(line[1]) * 1024 for line in lines if line[0] in ("Pss_Anon:", "Pss_Shmem:")
+    )
 
 
 def _add_mapped(pid: int, mapped: dict[tuple[int, int], int]) -> None:
@@ -120,7 +138,9 @@ def _add_mapped(pid: int, mapped: dict[tuple[int, int], int]) -> None:
 class Account:
     """The use of one scoring against its limits."""
 
-    def __init__(self, limits: Limits, scratch_bytes: Callable[[], int], whose: str = "") -> None:
+    def __init__(
+        self, limits: Limits, scratch_bytes: Callable[[], int], whose: str = ""
+    ) -> None:
         """Take the limits, how to find out what the scratch directory takes, and whose use this is, if not its own."""
         self.next_look_secs = _LOOK_SECS
         self._limits = limits
@@ -141,19 +161,27 @@ class Account:
             return Breach("killed", said)
         self._was_hidden = use.hidden
         limits = self._limits
-        memory, memory_limit = use.resident + sum(use.shared.values()), limits.memory_mb * _MB
+        memory, memory_limit = (
+            use.resident + sum(use.shared.values()),
+            limits.memory_mb * _MB,
+        )
         if memory > memory_limit:
             memory = memory_of(pids, use)
         if memory > memory_limit:
             said = f"memory limit of {limits.memory_mb} MB reached by {self._processes} together (memory_mb)"
             return Breach("memory", said)
-        disk, disk_limit = self._scratch_bytes() + sum(use.unlinked.values()), limits.scratch_mb * _MB
+        disk, disk_limit = (
+            self._scratch_bytes() + sum(use.unlinked.values()),
+            limits.scratch_mb * _MB,
+        )
         if disk > disk_limit:
             said = f"scratch limit of {limits.scratch_mb} MB reached by {self._files} together (scratch_mb)"
             return Breach("killed", said)
         near = use.hidden or 2 * memory > memory_limit or 2 * disk > disk_limit
         took = time.monotonic() - begun
-        self.next_look_secs = max(_SOON_SECS if near else _LOOK_SECS, took / _LOOK_SHARE)
+        self.next_look_secs = max(
+            _SOON_SECS if near else _LOOK_SECS, took / _LOOK_SHARE
+        )
         return None
 
 
@@ -178,6 +206,8 @@ def tmpfs_bytes(pids: Iterable[int]) -> int:
         path = os.path.join(f"/proc/{pid}/root", "tmp")
         with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
             facts = os.statvfs(path)
-            found[os.stat(path).st_dev] = (facts.f_blocks - facts.f_bfree) * facts.f_frsize
+            found[os.stat(path).st_dev] = (
+                facts.f_blocks - facts.f_bfree
+            ) * facts.f_frsize
     found.pop(outside, None)
     return sum(found.values())

@@ -32,22 +32,44 @@ def command(view: View, limits: Limits, hidden: Sequence[str]) -> list[str]:
     """
     program = shutil.which("bwrap")
     if program is None:
-        raise SandboxUnavailable(f"sandbox='namespace' needs the program bubblewrap: {_HOW_TO_GET}")
+        raise SandboxUnavailable(
+            f"sandbox='namespace' needs the program bubblewrap: {_HOW_TO_GET}"
+        )
     made = [program, *_namespaces(limits), *_files(view, limits, hidden)]
     try:
         tried = subprocess.run(
-            [*made, "true"], env=clean_environment(), capture_output=True, text=True, timeout=_TRIAL_SECS, check=False
+            [*made, "true"],
+            env=clean_environment(),
+            capture_output=True,
+            text=True,
+            timeout=_TRIAL_SECS,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise SandboxUnavailable(f"bubblewrap does not start: {error}") from error
     if tried.returncode != 0:
-        raise SandboxUnavailable(f"bubblewrap cannot build a sandbox: {tried.stderr.strip()[-500:]}; {_HOW_TO_ALLOW}")
+        raise SandboxUnavailable(
+            f"bubblewrap cannot build a sandbox: {tried.stderr.strip()[-500:]}; {_HOW_TO_ALLOW}"
+        )
     return made
 
 
 def _namespaces(limits: Limits) -> list[str]:
-    kinds = ["user", "pid", "ipc", "uts", "cgroup-try", *([] if limits.network else ["net"])]
-    return [*(f"--unshare-{kind}" for kind in kinds), "--as-pid-1", "--new-session", "--hostname", "sandbox"]
+    kinds = [
+        "user",
+        "pid",
+        "ipc",
+        "uts",
+        "cgroup-try",
+        *([] if limits.network else ["net"]),
+    ]
+    return [
+        *(f"--unshare-{kind}" for kind in kinds),
+        "--as-pid-1",
+        "--new-session",
+        "--hostname",
+        "sandbox",
+    ]
 
 
 def _files(view: View, limits: Limits, hidden: Sequence[str]) -> list[str]:
@@ -56,7 +78,9 @@ def _files(view: View, limits: Limits, hidden: Sequence[str]) -> list[str]:
     for folder in ("/dev/shm", "/tmp"):
         made += ["--size", size, "--tmpfs", folder]
     for path in view.readable:
-        if os.path.islink(path) and os.path.dirname(path) == "/":  # /bin, /lib and so on
+        if (
+            os.path.islink(path) and os.path.dirname(path) == "/"
+        ):  # /bin, /lib and so on
             made += ["--symlink", os.readlink(path), path]
         else:
             made += ["--ro-bind", path, path]
@@ -68,7 +92,15 @@ def _files(view: View, limits: Limits, hidden: Sequence[str]) -> list[str]:
         made += ["--ro-bind", os.devnull, path]
     here = os.getcwd()
     visible = any(_overlap(here, top) for top in (*view.readable, *view.writable))
-    return [*made, "--remount-ro", "/dev", "--remount-ro", "/", "--chdir", here if visible else "/tmp"]
+    return [
+        *made,
+        "--remount-ro",
+        "/dev",
+        "--remount-ro",
+        "/",
+        "--chdir",
+        here if visible else "/tmp",
+    ]
 
 
 def _overlap(one: str, other: str) -> bool:

@@ -102,7 +102,9 @@ class Scoring:
             raise EOFError("the keeper cannot work")
         facts: dict[str, Any] = json.loads(word)
         if facts.get("breach"):
-            self.keeper.usable = "exit" in facts  # else it was not the keeper who said so: that one is being killed
+            self.keeper.usable = (
+                "exit" in facts
+            )  # else it was not the keeper who said so: that one is being killed
         return facts
 
     def _over(self, deadline: float) -> bool:
@@ -112,7 +114,10 @@ class Scoring:
             said = f"stopped at its deadline of {self.call.timeout_secs:g} s"
             self._verdict = Outcome(OutcomeStatus.TIMEOUT, message=said)
         elif self._output.total > limit_mb * 2**20:
-            self._verdict = Outcome(OutcomeStatus.OUTPUT, message=f"output limit of {limit_mb} MB reached (output_mb)")
+            self._verdict = Outcome(
+                OutcomeStatus.OUTPUT,
+                message=f"output limit of {limit_mb} MB reached (output_mb)",
+            )
         return self._verdict is not None or self._answer.complete
 
     @staticmethod
@@ -136,7 +141,9 @@ class Scoring:
         facts = self._facts or {}
         if facts.get("left"):
             self.keeper.usable = False
-            _log.warning("%d processes of a candidate could not be killed in time", facts["left"])
+            _log.warning(
+                "%d processes of a candidate could not be killed in time", facts["left"]
+            )
         outcome = self._verdict or self._breach(facts) or self._said(facts)
         return replace(
             outcome,
@@ -151,14 +158,23 @@ class Scoring:
         """Whether a process of ours failed under f: f cannot be blamed for it, unless it did that."""
         facts = self._facts or {}
         return (
-            self._verdict is None and not self._answer.complete and (self._facts is None or bool(facts.get("trouble")))
+            self._verdict is None
+            and not self._answer.complete
+            and (self._facts is None or bool(facts.get("trouble")))
         )
 
     def _breach(self, facts: dict[str, Any]) -> Outcome | None:
         """Return the limit that ended it, where others than the child itself saw that; None without an end by one."""
         if facts.get("breach"):
-            return Outcome(OutcomeStatus(facts["breach"]["status"]), message=facts["breach"]["message"])
-        if self._answer.empty and self.keeper.cgroup and self.keeper.cgroup.oom_kills() > self._oom_kills:
+            return Outcome(
+                OutcomeStatus(facts["breach"]["status"]),
+                message=facts["breach"]["message"],
+            )
+        if (
+            self._answer.empty
+            and self.keeper.cgroup
+            and self.keeper.cgroup.oom_kills() > self._oom_kills
+        ):
             said = f"memory limit of {self.limits.memory_mb} MB reached by all its processes together (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=said)
         return None
@@ -167,11 +183,20 @@ class Scoring:
         if not self._answer.empty:
             return self._answer.outcome()
         if self._facts is None:
-            said = f"the process that watched over it was killed: {self.keeper.refusal}".removesuffix(": ")
+            said = f"the process that watched over it was killed: {self.keeper.refusal}".removesuffix(
+                ": "
+            )
             return Outcome(OutcomeStatus.KILLED, message=said)
         code = facts["exit"]
         if code is None:
-            return Outcome(OutcomeStatus.KILLED, message="its process could not be killed in time")
+            return Outcome(
+                OutcomeStatus.KILLED, message="its process could not be killed in time"
+            )
         if facts.get("trouble"):
-            return Outcome(OutcomeStatus.KILLED, message=f"its process failed before f was called: {facts['trouble']}")
-        return crashed(code, cpu_limit(self.limits, self.call.timeout_secs), facts["cpu_secs"])
+            return Outcome(
+                OutcomeStatus.KILLED,
+                message=f"its process failed before f was called: {facts['trouble']}",
+            )
+        return crashed(
+            code, cpu_limit(self.limits, self.call.timeout_secs), facts["cpu_secs"]
+        )

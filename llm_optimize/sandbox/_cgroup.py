@@ -43,7 +43,9 @@ class Cgroups:
         folders: dict[str, Path] = {}
         try:
             for controller, parent in self._parents.items():
-                folders[controller] = parent / f"{_OURS}{os.getpid()}-{secrets.token_hex(4)}"
+                folders[controller] = (
+                    parent / f"{_OURS}{os.getpid()}-{secrets.token_hex(4)}"
+                )
                 folders[controller].mkdir()
                 _limit(controller, folders[controller], self._limits)
         except OSError as error:
@@ -83,7 +85,9 @@ class Cgroup:
             return 0
         for name in ("memory.events", "memory.oom_control"):
             with suppress(OSError):
-                counts = dict(line.split() for line in (folder / name).read_text().splitlines())
+                counts = dict(
+                    line.split() for line in (folder / name).read_text().splitlines()
+                )
                 return int(counts.get("oom_kill", 0))
         return 0
 
@@ -103,13 +107,17 @@ def _limit(controller: str, folder: Path, limits: Limits) -> None:
         (folder / "pids.max").write_text(str(limits.processes + _OWN_PROCESSES))
         return
     version_2 = (folder / "memory.max").exists()
-    (folder / ("memory.max" if version_2 else "memory.limit_in_bytes")).write_text(str(limits.memory_mb * 2**20))
+    (folder / ("memory.max" if version_2 else "memory.limit_in_bytes")).write_text(
+        str(limits.memory_mb * 2**20)
+    )
 
 
 def _parents(root: Path) -> dict[str, Path]:
     """Return the folder in which groups can be made, by controller."""
     try:
-        own = [line.split(":", 2) for line in (root / "cgroup").read_text().splitlines()]
+        own = [
+            line.split(":", 2) for line in (root / "cgroup").read_text().splitlines()
+        ]
         mounts = [line.split() for line in (root / "mounts").read_text().splitlines()]
     except OSError:
         return {}
@@ -119,17 +127,31 @@ def _parents(root: Path) -> dict[str, Path]:
             here = Path(top) / path.lstrip("/")
             if kind == "cgroup2" and not controllers:
                 for folder in (here.parent, here) if path != "/" else (here,):
-                    found |= {name: folder for name in _handed_down(folder) if name not in found}
-            elif kind == "cgroup" and controllers in ("memory", "pids") and controllers in options.split(","):
+                    found |= {
+                        name: folder
+                        for name in _handed_down(folder)
+                        if name not in found
+                    }
+            elif (
+                kind == "cgroup"
+                and controllers in ("memory", "pids")
+                and controllers in options.split(",")
+            ):
                 found[controllers] = here
-    return {name: folder for name, folder in found.items() if os.access(folder, os.W_OK)}
+    return {
+        name: folder for name, folder in found.items() if os.access(folder, os.W_OK)
+    }
 
 
 def _handed_down(folder: Path) -> list[str]:
     """Return which of our controllers the groups below a folder have; none when no process may be moved there."""
     with suppress(OSError):
         if os.access(folder, os.W_OK) and os.access(folder / "cgroup.procs", os.W_OK):
-            return [name for name in (folder / "cgroup.subtree_control").read_text().split() if name in _KNOWN]
+            return [
+                name
+                for name in (folder / "cgroup.subtree_control").read_text().split()
+                if name in _KNOWN
+            ]
     return []
 
 
@@ -149,7 +171,9 @@ def join_groups_of(pid: int, root: str = "/proc") -> None:
     """
     with suppress(OSError):
         for folder in _groups_of(Path(root) / str(pid), Path(root) / "self"):
-            (folder / "cgroup.procs").write_text("0")  # zero stands for whoever writes it
+            (folder / "cgroup.procs").write_text(
+                "0"
+            )  # zero stands for whoever writes it
 
 
 def _groups_of(process: Path, own: Path) -> list[Path]:
@@ -160,7 +184,11 @@ def _groups_of(process: Path, own: Path) -> list[Path]:
         _, controllers, path = line.split(":", 2)
         if Path(path).name.startswith(_OURS):
             for _, top, kind, options, *_ in mounts:
-                is_ours = kind == "cgroup" and controllers in options.split(",") and controllers in _KNOWN
+                is_ours = (
+                    kind == "cgroup"
+                    and controllers in options.split(",")
+                    and controllers in _KNOWN
+                )
                 if is_ours or (kind == "cgroup2" and not controllers):
                     found.append(Path(top) / path.lstrip("/"))
     return found

@@ -23,7 +23,9 @@ from ._wire import write_answer, write_endless
 _TRACEBACK_LINES = 12
 _MAX_MESSAGE_CHARS = 2_000
 _MAX_CPU_SECS = 10**9  # about what a limit of the system can hold
-_NO_MEMORY = join({"memory": True, "message": "MemoryError", "traceback": "MemoryError"})
+_NO_MEMORY = join(
+    {"memory": True, "message": "MemoryError", "traceback": "MemoryError"}
+)
 _OWN_FILES = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 
 
@@ -47,7 +49,9 @@ def call(
             value = asyncio.run(value) if type(value) is types.CoroutineType else value
             answer = _as_answer(value, limits, arrays)
         except NoPlainData as error:
-            answer = join({**_describe(TypeError(str(error)), limits), "unusable": True})
+            answer = join(
+                {**_describe(TypeError(str(error)), limits), "unusable": True}
+            )
         except BaseException as error:  # SystemExit and KeyboardInterrupt, too: a candidate may raise anything
             answer = _as_failure(error, limits)
         _flush()
@@ -64,7 +68,11 @@ def _as_answer(value: Any, limits: Limits, arrays: bool) -> bytes | None:
     """Return what f returned as an answer; None when it is too long."""
     packer = Packer(arrays)
     plain = packer.plain(value)
-    return packer.join({"value": plain}) if length_of(plain) <= limits.result_mb * 2**20 else None
+    return (
+        packer.join({"value": plain})
+        if length_of(plain) <= limits.result_mb * 2**20
+        else None
+    )
 
 
 def _flush() -> None:
@@ -80,7 +88,9 @@ def _as_failure(error: BaseException, limits: Limits) -> bytes:
     try:
         return join(_describe(error, limits))
     except MemoryError:
-        error.__traceback__ = None  # it holds the frames, and with them what fills the memory
+        error.__traceback__ = (
+            None  # it holds the frames, and with them what fills the memory
+        )
         return _NO_MEMORY
 
 
@@ -91,17 +101,31 @@ def _describe(error: BaseException, limits: Limits) -> dict[str, Any]:
         text = str(error)
     except BaseException as second:  # a hostile __str__
         text = f"(its text cannot be read: {type(second).__name__})"
-    message = (f"{kind}: {text}"[:_MAX_MESSAGE_CHARS] if text else kind) + _limit_behind(error, limits)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not frame.filename.startswith(_OWN_FILES)]
+    message = (
+        f"{kind}: {text}"[:_MAX_MESSAGE_CHARS] if text else kind
+    ) + _limit_behind(error, limits)
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if not frame.filename.startswith(_OWN_FILES)
+    ]
     lines = "".join(traceback.format_list(frames)).splitlines()[-_TRACEBACK_LINES:]
     head = ["Traceback (most recent call last):"] if lines else []
     told = "\n".join([*head, *lines, message])
-    return {"memory": isinstance(error, MemoryError), "message": message, "traceback": told}
+    return {
+        "memory": isinstance(error, MemoryError),
+        "message": message,
+        "traceback": told,
+    }
 
 
 def _limit_behind(error: BaseException, limits: Limits) -> str:
     """Return which limit an error of the system may come from, in brackets; nothing for other errors."""
-    number = OSError.__dict__["errno"].__get__(error) if issubclass(type(error), OSError) else None
+    number = (
+        OSError.__dict__["errno"].__get__(error)
+        if issubclass(type(error), OSError)
+        else None
+    )
     limit = {
         errno.EACCES: "the sandbox may forbid it: see limits.readable, writable and network",
         errno.EPERM: "the sandbox may forbid it: see limits.readable, writable and network",
@@ -115,7 +139,9 @@ def _limit_behind(error: BaseException, limits: Limits) -> str:
     return f" [{limit}]" if limit else ""
 
 
-def settle(scratch: str, limits: Limits, cpu_secs: int, seed: int, nproc: int | None) -> None:
+def settle(
+    scratch: str, limits: Limits, cpu_secs: int, seed: int, nproc: int | None
+) -> None:
     """Make this process the candidate's: its streams, its scratch directory, its dice, its limits.
 
     `nproc` is how many processes its user has now, where that is known and counts. The hashes of texts are those of
@@ -127,18 +153,26 @@ def settle(scratch: str, limits: Limits, cpu_secs: int, seed: int, nproc: int | 
     tempfile.tempdir = None
     random.seed(seed)
     if "numpy" in sys.modules:
-        importlib.import_module("numpy.random").seed(seed % 2**32)  # numpy loads it only when it is used
+        importlib.import_module("numpy.random").seed(
+            seed % 2**32
+        )  # numpy loads it only when it is used
     _limit(limits, cpu_secs, nproc)
 
 
 def _lines_to(fd: int) -> TextIO:
     """Return a stream that writes each line at once: a process that is killed cannot flush what it printed."""
-    return open(fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
+    return open(
+        fd, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False
+    )
 
 
 def cpu_limit(limits: Limits, timeout_secs: float) -> int:
     """Return the CPU seconds of each process: the limit, or what all cores together can use in twice the deadline."""
-    wanted = limits.cpu_secs if limits.cpu_secs is not None else 2 * timeout_secs * (os.cpu_count() or 1)
+    wanted = (
+        limits.cpu_secs
+        if limits.cpu_secs is not None
+        else 2 * timeout_secs * (os.cpu_count() or 1)
+    )
     return math.ceil(min(wanted, _MAX_CPU_SECS))
 
 
@@ -158,8 +192,14 @@ def _limit(limits: Limits, cpu_secs: int, nproc: int | None) -> None:
         wanted[resource.RLIMIT_NPROC] = nproc + limits.processes
     for name, value in wanted.items():
         _, hard = resource.getrlimit(name)
-        top = value + (name == resource.RLIMIT_CPU)  # a second between SIGXCPU, which says why, and SIGKILL
-        soft, top = (value, top) if hard == resource.RLIM_INFINITY else (min(value, hard), min(top, hard))
+        top = value + (
+            name == resource.RLIMIT_CPU
+        )  # a second between SIGXCPU, which says why, and SIGKILL
+        soft, top = (
+            (value, top)
+            if hard == resource.RLIM_INFINITY
+            else (min(value, hard), min(top, hard))
+        )
         try:
             resource.setrlimit(name, (soft, top))
         except (ValueError, OSError):

@@ -48,7 +48,9 @@ class Packer:
         Raises NoPlainData, a TypeError, for what is neither plain data nor of numpy's.
         """
         if depth > _MAX_DEPTH:
-            raise NoPlainData(f"the value holds data nested deeper than {_MAX_DEPTH} levels")
+            raise NoPlainData(
+                f"the value holds data nested deeper than {_MAX_DEPTH} levels"
+            )
         kind = type(value)
         if value is None or kind in (bool, int, float, str):
             return value
@@ -69,7 +71,9 @@ class Packer:
         """Return a numpy scalar or 0-d array as a number, an array as the place of its bytes."""
         numpy = sys.modules.get("numpy")
         kind = type(value)
-        if numpy is not None and (kind is numpy.ndarray or kind in numpy.sctypeDict.values()):
+        if numpy is not None and (
+            kind is numpy.ndarray or kind in numpy.sctypeDict.values()
+        ):
             if value.shape == () and value.dtype.kind in "biuf":
                 return value.item()
             if kind is numpy.str_:
@@ -77,11 +81,15 @@ class Packer:
             if self._arrays and kind is numpy.ndarray and not value.dtype.hasobject:
                 return self._place(value)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        raise NoPlainData(f"a value of type {name} is no plain data: return numbers, texts, lists and dicts of them")
+        raise NoPlainData(
+            f"a value of type {name} is no plain data: return numbers, texts, lists and dicts of them"
+        )
 
     def _place(self, array: Any) -> dict[str, list[int]]:
         file = io.BytesIO()
-        importlib.import_module("numpy.lib.format").write_array(file, array, allow_pickle=False)
+        importlib.import_module("numpy.lib.format").write_array(
+            file, array, allow_pickle=False
+        )
         self._blobs.append(file.getvalue())
         place = {_ARRAY: [self._offset, len(self._blobs[-1])]}
         self._offset += len(self._blobs[-1])
@@ -109,7 +117,9 @@ class TooHeavy(ValueError):
     """JSON that would take too much memory once it is parsed."""
 
 
-def unpack(data: bytes | memoryview, arrays: bool = False, max_weight: int | None = None) -> Any:
+def unpack(
+    data: bytes | memoryview, arrays: bool = False, max_weight: int | None = None
+) -> Any:
     """Return what is in bytes that anybody may have written.
 
     Raises ValueError or RecursionError when it is no data, TooHeavy when its objects take more than `max_weight` bytes.
@@ -139,20 +149,32 @@ def _filled(plain: Any, blobs: memoryview, arrays: bool) -> Any:
         return plain
     if _ARRAY in plain and arrays:
         offset, length = plain[_ARRAY]
-        if type(offset) is not int or type(length) is not int or not 0 <= offset <= offset + length <= len(blobs):
+        if (
+            type(offset) is not int
+            or type(length) is not int
+            or not 0 <= offset <= offset + length <= len(blobs)
+        ):
             raise ValueError("an array lies outside of the data")
         return _array(bytes(blobs[offset : offset + length]))
     if all(map(str.isascii, plain)):
         for name, part in plain.items():
             if isinstance(part, str | list | dict):
-                plain[name] = _filled(part, blobs, arrays)  # of a name that is there: its order stays
+                plain[name] = _filled(
+                    part, blobs, arrays
+                )  # of a name that is there: its order stays
         return plain
-    return {_filled(name, blobs, False): _filled(part, blobs, arrays) for name, part in plain.items()}
+    return {
+        _filled(name, blobs, False): _filled(part, blobs, arrays)
+        for name, part in plain.items()
+    }
 
 
 def _array(blob: bytes) -> Any:
     """Return the array in `.npy` bytes: the header must speak of just as many bytes as there are."""
-    numpy, npy = importlib.import_module("numpy"), importlib.import_module("numpy.lib.format")
+    numpy, npy = (
+        importlib.import_module("numpy"),
+        importlib.import_module("numpy.lib.format"),
+    )
     file = io.BytesIO(blob)
     readers = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
     reader = readers.get(npy.read_magic(file))
@@ -160,10 +182,18 @@ def _array(blob: bytes) -> Any:
         raise ValueError("an array of an unknown version")
     try:
         shape, fortran_order, dtype = reader(file, max_header_size=_MAX_HEADER_CHARS)
-    except (SyntaxError, tokenize.TokenError, MemoryError) as error:  # it is read as Python's literals are
+    except (
+        SyntaxError,
+        tokenize.TokenError,
+        MemoryError,
+    ) as error:  # it is read as Python's literals are
         raise ValueError("an array with a header that cannot be read") from error
     size = math.prod(shape) * dtype.itemsize
     if dtype.hasobject or min(shape, default=0) < 0 or size != len(blob) - file.tell():
         raise ValueError("an array whose header does not fit its data")
-    flat = numpy.frombuffer(blob, dtype, offset=file.tell()) if size else numpy.empty(0, dtype)
+    flat = (
+        numpy.frombuffer(blob, dtype, offset=file.tell())
+        if size
+        else numpy.empty(0, dtype)
+    )
     return flat.copy().reshape(shape, order="F" if fortran_order else "C")

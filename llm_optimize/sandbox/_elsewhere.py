@@ -29,14 +29,18 @@ class Parcel:
     level: str
     limits: Limits
     hidden: tuple[str, ...]  # files that are not seen where the level can hide files
-    payload: bytes | None = field(repr=False)  # f; None: the worker may know it by the digest
+    payload: bytes | None = field(
+        repr=False
+    )  # f; None: the worker may know it by the digest
 
     def empty(self) -> Parcel:
         """Return it without f, which may be large."""
         return replace(self, payload=None)
 
 
-def make_parcel(func: Callable[..., Any], level: str, limits: Limits, hidden: Sequence[str]) -> Parcel:
+def make_parcel(
+    func: Callable[..., Any], level: str, limits: Limits, hidden: Sequence[str]
+) -> Parcel:
     """Return what is sent to workers. Raises FunctionUnusable when f cannot be packed."""
     payload = pack(func)
     digest = hashlib.blake2b(payload, digest_size=16)
@@ -44,7 +48,9 @@ def make_parcel(func: Callable[..., Any], level: str, limits: Limits, hidden: Se
     return Parcel(digest.hexdigest(), level, limits, tuple(hidden), payload)
 
 
-def call_there(opener: Opener, parcel: Parcel, x: Any, timeout_secs: float, seed: int) -> Outcome | None:
+def call_there(
+    opener: Opener, parcel: Parcel, x: Any, timeout_secs: float, seed: int
+) -> Outcome | None:
     """Return what becomes of f(x) in this process's sandbox; None when f is not known here and did not come along.
 
     The deadline is kept here. Raises FunctionUnusable or SandboxUnavailable when no sandbox can be opened here.
@@ -85,7 +91,9 @@ class Shelf:
                 if parcel.payload is None:
                     return None
                 here = [path for path in parcel.hidden if os.path.exists(path)]
-                entry = _Entry(opener(parcel.level, _loaded(parcel.payload), parcel.limits, here))
+                entry = _Entry(
+                    opener(parcel.level, _loaded(parcel.payload), parcel.limits, here)
+                )
             self._entries[parcel.digest] = entry
             entry.users += 1
             return entry
@@ -94,7 +102,10 @@ class Shelf:
         with self._lock:
             entry.users -= 1
             idle = [digest for digest, one in self._entries.items() if not one.users]
-            surplus = [self._entries.pop(digest) for digest in idle[: max(0, len(self._entries) - _KEPT)]]
+            surplus = [
+                self._entries.pop(digest)
+                for digest in idle[: max(0, len(self._entries) - _KEPT)]
+            ]
         for old in surplus:
             old.sandbox.close()
 
@@ -119,5 +130,7 @@ def _loaded(payload: bytes) -> Callable[..., Any]:
 def _shelf(pid: int) -> Shelf:
     """Return the shelf of this process, closed when it ends; a fork does not touch what its parent opened."""
     shelf = Shelf()
-    importlib.import_module("multiprocessing.util").Finalize(shelf, shelf.close, exitpriority=10)
+    importlib.import_module("multiprocessing.util").Finalize(
+        shelf, shelf.close, exitpriority=10
+    )
     return shelf

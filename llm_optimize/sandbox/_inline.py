@@ -41,12 +41,19 @@ class InlineSandbox:
             if self._closed:
                 return killed()
             self._waiting.add(first)
-        threading.Thread(target=lambda: first.put(self._call(call.x)), name="inline scoring", daemon=True).start()
+        threading.Thread(
+            target=lambda: first.put(self._call(call.x)),
+            name="inline scoring",
+            daemon=True,
+        ).start()
         try:
             with call.stop.ends(lambda: first.put(killed())):
                 outcome = first.get(timeout=call.timeout_secs)
         except queue.Empty:
-            outcome = Outcome(OutcomeStatus.TIMEOUT, message=f"given up at its deadline of {call.timeout_secs:g} s")
+            outcome = Outcome(
+                OutcomeStatus.TIMEOUT,
+                message=f"given up at its deadline of {call.timeout_secs:g} s",
+            )
         with self._lock:
             self._waiting.discard(first)
         return replace(outcome, seconds=time.monotonic() - begun)
@@ -54,10 +61,19 @@ class InlineSandbox:
     def _call(self, x: Any) -> Outcome:
         try:
             value = self._func(x)
-            return Outcome(OutcomeStatus.OK, value=asyncio.run(value) if inspect.iscoroutine(value) else value)
-        except BaseException as error:  # of the thread: what it raises would be lost otherwise
+            return Outcome(
+                OutcomeStatus.OK,
+                value=asyncio.run(value) if inspect.iscoroutine(value) else value,
+            )
+        except (
+            BaseException
+        ) as error:  # of the thread: what it raises would be lost otherwise
             lines = traceback.format_exc(limit=_TRACEBACK_FRAMES)
-            return Outcome(OutcomeStatus.RAISED, message=f"{type(error).__name__}: {error}", traceback=lines)
+            return Outcome(
+                OutcomeStatus.RAISED,
+                message=f"{type(error).__name__}: {error}",
+                traceback=lines,
+            )
 
     def close(self) -> None:
         """Stop waiting for what is in flight; its threads go on, they cannot be ended from outside."""

@@ -23,7 +23,9 @@ from ._wire import receive_frame, send_frame
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _SWEEP_SECS = 2.0  # then whoever is above takes over
-_ROUNDS = 10  # of killing before the last blow; what is left goes to the subreaper above
+_ROUNDS = (
+    10  # of killing before the last blow; what is left goes to the subreaper above
+)
 _TRACEBACK_FRAMES = -6
 CRASH = 70  # exit code of a process of ours that failed: EX_SOFTWARE of sysexits.h
 _SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "kill"
@@ -31,11 +33,19 @@ _SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "k
 
 def become_subreaper() -> None:
     """Make orphans among this process's descendants its own children."""
-    if ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "this kernel does not let us adopt orphans (PR_SET_CHILD_SUBREAPER)")
+    if (
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+        != 0
+    ):
+        raise OSError(
+            ctypes.get_errno(),
+            "this kernel does not let us adopt orphans (PR_SET_CHILD_SUBREAPER)",
+        )
 
 
-def fork(body: Callable[[], None], complain: Callable[[str], None] | None = None) -> int:
+def fork(
+    body: Callable[[], None], complain: Callable[[str], None] | None = None
+) -> int:
     """Fork a child that runs `body` and never returns; return its process id.
 
     A body ends by itself; one that does not is a crash, with exit code CRASH. What it raised is said to `complain` in
@@ -58,7 +68,13 @@ def say(trouble: str) -> None:
     os.write(2, f"a process of the sandbox failed: {trouble}\n".encode())
 
 
-def watch(child: int, link: socket.socket, timeout_secs: float, account: Account, near: socket.socket) -> None:
+def watch(
+    child: int,
+    link: socket.socket,
+    timeout_secs: float,
+    account: Account,
+    near: socket.socket,
+) -> None:
     """Wait until the child ends, breaks a limit or is to be ended; kill all its kin; report; then take the word.
 
     `near` leads to the child as long as it has no work: there it says what went wrong before.
@@ -92,7 +108,9 @@ def _wait(
         poll.register(pidfd, select.POLLIN)
         poll.register(link, select.POLLIN)
         while (left_secs := deadline - time.monotonic()) > 0:
-            ready = {fd for fd, _ in poll.poll(1000 * min(left_secs, account.next_look_secs))}
+            ready = {
+                fd for fd, _ in poll.poll(1000 * min(left_secs, account.next_look_secs))
+            }
             if ready:
                 return "link" if link.fileno() in ready else "child"
             breach = account.breach(descendants(os.getpid()))
@@ -172,7 +190,10 @@ def children(pid: int) -> list[int]:
     found: list[int] = []
     with suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         for task in os.listdir(f"/proc/{pid}/task"):
-            with suppress(FileNotFoundError, ProcessLookupError), open(f"/proc/{pid}/task/{task}/children") as file:
+            with (
+                suppress(FileNotFoundError, ProcessLookupError),
+                open(f"/proc/{pid}/task/{task}/children") as file,
+            ):
                 found += map(int, file.read().split())
     return found
 

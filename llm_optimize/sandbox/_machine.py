@@ -35,13 +35,23 @@ def check_machine() -> tuple[Mechanism, ...]:
         raise SandboxUnavailable(
             "these mechanisms are those of Linux: elsewhere 'process' protects against faulty code"
         )
-    command = [sys.executable, "-P", "-c", _BOOT, _ROOT]  # -P: no module from the working directory
+    command = [
+        sys.executable,
+        "-P",
+        "-c",
+        _BOOT,
+        _ROOT,
+    ]  # -P: no module from the working directory
     try:
-        ran = subprocess.run(command, capture_output=True, text=True, timeout=_TRIAL_SECS, check=False)
+        ran = subprocess.run(
+            command, capture_output=True, text=True, timeout=_TRIAL_SECS, check=False
+        )
     except subprocess.TimeoutExpired as error:
         raise SandboxError(
             f"the sandbox was not tried within {_TRIAL_SECS:.0f} s: is the machine overloaded?"
         ) from error
     if ran.returncode != 0:
-        raise SandboxError(f"the sandbox of this machine cannot be tried: {ran.stderr.strip()[-500:]}")
+        raise SandboxError(
+            f"the sandbox of this machine cannot be tried: {ran.stderr.strip()[-500:]}"
+        )
     return tuple(Mechanism(**row) for row in json.loads(ran.stdout))

@@ -14,7 +14,11 @@ from ._confine import checked, libc
 
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 1, 2, 4, 8
 _BIND, _RECURSIVE, _PRIVATE = 4096, 16384, 1 << 18
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = 428, 429, 442  # the same numbers on every architecture
+_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = (
+    428,
+    429,
+    442,
+)  # the same numbers on every architecture
 _CLONE, _CLOEXEC, _ALL_BELOW, _EMPTY_PATH = 1, os.O_CLOEXEC, 0x8000, 0x1000
 _FROM_DESCRIPTOR = 4  # MOVE_MOUNT_F_EMPTY_PATH
 _HERE = -100  # AT_FDCWD
@@ -29,10 +33,17 @@ class _Attributes(ctypes.Structure):
     )
 
 
-def mount(source: str | None, target: str, kind: str | None, flags: int, options: str = "") -> None:
+def mount(
+    source: str | None, target: str, kind: str | None, flags: int, options: str = ""
+) -> None:
     """Mount, as mount(2) does. Raises OSError with the target in its text."""
-    encoded = [None if text is None else text.encode() for text in (source, target, kind)]
-    checked(libc().mount(*encoded, ctypes.c_ulong(flags), options.encode() or None), f"mount {target}")
+    encoded = [
+        None if text is None else text.encode() for text in (source, target, kind)
+    ]
+    checked(
+        libc().mount(*encoded, ctypes.c_ulong(flags), options.encode() or None),
+        f"mount {target}",
+    )
 
 
 def keep_to_ourselves() -> None:
@@ -43,13 +54,17 @@ def keep_to_ourselves() -> None:
 def copied(path: str) -> int:
     """Return the descriptor of a copy of the mounts at and below a path, which is attached nowhere yet."""
     flags = _CLONE | _CLOEXEC | _ALL_BELOW
-    return checked(libc().syscall(_OPEN_TREE, _HERE, os.fsencode(path), flags), f"open_tree {path}")
+    return checked(
+        libc().syscall(_OPEN_TREE, _HERE, os.fsencode(path), flags), f"open_tree {path}"
+    )
 
 
 def attach(tree: int, path: str) -> None:
     """Put a copy over what is at a path, and close its descriptor."""
     try:
-        moved = libc().syscall(_MOVE_MOUNT, tree, b"", _HERE, os.fsencode(path), _FROM_DESCRIPTOR)
+        moved = libc().syscall(
+            _MOVE_MOUNT, tree, b"", _HERE, os.fsencode(path), _FROM_DESCRIPTOR
+        )
         checked(moved, f"move_mount {path}")
     finally:
         os.close(tree)
@@ -58,9 +73,13 @@ def attach(tree: int, path: str) -> None:
 def restrict(path: str | int, flags: int) -> None:
     """Set flags such as READ_ONLY on all mounts at and below a path, or below the descriptor of a copy."""
     place, name = (path, b"") if isinstance(path, int) else (_HERE, os.fsencode(path))
-    rules = _Attributes(set=flags)  # the flags that we use are the same numbers in mount(2) and mount_setattr(2)
+    rules = _Attributes(
+        set=flags
+    )  # the flags that we use are the same numbers in mount(2) and mount_setattr(2)
     how = _ALL_BELOW | (_EMPTY_PATH if isinstance(path, int) else 0)
-    made = libc().syscall(_MOUNT_SETATTR, place, name, how, ctypes.byref(rules), ctypes.sizeof(rules))
+    made = libc().syscall(
+        _MOUNT_SETATTR, place, name, how, ctypes.byref(rules), ctypes.sizeof(rules)
+    )
     checked(made, f"mount_setattr {path}")
 
 
@@ -68,7 +87,9 @@ def uppermost(paths: Iterable[str]) -> list[str]:
     """Return those of the paths that lie below none of the others."""
     found: list[str] = []
     for path in sorted(paths):
-        if not any(path == top or path.startswith(top.rstrip("/") + "/") for top in found):
+        if not any(
+            path == top or path.startswith(top.rstrip("/") + "/") for top in found
+        ):
             found.append(path)
     return found
 

@@ -19,7 +19,16 @@ from typing import NoReturn
 
 from ._confine import checked, libc
 from ._keeper import fork
-from ._mounts import NO_DEV, NO_EXEC, NO_SUID, READ_ONLY, keep_to_ourselves, mount, replace_folder, uppermost
+from ._mounts import (
+    NO_DEV,
+    NO_EXEC,
+    NO_SUID,
+    READ_ONLY,
+    keep_to_ourselves,
+    mount,
+    replace_folder,
+    uppermost,
+)
 
 NEW_MOUNTS, NEW_IPC, NEW_USER = 0x20000, 0x8000000, 0x10000000
 _NEW_PIDS, _NEW_NET = 0x20000000, 0x40000000
@@ -40,7 +49,11 @@ def uncover_proc() -> None:
     Every candidate has a /proc of its own that is read-only as a whole.
     """
     with open("/proc/self/mounts", encoding="utf-8") as file:
-        covers = [path for path in (line.split()[1] for line in file) if path.startswith("/proc/")]
+        covers = [
+            path
+            for path in (line.split()[1] for line in file)
+            if path.startswith("/proc/")
+        ]
     for path in covers:
         checked(libc().umount2(path.encode(), 0), f"umount {path}")
 
@@ -87,7 +100,9 @@ def fork_first(body: Callable[[], None]) -> int:
     """Fork the first process of fresh namespaces and wait for its end; return its exit code."""
     ours = os.open("/proc/thread-self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        checked(libc().setns(ours, _NEW_PIDS), "setns")  # back from the namespace of the one before, which is dead
+        checked(
+            libc().setns(ours, _NEW_PIDS), "setns"
+        )  # back from the namespace of the one before, which is dead
     finally:
         os.close(ours)
     checked(libc().unshare(_NEW_PIDS), "unshare")
@@ -105,6 +120,8 @@ def enter_scoring(seen: Iterable[str], hidden: Iterable[str], scratch_mb: int) -
     tops = uppermost(seen)
     for path in ("/tmp", "/dev/shm", *hidden):
         if os.path.isdir(path):
-            replace_folder(path, [top for top in tops if top.startswith(path + "/")], scratch_mb)
+            replace_folder(
+                path, [top for top in tops if top.startswith(path + "/")], scratch_mb
+            )
     mount("proc", "/proc", "proc", READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
     os.chdir(here if os.path.isdir(here) else "/tmp")  # the same place in the new world

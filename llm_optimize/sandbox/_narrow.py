@@ -15,7 +15,15 @@ from typing import Any
 from ..records import Limits
 from ._view import View
 
-_NUMBERS = ("memory_mb", "processes", "open_files", "file_mb", "scratch_mb", "output_mb", "result_mb")
+_NUMBERS = (
+    "memory_mb",
+    "processes",
+    "open_files",
+    "file_mb",
+    "scratch_mb",
+    "output_mb",
+    "result_mb",
+)
 _LISTS = ("env", "readable", "writable")
 _MAX_SECS = 1e12
 _MAX_PATHS = 100  # of one script; each is held open until it is forked
@@ -51,11 +59,16 @@ def narrowed(wanted: Limits, bounds: Bounds, scratch: str | None = None) -> Limi
     of the scoring, in which it may do everything.
     """
     own, outer = (scratch,) if scratch else (), bounds.limits
-    numbers: dict[str, Any] = {name: min(getattr(wanted, name), getattr(outer, name)) for name in _NUMBERS}
+    numbers: dict[str, Any] = {
+        name: min(getattr(wanted, name), getattr(outer, name)) for name in _NUMBERS
+    }
     return replace(
         wanted,
         **numbers,
-        cpu_secs=min((secs for secs in (wanted.cpu_secs, outer.cpu_secs) if secs is not None), default=None),
+        cpu_secs=min(
+            (secs for secs in (wanted.cpu_secs, outer.cpu_secs) if secs is not None),
+            default=None,
+        ),
         network=bounds.network and wanted.network is not False,
         env=tuple(name for name in wanted.env if name in outer.env),
         readable=_within(wanted.readable, (*bounds.readable, *own)),
@@ -66,7 +79,11 @@ def narrowed(wanted: Limits, bounds: Bounds, scratch: str | None = None) -> Limi
 def _within(paths: Iterable[str], tops: Iterable[str]) -> tuple[str, ...]:
     """Return those of the paths, resolved, that are there and are one of the tops or below it."""
     found = (os.path.realpath(os.path.expanduser(path)) for path in paths)
-    return tuple(dict.fromkeys(path for path in found if _lies_within(path, tops) and os.path.exists(path)))
+    return tuple(
+        dict.fromkeys(
+            path for path in found if _lies_within(path, tops) and os.path.exists(path)
+        )
+    )
 
 
 def _lies_within(path: str, tops: Iterable[str]) -> bool:
@@ -91,7 +108,9 @@ def pinned(limits: Limits) -> tuple[Limits, list[int]]:
             fds.append(fd)
             if os.readlink(f"/proc/self/fd/{fd}") == path:
                 held[name].append(f"/proc/self/fd/{fd}")
-    return replace(limits, readable=tuple(held["readable"]), writable=tuple(held["writable"])), fds
+    return replace(
+        limits, readable=tuple(held["readable"]), writable=tuple(held["writable"])
+    ), fds
 
 
 def read_limits(message: bytes) -> Limits:
@@ -100,7 +119,9 @@ def read_limits(message: bytes) -> Limits:
     Raises ValueError or TypeError for what is none; UsageError, a ValueError, for what no limits can be.
     """
     given = json.loads(message)
-    if not isinstance(given, dict) or not set(given) <= {field.name for field in fields(Limits)}:
+    if not isinstance(given, dict) or not set(given) <= {
+        field.name for field in fields(Limits)
+    }:
         raise ValueError("not the limits of a script")
     for name, value in given.items():
         if not _fits(name, value):
@@ -112,7 +133,11 @@ def _fits(name: str, value: Any) -> bool:
     if name in _NUMBERS:
         return type(value) is int
     if name in _LISTS:
-        return isinstance(value, list) and all(type(one) is str and "\0" not in one for one in value)
+        return isinstance(value, list) and all(
+            type(one) is str and "\0" not in one for one in value
+        )
     if name == "network":
         return value is None or type(value) is bool
-    return value is None or (type(value) in (int, float) and value <= _MAX_SECS)  # no NaN, no infinity
+    return value is None or (
+        type(value) in (int, float) and value <= _MAX_SECS
+    )  # no NaN, no infinity

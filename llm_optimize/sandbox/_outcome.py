@@ -51,7 +51,9 @@ class Stop:
         try:
             yield
         finally:
-            with self._lock:  # from here on whatever `end` ends may belong to another call
+            with (
+                self._lock
+            ):  # from here on whatever `end` ends may belong to another call
                 self._ends.remove(end)
 
 
@@ -63,7 +65,9 @@ class Call:
     timeout_secs: float  # wall clock, counted by the monotonic clock of the optimizer
     seed: int = 0  # of the dice in the child: random, numpy.random, PYTHONHASHSEED of what it starts
     arrays: bool = False  # whether numpy arrays may be in x and in the value
-    stop: Stop = field(default_factory=Stop, compare=False, repr=False)  # ends this call alone
+    stop: Stop = field(
+        default_factory=Stop, compare=False, repr=False
+    )  # ends this call alone
 
     def body(self) -> bytes:
         """Return x as bytes. Raises TypeError when it is no plain data."""
@@ -103,8 +107,13 @@ def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outco
     known = {number.value: number.name for number in signal.Signals}
     name = known.get(-exit_code, f"signal {-exit_code}")
     if name == "SIGXCPU" or (name == "SIGKILL" and cpu_secs >= cpu_limit_secs):
-        return Outcome(OutcomeStatus.KILLED, message=f"CPU limit of {cpu_limit_secs} s reached (cpu_secs)")
-    return Outcome(OutcomeStatus.CRASHED, message=f"crashed with {name}", signal=-exit_code)
+        return Outcome(
+            OutcomeStatus.KILLED,
+            message=f"CPU limit of {cpu_limit_secs} s reached (cpu_secs)",
+        )
+    return Outcome(
+        OutcomeStatus.CRASHED, message=f"crashed with {name}", signal=-exit_code
+    )
 
 
 def killed() -> Outcome:

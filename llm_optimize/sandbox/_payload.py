@@ -25,7 +25,9 @@ def pack(func: Callable[..., Any]) -> bytes:
 
     try:
         return bytes(cloudpickle.dumps((func, _surroundings(func))))
-    except Exception as error:  # pickling runs the user's own __reduce__ and __getstate__
+    except (
+        Exception
+    ) as error:  # pickling runs the user's own __reduce__ and __getstate__
         name = getattr(func, "__qualname__", repr(func))
         raise FunctionUnusable(
             f"{name} cannot be sent to a sandbox ({type(error).__name__}: {error}): define it at the top of a module "
@@ -58,29 +60,55 @@ def _modules_beside(func: types.FunctionType) -> set[str]:
     """Return the modules of what the main script imported: a fresh process does not run the script."""
     if func.__module__ != "__main__":
         return set()
-    values = [value for name, value in func.__globals__.items() if not name.startswith("__")]
-    names = {value.__name__ if isinstance(value, types.ModuleType) else _module_of(value) for value in values}
+    values = [
+        value for name, value in func.__globals__.items() if not name.startswith("__")
+    ]
+    names = {
+        value.__name__ if isinstance(value, types.ModuleType) else _module_of(value)
+        for value in values
+    }
     return {name for name in names if name in sys.modules and name != "__main__"}
 
 
 def _module_of(value: Any) -> str:
     """Return where a function or class comes from; nothing for other values, whose attributes may be code."""
-    return str(value.__module__) if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type) else ""
+    return (
+        str(value.__module__)
+        if isinstance(value, types.FunctionType | types.BuiltinFunctionType | type)
+        else ""
+    )
 
 
 def _functions(func: Callable[..., Any]) -> list[types.FunctionType]:
     """Return f, or the methods of its class, and the functions beside it."""
     inner = inspect.unwrap(func)
-    own = [inner] if isinstance(inner, types.FunctionType) else list(vars(type(inner)).values())
+    own = (
+        [inner]
+        if isinstance(inner, types.FunctionType)
+        else list(vars(type(inner)).values())
+    )
     found = [one for one in own if isinstance(one, types.FunctionType)]
-    mates = [value for one in found[:1] for value in one.__globals__.values() if isinstance(value, types.FunctionType)]
-    return found + [mate for mate in mates if mate.__globals__ is found[0].__globals__ and mate not in found]
+    mates = [
+        value
+        for one in found[:1]
+        for value in one.__globals__.values()
+        if isinstance(value, types.FunctionType)
+    ]
+    return found + [
+        mate
+        for mate in mates
+        if mate.__globals__ is found[0].__globals__ and mate not in found
+    ]
 
 
 def _imported(code: types.CodeType) -> set[str]:
     """Return what `import` and `from ... import` name in some code; not what is relative, its package is another's."""
-    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    steps = [step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"]
+    inner = [
+        constant for constant in code.co_consts if isinstance(constant, types.CodeType)
+    ]
+    steps = [
+        step for step in dis.get_instructions(code) if step.opname != "EXTENDED_ARG"
+    ]
     absolute = {  # the number of dots is pushed two steps before
         step.argval
         for dots, step in zip(steps, steps[2:], strict=False)
@@ -98,7 +126,11 @@ def _surroundings(func: Callable[..., Any]) -> dict[str, bytes]:
     import cloudpickle
 
     inner = inspect.unwrap(func)
-    if not isinstance(inner, types.FunctionType) or inner.__module__ != "__main__" or not _looks_around(inner):
+    if (
+        not isinstance(inner, types.FunctionType)
+        or inner.__module__ != "__main__"
+        or not _looks_around(inner)
+    ):
         return {}
     found: dict[str, bytes] = {}
     for name, value in inner.__globals__.items():
@@ -116,5 +148,7 @@ def _looks_around(func: types.FunctionType) -> bool:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    inner = [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
+    inner = [
+        constant for constant in code.co_consts if isinstance(constant, types.CodeType)
+    ]
     return set(code.co_names).union(*map(_names, inner))

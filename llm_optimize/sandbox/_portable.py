@@ -33,9 +33,7 @@ from ._payload import unpack as load
 from ._scratch import Scratch, remove_scratch
 from ._wire import NONCE_BYTES, Answer, Output
 
-_BOOT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox._portable import main; main(sys.argv[2])"
-)
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox._portable import main; main(sys.argv[2])"
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CANNOT_LOAD = 71  # exit code
 _CHUNK_BYTES = 1 << 16
@@ -49,7 +47,9 @@ class PortableSandbox:
     level = "process"
     mechanisms: tuple[str, ...] = ()
 
-    def __init__(self, func: Callable[..., Any], limits: Limits, alone: bool = False) -> None:
+    def __init__(
+        self, func: Callable[..., Any], limits: Limits, alone: bool = False
+    ) -> None:
         """Pack f and load it once; `alone` makes the scratch directory the working directory, too.
 
         Raises FunctionUnusable when it cannot be packed, or loaded in a fresh process.
@@ -100,7 +100,9 @@ class PortableSandbox:
 class _Worker:
     """A process that loads f and waits for one call, and what it prints, until it and its children are dead."""
 
-    def __init__(self, payload: bytes, settings: dict[str, Any], limits: Limits) -> None:
+    def __init__(
+        self, payload: bytes, settings: dict[str, Any], limits: Limits
+    ) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="llm_optimize-"))
         self._limits = limits
         self._output = Output()
@@ -108,14 +110,23 @@ class _Worker:
         (self._folder / "scratch").mkdir()
         (self._folder / "settings").write_text(json.dumps(settings), encoding="utf-8")
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-c", _BOOT, _ROOT, str(self._folder)],  # -P: no module from the working directory
+            [
+                sys.executable,
+                "-P",
+                "-c",
+                _BOOT,
+                _ROOT,
+                str(self._folder),
+            ],  # -P: no module from the working directory
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env=clean_environment(limits.env),
             start_new_session=True,
         )
-        self._reader = threading.Thread(target=_read_all, args=(self._process.stdout, self._output), daemon=True)
+        self._reader = threading.Thread(
+            target=_read_all, args=(self._process.stdout, self._output), daemon=True
+        )
         self._reader.start()
 
     def wait_until_loaded(self) -> str:
@@ -125,7 +136,9 @@ class _Worker:
         if (self._folder / "loaded").exists():
             return ""
         self._reader.join(timeout=1.0)
-        return self._output.text() or f"it ended with exit code {self._process.returncode}"
+        return (
+            self._output.text() or f"it ended with exit code {self._process.returncode}"
+        )
 
     def send(self, call: Call) -> None:
         """Give it its call."""
@@ -141,14 +154,20 @@ class _Worker:
 
     def outcome(self, call: Call, closed: threading.Event) -> Outcome:
         """Return what becomes of the call that was sent."""
-        with open(self._folder / "answer", "xb+") as file:  # now: later a candidate may put a pipe in its place
+        with open(
+            self._folder / "answer", "xb+"
+        ) as file:  # now: later a candidate may put a pipe in its place
             (self._folder / "go").touch()
             answer = Answer(self._nonce, self._limits, call.arrays)
             seconds, verdict = self._wait(
-                call.timeout_secs, lambda: closed.is_set() or call.stop.given, lambda: _arrived(file, answer)
+                call.timeout_secs,
+                lambda: closed.is_set() or call.stop.given,
+                lambda: _arrived(file, answer),
             )
             _arrived(file, answer)
-        ended = crashed(self._process.wait(), cpu_limit(self._limits, call.timeout_secs))
+        ended = crashed(
+            self._process.wait(), cpu_limit(self._limits, call.timeout_secs)
+        )
         outcome = verdict or (ended if answer.empty else answer.outcome())
         return replace(outcome, output=self._output.text(), seconds=seconds)
 
@@ -175,7 +194,10 @@ class _Worker:
 
     def _verdict(self, seconds: float, timeout_secs: float) -> Outcome | None:
         if seconds >= timeout_secs:
-            return Outcome(OutcomeStatus.TIMEOUT, message=f"stopped at its deadline of {timeout_secs:g} s")
+            return Outcome(
+                OutcomeStatus.TIMEOUT,
+                message=f"stopped at its deadline of {timeout_secs:g} s",
+            )
         if self._output.total > self._limits.output_mb * 2**20:
             message = f"output limit of {self._limits.output_mb} MB reached (output_mb)"
             return Outcome(OutcomeStatus.OUTPUT, message=message)
@@ -260,4 +282,12 @@ def main(folder: str) -> None:
     settle(scratch, limits, request["cpu_secs"], request["seed"], None)
     (here / "ready").touch()
     arrays = request["arrays"]
-    call(func, unpack(body, arrays), result, bytes.fromhex(request["nonce"]), limits, arrays, _LINGER_SECS)
+    call(
+        func,
+        unpack(body, arrays),
+        result,
+        bytes.fromhex(request["nonce"]),
+        limits,
+        arrays,
+        _LINGER_SECS,
+    )

@@ -20,13 +20,28 @@ from pathlib import Path
 
 from ._confine import checked, libc
 from ._keeper import fork
-from ._mounts import NO_DEV, READ_ONLY, attach, copied, keep_to_ourselves, replace_folder, restrict, uppermost
+from ._mounts import (
+    NO_DEV,
+    READ_ONLY,
+    attach,
+    copied,
+    keep_to_ourselves,
+    replace_folder,
+    restrict,
+    uppermost,
+)
 from ._namespaces import NEW_IPC, NEW_MOUNTS, NEW_USER, bound_what_counts
 from ._view import View
 
 SHARED_MEMORY = "/dev/shm"
-IN_USER_NAMESPACE, AS_ROOT = "user namespace", "root"  # who makes the namespaces of a scoring
-_COUNTED_SINCE = (5, 14)  # the kernel that counts the processes of each user namespace apart
+IN_USER_NAMESPACE, AS_ROOT = (
+    "user namespace",
+    "root",
+)  # who makes the namespaces of a scoring
+_COUNTED_SINCE = (
+    5,
+    14,
+)  # the kernel that counts the processes of each user namespace apart
 
 
 def own_user_namespace() -> None:
@@ -56,7 +71,9 @@ def own_user_namespace() -> None:
         os.close(tell)
         code = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
     if code:
-        raise OSError(code, f"the users of a user namespace cannot be named: {os.strerror(code)}")
+        raise OSError(
+            code, f"the users of a user namespace cannot be named: {os.strerror(code)}"
+        )
     bound_what_counts()
 
 
@@ -78,11 +95,15 @@ def _name(pid: int, everybody: bool) -> None:
         ranges = [f"{own} {own} 1"]
         if everybody:
             known = Path(f"/proc/self/{kind}_map").read_text().splitlines()
-            ranges = [f"{first} {first} {count}" for first, _, count in map(str.split, known)]
+            ranges = [
+                f"{first} {first} {count}" for first, _, count in map(str.split, known)
+            ]
         (place / f"{kind}_map").write_text("\n".join(ranges) + "\n")
 
 
-def enter_private(view: View, scratch: str, masked: Iterable[str], size_mb: int) -> None:
+def enter_private(
+    view: View, scratch: str, masked: Iterable[str], size_mb: int
+) -> None:
     """Give this process mounts and IPC of its own: all is read-only but the scratch directory and what may be written.
 
     `masked` files cannot be opened, not even for reading, and /dev/shm is empty and of this size, unless it was named.
@@ -99,7 +120,11 @@ def enter_private(view: View, scratch: str, masked: Iterable[str], size_mb: int)
         seen = uppermost([*view.readable, *view.writable, scratch])
         kept = [top for top in seen if top.startswith(inside)]
         replace_folder(SHARED_MEMORY, kept, size_mb)
-    written = [*view.writable, scratch, *([SHARED_MEMORY] if os.path.isdir(SHARED_MEMORY) else [])]
+    written = [
+        *view.writable,
+        scratch,
+        *([SHARED_MEMORY] if os.path.isdir(SHARED_MEMORY) else []),
+    ]
     tops = uppermost(map(os.path.realpath, written))
     if tops[:1] != ["/"]:
         writable = [(copied(top), top) for top in tops if os.path.exists(top)]
@@ -112,7 +137,9 @@ def enter_private(view: View, scratch: str, masked: Iterable[str], size_mb: int)
     for path in masked:
         if os.path.exists(path):
             mask(path)
-    with suppress(FileNotFoundError, PermissionError):  # of which nothing is seen any more
+    with suppress(
+        FileNotFoundError, PermissionError
+    ):  # of which nothing is seen any more
         os.chdir(here)  # the same place among the new mounts
 
 
@@ -150,7 +177,11 @@ def _try_as_user() -> None:
 
 def _release() -> tuple[int, ...]:
     """Return the first two numbers of this kernel's version."""
-    found = [part for part in os.uname().release.replace("-", ".").split(".")[:2] if part.isdigit()]
+    found = [
+        part
+        for part in os.uname().release.replace("-", ".").split(".")[:2]
+        if part.isdigit()
+    ]
     return tuple(map(int, found))
 
 

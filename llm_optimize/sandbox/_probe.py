@@ -23,7 +23,14 @@ from ._bubblewrap import command
 from ._cgroup import Cgroups
 from ._confine import confine, forbid_new_privileges, landlock_abi
 from ._machine import Mechanism
-from ._private import AS_ROOT, IN_USER_NAMESPACE, enter_private, own_user_namespace, way_to_privacy, works
+from ._private import (
+    AS_ROOT,
+    IN_USER_NAMESPACE,
+    enter_private,
+    own_user_namespace,
+    way_to_privacy,
+    works,
+)
 from ._seccomp import LOCAL, Held, restrict_calls
 from ._view import View, view_of
 
@@ -77,7 +84,10 @@ def _landlock() -> list[Mechanism]:
         ("Landlock: TCP", connections, "TCP connections with network=False"),
         ("Landlock: signals", signals, "signals to other processes"),
     )
-    return [Mechanism(name, works(attempt), found, holds, _KERNEL) for name, attempt, holds in rows]
+    return [
+        Mechanism(name, works(attempt), found, holds, _KERNEL)
+        for name, attempt, holds in rows
+    ]
 
 
 def _private() -> list[Mechanism]:
@@ -104,12 +114,23 @@ def _private() -> list[Mechanism]:
 
     holds = "a candidate's own namespaces, the taking of all inotify instances"
     rows = (
-        ("read-only mounts", mounts, "chmod, chown, touch and setxattr outside; opening the runs' database and keys"),
-        ("private /dev/shm and IPC", memory, "shared memory, semaphores and queues of other programs, and leftovers"),
+        (
+            "read-only mounts",
+            mounts,
+            "chmod, chown, touch and setxattr outside; opening the runs' database and keys",
+        ),
+        (
+            "private /dev/shm and IPC",
+            memory,
+            "shared memory, semaphores and queues of other programs, and leftovers",
+        ),
     )
     return [
         Mechanism("user namespaces", user, "", holds, _NAMESPACES),
-        *(Mechanism(name, bool(way) and works(deed), found, holds, _NAMESPACES) for name, deed, holds in rows),
+        *(
+            Mechanism(name, bool(way) and works(deed), found, holds, _NAMESPACES)
+            for name, deed, holds in rows
+        ),
     ]
 
 
@@ -126,7 +147,10 @@ def _filter() -> Mechanism:
 
 
 def _bubblewrap() -> Mechanism:
-    holds, said = "network, other processes, homes: the level 'namespace' as a whole", ""
+    holds, said = (
+        "network, other processes, homes: the level 'namespace' as a whole",
+        "",
+    )
     with suppress(OSError):
         os.chdir("/")
     try:
@@ -145,4 +169,7 @@ def _groups() -> list[Mechanism]:
         ("memory", "more memory than memory_mb by several processes together"),
         ("pids", "more processes than its limit, also as root"),
     )
-    return [Mechanism(f"cgroup {name}", name in controllers, "", holds, _GROUPS) for name, holds in rows]
+    return [
+        Mechanism(f"cgroup {name}", name in controllers, "", holds, _GROUPS)
+        for name, holds in rows
+    ]

@@ -31,7 +31,13 @@ _STARTS = 3  # of a keeper for one call
 class ProcessSandbox:
     """Calls f in children of a warm process that loaded it once."""
 
-    def __init__(self, start: Callable[[], Source], limits: Limits, level: str, cgroups: Cgroups | None = None) -> None:
+    def __init__(
+        self,
+        start: Callable[[], Source],
+        limits: Limits,
+        level: str,
+        cgroups: Cgroups | None = None,
+    ) -> None:
         """Start where keepers come from. Raises FunctionUnusable or SandboxUnavailable as `start` does."""
         self.level = level
         self._start = start
@@ -50,7 +56,13 @@ class ProcessSandbox:
         found = [f"landlock {abi}"] if abi else []
         found += ["namespaces"] if self.level == "namespace" else []
         found += self._source.walls
-        return (*found, *(f"cgroup {name}" for name in (self._cgroups.controllers if self._cgroups else ())))
+        return (
+            *found,
+            *(
+                f"cgroup {name}"
+                for name in (self._cgroups.controllers if self._cgroups else ())
+            ),
+        )
 
     def run(self, call: Call) -> Outcome:
         """Return what becomes of f(x).
@@ -76,15 +88,24 @@ class ProcessSandbox:
                     if keeper.ready():
                         scoring = Scoring(keeper, self._limits, call)
                         outcome = scoring.run()
-                        ended = (self._closed or call.stop.given) and outcome.status is OutcomeStatus.KILLED
-                        return (killed(), False) if ended else (outcome, scoring.helper_died)
+                        ended = (
+                            self._closed or call.stop.given
+                        ) and outcome.status is OutcomeStatus.KILLED
+                        return (
+                            (killed(), False)
+                            if ended
+                            else (outcome, scoring.helper_died)
+                        )
             finally:
                 keeper.usable = keeper.usable and not call.stop.given
                 self._give_back(keeper)
             if call.stop.given:
                 return killed(), False
             if keeper.breach:
-                return Outcome(OutcomeStatus(keeper.breach["status"]), message=keeper.breach["message"]), False
+                return Outcome(
+                    OutcomeStatus(keeper.breach["status"]),
+                    message=keeper.breach["message"],
+                ), False
             refusal = keeper.refusal or refusal
             self._restart(keeper.source)
         said = f"the warm process of the sandbox does not start: {refusal or 'it ends without a word'}"
@@ -101,7 +122,9 @@ class ProcessSandbox:
                     break
                 keeper.discard()
             else:
-                keeper = Keeper(self._source, self._cgroups.new() if self._cgroups else None)
+                keeper = Keeper(
+                    self._source, self._cgroups.new() if self._cgroups else None
+                )
             self._busy.add(keeper)
             return keeper
 
@@ -117,7 +140,9 @@ class ProcessSandbox:
         """Put another in the place of a warm process that forks no keepers any more, if nobody else did."""
         with self._lock:
             if not self._closed and source is self._source and not source.works():
-                _log.warning("the warm process of the sandbox has ended or hangs: it is started again")
+                _log.warning(
+                    "the warm process of the sandbox has ended or hangs: it is started again"
+                )
                 source.close()
                 self._source = self._start()
 
@@ -138,7 +163,11 @@ class ProcessSandbox:
 
 
 def open_process(
-    func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str] = (), confined: bool = True
+    func: Callable[..., Any],
+    limits: Limits,
+    alone: bool,
+    hidden: Sequence[str] = (),
+    confined: bool = True,
 ) -> ProcessSandbox:
     """Return a sandbox of the level `process`, with the walls that this machine has; the `hidden` files are not opened.
 
@@ -150,7 +179,9 @@ def open_process(
     return ProcessSandbox(lambda: Zygote(order), limits, "process", Cgroups(limits))
 
 
-def open_namespace(func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str] = ()) -> ProcessSandbox:
+def open_namespace(
+    func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str] = ()
+) -> ProcessSandbox:
     """Return a sandbox of the level `namespace`, in which the `hidden` files are empty.
 
     Raises FunctionUnusable as above, and SandboxUnavailable when bubblewrap is missing or may not do its work.
@@ -158,7 +189,9 @@ def open_namespace(func: Callable[..., Any], limits: Limits, alone: bool, hidden
     order = _order(func, limits, alone, namespaced=True)
     secret = secrets_in(order.own_folders, limits)
     wrapper = command(order.view or view_of(limits, ()), limits, (*hidden, *secret))
-    return ProcessSandbox(lambda: Zygote(order, wrapper), limits, "namespace", Cgroups(limits))
+    return ProcessSandbox(
+        lambda: Zygote(order, wrapper), limits, "namespace", Cgroups(limits)
+    )
 
 
 def open_door(limits: Limits) -> ProcessSandbox | None:
@@ -170,10 +203,16 @@ def open_door(limits: Limits) -> ProcessSandbox | None:
     return None
 
 
-def _order(func: Callable[..., Any], limits: Limits, alone: bool, namespaced: bool) -> Order:
-    paths = [os.path.realpath(entry) for entry in sys.path if entry and os.path.exists(entry)]
+def _order(
+    func: Callable[..., Any], limits: Limits, alone: bool, namespaced: bool
+) -> Order:
+    paths = [
+        os.path.realpath(entry) for entry in sys.path if entry and os.path.exists(entry)
+    ]
     installed = tuple(path for path in paths if _is_installed(path))
-    own = tuple(dict.fromkeys([os.getcwd(), *(path for path in paths if path not in installed)]))
+    own = tuple(
+        dict.fromkeys([os.getcwd(), *(path for path in paths if path not in installed)])
+    )
     view = view_of(limits, installed if alone else (*own, *installed))
     return Order(func, limits, view, namespaced, alone, own, installed)
 
@@ -181,9 +220,16 @@ def _order(func: Callable[..., Any], limits: Limits, alone: bool, namespaced: bo
 def _is_installed(path: str) -> bool:
     """Whether a folder on the path belongs to the interpreter or holds installed packages."""
     tops = {os.path.realpath(top) for top in (sys.base_prefix, sys.base_exec_prefix)}
-    tops |= {os.path.realpath(top) for top in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))}
+    tops |= {
+        os.path.realpath(top)
+        for top in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
+    }
     parts = path.split(os.sep)
-    return any(path.startswith(top) for top in tops) or "site-packages" in parts or "dist-packages" in parts
+    return (
+        any(path.startswith(top) for top in tops)
+        or "site-packages" in parts
+        or "dist-packages" in parts
+    )
 
 
 def run_forked(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcome:
@@ -202,7 +248,10 @@ def run_forked(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcom
     keeper = Keeper(None, None, ours)
     try:
         if not keeper.ready():
-            return Outcome(OutcomeStatus.KILLED, message="the process that watches over it was killed")
+            return Outcome(
+                OutcomeStatus.KILLED,
+                message="the process that watches over it was killed",
+            )
         return Scoring(keeper, limits, call).run()
     finally:
         keeper.discard()

@@ -40,10 +40,14 @@ def _size(path: str, enough: int) -> int:
     while folders and total <= enough:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
-                with suppress(OSError):  # gone meanwhile, or a path that has grown too long
+                with suppress(
+                    OSError
+                ):  # gone meanwhile, or a path that has grown too long
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    total += entry.stat(follow_symlinks=False).st_blocks * 512  # st_blocks counts 512 bytes each
+                    total += (
+                        entry.stat(follow_symlinks=False).st_blocks * 512
+                    )  # st_blocks counts 512 bytes each
     return total
 
 
@@ -80,7 +84,9 @@ def _remove(entry: os.DirEntry[str], top: str) -> None:
         return
     for inner in _opened(entry.path):
         if inner.is_dir(follow_symlinks=False):
-            os.chmod(inner.path, stat.S_IRWXU)  # a directory that changes its parent is written to
+            os.chmod(
+                inner.path, stat.S_IRWXU
+            )  # a directory that changes its parent is written to
             os.rename(inner.path, os.path.join(top, secrets.token_hex(8)))
         else:
             os.unlink(inner.path)

@@ -58,19 +58,28 @@ class _Door:
     scratch: str | None  # of the scoring; None where it lies in a world of its own
     folder: str | None  # in which its scripts have theirs; None likewise
     account: Account
-    keepers: dict[int, socket.socket] = field(default_factory=dict)  # with their links, to say why they were killed
-    waiting: list[_Request] = field(default_factory=list)  # for keepers to end that nobody needs any more
+    keepers: dict[int, socket.socket] = field(
+        default_factory=dict
+    )  # with their links, to say why they were killed
+    waiting: list[_Request] = field(
+        default_factory=list
+    )  # for keepers to end that nobody needs any more
     closed_at: float | None = None
 
     def processes(self) -> list[int]:
         """Return what runs for the scoring: its own processes, and those of its scripts with their keepers."""
-        return [*descendants(self.watcher), *(pid for keeper in self.keepers for pid in (keeper, *descendants(keeper)))]
+        return [
+            *descendants(self.watcher),
+            *(pid for keeper in self.keepers for pid in (keeper, *descendants(keeper))),
+        ]
 
 
 class ScriptServer:
     """Serves doors until everybody who could send one is gone."""
 
-    def __init__(self, inlet: socket.socket, service: Service, folders: list[str], bounds: Bounds) -> None:
+    def __init__(
+        self, inlet: socket.socket, service: Service, folders: list[str], bounds: Bounds
+    ) -> None:
         """Take where doors arrive, what is served, the folders of installed packages, and what a scoring may use."""
         self._inlet = inlet
         self._inlet.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -95,7 +104,9 @@ class ScriptServer:
         for end in (self._inlet, *(door.end for door in open_doors)):
             poll.register(end, select.POLLIN)
         waits = [door.account.next_look_secs for door in open_doors if door.keepers]
-        if len(open_doors) < len(self._doors) or any(door.waiting for door in open_doors):
+        if len(open_doors) < len(self._doors) or any(
+            door.waiting for door in open_doors
+        ):
             waits.append(_SOON_SECS)
         ready = {fd for fd, _ in poll.poll(1000 * min(waits) if waits else None)}
         for door in open_doors:
@@ -122,13 +133,25 @@ class ScriptServer:
 
     def _made(self, door: socket.socket, watcher: int, scratch: str) -> _Door:
         limits = self._bounds.limits
-        if self._service.namespaced:  # each scoring has a /tmp of its own, whose file system knows how full it is
-            made = _Door(door, watcher, None, None, Account(limits, lambda: tmpfs_bytes(made.processes()), _WHOSE))
+        if (
+            self._service.namespaced
+        ):  # each scoring has a /tmp of its own, whose file system knows how full it is
+            made = _Door(
+                door,
+                watcher,
+                None,
+                None,
+                Account(limits, lambda: tmpfs_bytes(made.processes()), _WHOSE),
+            )
             return made
         folder = tempfile.mkdtemp(prefix="llm_optimize-")
         both = [Scratch(path, limits.scratch_mb) for path in (scratch, folder)]
         return _Door(
-            door, watcher, scratch, folder, Account(limits, lambda: sum(one.used_bytes() for one in both), _WHOSE)
+            door,
+            watcher,
+            scratch,
+            folder,
+            Account(limits, lambda: sum(one.used_bytes() for one in both), _WHOSE),
         )
 
     def _hear(self, door: _Door) -> None:
@@ -150,11 +173,15 @@ class ScriptServer:
         """
         if not self._is_full(door):
             self._begin(door, request)
-        elif len(door.waiting) < _MAX_WAITING and any(map(_is_left, door.keepers.values())):
+        elif len(door.waiting) < _MAX_WAITING and any(
+            map(_is_left, door.keepers.values())
+        ):
             door.waiting.append(request)
         else:
             said = f"limit of {self._bounds.limits.processes} processes and threads reached by {_WHOSE} together"
-            request.link.shutdown(socket.SHUT_RD)  # whoever is refused cannot take it for a keeper and speak to it
+            request.link.shutdown(
+                socket.SHUT_RD
+            )  # whoever is refused cannot take it for a keeper and speak to it
             _refuse(request.link, Breach("killed", f"{said} (processes)"))
             request.link.close()
 
@@ -164,7 +191,9 @@ class ScriptServer:
             limits = narrowed(read_limits(request.message), self._bounds, door.scratch)
             if not self._service.namespaced:
                 limits, fds = pinned(limits)
-            service = replace(self._service, limits=limits, view=view_of(limits, self._folders))
+            service = replace(
+                self._service, limits=limits, view=view_of(limits, self._folders)
+            )
             door.keepers[self._fork_keeper(door, request.link, service)] = request.link
         except (ValueError, TypeError, OSError):
             self._close(door)
@@ -175,14 +204,19 @@ class ScriptServer:
     def _is_full(self, door: _Door) -> bool:
         """Whether no further keeper with its child may come: of one script at a time every scoring is able."""
         whole = _KEEPER_PROCESSES[self._service.namespaced]
-        coming = sum(max(0, whole - 1 - len(descendants(keeper))) for keeper in door.keepers)
+        coming = sum(
+            max(0, whole - 1 - len(descendants(keeper))) for keeper in door.keepers
+        )
         expected = threads_of(door.processes()) + coming + whole
         return bool(door.keepers) and expected > self._bounds.limits.processes
 
     def _fork_keeper(self, door: _Door, link: socket.socket, service: Service) -> int:
         others = [self._inlet, *(one.end for one in self._doors)]
         for one in self._doors:
-            others += [*one.keepers.values(), *(waiting.link for waiting in one.waiting)]
+            others += [
+                *one.keepers.values(),
+                *(waiting.link for waiting in one.waiting),
+            ]
 
         def keep() -> None:
             for other in others:
@@ -221,12 +255,21 @@ class ScriptServer:
         for door in self._doors:
             for pid in ended & door.keepers.keys():
                 door.keepers.pop(pid).close()
-            if door.closed_at is not None and time.monotonic() > door.closed_at + _GRACE_SECS:
+            if (
+                door.closed_at is not None
+                and time.monotonic() > door.closed_at + _GRACE_SECS
+            ):
                 for pid in door.keepers:
                     kill_with_kin(pid)
-            if door.closed_at is not None and not door.keepers and door.folder is not None:
+            if (
+                door.closed_at is not None
+                and not door.keepers
+                and door.folder is not None
+            ):
                 remove_scratch(door.folder)
-        self._doors = [door for door in self._doors if door.keepers or door.closed_at is None]
+        self._doors = [
+            door for door in self._doors if door.keepers or door.closed_at is None
+        ]
         for door in self._doors:
             for request in list(door.waiting):
                 door.waiting.remove(request)
@@ -243,5 +286,7 @@ def _is_left(link: socket.socket) -> bool:
 def _refuse(link: socket.socket, breach: Breach) -> None:
     """Tell whoever waits for a keeper, or for what it reports, which limit was broken."""
     with suppress(OSError):
-        link.setblocking(False)  # of the other side, too, which is one that never reads or will not any more
+        link.setblocking(
+            False
+        )  # of the other side, too, which is one that never reads or will not any more
         send_frame(link, json.dumps({"breach": asdict(breach)}).encode())

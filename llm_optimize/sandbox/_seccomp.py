@@ -22,9 +22,20 @@ from ._confine import checked, libc
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # SECCOMP_RET_
-_LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
-_NUMBER, _ARCHITECTURE, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data; 8 bytes for each argument
-_INSTRUCTION = struct.Struct("HBBI")  # struct sock_filter: code, jump if true, jump if false, operand
+_LOAD, _EQUAL, _AT_LEAST, _RETURN = (
+    0x20,
+    0x15,
+    0x35,
+    0x06,
+)  # BPF_LD|W|ABS, BPF_JMP|JEQ|K, BPF_JMP|JGE|K, BPF_RET|K
+_NUMBER, _ARCHITECTURE, _ARGUMENTS = (
+    0,
+    4,
+    16,
+)  # offsets in struct seccomp_data; 8 bytes for each argument
+_INSTRUCTION = struct.Struct(
+    "HBBI"
+)  # struct sock_filter: code, jump if true, jump if false, operand
 _X32 = 0x40000000  # the bit of calls of x86-64 with pointers of 32 bits
 
 # AUDIT_ARCH_ of linux/audit.h, and the numbers of unistd.h, by what os.uname() says.
@@ -48,7 +59,11 @@ _NUMBERS = {
 }
 
 _KEYRINGS = ("add_key", "request_key", "keyctl")
-_RINGS = ("io_uring_setup", "io_uring_enter", "io_uring_register")  # they act without calls that a filter sees
+_RINGS = (
+    "io_uring_setup",
+    "io_uring_enter",
+    "io_uring_register",
+)  # they act without calls that a filter sees
 _SYSTEM_V = (
     *("shmget", "shmat", "shmctl", "semget", "semop", "semtimedop", "semctl"),
     *("msgget", "msgsnd", "msgrcv", "msgctl"),
@@ -58,8 +73,17 @@ _INTO_OTHERS = ("ptrace", "process_vm_readv", "process_vm_writev", "pidfd_getfd"
 _PR_SET_DUMPABLE = 4  # a process that clears it hides its open files from the accounting of its supervisor
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1  # linux/resource.h, linux/ioprio.h
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
-_PLAIN_PROTOCOLS = (0, 1, 6, 17, 58)  # the default, ICMP, TCP, UDP, ICMPv6; no MPTCP, SCTP, SMC
-LOCAL, LOOPBACK = "local", "loopback"  # which sockets there are: AF_UNIX only; also plain ones of an empty network
+_PLAIN_PROTOCOLS = (
+    0,
+    1,
+    6,
+    17,
+    58,
+)  # the default, ICMP, TCP, UDP, ICMPv6; no MPTCP, SCTP, SMC
+LOCAL, LOOPBACK = (
+    "local",
+    "loopback",
+)  # which sockets there are: AF_UNIX only; also plain ones of an empty network
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,9 @@ class Held:
     sockets: str = ""  # LOCAL, LOOPBACK; empty: all
     ipc: bool = False  # whether it has an IPC namespace of its own
     ptrace: bool = True  # whether it cannot look into processes outside; debuggers and sanitizers need that inside
-    counters: bool = True  # whether it may have the performance counters of its own processes
+    counters: bool = (
+        True  # whether it may have the performance counters of its own processes
+    )
 
 
 @dataclass(frozen=True)
@@ -78,9 +104,13 @@ class Rule:
 
     call: str
     error: int
-    allowed: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()  # pairs of values for arguments 0 and 1 or 2
+    allowed: tuple[
+        tuple[tuple[int, ...], tuple[int, ...]], ...
+    ] = ()  # pairs of values for arguments 0 and 1 or 2
     second: int = 1  # which argument the second of a pair is for
-    but: int | None = None  # allowed for all values of one argument but this: of the first
+    but: int | None = (
+        None  # allowed for all values of one argument but this: of the first
+    )
 
 
 def rules_for(held: Held, pid: int) -> list[Rule]:
@@ -88,7 +118,13 @@ def rules_for(held: Held, pid: int) -> list[Rule]:
     own = (0, pid)
     rules = [Rule(call, errno.ENOSYS) for call in (*_KEYRINGS, *_RINGS)]
     rules += [Rule(call, errno.EPERM) for call in ("bpf", "userfaultfd")]
-    for call in ("prlimit64", "sched_setaffinity", "sched_setscheduler", "sched_setparam", "sched_setattr"):
+    for call in (
+        "prlimit64",
+        "sched_setaffinity",
+        "sched_setscheduler",
+        "sched_setparam",
+        "sched_setattr",
+    ):
         rules.append(Rule(call, errno.EPERM, ((own, ()),)))
     rules.append(Rule("setpriority", errno.EPERM, (((_PRIO_PROCESS,), own),)))
     rules.append(Rule("ioprio_set", errno.EPERM, (((_IOPRIO_WHO_PROCESS,), own),)))
@@ -96,7 +132,11 @@ def rules_for(held: Held, pid: int) -> list[Rule]:
     refused = [] if held.ipc else [*_SYSTEM_V, *_QUEUES]
     refused += [] if held.ptrace else _INTO_OTHERS
     refused += [] if held.counters else ["perf_event_open"]
-    return [*rules, *(Rule(call, errno.EPERM) for call in refused), *_socket_rules(held.sockets)]
+    return [
+        *rules,
+        *(Rule(call, errno.EPERM) for call in refused),
+        *_socket_rules(held.sockets),
+    ]
 
 
 def _socket_rules(sockets: str) -> list[Rule]:
@@ -126,7 +166,9 @@ def restrict_calls(held: Held) -> None:
     code = program(machine, rules_for(held, os.getpid()))
     filled = ctypes.create_string_buffer(code, len(code))
     header = _Program(len(code) // _INSTRUCTION.size, ctypes.addressof(filled))
-    set_it = libc().prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(header), 0, 0)
+    set_it = libc().prctl(
+        _PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), ctypes.byref(header), 0, 0
+    )
     checked(set_it, "prctl(PR_SET_SECCOMP)")
 
 
@@ -166,12 +208,17 @@ def _block(rule: Rule) -> list[tuple[int, int, int, int]]:
     for firsts, seconds in rule.allowed:
         inner = [allow]
         if seconds:
-            inner = [(_LOAD, 0, 0, _ARGUMENTS + 8 * rule.second), *_if_any(seconds, [allow])]
+            inner = [
+                (_LOAD, 0, 0, _ARGUMENTS + 8 * rule.second),
+                *_if_any(seconds, [allow]),
+            ]
         steps += [(_LOAD, 0, 0, _ARGUMENTS), *_if_any(firsts, inner)]
     return [*steps, refuse]
 
 
-def _if_any(values: tuple[int, ...], then: list[tuple[int, int, int, int]]) -> list[tuple[int, int, int, int]]:
+def _if_any(
+    values: tuple[int, ...], then: list[tuple[int, int, int, int]]
+) -> list[tuple[int, int, int, int]]:
     """Return steps that go through `then` when what was loaded is one of the values, and else past it."""
     last = len(values) - 1
     tests = [(_EQUAL, last - place, 0, value) for place, value in enumerate(values)]

@@ -46,21 +46,29 @@ class Service:
     limits: Limits
     view: View | None  # None: that of the process that serves
     namespaced: bool = False  # whether each scoring has namespaces of its own
-    hidden: tuple[str, ...] = ()  # folders that such a one does not see, though this process does
-    masked: tuple[str, ...] = ()  # files that nobody opens in a scoring, though they lie in what is seen
+    hidden: tuple[
+        str, ...
+    ] = ()  # folders that such a one does not see, though this process does
+    masked: tuple[
+        str, ...
+    ] = ()  # files that nobody opens in a scoring, though they lie in what is seen
     walls: Walls = NO_WALLS
     alone: bool = False  # whether the scratch directory is the working directory, too
     inlet: socket.socket | None = None  # to the warm process of scripts
 
 
-def serve_link(link: socket.socket, service: Service, scorings: int | None = None) -> NoReturn:
+def serve_link(
+    link: socket.socket, service: Service, scorings: int | None = None
+) -> NoReturn:
     """Be a keeper: serve one scoring after the other until the other end is gone, or so many."""
     os.setsid()
     for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)  # whoever wants an end hangs up
     with suppress(EOFError), _complaining(link):
         send_frame(link, b"keeper")
-        if not link.recv(1):  # from here on whatever is started here is in the right control group
+        if not link.recv(
+            1
+        ):  # from here on whatever is started here is in the right control group
             raise EOFError("the optimizer is gone")
         if service.namespaced:
             _in_namespaces(link, service)
@@ -90,7 +98,9 @@ def _one_in_namespaces(link: socket.socket, service: Service) -> NoReturn:
     with suppress(EOFError), _complaining(link):
         seen = (*service.view.readable, *service.view.writable) if service.view else ()
         enter_scoring(seen, service.hidden, service.limits.scratch_mb)
-        _one_scoring(link, service, tempfile.mkdtemp(prefix="llm_optimize-", dir="/tmp"))
+        _one_scoring(
+            link, service, tempfile.mkdtemp(prefix="llm_optimize-", dir="/tmp")
+        )
         os._exit(0)
     os._exit(_LINK_GONE)
 
@@ -103,7 +113,9 @@ def _complaining(link: socket.socket) -> Iterator[None]:
     except EOFError:
         raise
     except Exception as error:
-        said = str(error) if isinstance(error, OSError) else traceback.format_exc(limit=-5)
+        said = (
+            str(error) if isinstance(error, OSError) else traceback.format_exc(limit=-5)
+        )
         with suppress(OSError):
             send_frame(link, f"no: {said.strip()}".encode())
         os._exit(_LINK_GONE)
@@ -138,12 +150,20 @@ def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
             child,
             link,
             timeout_secs,
-            Account(service.limits, Scratch(scratch, service.limits.scratch_mb).used_bytes),
+            Account(
+                service.limits, Scratch(scratch, service.limits.scratch_mb).used_bytes
+            ),
             near,
         )
 
 
-def _fork_child(near: socket.socket, far: socket.socket, link: socket.socket, service: Service, scratch: str) -> int:
+def _fork_child(
+    near: socket.socket,
+    far: socket.socket,
+    link: socket.socket,
+    service: Service,
+    scratch: str,
+) -> int:
     door, theirs = _open_door(service.inlet, scratch)
 
     def wait_and_score() -> None:
@@ -186,11 +206,17 @@ def _confine(view: View, scratch: str, service: Service) -> None:
     if service.namespaced:
         free = ["/tmp"]
     else:
-        view = narrow(service.walls, view, scratch, service.masked, service.limits.scratch_mb)
-    confine(view, free, network=service.namespaced or service.limits.network is not False)
+        view = narrow(
+            service.walls, view, scratch, service.masked, service.limits.scratch_mb
+        )
+    confine(
+        view, free, network=service.namespaced or service.limits.network is not False
+    )
 
 
-def _open_door(inlet: socket.socket | None, scratch: str) -> tuple[socket.socket | None, socket.socket | None]:
+def _open_door(
+    inlet: socket.socket | None, scratch: str
+) -> tuple[socket.socket | None, socket.socket | None]:
     """Return a new way to the warm process of scripts, and its other end, which has been sent there.
 
     With it the kernel sends the id of this process, which watches over the scoring, so that all that the scoring starts
@@ -206,11 +232,16 @@ def _open_door(inlet: socket.socket | None, scratch: str) -> tuple[socket.socket
 
 def _put_forward() -> None:
     """Make this process the first to die when memory is short."""
-    with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+    with (
+        suppress(OSError),
+        open("/proc/self/oom_score_adj", "w", encoding="ascii") as file,
+    ):
         file.write("1000")
 
 
-def _score(request: bytes, has_door: bool, scratch: str, service: Service, nproc: int | None) -> NoReturn:
+def _score(
+    request: bytes, has_door: bool, scratch: str, service: Service, nproc: int | None
+) -> NoReturn:
     """Become the child of one scoring, with this output, this answer and no other open file; then call f."""
     head, _, body = request.partition(b"\n")
     facts = json.loads(head)
@@ -218,10 +249,19 @@ def _score(request: bytes, has_door: bool, scratch: str, service: Service, nproc
         level = "namespace" if service.namespaced else "process"
         os.environ[DOOR] = f"{_DOOR_FD}:{os.fstat(_DOOR_FD).st_ino}:{level}"
     limits, arrays = service.limits, facts["arrays"]
-    settle(scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], nproc)
+    settle(
+        scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], nproc
+    )
     if service.view is not None:
         close_calls(service.walls, service.namespaced, limits.network)
-    call(service.func, unpack(body, arrays), 3, bytes.fromhex(facts["nonce"]), limits, arrays)
+    call(
+        service.func,
+        unpack(body, arrays),
+        3,
+        bytes.fromhex(facts["nonce"]),
+        limits,
+        arrays,
+    )
 
 
 def _only_files(result: int, output: int, door: socket.socket | None) -> bool:

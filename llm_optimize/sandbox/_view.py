@@ -39,12 +39,18 @@ class View:
     writable: tuple[str, ...]
     devices: tuple[str, ...]  # read and written
     accelerators: tuple[str, ...]  # of the devices
-    listed: tuple[str, ...] = ()  # folders of which only names are seen, unless something else is said of a part
+    listed: tuple[
+        str, ...
+    ] = ()  # folders of which only names are seen, unless something else is said of a part
 
     def without(self, hidden: Iterable[str]) -> tuple[str, ...]:
         """Return those of the `hidden` paths that would be seen."""
         seen = (*self.readable, *self.writable)
-        return tuple(path for path in hidden if os.path.exists(path) and any(_is_below(path, top) for top in seen))
+        return tuple(
+            path
+            for path in hidden
+            if os.path.exists(path) and any(_is_below(path, top) for top in seen)
+        )
 
     def apart_from(self, masked: Iterable[str]) -> View:
         """Return what is left when some files are not to be read: where they lie, each neighbour is named by itself.
@@ -52,7 +58,11 @@ class View:
         That is how Landlock can do it, which allows whole folders and takes nothing back. What lies in a folder that
         may be written is seen all the same, and a file that comes into a divided folder later is not.
         """
-        files = [path for path in self.without(masked) if not any(_is_below(path, top) for top in self.writable)]
+        files = [
+            path
+            for path in self.without(masked)
+            if not any(_is_below(path, top) for top in self.writable)
+        ]
         whole: list[str] = []
         listed: list[str] = []
         for top in self.readable:
@@ -79,13 +89,21 @@ def _pieces(top: str, masked: Sequence[str]) -> Iterator[tuple[str, bool]]:
 
 def secrets_in(folders: Iterable[str], limits: Limits) -> tuple[str, ...]:
     """Return where keys usually lie in a project, but for what the limits name."""
-    named = [os.path.abspath(os.path.expanduser(path)) for path in (*limits.readable, *limits.writable)]
+    named = [
+        os.path.abspath(os.path.expanduser(path))
+        for path in (*limits.readable, *limits.writable)
+    ]
     found: list[str] = []
     for folder in folders:
-        names = [*_SECRETS.split(), *(name for name in _names(folder) if name.startswith(".env."))]
+        names = [
+            *_SECRETS.split(),
+            *(name for name in _names(folder) if name.startswith(".env.")),
+        ]
         opened = [top for top in named if top != folder and _is_below(top, folder)]
         paths = [os.path.join(folder, name) for name in names]
-        found += [path for path in paths if not any(_is_below(path, top) for top in opened)]
+        found += [
+            path for path in paths if not any(_is_below(path, top) for top in opened)
+        ]
     return tuple(found)
 
 
@@ -105,12 +123,29 @@ def view_of(limits: Limits, folders: Iterable[str]) -> View:
     for name in ("readable", "writable"):
         for path in getattr(limits, name):
             if not os.path.exists(os.path.expanduser(path)):
-                raise UsageError(f"limits: {name} names {path!r}, which does not exist: make it, or correct the path")
-    interpreter = [sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix, os.path.realpath(sys.executable)]
-    seen = [*_SYSTEM.split(), *interpreter, _OURS, *_without_keys(folders), *limits.readable]
+                raise UsageError(
+                    f"limits: {name} names {path!r}, which does not exist: make it, or correct the path"
+                )
+    interpreter = [
+        sys.prefix,
+        sys.base_prefix,
+        sys.exec_prefix,
+        sys.base_exec_prefix,
+        os.path.realpath(sys.executable),
+    ]
+    seen = [
+        *_SYSTEM.split(),
+        *interpreter,
+        _OURS,
+        *_without_keys(folders),
+        *limits.readable,
+    ]
     accelerators = _existing(_accelerators())
     return View(
-        _existing(seen), _existing(limits.writable), _existing([*_DEVICES.split(), *accelerators]), accelerators
+        _existing(seen),
+        _existing(limits.writable),
+        _existing([*_DEVICES.split(), *accelerators]),
+        accelerators,
     )
 
 
@@ -119,7 +154,11 @@ def _without_keys(folders: Iterable[str]) -> list[str]:
     found: list[str] = []
     for folder in map(os.path.realpath, folders):
         if folder == home and os.path.isdir(folder):
-            found += [entry.path for entry in os.scandir(folder) if not entry.name.startswith(".")]
+            found += [
+                entry.path
+                for entry in os.scandir(folder)
+                if not entry.name.startswith(".")
+            ]
         elif not _is_below(home, folder):
             found.append(folder)
     return found

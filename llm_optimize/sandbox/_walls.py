@@ -22,7 +22,11 @@ class Walls:
     @property
     def names(self) -> tuple[str, ...]:
         """What people read of it."""
-        private = ("read-only mounts", "private /dev/shm", "private ipc") if self.private else ()
+        private = (
+            ("read-only mounts", "private /dev/shm", "private ipc")
+            if self.private
+            else ()
+        )
         return (*private, *(("seccomp",) if self.filter else ()))
 
 
@@ -44,7 +48,9 @@ def _try_filter() -> None:
     restrict_calls(Held(LOCAL))
 
 
-def narrow(walls: Walls, view: View, scratch: str, masked: Iterable[str], size_mb: int) -> View:
+def narrow(
+    walls: Walls, view: View, scratch: str, masked: Iterable[str], size_mb: int
+) -> View:
     """Hide the masked files and guard the rest of the tree, as far as can be; return what Landlock is to allow then."""
     real = [os.path.realpath(path) for path in masked]
     if walls.private:

@@ -46,15 +46,21 @@ class Order:
     view: View | None  # None: nothing is hidden
     namespaced: bool
     alone: bool  # for scripts that are judged: without f's folders
-    own_folders: tuple[str, ...]  # the working directory, and what the user put on the path
+    own_folders: tuple[
+        str, ...
+    ]  # the working directory, and what the user put on the path
     installed: tuple[str, ...]  # where the interpreter and its packages are on the path
-    masked: tuple[str, ...] = ()  # files that nobody opens in a scoring, though they lie in what is seen
+    masked: tuple[
+        str, ...
+    ] = ()  # files that nobody opens in a scoring, though they lie in what is seen
 
 
 class Source(Protocol):
     """Where keepers come from."""
 
-    walls: tuple[str, ...]  # what is at work around their children beside Landlock, as people read it
+    walls: tuple[
+        str, ...
+    ]  # what is at work around their children beside Landlock, as people read it
 
     def open_link(self) -> socket.socket:
         """Return the link to a new keeper; nobody speaks on it when the other side is gone."""
@@ -80,11 +86,20 @@ class Zygote:
         payload = pack(order.func)
         # Made by that process, which removes it, and removed here as well in case that it was killed.
         name = f"llm_optimize-{secrets.token_hex(8)}"
-        self._scratch = None if order.namespaced else os.path.join(tempfile.gettempdir(), name)
+        self._scratch = (
+            None if order.namespaced else os.path.join(tempfile.gettempdir(), name)
+        )
         self._control, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [*wrapper, sys.executable, "-P", "-c", _BOOT, _ROOT],  # -P: no module from the working directory
+                [
+                    *wrapper,
+                    sys.executable,
+                    "-P",
+                    "-c",
+                    _BOOT,
+                    _ROOT,
+                ],  # -P: no module from the working directory
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -99,7 +114,9 @@ class Zygote:
 
     def _greet(self, order: Order, payload: bytes) -> None:
         settings = {
-            "sys_path": list(order.installed) if order.alone else [entry or os.getcwd() for entry in sys.path],
+            "sys_path": list(order.installed)
+            if order.alone
+            else [entry or os.getcwd() for entry in sys.path],
             "installed": order.installed,
             "own_folders": order.own_folders,
             "masked": order.masked,
@@ -126,9 +143,13 @@ class Zygote:
                 "does importing f's module end the program?"
             ) from error
         if "refused" in answer:
-            raise SandboxUnavailable(f"no scratch directory can be made: {answer['refused']}; see TMPDIR")
+            raise SandboxUnavailable(
+                f"no scratch directory can be made: {answer['refused']}; see TMPDIR"
+            )
         if "error" in answer:
-            raise FunctionUnusable(f"f cannot be loaded in a fresh process:\n{answer['error']}")
+            raise FunctionUnusable(
+                f"f cannot be loaded in a fresh process:\n{answer['error']}"
+            )
         self.walls = tuple(map(str, answer["walls"]))
 
     def open_link(self) -> socket.socket:
@@ -167,7 +188,9 @@ class Door:
 
     def __init__(self, fd: int, limits: Limits) -> None:
         """Take the descriptor of the door, which stays open, and the limits for what is asked for."""
-        self.walls: tuple[str, ...] = ()  # they are those of the scoring that the door leads out of
+        self.walls: tuple[
+            str, ...
+        ] = ()  # they are those of the scoring that the door leads out of
         self._fd = fd
         self._limits = limits
 
@@ -175,7 +198,9 @@ class Door:
         """Return the link to a new keeper; nobody speaks on it when the other side is gone."""
         ours, theirs = socket.socketpair()
         with theirs, suppress(OSError), socket.socket(fileno=os.dup(self._fd)) as door:
-            socket.send_fds(door, [json.dumps(asdict(self._limits)).encode()], [theirs.fileno()])
+            socket.send_fds(
+                door, [json.dumps(asdict(self._limits)).encode()], [theirs.fileno()]
+            )
         return ours
 
     def works(self) -> bool:
@@ -193,7 +218,12 @@ class Door:
 class Keeper:
     """The optimizer's end of the link to a keeper."""
 
-    def __init__(self, source: Source | None, cgroup: Cgroup | None, link: socket.socket | None = None) -> None:
+    def __init__(
+        self,
+        source: Source | None,
+        cgroup: Cgroup | None,
+        link: socket.socket | None = None,
+    ) -> None:
         """Ask the source for a keeper, which is put into the cgroup; or take the link to one that there is."""
         self.source = source
         self.cgroup = cgroup
@@ -201,7 +231,9 @@ class Keeper:
         self.link = link or source.open_link()  # type: ignore[union-attr]  # one of the two is given
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.refusal = ""  # what the other side said instead of a word that was awaited
-        self.breach: dict[str, str] | None = None  # the limit for which it works no more
+        self.breach: dict[str, str] | None = (
+            None  # the limit for which it works no more
+        )
         self._met = False
         self._pid: int | None = None  # of the process that watches over the next child
 
@@ -224,7 +256,9 @@ class Keeper:
 
     def _hear(self, expected: bytes) -> int:
         """Return the process id of whoever says the next word, as it is called here, whatever its namespace."""
-        head, ancillary, _, _ = self.link.recvmsg(4, socket.CMSG_SPACE(_CREDENTIALS.size))
+        head, ancillary, _, _ = self.link.recvmsg(
+            4, socket.CMSG_SPACE(_CREDENTIALS.size)
+        )
         if len(head) < 4:
             raise EOFError("the keeper is gone")
         word = self.link.recv(int.from_bytes(head, "big"))
@@ -238,7 +272,10 @@ class Keeper:
         self.usable = False
         with suppress(ValueError, TypeError, LookupError):
             breach = json.loads(word)["breach"]
-            self.breach = {"status": str(breach["status"]), "message": str(breach["message"])}
+            self.breach = {
+                "status": str(breach["status"]),
+                "message": str(breach["message"]),
+            }
             return
         self.refusal = word.decode("utf-8", "replace").removeprefix("no: ")
         _log.warning("a keeper of the sandbox says: %s", self.refusal)
@@ -246,7 +283,11 @@ class Keeper:
     def kill(self) -> None:
         """Kill a keeper that does not answer (a candidate may have stopped it); its warm process sweeps behind it."""
         self.usable = False
-        if self._pid is not None and self.source is not None and self.source.owns(self._pid):
+        if (
+            self._pid is not None
+            and self.source is not None
+            and self.source.owns(self._pid)
+        ):
             kill_with_kin(self._pid)
 
     def alive(self) -> bool:

@@ -12,7 +12,9 @@ _ENTRY = 190  # of a dict: the share of its table, and the key
 _VALUE = 40  # its place in the list, and a float or an integer
 _STRING = 60  # beside its characters
 
-_CHUNK_BYTES = 1 << 16  # of text that is taken apart at a time, or the parts would take more than what they are of
+_CHUNK_BYTES = (
+    1 << 16
+)  # of text that is taken apart at a time, or the parts would take more than what they are of
 
 
 def weight(text: bytes, enough: int) -> int:
@@ -23,7 +25,9 @@ def weight(text: bytes, enough: int) -> int:
     >>> weight(b'"[[[[[[[["', 100)
     70
     """
-    rough = _structure(text) + text.count(b'"') // 2 * _STRING + len(text)  # as if nothing stood within strings
+    rough = (
+        _structure(text) + text.count(b'"') // 2 * _STRING + len(text)
+    )  # as if nothing stood within strings
     return rough if rough <= enough else _exact(text)
 
 

@@ -15,10 +15,15 @@ from ._outcome import Outcome, OutcomeStatus
 
 NONCE_BYTES = 16
 _LENGTH = struct.Struct("!I")
-_ENDLESS = 2**32 - 1  # the longest length that fits, and longer than any answer that is read
+_ENDLESS = (
+    2**32 - 1
+)  # the longest length that fits, and longer than any answer that is read
 _KEPT_OUTPUT_BYTES = 32_768  # of the head, and of the tail
 _MAX_GROWTH = 8  # of an answer's objects in memory, times what its JSON may take
-_WORDS = ("message", "traceback")  # what an answer without a value has, beside whether memory ran out
+_WORDS = (
+    "message",
+    "traceback",
+)  # what an answer without a value has, beside whether memory ran out
 
 
 def send_frame(sock: socket.socket, data: bytes, fds: tuple[int, ...] = ()) -> None:
@@ -48,7 +53,9 @@ def _some(sock: socket.socket, size: int) -> bytes:
 
 def write_answer(fd: int, nonce: bytes, answer: bytes) -> None:
     """Write the one frame of a child: its length, the nonce of the call, the answer."""
-    data = memoryview(_LENGTH.pack(min(len(nonce) + len(answer), _ENDLESS)) + nonce + answer)
+    data = memoryview(
+        _LENGTH.pack(min(len(nonce) + len(answer), _ENDLESS)) + nonce + answer
+    )
     while data:
         data = data[os.write(fd, data) :]
 
@@ -79,7 +86,9 @@ class Answer:
         """Whether nothing more is awaited: a whole frame, or one that is too long anyhow."""
         if len(self._data) < _LENGTH.size:
             return False
-        return self._size > self._max_bytes or len(self._data) >= self._size + _LENGTH.size
+        return (
+            self._size > self._max_bytes or len(self._data) >= self._size + _LENGTH.size
+        )
 
     @property
     def empty(self) -> bool:
@@ -92,20 +101,33 @@ class Answer:
 
     def outcome(self) -> Outcome:
         """Return what the answer says."""
-        if len(self._data) < _LENGTH.size or len(self._data) - _LENGTH.size < self._size <= self._max_bytes:
+        if (
+            len(self._data) < _LENGTH.size
+            or len(self._data) - _LENGTH.size < self._size <= self._max_bytes
+        ):
             return _protocol("the answer was cut off")
         if self._size > self._max_bytes:
-            return _protocol(f"the answer is longer than the limit of {self._limits.result_mb} MB (result_mb)")
+            return _protocol(
+                f"the answer is longer than the limit of {self._limits.result_mb} MB (result_mb)"
+            )
         if len(self._data) > _LENGTH.size + self._size:
             return _protocol("more than one answer was written")
         body = memoryview(self._data)[_LENGTH.size :]  # no copy: it may be large
         if body[:NONCE_BYTES] != self._nonce:
             return _protocol("the answer was forged: something else than f wrote it")
         try:
-            return self._read(unpack(body[NONCE_BYTES:], self._arrays, _MAX_GROWTH * self._limits.result_mb * 2**20))
+            return self._read(
+                unpack(
+                    body[NONCE_BYTES:],
+                    self._arrays,
+                    _MAX_GROWTH * self._limits.result_mb * 2**20,
+                )
+            )
         except TooHeavy:
             said = f"the answer would take more than {_MAX_GROWTH} times the limit of {self._limits.result_mb} MB"
-            return _protocol(f"{said} in memory (result_mb): it holds too many small values")
+            return _protocol(
+                f"{said} in memory (result_mb): it holds too many small values"
+            )
         except (ValueError, RecursionError, TypeError, LookupError):
             return _protocol("the answer is malformed")
 
@@ -122,7 +144,9 @@ class Answer:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
         unusable = answer.get("unusable") is True
-        return Outcome(OutcomeStatus.RAISED, message=message, traceback=lines, unusable=unusable)
+        return Outcome(
+            OutcomeStatus.RAISED, message=message, traceback=lines, unusable=unusable
+        )
 
 
 def _protocol(message: str) -> Outcome:
@@ -146,7 +170,9 @@ class Output:
         if data[room:]:
             self._tail.append(data[room:])
             self._tail_bytes += len(self._tail[-1])
-        while self._tail and self._tail_bytes - len(self._tail[0]) >= _KEPT_OUTPUT_BYTES:
+        while (
+            self._tail and self._tail_bytes - len(self._tail[0]) >= _KEPT_OUTPUT_BYTES
+        ):
             self._tail_bytes -= len(self._tail.popleft())
 
     def text(self) -> str:
@@ -154,4 +180,8 @@ class Output:
         tail = b"".join(self._tail)[-_KEPT_OUTPUT_BYTES:]
         left_out = self.total - len(self._head) - len(tail)
         note = f"\n[... {left_out} bytes ...]\n" if left_out else ""
-        return visible(self._head.decode("utf-8", "replace") + note + tail.decode("utf-8", "replace"))
+        return visible(
+            self._head.decode("utf-8", "replace")
+            + note
+            + tail.decode("utf-8", "replace")
+        )

@@ -56,7 +56,9 @@ def main() -> None:
         send_frame(control, json.dumps({"refused": str(error)}).encode())
         os._exit(1)
     try:
-        tempfile.tempdir = settings["scratch"]  # of all scorings; it goes when the optimizer is gone
+        tempfile.tempdir = settings[
+            "scratch"
+        ]  # of all scorings; it goes when the optimizer is gone
         _be_zygote(control, settings)
     finally:
         remove_scratch(settings["scratch"])
@@ -66,13 +68,18 @@ def main() -> None:
 def _be_zygote(control: socket.socket, settings: dict[str, Any]) -> None:
     """Load f and serve, until the optimizer is gone; nothing that was started here is left."""
     others: set[int] = set()
-    limits, view = Limits(**settings["limits"]), View(**settings["view"]) if settings["view"] else None
+    limits, view = (
+        Limits(**settings["limits"]),
+        View(**settings["view"]) if settings["view"] else None,
+    )
     bounds = bounds_of(limits, view, settings["namespaced"])
     walls = find_walls(settings["namespaced"]) if settings["view"] else NO_WALLS
     inlet = None
     if not settings["alone"]:  # before f is received
         inlet = _start_scripts(control, settings, bounds, others, walls)
-    func = _load(settings, receive_frame(control)[0], control, walls)  # the payload is not kept: it may be large
+    func = _load(
+        settings, receive_frame(control)[0], control, walls
+    )  # the payload is not kept: it may be large
     become_subreaper()
     _settle_down()
     service = Service(
@@ -90,14 +97,20 @@ def _be_zygote(control: socket.socket, settings: dict[str, Any]) -> None:
 
 
 def _start_scripts(
-    control: socket.socket, settings: dict[str, Any], bounds: Bounds, others: set[int], walls: Walls
+    control: socket.socket,
+    settings: dict[str, Any],
+    bounds: Bounds,
+    others: set[int],
+    walls: Walls,
 ) -> socket.socket:
     """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
     folders = settings["installed"]
     sys.path[:] = folders
     for module in settings["imports"]:
         if _is_installed(module, folders):
-            with suppress(Exception):  # f itself will say so when it imports it and cannot
+            with suppress(
+                Exception
+            ):  # f itself will say so when it imports it and cannot
                 importlib.import_module(module)
     inlet, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -127,11 +140,15 @@ def _is_installed(module: str, folders: list[str]) -> bool:
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(module.partition(".")[0])
         origin = spec.origin if spec is not None else None
-        return origin is not None and (origin == "built-in" or origin.startswith(tuple(folders)))
+        return origin is not None and (
+            origin == "built-in" or origin.startswith(tuple(folders))
+        )
     return False
 
 
-def _load(settings: dict[str, Any], payload: bytes, control: socket.socket, walls: Walls) -> Callable[[Any], Any]:
+def _load(
+    settings: dict[str, Any], payload: bytes, control: socket.socket, walls: Walls
+) -> Callable[[Any], Any]:
     """Import what f needs, on one thread: children of a process with OpenMP or BLAS threads hang."""
     sys.path[:] = settings["sys_path"]
     try:
@@ -173,7 +190,11 @@ def _serve(control: socket.socket, service: Service, others: set[int]) -> None:
                 _tidy(others)
             if control.fileno() in ready:
                 _, (link,) = receive_frame(control, max_fds=1)
-                others.add(_fork_keeper(socket.socket(fileno=link), [control, wake, woken], service))
+                others.add(
+                    _fork_keeper(
+                        socket.socket(fileno=link), [control, wake, woken], service
+                    )
+                )
 
 
 def _tidy(others: set[int]) -> None:
@@ -198,7 +219,9 @@ def _leave(others: set[int], inlet: socket.socket | None) -> None:
     sweep()
 
 
-def _fork_keeper(link: socket.socket, ours: list[socket.socket], service: Service) -> int:
+def _fork_keeper(
+    link: socket.socket, ours: list[socket.socket], service: Service
+) -> int:
     def keep() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)

@@ -9,7 +9,9 @@ from ._elite import POOL, Elite, free
 
 NOVELTY = 0.8  # of what is shown: the best of twenty that are far apart teach more than the very best, which are alike
 BATCH = 10  # finished trials
-_OVERFLOW = 5  # trials appended beyond the number shown, before the batch is ended early
+_OVERFLOW = (
+    5  # trials appended beyond the number shown, before the batch is ended early
+)
 
 
 class Board:
@@ -38,13 +40,19 @@ class Board:
         if elite.champion is not None:
             self._append(elite.champion)
         if self._told % BATCH == 0 or len(self.trials) > self._shown + _OVERFLOW:
-            self._begin_batch(elite.various(self._shown, self._novelty, round(POOL * width)))
+            self._begin_batch(
+                elite.various(self._shown, self._novelty, round(POOL * width))
+            )
 
     def drop(self, number: int, instead: Trial | None = None) -> None:
         """Show a trial no more, or what is new of it instead."""
-        known = ((instead if trial.number == number else trial) for trial in self.trials)
+        known = (
+            (instead if trial.number == number else trial) for trial in self.trials
+        )
         self.trials = tuple(trial for trial in known if trial is not None)
-        self.failures = tuple(trial for trial in self.failures if trial.number != number)
+        self.failures = tuple(
+            trial for trial in self.failures if trial.number != number
+        )
 
     def _append(self, trial: Trial) -> None:
         if all(shown.number != trial.number for shown in self.trials):
@@ -53,15 +61,29 @@ class Board:
     def _begin_batch(self, chosen: Sequence[Trial]) -> None:
         stay = {trial.number for trial in self.trials}
         wanted = {trial.number for trial in chosen}
-        new = sorted((trial for trial in chosen if trial.number not in stay), key=lambda trial: trial.number)
-        self.trials = (*(trial for trial in self.trials if trial.number in wanted), *new)
+        new = sorted(
+            (trial for trial in chosen if trial.number not in stay),
+            key=lambda trial: trial.number,
+        )
+        self.trials = (
+            *(trial for trial in self.trials if trial.number in wanted),
+            *new,
+        )
         self.failures = self.failures[max(0, len(self.failures) - self._remembered) :]
 
     def plan(self, parent: Trial, hint: str = "", *more: Trial) -> Plan:
         """Return a plan that shows this board, and `more` behind it."""
         shown = {trial.number for trial in self.trials}
-        context = (*self.trials, *(trial for trial in more if trial.number not in shown))
-        return Plan(parent, context, tuple(trial for trial in self.failures if trial is not parent), hint=hint)
+        context = (
+            *self.trials,
+            *(trial for trial in more if trial.number not in shown),
+        )
+        return Plan(
+            parent,
+            context,
+            tuple(trial for trial in self.failures if trial is not parent),
+            hint=hint,
+        )
 
     def repair(self, pending: Sequence[int]) -> Plan:
         """Return the plan for nothing but failures so far: build on the newest, and remember the others."""
@@ -72,4 +94,8 @@ class Board:
 
 def fails(trial: Trial) -> bool:
     """Whether a trial is a failure to be remembered: there is an x, it is new, and it has no score."""
-    return trial.x is not None and not trial.scored and trial.status is not Status.DUPLICATE
+    return (
+        trial.x is not None
+        and not trial.scored
+        and trial.status is not Status.DUPLICATE
+    )

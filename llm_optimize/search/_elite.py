@@ -18,7 +18,9 @@ class Elite:
     With niches, the best of each niche stays longer than others that score higher.
     """
 
-    def __init__(self, size: int, niche: Callable[[Trial], Hashable] | None = None) -> None:
+    def __init__(
+        self, size: int, niche: Callable[[Trial], Hashable] | None = None
+    ) -> None:
         """Keep at most `size` trials."""
         self._size = size
         self._niche = niche
@@ -48,7 +50,11 @@ class Elite:
     @property
     def spread(self) -> float:
         """How far the scores of these trials lie apart."""
-        return (self._trials[-1].score or 0.0) - (self._trials[0].score or 0.0) if self._trials else 0.0
+        return (
+            (self._trials[-1].score or 0.0) - (self._trials[0].score or 0.0)
+            if self._trials
+            else 0.0
+        )
 
     def top(self, count: int = POOL) -> list[Trial]:
         """Return the best, at most `count`, best first."""
@@ -77,11 +83,17 @@ class Elite:
             self._trials = [trial for trial in self._trials if trial.number != number]
 
     def _too_weak(self, trial: Trial) -> bool:
-        return self._niche is None and len(self._trials) >= self._size and rank(trial) < rank(self._trials[0])
+        return (
+            self._niche is None
+            and len(self._trials) >= self._size
+            and rank(trial) < rank(self._trials[0])
+        )
 
     def _weakest(self) -> int:
         if self._niche is not None:
-            niches = {self._niche(trial): trial.number for trial in self._trials}  # the best of a niche comes last
+            niches = {
+                self._niche(trial): trial.number for trial in self._trials
+            }  # the best of a niche comes last
             for trial in self._trials:
                 if niches[self._niche(trial)] != trial.number:
                     return trial.number
@@ -94,22 +106,33 @@ class Elite:
         distance to the nearest one chosen, weighted by `novelty`; both are from 0 to 1.
         """
         left = self.top(pool)
-        places = {trial.number: 1 - place / len(left) for place, trial in enumerate(left)}
+        places = {
+            trial.number: 1 - place / len(left) for place, trial in enumerate(left)
+        }
         distances = Distances(self._sketch(trial) for trial in left)
         chosen, left = left[:1], left[1:]
         nearest = {trial.number: 1.0 for trial in left}
         while left and len(chosen) < count:
             newest = self._sketch(chosen[-1])
             for trial in left:
-                nearest[trial.number] = min(nearest[trial.number], distances.between(newest, self._sketch(trial)))
+                nearest[trial.number] = min(
+                    nearest[trial.number],
+                    distances.between(newest, self._sketch(trial)),
+                )
             widest = max(nearest[trial.number] for trial in left) or 1.0
-            worth = [(1 - novelty) * places[one.number] + novelty * nearest[one.number] / widest for one in left]
+            worth = [
+                (1 - novelty) * places[one.number]
+                + novelty * nearest[one.number] / widest
+                for one in left
+            ]
             chosen.append(left.pop(worth.index(max(worth))))
         return chosen
 
     def _sketch(self, trial: Trial) -> Sketch:
         if trial.number not in self._sketches:
-            self._sketches[trial.number] = sketch(trial.x if trial.x is not None else "")
+            self._sketches[trial.number] = sketch(
+                trial.x if trial.x is not None else ""
+            )
         return self._sketches[trial.number]
 
 
@@ -119,7 +142,13 @@ def free(trials: Sequence[Trial], pending: Sequence[int]) -> list[Trial]:
     return [trial for trial in trials if pending.count(trial.number) == fewest]
 
 
-def by_rank(elite: Elite, rng: Random, pending: Sequence[int], champion_share: float, width: float = 1.0) -> Trial:
+def by_rank(
+    elite: Elite,
+    rng: Random,
+    pending: Sequence[int],
+    champion_share: float,
+    width: float = 1.0,
+) -> Trial:
     """Return the champion in a share of the cases, else one of the best: the second half as likely as the first, ...
 
     One that nothing in flight is built on is taken first. `width`, from 1, makes weaker ones likelier.
@@ -127,4 +156,6 @@ def by_rank(elite: Elite, rng: Random, pending: Sequence[int], champion_share: f
     left = free(elite.top(round(POOL * width)), pending)
     if left[0] is elite.champion and rng.random() < champion_share:
         return left[0]
-    return rng.choices(left, [place ** (-1 / width) for place in range(1, len(left) + 1)])[0]
+    return rng.choices(
+        left, [place ** (-1 / width) for place in range(1, len(left) + 1)]
+    )[0]

@@ -17,7 +17,9 @@ class Front:
         self._trials: dict[int, Trial] = {}
         self._values: dict[int, Mapping[str, float]] = {}
         self._best: dict[str, float] = {}
-        self._holders: dict[str, set[int]] = {}  # numbers of those that have the best value
+        self._holders: dict[
+            str, set[int]
+        ] = {}  # numbers of those that have the best value
         self._held: dict[int, set[str]] = {}  # the same, by number
         self._numbers: dict[str, int] = {}  # by what equal x share
         self._wins: dict[int, int] | None = None  # None: to be counted anew
@@ -32,8 +34,12 @@ class Front:
         """Learn from a trial, or what is new of it; NaN is no value."""
         if trial.number in self._trials:
             self._forget(trial.number)
-        values = {name: value for name, value in values.items() if not math.isnan(value)}
-        if trial.x is None or not any(value >= self._best.get(name, value) for name, value in values.items()):
+        values = {
+            name: value for name, value in values.items() if not math.isnan(value)
+        }
+        if trial.x is None or not any(
+            value >= self._best.get(name, value) for name, value in values.items()
+        ):
             return
         if trial.key in self._numbers:
             return
@@ -43,7 +49,11 @@ class Front:
 
     def _add(self, trial: Trial, values: Mapping[str, float]) -> None:
         number = trial.number
-        self._trials[number], self._values[number], self._held[number] = trial, values, set()
+        self._trials[number], self._values[number], self._held[number] = (
+            trial,
+            values,
+            set(),
+        )
         self._numbers[trial.key] = number
         for name, value in values.items():
             if value > self._best.get(name, -math.inf) or name not in self._best:
@@ -79,7 +89,9 @@ class Front:
         for name in alone:
             del self._best[name], self._holders[name]
             for other, values in self._values.items():
-                if name in values and values[name] >= self._best.get(name, values[name]):
+                if name in values and values[name] >= self._best.get(
+                    name, values[name]
+                ):
                     self._hand_over(name, other, values[name])
         self._wins = None
 
@@ -95,7 +107,9 @@ class Front:
         """Return how often each is best, by number; without those that others equal wherever they are best."""
         if self._wins is None:
             self._wins = {
-                number: len(names) for number, names in sorted(self._held.items()) if not self._is_covered(number)
+                number: len(names)
+                for number, names in sorted(self._held.items())
+                if not self._is_covered(number)
             }
         return self._wins
 
@@ -121,7 +135,9 @@ class Front:
             )
 
         other = max(sorted(self.wins()), key=adds)
-        return self._trials[other] if other != trial.number and adds(other) > 0 else None
+        return (
+            self._trials[other] if other != trial.number and adds(other) > 0 else None
+        )
 
     def _scale(self, name: str) -> float:
         known = [values[name] for values in self._values.values() if name in values]
@@ -130,5 +146,9 @@ class Front:
     def better_at(self, one: Trial, other: Trial) -> list[str]:
         """Return the names of the things at which one is better than the other, the largest lead first."""
         mine, theirs = self._values[one.number], self._values[other.number]
-        leads = {name: mine[name] - theirs[name] for name in mine if name in theirs and mine[name] > theirs[name]}
+        leads = {
+            name: mine[name] - theirs[name]
+            for name in mine
+            if name in theirs and mine[name] > theirs[name]
+        }
         return sorted(leads, key=lambda name: (-leads[name], name))

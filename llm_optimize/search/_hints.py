@@ -16,7 +16,9 @@ NEW_KIND = (
     "Several lines of work have come to a halt. Step back: name in one sentence the kind of idea that all attempts so "
     "far have in common, then choose a fundamentally different kind, and write the next x with that."
 )
-REPAIR = "This x has failed. Keep its idea, find what made it fail, and repair just that."
+REPAIR = (
+    "This x has failed. Keep its idea, find what made it fail, and repair just that."
+)
 
 
 def combine(parent: Trial, other: Trial) -> str:

@@ -12,7 +12,10 @@ from ._board import Board
 from ._elite import Elite, free
 
 _MEMORY = 0.9  # of the improvement signal and of the bandit, kept from trial to trial
-_LEAST, _MOST = 0.1, 0.4  # exploring plans, of an island that improves fast and of one that does not
+_LEAST, _MOST = (
+    0.1,
+    0.4,
+)  # exploring plans, of an island that improves fast and of one that does not
 _FAST = 0.01  # an improvement signal for which it is halfway: trials that gain a tenth of the spread of the scores
 
 
@@ -55,8 +58,15 @@ class Island:
         before = self.elite.champion
         self.settle(trial)
         gain = 0.0
-        if trial.score is not None and before is not None and before.score is not None and trial.score > before.score:
-            gain = min(1.0, (trial.score - before.score) / spread) if spread > 0 else 1.0
+        if (
+            trial.score is not None
+            and before is not None
+            and before.score is not None
+            and trial.score > before.score
+        ):
+            gain = (
+                min(1.0, (trial.score - before.score) / spread) if spread > 0 else 1.0
+            )
         self.told += 1
         self.stale = 0 if gain or before is None else self.stale + 1
         self._signal = _MEMORY * self._signal + (1 - _MEMORY) * gain**2
@@ -68,7 +78,9 @@ class Island:
         own = self._visits + flying
         if own <= 0:
             return math.inf
-        return self._reward / own + curiosity * math.sqrt(math.log(max(math.e, visits)) / own)
+        return self._reward / own + curiosity * math.sqrt(
+            math.log(max(math.e, visits)) / own
+        )
 
     @property
     def visits(self) -> float:
@@ -114,13 +126,21 @@ class Grid:
     def niche(self, trial: Trial) -> Hashable:
         """Return the niche of a trial."""
         size = math.log(_size(trial.x) + 1, 1.5) if trial.x is not None else 0.0
-        return (int(size), *(self._tenth(name, trial.metrics.get(name, math.nan)) for name in self._metrics))
+        return (
+            int(size),
+            *(
+                self._tenth(name, trial.metrics.get(name, math.nan))
+                for name in self._metrics
+            ),
+        )
 
     def _tenth(self, name: str, value: float) -> int:
         if not math.isfinite(value) or name not in self._lowest:
             return -1
         width = self._highest[name] - self._lowest[name]
-        return min(9, int(10 * (value - self._lowest[name]) / width)) if width > 0 else 0
+        return (
+            min(9, int(10 * (value - self._lowest[name]) / width)) if width > 0 else 0
+        )
 
 
 def _size(x: X) -> int:

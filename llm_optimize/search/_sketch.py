@@ -35,7 +35,9 @@ def sketch(x: X) -> Sketch:
     form = _NUMBER.sub("#", text)
     lines = [line.strip() for line in form.splitlines()]
     words = lines if len(lines) >= _FEW_LINES else form.split()
-    numbers = [_bounded(float(number)) for number in _NUMBER.findall(text)[:_MAX_NUMBERS]]
+    numbers = [
+        _bounded(float(number)) for number in _NUMBER.findall(text)[:_MAX_NUMBERS]
+    ]
     return Sketch(form, frozenset(words), tuple(numbers))
 
 
@@ -52,7 +54,8 @@ class Distances:
         for one in sketches:
             columns.setdefault(one.form, []).append(one.numbers)
         self._ranges = {
-            form: [max(values) - min(values) for values in zip(*rows, strict=True)] for form, rows in columns.items()
+            form: [max(values) - min(values) for values in zip(*rows, strict=True)]
+            for form, rows in columns.items()
         }
 
     def between(self, one: Sketch, other: Sketch) -> float:
@@ -65,7 +68,13 @@ class Distances:
         """
         if one.form != other.form:
             together = len(one.words | other.words)
-            return 1 - 0.5 * len(one.words & other.words) / together if together else 0.5
+            return (
+                1 - 0.5 * len(one.words & other.words) / together if together else 0.5
+            )
         ranges = self._ranges[one.form]
-        steps = [abs(a - b) / size for a, b, size in zip(one.numbers, other.numbers, ranges, strict=True) if size > 0]
+        steps = [
+            abs(a - b) / size
+            for a, b, size in zip(one.numbers, other.numbers, ranges, strict=True)
+            if size > 0
+        ]
         return 0.5 * sum(steps) / len(steps) if steps else 0.0

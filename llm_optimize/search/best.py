@@ -55,7 +55,9 @@ class Best:
         self._patience = whole("best", "patience", patience, 1)
         self._elite = Elite(_KEPT)
         self._board = Board(
-            whole("best", "shown", shown, 1), whole("best", "failures", failures, 1), share("best", "novelty", novelty)
+            whole("best", "shown", shown, 1),
+            whole("best", "failures", failures, 1),
+            share("best", "novelty", novelty),
         )
         self._stale = 0  # trials since there was a new champion
 
@@ -72,7 +74,9 @@ class Best:
         before = self._elite.champion
         self._elite.tell(trial)
         after = self._elite.champion
-        same = before is not None and after is not None and before.number == after.number
+        same = (
+            before is not None and after is not None and before.number == after.number
+        )
         self._stale = self._stale + 1 if same else 0
         self._board.tell(trial, self._elite, self._width())
 
@@ -83,7 +87,9 @@ class Best:
     def _hint(self, parent: Trial, rng: Random) -> str:
         if self._stale < self._patience or rng.random() >= _HINTED:
             return ""
-        others = [trial for trial in self._board.trials if trial.number != parent.number]
+        others = [
+            trial for trial in self._board.trials if trial.number != parent.number
+        ]
         if others and rng.random() < 0.5:
             return _hints.combine(parent, rng.choice(others))
         return _hints.UNLIKE

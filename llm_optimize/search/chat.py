@@ -33,7 +33,9 @@ class Chat:
         self._max_trials = whole("chat", "max_trials", max_trials, 1)
         self._recent: list[Trial] = []
         self._champion: Trial | None = None
-        self._last_left = -1  # the highest number of those that left: told again, they do not come back
+        self._last_left = (
+            -1
+        )  # the highest number of those that left: told again, they do not come back
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
         """Return the conversation; nothing here is random. One that is in flight already moves before the last."""
@@ -41,7 +43,9 @@ class Chat:
             return Plan(parent=None, transcript=True)
         newest = free(self._recent, pending)[-1]
         earlier = [trial for trial in self._recent if trial is not newest]
-        if self._champion and all(trial is not self._champion for trial in self._recent):
+        if self._champion and all(
+            trial is not self._champion for trial in self._recent
+        ):
             earlier.insert(0, self._champion)
         return Plan(parent=newest, context=tuple(earlier), transcript=True)
 
@@ -49,14 +53,20 @@ class Chat:
         """Add a trial to the conversation, or what is new of it; one without an x says nothing."""
         if trial.x is None:
             return
-        known = [place for place, other in enumerate(self._recent) if other.number == trial.number]
+        known = [
+            place
+            for place, other in enumerate(self._recent)
+            if other.number == trial.number
+        ]
         if known:
             self._recent[known[0]] = trial
         elif trial.number > self._last_left:
             self._recent.append(trial)
         if len(self._recent) > self._max_trials:
             staying = self._max_trials // 2 or 1
-            self._last_left = max(self._last_left, *(other.number for other in self._recent[:-staying]))
+            self._last_left = max(
+                self._last_left, *(other.number for other in self._recent[:-staying])
+            )
             del self._recent[:-staying]
         self._crown(trial)
 
@@ -66,4 +76,6 @@ class Chat:
             candidates = [self._champion, trial]
         else:
             candidates = [*self._recent, trial]
-        self._champion = max((one for one in candidates if one.scored), key=rank, default=None)
+        self._champion = max(
+            (one for one in candidates if one.scored), key=rank, default=None
+        )

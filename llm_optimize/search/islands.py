@@ -58,7 +58,9 @@ class Islands:
         """
         count = whole("islands", "islands", islands, 1)
         if whole("islands", "max_islands", max_islands, 1) < count:
-            raise UsageError(f"islands: max_islands is {max_islands}, it must be at least islands, {count}")
+            raise UsageError(
+                f"islands: max_islands is {max_islands}, it must be at least islands, {count}"
+            )
         self._max_islands = max_islands
         self._migrate_every = whole("islands", "migrate_every", migrate_every, 1)
         self._patience = whole("islands", "patience", patience, 1)
@@ -71,9 +73,13 @@ class Islands:
         )
         self._islands = [Island(number, self._shape) for number in range(count)]
         self._founded = count
-        self._homes: dict[int, int] = {}  # number of a trial -> number of its island; the first x are everybody's
+        self._homes: dict[
+            int, int
+        ] = {}  # number of a trial -> number of its island; the first x are everybody's
         self._all = Elite(_KEPT)
-        self._guided: int | None = None  # the founder of a new island whose first child is still to come
+        self._guided: int | None = (
+            None  # the founder of a new island whose first child is still to come
+        )
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
         """Return a plan for the island that earns it."""
@@ -89,7 +95,10 @@ class Islands:
         flying = [self._homes.get(number) for number in pending]
         visits = sum(island.visits for island in self._islands) + len(pending)
         lived_in = [island for island in self._islands if len(island.elite)]
-        return max(lived_in, key=lambda one: one.worth(flying.count(one.number), visits, _CURIOSITY))
+        return max(
+            lived_in,
+            key=lambda one: one.worth(flying.count(one.number), visits, _CURIOSITY),
+        )
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial, or what is new of one."""
@@ -114,7 +123,9 @@ class Islands:
 
     def _receive(self, trial: Trial) -> None:
         """Let a new trial live where its parent lives."""
-        island = self._island(self._homes.get(trial.parent if trial.parent is not None else -1))
+        island = self._island(
+            self._homes.get(trial.parent if trial.parent is not None else -1)
+        )
         self._homes[trial.number] = island.number
         island.tell(trial, self._all.spread)
         if trial.parent == self._guided:
@@ -129,12 +140,16 @@ class Islands:
 
     def _island(self, number: int | None) -> Island:
         """Return an island by its number; where it is no more, or nobody's home, the one with the fewest trials."""
-        known = next((island for island in self._islands if island.number == number), None)
+        known = next(
+            (island for island in self._islands if island.number == number), None
+        )
         return known or min(self._islands, key=lambda island: island.told)
 
     def _migrate(self, island: Island) -> None:
         """Move the second best of an island to the next one; its champion stays."""
-        second = next((one for one in island.elite.top(2)[1:] if one.number in self._homes), None)
+        second = next(
+            (one for one in island.elite.top(2)[1:] if one.number in self._homes), None
+        )
         if second is not None and len(self._islands) > 1:
             place = (self._islands.index(island) + 1) % len(self._islands)
             self._move(second, island, self._islands[place])
@@ -149,7 +164,11 @@ class Islands:
         for island in self._islands:
             island.stale = 0
         champion = self._all.champion
-        candidates = [one for one in self._all.various(BATCH, 1.0)[1:] if one.number in self._homes]
+        candidates = [
+            one
+            for one in self._all.various(BATCH, 1.0)[1:]
+            if one.number in self._homes
+        ]
         if champion is None or not candidates:
             return
         founder = candidates[0]
@@ -164,7 +183,9 @@ class Islands:
     def _weaker(self, *kept: Trial) -> list[Island]:
         """Return the islands that hold none of these, or all where each holds one."""
         homes = {self._homes.get(trial.number) for trial in kept}
-        return [island for island in self._islands if island.number not in homes] or self._islands
+        return [
+            island for island in self._islands if island.number not in homes
+        ] or self._islands
 
 
 def _height(island: Island) -> tuple[bool, float]:

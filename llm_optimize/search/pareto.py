@@ -54,11 +54,17 @@ class Pareto:
 
         Raises UsageError for a value out of these ranges.
         """
-        self._metrics = None if metrics is None else tuple([metrics] if isinstance(metrics, str) else metrics)
+        self._metrics = (
+            None
+            if metrics is None
+            else tuple([metrics] if isinstance(metrics, str) else metrics)
+        )
         self._merge_share = share("pareto", "merge_share", merge_share)
         self._front = Front(whole("pareto", "kept", kept, 2))
         self._elite = Elite(_KEPT)
-        self._board = Board(whole("pareto", "shown", shown, 1), whole("pareto", "failures", failures, 1))
+        self._board = Board(
+            whole("pareto", "shown", shown, 1), whole("pareto", "failures", failures, 1)
+        )
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
         """Return a plan to improve one that is best somewhere, or to merge two."""
@@ -68,12 +74,18 @@ class Pareto:
         if not wins:
             return self._board.plan(by_rank(self._elite, rng, pending, _CHAMPION_SHARE))
         candidates = free([self._front[number] for number in wins], pending)
-        parent = rng.choices(candidates, [wins[trial.number] for trial in candidates])[0]
-        other = self._front.complement(parent) if rng.random() < self._merge_share else None
+        parent = rng.choices(candidates, [wins[trial.number] for trial in candidates])[
+            0
+        ]
+        other = (
+            self._front.complement(parent) if rng.random() < self._merge_share else None
+        )
         if other is None:
             return self._board.plan(parent)
         named = self._front.better_at(other, parent)
-        won = ", ".join(named[:_NAMED]) + (f" and {len(named) - _NAMED} more" if len(named) > _NAMED else "")
+        won = ", ".join(named[:_NAMED]) + (
+            f" and {len(named) - _NAMED} more" if len(named) > _NAMED else ""
+        )
         return self._board.plan(parent, _hints.complement(parent, other, won), other)
 
     def tell(self, trial: Trial) -> None:
@@ -89,6 +101,17 @@ class Pareto:
         if self._metrics is None:
             values = trial.instances or trial.metrics
             return {"score": trial.score or 0.0, **values} if values else {}
-        signs = {name.removeprefix("-"): -1.0 if name.startswith("-") else 1.0 for name in self._metrics}
-        named = {name: sign * trial.metrics[name] for name, sign in signs.items() if name in trial.metrics}
-        return {"score": trial.score or 0.0, **trial.instances, **named} if trial.instances or named else {}
+        signs = {
+            name.removeprefix("-"): -1.0 if name.startswith("-") else 1.0
+            for name in self._metrics
+        }
+        named = {
+            name: sign * trial.metrics[name]
+            for name, sign in signs.items()
+            if name in trial.metrics
+        }
+        return (
+            {"score": trial.score or 0.0, **trial.instances, **named}
+            if trial.instances or named
+            else {}
+        )

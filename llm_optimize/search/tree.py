@@ -65,7 +65,9 @@ class Tree:
         self._max_repairs = whole("tree", "max_repairs", max_repairs, 0)
         self._patience = whole("tree", "patience", patience, 1)
         self._elite = Elite(_KEPT)
-        self._board = Board(whole("tree", "shown", shown, 1), whole("tree", "failures", failures, 1))
+        self._board = Board(
+            whole("tree", "shown", shown, 1), whole("tree", "failures", failures, 1)
+        )
         self._root: Trial | None = None
         self._drafted: set[int] = set()  # numbers, no more than there are drafts
         self._fruitless: dict[int, int] = {}  # of the best: children without progress
@@ -79,7 +81,9 @@ class Tree:
         if len(self._drafted) + pending.count(root.number) < self._drafts:
             return Plan(root, hint=_hints.DRAFT)
         broken = self._to_repair(pending)
-        if broken is not None and (not len(self._elite) or rng.random() < self._repair_share):
+        if broken is not None and (
+            not len(self._elite) or rng.random() < self._repair_share
+        ):
             return self._board.plan(broken, _hints.REPAIR)
         if not len(self._elite):
             return self._board.repair(pending)
@@ -89,40 +93,68 @@ class Tree:
         places = {trial.number: place for place, trial in enumerate(self._elite)}
 
         def cost(trial: Trial) -> float:
-            return places[trial.number] + self._fruitless.get(trial.number, 0) / self._patience
+            return (
+                places[trial.number]
+                + self._fruitless.get(trial.number, 0) / self._patience
+            )
 
         return min(free(self._elite.top(), pending), key=cost)
 
     def _to_repair(self, pending: Sequence[int]) -> Trial | None:
-        left = [broken for broken in self._broken.values() if broken.trial.number not in pending]
-        best = max(left, key=lambda broken: (broken.worth, broken.trial.number), default=None)
+        left = [
+            broken
+            for broken in self._broken.values()
+            if broken.trial.number not in pending
+        ]
+        best = max(
+            left, key=lambda broken: (broken.worth, broken.trial.number), default=None
+        )
         return best.trial if best else None
 
     def tell(self, trial: Trial) -> None:
         """Learn from a finished trial, or what is new of one."""
         if self._root is None or self._root.number == trial.number:
             self._root = trial if trial.x is not None else None
-        elif trial.parent in (None, self._root.number) and len(self._drafted) < self._drafts:
+        elif (
+            trial.parent in (None, self._root.number)
+            and len(self._drafted) < self._drafts
+        ):
             self._drafted.add(trial.number)
         self._judge(trial)
         self._elite.tell(trial)
         self._board.tell(trial, self._elite)
-        self._fruitless = {number: count for number, count in self._fruitless.items() if number in self._elite}
+        self._fruitless = {
+            number: count
+            for number, count in self._fruitless.items()
+            if number in self._elite
+        }
 
     def _judge(self, trial: Trial) -> None:
         """Note what a trial says of its parent, and whether it is to be repaired itself."""
         parent = self._elite.get(trial.parent)
-        if parent is not None and (trial.score is None or trial.score <= (parent.score or 0.0)):
+        if parent is not None and (
+            trial.score is None or trial.score <= (parent.score or 0.0)
+        ):
             self._fruitless[parent.number] = self._fruitless.get(parent.number, 0) + 1
-        before = self._broken.pop(trial.parent, None) if trial.parent is not None else None
+        before = (
+            self._broken.pop(trial.parent, None) if trial.parent is not None else None
+        )
         known = self._broken.pop(trial.number, None)
-        if not fails(trial) or trial.stage:  # what did not pass a stage is weak, not broken
+        if (
+            not fails(trial) or trial.stage
+        ):  # what did not pass a stage is weak, not broken
             return
         if known is not None:
             self._broken[trial.number] = _Broken(trial, known.depth, known.worth)
             return
         depth = before.depth + 1 if before else 0
-        worth = before.worth if before else (parent.score or 0.0) if parent else float("-inf")
+        worth = (
+            before.worth
+            if before
+            else (parent.score or 0.0)
+            if parent
+            else float("-inf")
+        )
         if depth < self._max_repairs:
             self._broken[trial.number] = _Broken(trial, depth, worth)
             for number in list(self._broken)[:-_BROKEN]:

@@ -56,7 +56,9 @@ class Float:
         if self.step is None:
             return float(number)
         place = min(round((number - self.low) / self.step), _steps(self))
-        return float(Decimal(repr(self.low)) + place * Decimal(repr(self.step)))  # 0.3, not 0.30000000000000004
+        return float(
+            Decimal(repr(self.low)) + place * Decimal(repr(self.step))
+        )  # 0.3, not 0.30000000000000004
 
     def usual(self) -> float:
         """Return the default, else the middle of the scale."""
@@ -72,17 +74,25 @@ class Float:
         """Return another value close to this one."""
         old = self.check(value)
         new = self.from_unit(_reflected(self.to_unit(old) + rng.gauss(0, _SMALL_MOVE)))
-        return self.check(old + rng.choice([-1, 1]) * self.step) if self.step and new == old else new
+        return (
+            self.check(old + rng.choice([-1, 1]) * self.step)
+            if self.step and new == old
+            else new
+        )
 
     def to_unit(self, value: float) -> float:
         """Return the place of a legal value on the scale, from 0 at low to 1 at high."""
-        low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, value))
+        low, high, value = (
+            math.log(v) if self.log else v for v in (self.low, self.high, value)
+        )
         return (value - low) / (high - low)
 
     def from_unit(self, share: float) -> float:
         """Return the legal value at a place of the scale, from 0 to 1."""
         if self.log:
-            value = math.exp(math.log(self.low) + (math.log(self.high) - math.log(self.low)) * share)
+            value = math.exp(
+                math.log(self.low) + (math.log(self.high) - math.log(self.low)) * share
+            )
             return self.check(float(f"{value:.15g}"))
         return self.check(self.low + (self.high - self.low) * share)
 
@@ -108,8 +118,14 @@ class Int:
             value = getattr(self, name)
             if value is None:
                 continue
-            if isinstance(value, bool) or not math.isfinite(value) or value != round(value):
-                raise UsageError(f"the {name} of an Int is {value!r}: give a whole number, or take Float")
+            if (
+                isinstance(value, bool)
+                or not math.isfinite(value)
+                or value != round(value)
+            ):
+                raise UsageError(
+                    f"the {name} of an Int is {value!r}: give a whole number, or take Float"
+                )
             object.__setattr__(self, name, int(value))
         _check_range(self)
         _settle(self)
@@ -119,7 +135,10 @@ class Int:
         number = min(max(_number(value), self.low), self.high)
         if self.step is None:
             return round(number)
-        return int(self.low + min(round((number - self.low) / self.step), _steps(self)) * self.step)
+        return int(
+            self.low
+            + min(round((number - self.low) / self.step), _steps(self)) * self.step
+        )
 
     def usual(self) -> int:
         """Return the default, else the middle of the scale."""
@@ -135,7 +154,11 @@ class Int:
         """Return another value close to this one, the same only where there is no other."""
         old = self.check(value)
         new = self.from_unit(_reflected(self.to_unit(old) + rng.gauss(0, _SMALL_MOVE)))
-        return new if new != old else self.check(old + rng.choice([-1, 1]) * (self.step or 1))
+        return (
+            new
+            if new != old
+            else self.check(old + rng.choice([-1, 1]) * (self.step or 1))
+        )
 
     def to_unit(self, value: float) -> float:
         """Return the place of a legal value on the scale, from 0 at low to 1 at high."""
@@ -165,16 +188,26 @@ class Choice:
     default: Any = None
 
     def __init__(
-        self, *options: Any, description: str = "", when: Mapping[str, Any] | None = None, default: Any = None
+        self,
+        *options: Any,
+        description: str = "",
+        when: Mapping[str, Any] | None = None,
+        default: Any = None,
     ) -> None:
         """Take the options; at least one. Raises UsageError for what cannot be."""
         if not options:
             raise UsageError("a Choice needs options: Choice('a', 'b')")
         for option in options:
             if not (option is None or isinstance(option, str | int | float)):
-                raise UsageError(f"the option {option!r} is no text, number, boolean or None: give a name that f reads")
-        if len({(isinstance(option, bool), option) for option in options}) < len(options):
-            raise UsageError(f"a Choice holds an option twice: {', '.join(map(repr, options))}")
+                raise UsageError(
+                    f"the option {option!r} is no text, number, boolean or None: give a name that f reads"
+                )
+        if len({(isinstance(option, bool), option) for option in options}) < len(
+            options
+        ):
+            raise UsageError(
+                f"a Choice holds an option twice: {', '.join(map(repr, options))}"
+            )
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "when", when or {})
@@ -202,10 +235,18 @@ class Choice:
     def near(self, value: Any, rng: Random) -> Any:
         """Return another option, the same only where there is no other."""
         old = self.check(value)
-        return rng.choice([option for option in self.options if option is not old] or list(self.options))
+        return rng.choice(
+            [option for option in self.options if option is not old]
+            or list(self.options)
+        )
 
 
-def Bool(description: str = "", *, when: Mapping[str, Any] | None = None, default: bool | None = None) -> Choice:
+def Bool(
+    description: str = "",
+    *,
+    when: Mapping[str, Any] | None = None,
+    default: bool | None = None,
+) -> Choice:
     """Return a parameter that is true or false; the arguments are those of `Float`."""
     return Choice(False, True, description=description, when=when, default=default)
 
@@ -215,7 +256,11 @@ Parameter: TypeAlias = Float | Int | Choice
 
 def as_values(wanted: Any) -> tuple[Any, ...]:
     """Return the values that a condition allows: one, or several in a tuple, list or set."""
-    return tuple(wanted) if isinstance(wanted, tuple | list | set | frozenset) else (wanted,)
+    return (
+        tuple(wanted)
+        if isinstance(wanted, tuple | list | set | frozenset)
+        else (wanted,)
+    )
 
 
 def _settle(parameter: Parameter) -> None:
@@ -223,18 +268,25 @@ def _settle(parameter: Parameter) -> None:
     when = {name: as_values(wanted) for name, wanted in parameter.when.items()}
     for name, values in when.items():
         if not values:
-            raise UsageError(f"the condition on {name!r} allows no value: give one, or a tuple of several")
+            raise UsageError(
+                f"the condition on {name!r} allows no value: give one, or a tuple of several"
+            )
     object.__setattr__(parameter, "when", when)
     if parameter.default is not None:
         settled = parameter.check(parameter.default)
         if settled != parameter.default:
-            raise UsageError(f"the default {parameter.default!r} is no legal value; the nearest is {settled!r}")
+            raise UsageError(
+                f"the default {parameter.default!r} is no legal value; the nearest is {settled!r}"
+            )
         object.__setattr__(parameter, "default", settled)
 
 
 def _steps(parameter: Float | Int) -> int:
     """Return how many steps there are from low to high."""
-    low, high, step = (Decimal(repr(number)) for number in (parameter.low, parameter.high, parameter.step or 1))
+    low, high, step = (
+        Decimal(repr(number))
+        for number in (parameter.low, parameter.high, parameter.step or 1)
+    )
     return int((high - low) // step)
 
 
@@ -255,13 +307,21 @@ def _number(value: Any) -> float:
 def _check_range(parameter: Float | Int) -> None:
     low, high, step = parameter.low, parameter.high, parameter.step
     if not low < high or not math.isfinite(high - low):
-        raise UsageError(f"the range from {low} to {high} is empty: low must be less than high, and both finite")
+        raise UsageError(
+            f"the range from {low} to {high} is empty: low must be less than high, and both finite"
+        )
     if parameter.log and low <= 0:
-        raise UsageError(f"the range from {low} to {high} cannot be logarithmic: low must be above 0")
+        raise UsageError(
+            f"the range from {low} to {high} cannot be logarithmic: low must be above 0"
+        )
     if step is not None and parameter.log:
-        raise UsageError(f"a range cannot have the step {step} and a logarithmic scale: choose one, or give a Choice")
+        raise UsageError(
+            f"a range cannot have the step {step} and a logarithmic scale: choose one, or give a Choice"
+        )
     if step is not None and not 0 < step <= high - low:
-        raise UsageError(f"the step is {step}: between {low} and {high} it must be above 0 and at most {high - low}")
+        raise UsageError(
+            f"the step is {step}: between {low} and {high} it must be above 0 and at most {high - low}"
+        )
 
 
 def _reflected(share: float) -> float:

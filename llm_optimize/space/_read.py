@@ -29,7 +29,9 @@ def as_space(space: Any) -> Space:
     """
     if isinstance(space, Space):
         return space
-    model_schema = getattr(space, "model_json_schema", None) if isinstance(space, type) else None
+    model_schema = (
+        getattr(space, "model_json_schema", None) if isinstance(space, type) else None
+    )
     if callable(model_schema):
         return Space(from_schema(model_schema()))
     if not isinstance(space, Mapping):
@@ -44,7 +46,9 @@ def as_space(space: Any) -> Space:
 
 def _is_schema(space: Mapping[str, Any]) -> bool:
     properties = space.get("properties")
-    return space.get("type") == "object" or (isinstance(properties, Mapping) and not _is_stored(properties))
+    return space.get("type") == "object" or (
+        isinstance(properties, Mapping) and not _is_stored(properties)
+    )
 
 
 def _is_stored(value: Any) -> bool:

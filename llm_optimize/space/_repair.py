@@ -27,7 +27,9 @@ class Repair:
         """
         if not active:
             if name in self._values:
-                self._notes.append(f"{name} was left out: it is there only when {conditions_in_words(parameter)}")
+                self._notes.append(
+                    f"{name} was left out: it is there only when {conditions_in_words(parameter)}"
+                )
         elif name in self._values:
             self.x[name] = self._legal(name, parameter)
         else:
@@ -43,7 +45,9 @@ class Repair:
             value = parameter.check(given)
         except UsageError as error:
             raise UsageError(f"{name}: {error}") from None
-        if not isinstance(parameter, Choice) and abs(float(given) - value) > 1e-9 * abs(value):
+        if not isinstance(parameter, Choice) and abs(float(given) - value) > 1e-9 * abs(
+            value
+        ):
             self._notes.append(f"{name} was {given} and became {value}")
         return value
 

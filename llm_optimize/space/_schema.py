@@ -10,8 +10,20 @@ from typing import Any
 from ..errors import UsageError
 from ._parameters import Bool, Choice, Float, Int, Parameter
 
-_OPEN_END = 1e-9  # how far inside an excluded bound a real number ends, as a share of the range
-_LINKED = ("if", "then", "else", "not", "allOf", "anyOf", "oneOf", "dependentRequired", "dependentSchemas")
+_OPEN_END = (
+    1e-9  # how far inside an excluded bound a real number ends, as a share of the range
+)
+_LINKED = (
+    "if",
+    "then",
+    "else",
+    "not",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "dependentRequired",
+    "dependentSchemas",
+)
 
 
 def conditions_in_words(parameter: Parameter) -> str:
@@ -20,7 +32,10 @@ def conditions_in_words(parameter: Parameter) -> str:
     >>> conditions_in_words(Float(0, 1, when={"kind": ("a", "b"), "bag": True}))
     '"kind" is "a" or "b", and "bag" is true'
     """
-    parts = (f"{json.dumps(name)} is {' or '.join(map(json.dumps, values))}" for name, values in parameter.when.items())
+    parts = (
+        f"{json.dumps(name)} is {' or '.join(map(json.dumps, values))}"
+        for name, values in parameter.when.items()
+    )
     return ", and ".join(parts)
 
 
@@ -28,8 +43,12 @@ def object_schema(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """Return the JSON schema of an x."""
     return {
         "type": "object",
-        "properties": {name: _property(parameter) for name, parameter in parameters.items()},
-        "required": [name for name, parameter in parameters.items() if not parameter.when],
+        "properties": {
+            name: _property(parameter) for name, parameter in parameters.items()
+        },
+        "required": [
+            name for name, parameter in parameters.items() if not parameter.when
+        ],
         "additionalProperties": False,
     }
 
@@ -38,7 +57,10 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     said = [parameter.description] if parameter.description else []
     schema: dict[str, Any]
     if isinstance(parameter, Choice):
-        is_bool = all(isinstance(option, bool) for option in parameter.options) and len(parameter.options) == 2
+        is_bool = (
+            all(isinstance(option, bool) for option in parameter.options)
+            and len(parameter.options) == 2
+        )
         schema = {"type": "boolean"} if is_bool else {"enum": list(parameter.options)}
     else:
         kind = "integer" if isinstance(parameter, Int) else "number"
@@ -66,7 +88,10 @@ def from_schema(schema: Mapping[str, Any]) -> dict[str, Parameter]:
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         raise UsageError("the schema has no properties: give one for each parameter")
-    return {name: _parameter(name, _resolved(name, part, schema)) for name, part in properties.items()}
+    return {
+        name: _parameter(name, _resolved(name, part, schema))
+        for name, part in properties.items()
+    }
 
 
 def _resolved(name: str, part: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -77,7 +102,10 @@ def _resolved(name: str, part: Any, root: Mapping[str, Any]) -> Mapping[str, Any
         (*wrapped,) = part.get("allOf", ())
         reference = part.get("$ref")
         if len(wrapped) == 1:
-            part = {**{key: value for key, value in part.items() if key != "allOf"}, **wrapped[0]}
+            part = {
+                **{key: value for key, value in part.items() if key != "allOf"},
+                **wrapped[0],
+            }
         elif reference is None:
             return part
         else:
@@ -91,7 +119,9 @@ def _followed(name: str, reference: Any, root: Mapping[str, Any]) -> Mapping[str
     for step in str(reference).removeprefix("#/").split("/"):
         found = found.get(step) if isinstance(found, Mapping) else None
     if not str(reference).startswith("#/") or not isinstance(found, Mapping):
-        raise UsageError(f"the schema of {name!r} refers to {reference!r}, which is not in it")
+        raise UsageError(
+            f"the schema of {name!r} refers to {reference!r}, which is not in it"
+        )
     return found
 
 
@@ -118,8 +148,12 @@ def _mapped(part: Mapping[str, Any]) -> Parameter:
     if kind == "string":
         raise UsageError("free text has no range: list its values as enum")
     if kind in ("object", "array"):
-        raise UsageError(f"an {kind} is no single value: give one property for each of its values")
-    raise UsageError(f"its type is {kind!r}: number, integer, boolean, enum and const can be searched")
+        raise UsageError(
+            f"an {kind} is no single value: give one property for each of its values"
+        )
+    raise UsageError(
+        f"its type is {kind!r}: number, integer, boolean, enum and const can be searched"
+    )
 
 
 def _alternatives(parts: Any) -> list[Any]:
@@ -154,14 +188,29 @@ def _numeric(part: Mapping[str, Any], kind: str, about: Mapping[str, Any]) -> Pa
         inside = (high - low) * _OPEN_END
         low, high = low + open_low * inside, high - open_high * inside
     if low == high:
-        return Choice(int(low) if kind == "integer" else low, description=about["description"])
+        return Choice(
+            int(low) if kind == "integer" else low, description=about["description"]
+        )
     if kind == "integer":
-        whole = int(step) if step is not None and step == int(step) and step > 1 else None
-        return Int(int(low), int(high), log, about["description"], step=whole, default=about["default"])
-    return Float(low, high, log, about["description"], step=step, default=about["default"])
+        whole = (
+            int(step) if step is not None and step == int(step) and step > 1 else None
+        )
+        return Int(
+            int(low),
+            int(high),
+            log,
+            about["description"],
+            step=whole,
+            default=about["default"],
+        )
+    return Float(
+        low, high, log, about["description"], step=step, default=about["default"]
+    )
 
 
-def _bound(part: Mapping[str, Any], closed: str, opened: str, tighter: Any) -> tuple[float, bool]:
+def _bound(
+    part: Mapping[str, Any], closed: str, opened: str, tighter: Any
+) -> tuple[float, bool]:
     """Return a bound and whether it is itself excluded; draft 4 says so by a boolean beside it."""
     ends = [(part[closed], part.get(opened) is True)] if closed in part else []
     if isinstance(part.get(opened), int | float) and not isinstance(part[opened], bool):

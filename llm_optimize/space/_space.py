@@ -34,7 +34,9 @@ class Space:
             raise UsageError("the space is empty: name at least one parameter")
         for name, parameter in parameters.items():
             if not isinstance(parameter, Float | Int | Choice):
-                raise UsageError(f"the parameter {name!r} is {parameter!r}: give Float, Int, Choice or Bool")
+                raise UsageError(
+                    f"the parameter {name!r} is {parameter!r}: give Float, Int, Choice or Bool"
+                )
         self.parameters = dict(parameters)
         for name in parameters:
             _check_conditions(name, self.parameters)
@@ -42,7 +44,10 @@ class Space:
 
     def active(self, name: str, x: Mapping[str, Any]) -> bool:
         """Return whether the conditions of a parameter hold in x, which has a value for all that it depends on."""
-        return all(other in x and x[other] in values for other, values in self.parameters[name].when.items())
+        return all(
+            other in x and x[other] in values
+            for other, values in self.parameters[name].when.items()
+        )
 
     def check(self, x: Any) -> dict[str, Any]:
         """Return x with every value of its type and inside its range, without those whose condition does not hold.
@@ -50,7 +55,9 @@ class Space:
         Raises UnknownName for a name that is none of the parameters, UsageError for a missing or impossible value.
         """
         if not isinstance(x, Mapping):
-            raise UsageError(f"x is {x!r}: with a space it is a dict with {', '.join(self.parameters)}")
+            raise UsageError(
+                f"x is {x!r}: with a space it is a dict with {', '.join(self.parameters)}"
+            )
         self._refuse_unknown(x)
         checked: dict[str, Any] = {}
         missing = []
@@ -63,7 +70,9 @@ class Space:
             raise UsageError(f"no value for {', '.join(missing)}")
         return self._sorted(checked)
 
-    def repair(self, values: Mapping[str, Any], parent: Mapping[str, Any] | None = None) -> tuple[dict[str, Any], str]:
+    def repair(
+        self, values: Mapping[str, Any], parent: Mapping[str, Any] | None = None
+    ) -> tuple[dict[str, Any], str]:
         """Make an x of what a model answered, and say in one sentence what was mended; "" when nothing was.
 
         Numbers out of range or off their step become the nearest legal one; numeric texts are taken; missing values
@@ -76,7 +85,9 @@ class Space:
         ({'lr': 1.0, 'n': 2}, 'mended: lr was 7 and became 1.0; n was missing and is 2, as in the parent')
         """
         if not isinstance(values, Mapping):
-            raise UsageError(f"the parameters are {values!r}: give an object with {', '.join(self.parameters)}")
+            raise UsageError(
+                f"the parameters are {values!r}: give an object with {', '.join(self.parameters)}"
+            )
         self._refuse_unknown(values)
         repair = Repair(values, parent or {})
         for name in self.order:
@@ -91,13 +102,17 @@ class Space:
         """Return x with one parameter changed a little; what this brings into being is drawn."""
         x = self.check(x)
         name = rng.choice([name for name in self.parameters if name in x])
-        return self._completed({**x, name: self.parameters[name].near(x[name], rng)}, rng)
+        return self._completed(
+            {**x, name: self.parameters[name].near(x[name], rng)}, rng
+        )
 
     def _completed(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
         whole: dict[str, Any] = {}
         for name in self.order:
             if self.active(name, whole):
-                whole[name] = x[name] if name in x else self.parameters[name].sample(rng)
+                whole[name] = (
+                    x[name] if name in x else self.parameters[name].sample(rng)
+                )
         return self._sorted(whole)
 
     def describe(self) -> str:
@@ -107,7 +122,9 @@ class Space:
         - "lr": a number from 0.001 to 1, on a logarithmic scale
         - "kind": one of "a", "b" (of thing)
         """
-        return "\n".join(_line(name, parameter) for name, parameter in self.parameters.items())
+        return "\n".join(
+            _line(name, parameter) for name, parameter in self.parameters.items()
+        )
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of x; parameters with a condition are not required, and say on what they depend.
@@ -142,13 +159,23 @@ class Space:
 def _check_conditions(name: str, parameters: Mapping[str, Parameter]) -> None:
     for other, values in parameters[name].when.items():
         if other not in parameters:
-            raise UnknownName(f"parameter in the condition of {name!r}", other, parameters)
+            raise UnknownName(
+                f"parameter in the condition of {name!r}", other, parameters
+            )
         on = parameters[other]
         if isinstance(on, Float):
-            raise UsageError(f"{name!r} depends on {other!r}, a real number: make that a Choice, Bool or Int")
+            raise UsageError(
+                f"{name!r} depends on {other!r}, a real number: make that a Choice, Bool or Int"
+            )
         for value in values:
-            if value not in on.options if isinstance(on, Choice) else on.check(value) != value:
-                raise UsageError(f"{name!r} is there when {other!r} is {value!r}, which it can never be")
+            if (
+                value not in on.options
+                if isinstance(on, Choice)
+                else on.check(value) != value
+            ):
+                raise UsageError(
+                    f"{name!r} is there when {other!r} is {value!r}, which it can never be"
+                )
 
 
 def _in_order(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
@@ -156,9 +183,18 @@ def _in_order(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
     order: list[str] = []
     left = list(parameters)
     while left:
-        ready = next((name for name in left if all(other in order for other in parameters[name].when)), None)
+        ready = next(
+            (
+                name
+                for name in left
+                if all(other in order for other in parameters[name].when)
+            ),
+            None,
+        )
         if ready is None:
-            raise UsageError(f"the conditions of {', '.join(left)} run in a circle: one of them must have none")
+            raise UsageError(
+                f"the conditions of {', '.join(left)} run in a circle: one of them must have none"
+            )
         order.append(ready)
         left.remove(ready)
     return tuple(order)
@@ -172,7 +208,13 @@ def _line(name: str, parameter: Parameter) -> str:
         scale = ", on a logarithmic scale" if parameter.log else ""
         step = f" in steps of {parameter.step:g}" if parameter.step else ""
         what = f"{kind} from {parameter.low:.12g} to {parameter.high:.12g}{step}{scale}"
-    usual = f", usually {json.dumps(parameter.default)}" if parameter.default is not None else ""
-    condition = f", only when {conditions_in_words(parameter)}" if parameter.when else ""
+    usual = (
+        f", usually {json.dumps(parameter.default)}"
+        if parameter.default is not None
+        else ""
+    )
+    condition = (
+        f", only when {conditions_in_words(parameter)}" if parameter.when else ""
+    )
     note = f" ({parameter.description})" if parameter.description else ""
     return f"- {json.dumps(name)}: {what}{usual}{condition}{note}"

@@ -70,7 +70,11 @@ class Store:
     """
 
     def __init__(
-        self, where: str | os.PathLike[str] = DEFAULT_URL, *, create: bool = True, wait_secs: float = 30.0
+        self,
+        where: str | os.PathLike[str] = DEFAULT_URL,
+        *,
+        create: bool = True,
+        wait_secs: float = 30.0,
     ) -> None:
         """Open the database at a path or URL (see `address_of`); a missing one is made only where `create` is true."""
         address = address_of(where)
@@ -82,7 +86,9 @@ class Store:
         self._file = address.file
         self._shown = address.shown
         self._read_only = is_read_only(address)
-        self._engine = connect(address, create=create, read_only=self._read_only, wait_secs=wait_secs)
+        self._engine = connect(
+            address, create=create, read_only=self._read_only, wait_secs=wait_secs
+        )
         self._statements = Statements(self.tables, self._engine.dialect)
         try:
             self._open_tables()
@@ -93,7 +99,11 @@ class Store:
     @property
     def files(self) -> tuple[str, ...]:
         """The files in which the runs are, those of SQLite's journal included; none for a database elsewhere."""
-        return tuple(f"{self._file}{end}" for end in ("", "-wal", "-shm")) if self._file else ()
+        return (
+            tuple(f"{self._file}{end}" for end in ("", "-wal", "-shm"))
+            if self._file
+            else ()
+        )
 
     def _open_tables(self) -> None:
         with self.begin() as connection:
@@ -101,7 +111,9 @@ class Store:
             current = is_current(connection, self.tables, self._shown)
         if not current:
             with self.begin(write=True) as connection:
-                if not is_current(connection, self.tables, self._shown):  # nobody else was faster
+                if not is_current(
+                    connection, self.tables, self._shown
+                ):  # nobody else was faster
                     make_current(connection, self.tables)
         if self._read_only:
             return
@@ -139,7 +151,9 @@ class Store:
         Raises StoreError when the database fails; then no row is written.
         """
         outcomes = self._statements.write_all(lambda: self.begin(write=True), writes)
-        return [self._error_of(one) if isinstance(one, Unfit) else one for one in outcomes]
+        return [
+            self._error_of(one) if isinstance(one, Unfit) else one for one in outcomes
+        ]
 
     def _error_of(self, unfit: Unfit) -> Exception:
         """Return what a user is told of a row that cannot be written."""
@@ -165,7 +179,9 @@ class Store:
 
     # Runs.
 
-    def create_run(self, name: str, settings: Mapping[str, Any], func_version: str | None = None) -> Run:
+    def create_run(
+        self, name: str, settings: Mapping[str, Any], func_version: str | None = None
+    ) -> Run:
         """Start a run with this name and return it for writing; its settings are kept as JSON.
 
         `func_version` names the version of f; runs that name the same one share their scores (`known_score`).
@@ -185,8 +201,13 @@ class Store:
 
     def _refuse_taken(self, connection: sa.Connection, name: str) -> None:
         table = self.tables.run
-        if connection.execute(table.select().where(table.c.name == name)).first() is not None:
-            raise UsageError(f"a run named {name!r} exists in {self._shown}: resume it, or choose another name")
+        if (
+            connection.execute(table.select().where(table.c.name == name)).first()
+            is not None
+        ):
+            raise UsageError(
+                f"a run named {name!r} exists in {self._shown}: resume it, or choose another name"
+            )
 
     def run(self, name: str) -> Run:
         """Return the run of this name for reading, whoever writes it. Raises RunNotFound with the nearest names."""
@@ -205,7 +226,11 @@ class Store:
             if func_version is not None:
                 table = self.tables.run
                 with self.begin(write=True) as connection:
-                    connection.execute(table.update().where(table.c.name == name).values(func_version=func_version))
+                    connection.execute(
+                        table.update()
+                        .where(table.c.name == name)
+                        .values(func_version=func_version)
+                    )
             run = Run(self, self._row(name), hold)
         except BaseException:
             hold.close()
@@ -225,7 +250,9 @@ class Store:
     def _row(self, name: str) -> Any:
         table = self.tables.run
         with self.begin() as connection:
-            row = connection.execute(table.select().where(table.c.name == name)).one_or_none()
+            row = connection.execute(
+                table.select().where(table.c.name == name)
+            ).one_or_none()
         if row is None:
             raise RunNotFound(name, self.names(), self._shown)
         return row
@@ -235,7 +262,11 @@ class Store:
         import sqlalchemy as sa
 
         with self.begin() as connection:
-            return list(connection.execute(sa.select(self.tables.run.c.name).order_by(self.tables.run.c.id)).scalars())
+            return list(
+                connection.execute(
+                    sa.select(self.tables.run.c.name).order_by(self.tables.run.c.id)
+                ).scalars()
+            )
 
     def runs(self) -> list[RunInfo]:
         """Return all runs, oldest first."""
@@ -243,8 +274,17 @@ class Store:
 
         run, trial = self.tables.run, self.tables.trial
         query = (
-            sa.select(run, sa.func.count(trial.c.finished).label("trials"), sa.func.max(trial.c.score).label("best"))
-            .select_from(run.outerjoin(trial, sa.and_(trial.c.run_id == run.c.id, trial.c.finished.is_not(None))))
+            sa.select(
+                run,
+                sa.func.count(trial.c.finished).label("trials"),
+                sa.func.max(trial.c.score).label("best"),
+            )
+            .select_from(
+                run.outerjoin(
+                    trial,
+                    sa.and_(trial.c.run_id == run.c.id, trial.c.finished.is_not(None)),
+                )
+            )
             .group_by(run.c.id)
             .order_by(run.c.id)
         )
@@ -268,7 +308,9 @@ class Store:
         now, key, text = time.time(), self._row(name).id, rows.storable(text)
         values = {"run_id": key, "kind": kind, "text": text, "given_at": now}
         with self.begin(write=True) as connection:
-            found = connection.execute(self.tables.steer.insert().values(values)).inserted_primary_key
+            found = connection.execute(
+                self.tables.steer.insert().values(values)
+            ).inserted_primary_key
         return Steer(found[0] if found else 0, kind, text, now)
 
     # What one run leaves to others.
@@ -304,8 +346,14 @@ class Store:
 
         Raises RunNotFound with the nearest names.
         """
-        calls = sorted(self.run(name).calls(), key=lambda call: (call.trial, call.index, call.key))
-        first = {(call.trial, call.index): call.reply for call in reversed(calls) if call.reply is not None}
+        calls = sorted(
+            self.run(name).calls(), key=lambda call: (call.trial, call.index, call.key)
+        )
+        first = {
+            (call.trial, call.index): call.reply
+            for call in reversed(calls)
+            if call.reply is not None
+        }
         return [first[place] for place in sorted(first)]
 
     def known_score(self, func_version: str, key: str) -> Trial | None:
@@ -317,7 +365,10 @@ class Store:
         table = self.tables.trial
         query = (
             table.select()
-            .where(table.c.score_key == rows.score_key(func_version, key), table.c.finished.is_not(None))
+            .where(
+                table.c.score_key == rows.score_key(func_version, key),
+                table.c.finished.is_not(None),
+            )
             .order_by(table.c.score.is_(None), table.c.finished_at)
             .limit(1)
         )

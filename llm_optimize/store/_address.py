@@ -54,7 +54,9 @@ def address_of(given: str | os.PathLike[str]) -> Address:
         )
     path: object = os.fspath(given) if isinstance(given, os.PathLike) else given
     if not isinstance(path, str):
-        raise UsageError(f"the store {given!r} is no text and no path: name a file, such as runs.db")
+        raise UsageError(
+            f"the store {given!r} is no text and no path: name a file, such as runs.db"
+        )
     return _of_file(path, _url_of(path))
 
 
@@ -71,7 +73,9 @@ def _of_sqlite_url(url: str) -> Address:
     scheme = _SQLITE.match(url)
     path = url[scheme.end() :] if scheme else ""
     if scheme and scheme[2] == "//" and path:
-        raise UsageError(f"the store {visible(url)!r} names a host, which SQLite has none of: write sqlite:///{path}")
+        raise UsageError(
+            f"the store {visible(url)!r} names a host, which SQLite has none of: write sqlite:///{path}"
+        )
     options = _OPTIONS.search(path)
     if options:
         raise UsageError(
@@ -85,7 +89,9 @@ def _of_file(path: str, url: str) -> Address:
     if path in ("", ":memory:"):
         raise UsageError(_IN_MEMORY)
     if "\0" in path:
-        raise UsageError(f"the store {visible(path)!r} holds a null character, which no file name can: choose another")
+        raise UsageError(
+            f"the store {visible(path)!r} holds a null character, which no file name can: choose another"
+        )
     return Address(url, Path(os.path.abspath(path)), _escaped(url))
 
 

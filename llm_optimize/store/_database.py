@@ -26,7 +26,11 @@ class Tables:
         import sqlalchemy as sa
 
         self.metadata = sa.MetaData()
-        self.version = sa.Table("llm_optimize", self.metadata, sa.Column("version", sa.Integer, nullable=False))
+        self.version = sa.Table(
+            "llm_optimize",
+            self.metadata,
+            sa.Column("version", sa.Integer, nullable=False),
+        )
         self.run = _run_table(self.metadata)
         self.trial = _trial_table(self.metadata)
         self.call = _call_table(self.metadata)
@@ -43,7 +47,9 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
         metadata,
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.String(200), nullable=False, unique=True),
-        sa.Column("created_at", sa.Float, nullable=False),  # this and the other times: seconds since the epoch
+        sa.Column(
+            "created_at", sa.Float, nullable=False
+        ),  # this and the other times: seconds since the epoch
         sa.Column("settings", sa.Text, nullable=False),  # JSON
         sa.Column("stop_reason", sa.Text),
         sa.Column("func_version", sa.Text),  # of f, as the user names it
@@ -63,7 +69,9 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("status", sa.String(20), nullable=False),
         sa.Column("parent", sa.Integer),
-        sa.Column("plan", sa.Text, nullable=False),  # JSON, and so are x, metrics, instances and usage
+        sa.Column(
+            "plan", sa.Text, nullable=False
+        ),  # JSON, and so are x, metrics, instances and usage
         sa.Column("source", sa.Text),
         sa.Column("x", sa.Text),
         sa.Column("score", sa.Float),
@@ -84,7 +92,9 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("lesson", sa.Text),
         sa.Column("decision", sa.Text),  # JSON
         sa.Column("note", sa.Text),  # of a proposal; where it has no x, why
-        sa.Column("scores", sa.Text),  # JSON; in a row of format 3 or older NULL, and `feedback` is the complete text
+        sa.Column(
+            "scores", sa.Text
+        ),  # JSON; in a row of format 3 or older NULL, and `feedback` is the complete text
         sa.Index("trial_by_score_key", "score_key"),
     )
 
@@ -117,10 +127,14 @@ def _holder_table(metadata: sa.MetaData) -> sa.Table:
     return sa.Table(
         "holder",
         metadata,
-        sa.Column("run_id", sa.ForeignKey("run.id"), primary_key=True, autoincrement=False),
+        sa.Column(
+            "run_id", sa.ForeignKey("run.id"), primary_key=True, autoincrement=False
+        ),
         sa.Column("pid", sa.Integer, nullable=False),
         sa.Column("host", sa.Text, nullable=False),
-        sa.Column("started", sa.Text, nullable=False),  # tells a process from a later one with the same pid
+        sa.Column(
+            "started", sa.Text, nullable=False
+        ),  # tells a process from a later one with the same pid
         sa.Column("token", sa.String(32), nullable=False),
     )
 
@@ -135,7 +149,9 @@ def _again_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
         sa.Column("trial", sa.Integer, nullable=False),
-        sa.Column("after", sa.Integer, nullable=False),  # how many trials were finished by then
+        sa.Column(
+            "after", sa.Integer, nullable=False
+        ),  # how many trials were finished by then
         sa.Column("verdict", sa.Text, nullable=False),  # JSON of what changed
         sa.Column("scored_at", sa.Float, nullable=False),
         sa.Index("scored_again_by_run", "run_id"),
@@ -158,7 +174,9 @@ def _steer_table(metadata: sa.MetaData) -> sa.Table:
     )
 
 
-def connect(address: Address, *, create: bool, read_only: bool, wait_secs: float) -> sa.Engine:
+def connect(
+    address: Address, *, create: bool, read_only: bool, wait_secs: float
+) -> sa.Engine:
     """Return the way into a database. Raises UsageError or NotAStore where there can be none."""
     import sqlalchemy as sa
 
@@ -167,7 +185,9 @@ def connect(address: Address, *, create: bool, read_only: bool, wait_secs: float
     _check_file(address, create=create)
     plain = sa.URL.create("sqlite", database=str(address.file))
     if read_only:  # a new connection for each transaction, so that `_open_for_reading` looks at the files each time
-        engine = sa.create_engine(plain, poolclass=sa.NullPool, creator=partial(_open_for_reading, address))
+        engine = sa.create_engine(
+            plain, poolclass=sa.NullPool, creator=partial(_open_for_reading, address)
+        )
     else:
         engine = sa.create_engine(plain)
     sa.event.listen(engine, "connect", partial(_prepare_sqlite, wait_secs))
@@ -186,7 +206,9 @@ def _connect_elsewhere(address: Address) -> sa.Engine:
             f"the store {address.shown!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
         ) from error
     if parsed.get_backend_name() == "sqlite":
-        raise UsageError(f"the driver of the store {address.shown!r} is unknown here: write sqlite:/// and the path")
+        raise UsageError(
+            f"the driver of the store {address.shown!r} is unknown here: write sqlite:/// and the path"
+        )
     return engine
 
 
@@ -194,7 +216,11 @@ def is_read_only(address: Address) -> bool:
     """Return whether this user may not write an SQLite file, or not make it, or not make two more files beside it."""
     if address.file is None:
         return False
-    places = (address.file, address.file.parent) if os.path.exists(address.file) else (address.file.parent,)
+    places = (
+        (address.file, address.file.parent)
+        if os.path.exists(address.file)
+        else (address.file.parent,)
+    )
     as_now = os.access in os.supports_effective_ids
     return not all(os.access(place, os.W_OK, effective_ids=as_now) for place in places)
 
@@ -219,13 +245,17 @@ def _check_file(address: Address, *, create: bool) -> None:
     shown = address.shown.removeprefix("sqlite:///")
     try:
         if path.is_dir():
-            raise NotAStore(f"{shown} is a folder, a store is a file: add a file name, such as {shown}/runs.db")
+            raise NotAStore(
+                f"{shown} is a folder, a store is a file: add a file name, such as {shown}/runs.db"
+            )
         if not path.parent.is_dir():
             raise NotAStore(_no_folder(shown))
         if not path.exists() or path.stat().st_size == 0:
             _check_absent(address, shown, create=create)
     except OSError as error:
-        raise StoreError(f"the store {shown} cannot be reached ({error.strerror}): choose another") from error
+        raise StoreError(
+            f"the store {shown} cannot be reached ({error.strerror}): choose another"
+        ) from error
 
 
 def _no_folder(shown: str) -> str:
@@ -235,13 +265,17 @@ def _no_folder(shown: str) -> str:
 
 
 def _check_absent(address: Address, shown: str, *, create: bool) -> None:
-    if address.log.exists() and address.log.stat().st_size:  # which SQLite would throw away
+    if (
+        address.log.exists() and address.log.stat().st_size
+    ):  # which SQLite would throw away
         raise NotAStore(
             f"{shown} is missing or empty, but {shown}-wal holds what was written last: restore {shown} from a copy, "
             f"or remove {shown}-wal to begin anew"
         )
     if not create:
-        raise NotAStore(f"there is no store {shown}: start a run first, or name another with --store")
+        raise NotAStore(
+            f"there is no store {shown}: start a run first, or name another with --store"
+        )
 
 
 def _prepare_sqlite(wait_secs: float, connection: Any, _record: Any) -> None:
@@ -280,7 +314,9 @@ def _switched(connection: sa.Connection, *, last_try: bool) -> bool:
     try:
         connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     except sa.exc.OperationalError as error:
-        if last_try or not getattr(error.orig, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+        if last_try or not getattr(error.orig, "sqlite_errorname", "").startswith(
+            "SQLITE_BUSY"
+        ):
             raise
         return False
     return True

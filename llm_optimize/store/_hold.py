@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llm_optimize")
 _READ_SECS = 0.5  # how long a new holder may take to write its name
-_FAR_BEYOND_THE_NAME = 1 << 30  # where Windows, whose locks keep readers out as well, locks one byte
+_FAR_BEYOND_THE_NAME = (
+    1 << 30
+)  # where Windows, whose locks keep readers out as well, locks one byte
 _WAIT = "wait until it has ended, or end it"
 _UNKNOWN = Holder(0, "", "")
 
@@ -47,7 +49,11 @@ class Taken(Exception):
     def __init__(self, holder: Holder, repair: str) -> None:
         """Take who has it, and what to do about it."""
         self.holder = holder
-        self.repair = "that is this very process, close it there first" if holder.is_me else repair
+        self.repair = (
+            "that is this very process, close it there first"
+            if holder.is_me
+            else repair
+        )
         super().__init__(holder)
 
     def as_error(self, name: str, store: str) -> RunHeld:
@@ -100,7 +106,9 @@ def _let_go_in_children(hold: FileHold, descriptor: int) -> None:
 def _locked(path: Path) -> int:
     """Return a descriptor that holds the lock on the file that is at `path` now, not on one removed meanwhile."""
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666)
+        descriptor = os.open(
+            path, os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0), 0o666
+        )
         try:
             if not _lock(descriptor):
                 raise _taken(_read_name(path), path)
@@ -115,7 +123,10 @@ def _locked(path: Path) -> int:
 
 def _taken(holder: Holder, path: Path) -> Taken:
     if holder.pid and holder.is_gone:
-        return Taken(holder, f"it has ended, but left a program behind that keeps {path} open, end that one")
+        return Taken(
+            holder,
+            f"it has ended, but left a program behind that keeps {path} open, end that one",
+        )
     return Taken(holder, _WAIT)
 
 
@@ -177,7 +188,12 @@ def _unlock(path: Path, descriptor: int) -> None:
 class RowHold:
     """A row with our name; whoever finds it asks whether we are alive."""
 
-    def __init__(self, begin: Callable[[], AbstractContextManager[sa.Connection]], tables: Tables, run: int) -> None:
+    def __init__(
+        self,
+        begin: Callable[[], AbstractContextManager[sa.Connection]],
+        tables: Tables,
+        run: int,
+    ) -> None:
         """Write the row of a run. Raises Taken when a living process has one, or any process of another host."""
         self._begin = begin
         self._table = tables.holder
@@ -185,7 +201,9 @@ class RowHold:
         self._token = secrets.token_hex(16)
         row = {**asdict(this_process()), "token": self._token}
         with begin() as connection:
-            one_at_a_time = tables.run.select().where(tables.run.c.id == run).with_for_update()
+            one_at_a_time = (
+                tables.run.select().where(tables.run.c.id == run).with_for_update()
+            )
             connection.execute(one_at_a_time)
             self._remove_the_dead(connection, run)
             connection.execute(tables.holder.insert().values(run_id=run, **row))
@@ -193,14 +211,18 @@ class RowHold:
 
     def _remove_the_dead(self, connection: sa.Connection, run: int) -> None:
         table = self._table
-        row = connection.execute(table.select().where(table.c.run_id == run)).one_or_none()
+        row = connection.execute(
+            table.select().where(table.c.run_id == run)
+        ).one_or_none()
         if row is None:
             return
         holder = Holder(row.pid, row.host, row.started)
         if not holder.is_gone:
             raise Taken(
                 holder,
-                f"{_WAIT}; if that host is gone for good, delete its row in `holder`" if holder.is_far else _WAIT,
+                f"{_WAIT}; if that host is gone for good, delete its row in `holder`"
+                if holder.is_far
+                else _WAIT,
             )
         connection.execute(table.delete().where(table.c.token == row.token))
 
@@ -215,6 +237,10 @@ class RowHold:
             self._open = False
             try:
                 with self._begin() as connection:
-                    connection.execute(self._table.delete().where(self._table.c.token == self._token))
+                    connection.execute(
+                        self._table.delete().where(self._table.c.token == self._token)
+                    )
             except StoreError as error:
-                _log.warning("the run stays held until this process has ended: %s", error)
+                _log.warning(
+                    "the run stays held until this process has ended: %s", error
+                )

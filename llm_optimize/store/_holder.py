@@ -35,7 +35,9 @@ class Holder:
         if self.is_far:
             return False
         surroundings, _, _ = self.started.rpartition(" ")
-        if _LINUX and surroundings != _surroundings():  # started before a reboot, or in a container of its own
+        if (
+            _LINUX and surroundings != _surroundings()
+        ):  # started before a reboot, or in a container of its own
             return surroundings.partition(" ")[0] != _boot()
         return _started(self.pid) != self.started
 
@@ -50,10 +52,17 @@ def _started(pid: int) -> str:
     if not _LINUX:
         return _started_elsewhere(pid)
     try:
-        state, *fields = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        state, *fields = (
+            Path(f"/proc/{pid}/stat")
+            .read_text("utf-8", "replace")
+            .rpartition(")")[2]
+            .split()
+        )
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return "" if state in "ZX" else f"{_surroundings()} {fields[18]}"  # the 22nd field: clock ticks since the boot
+    return (
+        "" if state in "ZX" else f"{_surroundings()} {fields[18]}"
+    )  # the 22nd field: clock ticks since the boot
 
 
 def _surroundings() -> str:
@@ -69,6 +78,10 @@ def _started_elsewhere(pid: int) -> str:
 
     try:
         process = psutil.Process(pid)
-        return "" if process.status() == psutil.STATUS_ZOMBIE else f"{process.create_time()}"
+        return (
+            ""
+            if process.status() == psutil.STATUS_ZOMBIE
+            else f"{process.create_time()}"
+        )
     except psutil.NoSuchProcess:
         return ""

@@ -11,13 +11,18 @@ from ._database import VERSION, Tables
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_NEW_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {  # by the format that brought them
+_NEW_COLUMNS: dict[
+    int, dict[str, tuple[str, ...]]
+] = {  # by the format that brought them
     2: {
         "run": ("func_version", "fork_of", "fork_at"),
         "trial": ("seed", "score_key"),
         "call": ("cost_usd",),
     },
-    3: {"run": ("test_scores",), "trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note")},
+    3: {
+        "run": ("test_scores",),
+        "trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note"),
+    },
     4: {"trial": ("scores",)},
 }
 _NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer"), 4: ()}
@@ -32,10 +37,18 @@ def is_current(connection: sa.Connection, tables: Tables, store: str) -> bool:
 
     names = set(sa.inspect(connection).get_table_names())
     if names and "llm_optimize" not in names:
-        raise NotAStore(f"{store} is a database of something else: it holds {', '.join(sorted(names)[:5])}")
-    version = connection.execute(sa.select(tables.version.c.version)).scalar_one_or_none() if names else 0
+        raise NotAStore(
+            f"{store} is a database of something else: it holds {', '.join(sorted(names)[:5])}"
+        )
+    version = (
+        connection.execute(sa.select(tables.version.c.version)).scalar_one_or_none()
+        if names
+        else 0
+    )
     if version is None:
-        raise NotAStore(f"{store} does not say which format it has: choose another store, or restore it from a copy")
+        raise NotAStore(
+            f"{store} does not say which format it has: choose another store, or restore it from a copy"
+        )
     if version > VERSION:
         raise NewerStore(
             f"{store} was written by a newer llm_optimize (format {version}, this one knows {VERSION}): "
@@ -62,13 +75,17 @@ def make_current(connection: sa.Connection, tables: Tables) -> None:
     connection.execute(tables.version.update().values(version=VERSION))
 
 
-def _add_columns(connection: sa.Connection, tables: Tables, new: Mapping[str, Sequence[str]]) -> None:
+def _add_columns(
+    connection: sa.Connection, tables: Tables, new: Mapping[str, Sequence[str]]
+) -> None:
     import sqlalchemy as sa
 
     for name, columns in new.items():
         table = tables.metadata.tables[name]
         for column in columns:
-            declared = sa.schema.CreateColumn(table.c[column]).compile(dialect=connection.dialect)
+            declared = sa.schema.CreateColumn(table.c[column]).compile(
+                dialect=connection.dialect
+            )
             connection.exec_driver_sql(
                 f"ALTER TABLE {connection.dialect.identifier_preparer.format_table(table)} ADD COLUMN {declared}"
             )

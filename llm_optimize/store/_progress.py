@@ -55,15 +55,25 @@ class Seen:
     again: int = 0  # and all further scorings up to this key
 
 
-def progress(connection: sa.Connection, tables: Tables, run: int, seen: Seen) -> Progress:
+def progress(
+    connection: sa.Connection, tables: Tables, run: int, seen: Seen
+) -> Progress:
     """Read what is new to a reader; its trials are found by their numbers, which have an index."""
     trial, again = tables.trial, tables.again
     unknown = trial.c.finished.is_(None) | (trial.c.finished > seen.finished)
-    asked = trial.select().where(trial.c.run_id == run, trial.c.number > seen.above, unknown)
+    asked = trial.select().where(
+        trial.c.run_id == run, trial.c.number > seen.above, unknown
+    )
     newer = connection.execute(asked).all()
-    scored = again.select().where(again.c.run_id == run, again.c.id > seen.again).order_by(again.c.id)
+    scored = (
+        again.select()
+        .where(again.c.run_id == run, again.c.id > seen.again)
+        .order_by(again.c.id)
+    )
     row = connection.execute(tables.run.select().where(tables.run.c.id == run)).one()
-    done = sorted((one for one in newer if one.finished is not None), key=lambda one: one.finished)
+    done = sorted(
+        (one for one in newer if one.finished is not None), key=lambda one: one.finished
+    )
     return Progress(
         tuple(map(rows.to_trial, done)),
         tuple(_to_again(one) for one in connection.execute(scored)),
@@ -80,16 +90,35 @@ def _begun(newer: Iterable[Any]) -> Iterator[Begun]:
 
 def _to_again(row: Any) -> Again:
     verdict = rows.verdict_of(row)
-    return Again(row.id, row.trial, verdict["score"], verdict["standard_error"], verdict["scorings"], row.after)
+    return Again(
+        row.id,
+        row.trial,
+        verdict["score"],
+        verdict["standard_error"],
+        verdict["scorings"],
+        row.after,
+    )
 
 
-def one_trial(connection: sa.Connection, tables: Tables, run: int, number: int) -> Trial | None:
+def one_trial(
+    connection: sa.Connection, tables: Tables, run: int, number: int
+) -> Trial | None:
     """Read a finished trial as it is known last; None when there is none of this number."""
     trial, again = tables.trial, tables.again
-    asked = trial.select().where(trial.c.run_id == run, trial.c.number == number, trial.c.finished.is_not(None))
+    asked = trial.select().where(
+        trial.c.run_id == run, trial.c.number == number, trial.c.finished.is_not(None)
+    )
     row = connection.execute(asked).one_or_none()
     if row is None:
         return None
-    scored = again.select().where(again.c.run_id == run, again.c.trial == number).order_by(again.c.id.desc())
+    scored = (
+        again.select()
+        .where(again.c.run_id == run, again.c.trial == number)
+        .order_by(again.c.id.desc())
+    )
     last = connection.execute(scored.limit(1)).first()
-    return rows.to_trial(row) if last is None else rows.scored_again(rows.to_trial(row), last)
+    return (
+        rows.to_trial(row)
+        if last is None
+        else rows.scored_again(rows.to_trial(row), last)
+    )

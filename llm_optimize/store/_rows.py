@@ -47,7 +47,9 @@ class Pending:
     number: int
     plan: Plan
     proposal: Proposal | None
-    evaluation: Evaluation | None = None  # when f has scored it, and there was more to do
+    evaluation: Evaluation | None = (
+        None  # when f has scored it, and there was more to do
+    )
 
 
 @dataclass(frozen=True)
@@ -148,17 +150,31 @@ def _from_evaluation(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-_VERDICT = ("status", "score", "standard_error", "scorings", "scores", "feedback", "metrics", "seconds", "stage")
+_VERDICT = (
+    "status",
+    "score",
+    "standard_error",
+    "scorings",
+    "scores",
+    "feedback",
+    "metrics",
+    "seconds",
+    "stage",
+)
 
 
 def from_verdict(trial: Trial) -> str:
     """Return as JSON what further scorings may change of a trial."""
-    return storable(json.dumps({name: getattr(trial.evaluation, name) for name in _VERDICT}))
+    return storable(
+        json.dumps({name: getattr(trial.evaluation, name) for name in _VERDICT})
+    )
 
 
 def _storable_seed(trial: Trial) -> int | None:
     if trial.seed is not None and abs(trial.seed) > _MAX_SEED:
-        raise UsageError(f"the seed of trial {trial.number} is {trial.seed}: it must not exceed {_MAX_SEED}")
+        raise UsageError(
+            f"the seed of trial {trial.number} is {trial.seed}: it must not exceed {_MAX_SEED}"
+        )
     return trial.seed
 
 
@@ -182,7 +198,9 @@ def next_name(name: str, taken: Collection[str]) -> str:
     >>> next_name("amber", ["amber", "amber-2"])
     'amber-3'
     """
-    return next(new for number in itertools.count(2) if (new := f"{name}-{number}") not in taken)
+    return next(
+        new for number in itertools.count(2) if (new := f"{name}-{number}") not in taken
+    )
 
 
 # Rows to records.
@@ -194,14 +212,24 @@ def undamaged(what: str) -> Iterator[None]:
     try:
         yield
     except (ValueError, KeyError, TypeError, zlib.error) as error:
-        raise StoreError(f"{what} is damaged in the store ({error!r}): restore the store from a copy") from error
+        raise StoreError(
+            f"{what} is damaged in the store ({error!r}): restore the store from a copy"
+        ) from error
 
 
 def to_info(row: Any) -> RunInfo:
     """Read a run with its number of trials and its best score."""
     with undamaged(f"the run {row.name!r}"):
         settings = json.loads(row.settings)
-    return RunInfo(row.name, row.created_at, row.stop_reason, row.trials, row.best, settings, to_origin(row))
+    return RunInfo(
+        row.name,
+        row.created_at,
+        row.stop_reason,
+        row.trials,
+        row.best,
+        settings,
+        to_origin(row),
+    )
 
 
 def to_origin(row: Any) -> Origin | None:
@@ -212,13 +240,19 @@ def to_origin(row: Any) -> Origin | None:
 def to_test_scores(row: Any) -> dict[int, float]:
     """Read the scores on examples that no model has seen, by trial."""
     with undamaged(f"the run {row.name!r}"):
-        return {int(number): score for number, score in json.loads(row.test_scores or "{}").items()}
+        return {
+            int(number): score
+            for number, score in json.loads(row.test_scores or "{}").items()
+        }
 
 
 def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
     """Read a trial that was not finished; `known` holds the finished ones by number."""
     with undamaged(f"trial {row.number}"):
-        plan, proposal = _to_plan(row.plan, known), None if row.x is None else _to_proposal(row)
+        plan, proposal = (
+            _to_plan(row.plan, known),
+            None if row.x is None else _to_proposal(row),
+        )
         evaluation = None if row.status == Status.PENDING else _to_evaluation(row)
     return Pending(row.number, plan, proposal, evaluation)
 
@@ -245,7 +279,9 @@ def _to_written(row: Any) -> Proposal:
     usage, decision = Usage(**json.loads(row.usage)), _named(row.decision)
     source = sys.intern(row.source)  # thousands of trials have the same
     if row.x is not None:
-        return Proposal(json.loads(row.x), source, usage, decision=decision, note=_note(row))
+        return Proposal(
+            json.loads(row.x), source, usage, decision=decision, note=_note(row)
+        )
     problem = row.feedback if _is_of_format_3(row) else row.note
     return Proposal(None, source, usage, problem=problem or "", decision=decision)
 
@@ -357,5 +393,7 @@ def to_call(row: Any) -> Call:
             reply=reply,
             error=row.error or "",
             sent_at=row.sent_at,
-            cost_usd=usage.cost_usd if row.cost_usd is None else row.cost_usd,  # format 1 had it in the reply only
+            cost_usd=usage.cost_usd
+            if row.cost_usd is None
+            else row.cost_usd,  # format 1 had it in the reply only
         )

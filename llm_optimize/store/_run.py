@@ -29,9 +29,13 @@ class Run:
         self.name: str = row.name
         with rows.undamaged(f"the run {self.name!r}"):
             self.settings: Mapping[str, Any] = json.loads(row.settings)
-        self.func_version: str | None = row.func_version  # of f, as the user names it; trials finished now have it
+        self.func_version: str | None = (
+            row.func_version
+        )  # of f, as the user names it; trials finished now have it
         self.origin = rows.to_origin(row)  # of a fork
-        self.test_scores = rows.to_test_scores(row)  # on examples that no model has seen, by trial
+        self.test_scores = rows.to_test_scores(
+            row
+        )  # on examples that no model has seen, by trial
         self.key: int = row.id
         self._hold = hold
         self._writer: Writer | None = None
@@ -67,11 +71,15 @@ class Run:
         """Write that trial `number` is begun, and what it builds on."""
         self._write(writes.plan(self.key, number, plan))
 
-    def sent(self, trial: int, index: int, model: str, messages: Sequence[Message]) -> int:
+    def sent(
+        self, trial: int, index: int, model: str, messages: Sequence[Message]
+    ) -> int:
         """Write a model call that is about to be sent; return its key."""
         key = self._write(writes.sent(self.key, trial, index, model, messages))
         if key is None:
-            raise StoreError("the database did not return the key of a new row: use a database that does")
+            raise StoreError(
+                "the database did not return the key of a new row: use a database that does"
+            )
         return key
 
     def received(self, call: int, reply: Reply) -> None:
@@ -148,7 +156,9 @@ class Run:
             again.setdefault(row.after, []).append(row)
         told: list[Trial] = []
         known: dict[int, Trial] = {}
-        for place, trial in enumerate(map(rows.to_trial, self._rows(finished=True)), start=1):
+        for place, trial in enumerate(
+            map(rows.to_trial, self._rows(finished=True)), start=1
+        ):
             known[trial.number] = trial
             told.append(trial)
             for row in again.get(place, ()):
@@ -170,7 +180,9 @@ class Run:
 
     def _rows(self, *, finished: bool) -> Sequence[Any]:
         table = self.store.tables.trial
-        ended = table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
+        ended = (
+            table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
+        )
         query = table.select().where(table.c.run_id == self.key, ended)
         with self.store.begin() as connection:
             found = connection.execute(query).all()
@@ -194,9 +206,17 @@ class Run:
         import sqlalchemy as sa
 
         call, trial = self.store.tables.call, self.store.tables.trial
-        is_open = (trial.c.run_id == self.key) & (trial.c.number == call.c.trial) & trial.c.finished.is_(None)
-        query = sa.select(call.c.trial, call.c.call_index, call.c.reply).select_from(call.join(trial, is_open))
-        query = query.where(call.c.run_id == self.key, call.c.trial > above, call.c.reply.is_not(None))
+        is_open = (
+            (trial.c.run_id == self.key)
+            & (trial.c.number == call.c.trial)
+            & trial.c.finished.is_(None)
+        )
+        query = sa.select(call.c.trial, call.c.call_index, call.c.reply).select_from(
+            call.join(trial, is_open)
+        )
+        query = query.where(
+            call.c.run_id == self.key, call.c.trial > above, call.c.reply.is_not(None)
+        )
         with self.store.begin() as connection:
             found = connection.execute(query.order_by(call.c.id.desc())).all()
         return {(row.trial, row.call_index): rows.to_reply(row) for row in found}
@@ -209,9 +229,16 @@ class Run:
     def steers(self, after: int = 0) -> list[Steer]:
         """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
         table = self.store.tables.steer
-        query = table.select().where(table.c.run_id == self.key, table.c.id > after).order_by(table.c.id)
+        query = (
+            table.select()
+            .where(table.c.run_id == self.key, table.c.id > after)
+            .order_by(table.c.id)
+        )
         with self.store.begin() as connection:
-            return [Steer(row.id, row.kind, row.text, row.given_at) for row in connection.execute(query)]
+            return [
+                Steer(row.id, row.kind, row.text, row.given_at)
+                for row in connection.execute(query)
+            ]
 
     def answered_calls(self, above: int = -1, upto: int | None = None) -> int:
         """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it.
@@ -221,7 +248,9 @@ class Run:
         import sqlalchemy as sa
 
         table = self.store.tables.call
-        query = sa.select(sa.func.count(table.c.reply)).where(table.c.run_id == self.key, table.c.trial > above)
+        query = sa.select(sa.func.count(table.c.reply)).where(
+            table.c.run_id == self.key, table.c.trial > above
+        )
         if upto is not None:
             query = query.where(table.c.trial <= upto)
         with self.store.begin() as connection:
@@ -236,9 +265,16 @@ class Run:
             table.c.run_id == self.key, table.c.reply.is_(None), table.c.error.is_(None)
         )
         with self.store.begin() as connection:
-            return [(row.trial, row.call_index) for row in connection.execute(query.order_by(table.c.id))]
+            return [
+                (row.trial, row.call_index)
+                for row in connection.execute(query.order_by(table.c.id))
+            ]
 
     def inherited(self) -> Usage:
         """Return what the trials that a fork began with had used in the run that they come from."""
-        first = [trial.usage for trial in self.trials() if self.origin and trial.number <= self.origin.trial]
+        first = [
+            trial.usage
+            for trial in self.trials()
+            if self.origin and trial.number <= self.origin.trial
+        ]
         return sum(first, Usage())

@@ -13,7 +13,9 @@ from ._writes import Write
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-Shape = tuple[str, tuple[str, ...], tuple[str, ...], bool]  # of a Write: all of it but the values
+Shape = tuple[
+    str, tuple[str, ...], tuple[str, ...], bool
+]  # of a Write: all of it but the values
 Begin = Callable[[], AbstractContextManager["sa.Connection"]]
 _PLACE = "place_"  # before the names of the columns that tell the row
 
@@ -30,7 +32,9 @@ class Unfit(Exception):
 @dataclass(frozen=True)
 class _Statement:
     sql: str
-    names: tuple[str, ...] | None  # of the parameters in their order; None: they are given by name
+    names: (
+        tuple[str, ...] | None
+    )  # of the parameters in their order; None: they are given by name
     returns_key: bool
     last_row_is_key: bool
 
@@ -56,21 +60,34 @@ class Statements:
         import sqlalchemy as sa
 
         statement = self._statement(write)
-        named = {**write.values, **{_PLACE + name: value for name, value in write.place.items()}}
-        given = named if statement.names is None else tuple(map(named.__getitem__, statement.names))
+        named = {
+            **write.values,
+            **{_PLACE + name: value for name, value in write.place.items()},
+        }
+        given = (
+            named
+            if statement.names is None
+            else tuple(map(named.__getitem__, statement.names))
+        )
         try:
             result = connection.exec_driver_sql(statement.sql, given)
         except sa.exc.DBAPIError as error:
             if _is_of_the_row(error):
                 raise Unfit(error) from error
             raise
-        except (ValueError, TypeError, OverflowError) as error:  # of the driver, before it asks the database
+        except (
+            ValueError,
+            TypeError,
+            OverflowError,
+        ) as error:  # of the driver, before it asks the database
             raise Unfit(error) from error
         if statement.returns_key:
             return int(result.scalar_one())
         return result.lastrowid if statement.last_row_is_key else None
 
-    def write_all(self, begin: Begin, writes: Sequence[Write]) -> list[int | Unfit | None]:
+    def write_all(
+        self, begin: Begin, writes: Sequence[Write]
+    ) -> list[int | Unfit | None]:
         """Write rows in one transaction, in order; return for each its key, or why this one alone is not written.
 
         The first attempt takes no precautions. Where a row is at fault PostgreSQL refuses the whole transaction, so
@@ -83,7 +100,9 @@ class Statements:
             with begin() as connection:
                 return [self._write_or_not(connection, write) for write in writes]
 
-    def _write_or_not(self, connection: sa.Connection, write: Write) -> int | Unfit | None:
+    def _write_or_not(
+        self, connection: sa.Connection, write: Write
+    ) -> int | Unfit | None:
         try:
             with connection.begin_nested():
                 return self.write(connection, write)
@@ -100,17 +119,24 @@ class Statements:
         import sqlalchemy as sa
 
         table = self._tables[write.table]
-        values = {column: sa.bindparam(column, type_=table.c[column].type) for column in write.values}
+        values = {
+            column: sa.bindparam(column, type_=table.c[column].type)
+            for column in write.values
+        }
         statement: Any = table.update() if write.place else table.insert().inline()
         for column in write.place:
-            statement = statement.where(table.c[column] == sa.bindparam(_PLACE + column))
+            statement = statement.where(
+                table.c[column] == sa.bindparam(_PLACE + column)
+            )
         statement = statement.values(values)
         returns_key = write.wants_key and self._dialect.insert_returning
         if returns_key:
             statement = statement.returning(table.c.id)
         compiled = statement.compile(dialect=self._dialect)
         names = tuple(compiled.positiontup) if compiled.positional else None
-        return _Statement(str(compiled), names, returns_key, write.wants_key and not returns_key)
+        return _Statement(
+            str(compiled), names, returns_key, write.wants_key and not returns_key
+        )
 
 
 def _is_of_the_row(error: sa.exc.DBAPIError) -> bool:

@@ -60,17 +60,28 @@ def as_users_see(error: Exception, store: str, wait_secs: float) -> Exception:
     if isinstance(error, sa.exc.DBAPIError):
         return _as_store_error(error, store, wait_secs)
     if isinstance(error, sa.exc.SQLAlchemyError):
-        return StoreError(f"the store {store} cannot be used: {error}; {_SAFE}, mend it and resume")
+        return StoreError(
+            f"the store {store} cannot be used: {error}; {_SAFE}, mend it and resume"
+        )
     return error
 
 
-def _as_store_error(error: sa.exc.DBAPIError, store: str, wait_secs: float) -> StoreError:
-    reason, name = one_line(str(error.orig), 300), getattr(error.orig, "sqlite_errorname", "")
+def _as_store_error(
+    error: sa.exc.DBAPIError, store: str, wait_secs: float
+) -> StoreError:
+    reason, name = (
+        one_line(str(error.orig), 300),
+        getattr(error.orig, "sqlite_errorname", ""),
+    )
     if name.startswith(_DAMAGED):
         return NotAStore(
             f"{store} is no database, or no whole one ({reason}): choose another store, or restore it from a copy"
         )
     for beginning, sentence in _SENTENCES.items():
         if name.startswith(beginning):
-            return StoreError(sentence.format(store=store, reason=reason, wait=wait_secs))
-    return StoreError(f"the store {store} cannot be used: {reason}; {_SAFE}, mend it and resume")
+            return StoreError(
+                sentence.format(store=store, reason=reason, wait=wait_secs)
+            )
+    return StoreError(
+        f"the store {store} cannot be used: {reason}; {_SAFE}, mend it and resume"
+    )

@@ -12,7 +12,9 @@ from ..errors import NotAStore
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_WAL_HEADER = struct.Struct(">16x8s8x")  # the salt, https://www.sqlite.org/fileformat2.html#the_write_ahead_log
+_WAL_HEADER = struct.Struct(
+    ">16x8s8x"
+)  # the salt, https://www.sqlite.org/fileformat2.html#the_write_ahead_log
 _FRAME_HEADER = struct.Struct(">I4x8s8x")  # the number of its page, the salt
 
 
@@ -23,11 +25,16 @@ def refuse_torn(connection: sa.Connection) -> None:
     """
     if connection.dialect.name != "sqlite":
         return
-    pages, size = (connection.exec_driver_sql(f"PRAGMA {fact}").scalar_one() for fact in ("page_count", "page_size"))
+    pages, size = (
+        connection.exec_driver_sql(f"PRAGMA {fact}").scalar_one()
+        for fact in ("page_count", "page_size")
+    )
     path = Path(str(connection.engine.url.database))
     missing = set(range(path.stat().st_size // size + 1, pages + 1))
     if missing and not missing <= set(_pages_in_log(Path(f"{path}-wal"), size)):
-        raise NotAStore(f"{path} is cut off: {path.stat().st_size} bytes of {pages * size}; restore it from a copy")
+        raise NotAStore(
+            f"{path} is cut off: {path.stat().st_size} bytes of {pages * size}; restore it from a copy"
+        )
 
 
 def _pages_in_log(path: Path, size: int) -> Iterator[int]:

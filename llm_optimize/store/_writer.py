@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from ._run import Run
 
 _log = logging.getLogger("llm_optimize")
-_MAX_GROUP = 256  # rows of one transaction: those of 256 trials are written within some 10 ms
+_MAX_GROUP = (
+    256  # rows of one transaction: those of 256 trials are written within some 10 ms
+)
 _SWITCH_SECS = 0.0005  # Python's own is 0.005
 
 Outcome = int | BaseException | None
@@ -56,7 +58,9 @@ class Writer:
         self._run = run
         self._key = run.key
         self._line = _Line(run.store, run.name)
-        self._close = weakref.finalize(self, self._line.close)  # a forgotten one writes what waits, too
+        self._close = weakref.finalize(
+            self, self._line.close
+        )  # a forgotten one writes what waits, too
 
     def close(self) -> None:
         """Write what waits, and end the thread; after that nothing can be written here. A second time does nothing."""
@@ -71,7 +75,9 @@ class Writer:
         """Write that trial `number` is begun, and what it builds on."""
         return self._put(writes.plan(self._key, number, plan))
 
-    def sent(self, trial: int, index: int, model: str, messages: Sequence[Message]) -> Awaitable[int]:
+    def sent(
+        self, trial: int, index: int, model: str, messages: Sequence[Message]
+    ) -> Awaitable[int]:
         """Write a model call that is about to be sent; return its key."""
         key = self._put(writes.sent(self._key, trial, index, model, messages))
         return cast(Awaitable[int], key)
@@ -137,7 +143,9 @@ class _Line:
         self._waiting: deque[_Job] = deque()
         self._taken: list[_Job] = []
         self._closing = False
-        self._thread = threading.Thread(target=self._work, name=f"store of {name}", daemon=True)
+        self._thread = threading.Thread(
+            target=self._work, name=f"store of {name}", daemon=True
+        )
         self._thread.start()
 
     @property
@@ -159,7 +167,9 @@ class _Line:
         return job.done
 
     def _closed_error(self) -> StoreError:
-        return StoreError(f"the writer of the run {self._name!r} is closed: write before close")
+        return StoreError(
+            f"the writer of the run {self._name!r} is closed: write before close"
+        )
 
     def close(self) -> None:
         """Write what waits, and end the thread. In a forked child nothing happens: the parent writes."""
@@ -168,7 +178,9 @@ class _Line:
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if self._thread is not threading.current_thread():  # as when the garbage collector runs in it
+        if (
+            self._thread is not threading.current_thread()
+        ):  # as when the garbage collector runs in it
             self._thread.join()
 
     # In the thread.
@@ -179,7 +191,9 @@ class _Line:
                 if not self._take():
                     return
                 self._write_taken()
-            except BaseException as error:  # it reaches all who wait, and the next write tries anew
+            except (
+                BaseException
+            ) as error:  # it reaches all who wait, and the next write tries anew
                 self._fail(error)
 
     def _take(self) -> bool:
@@ -210,7 +224,9 @@ def _for_waiters(error: BaseException) -> Exception:
     """Return what ends a task that waits, and neither its event loop nor, like a cancellation, the wrong thing."""
     if isinstance(error, Exception):
         return error
-    ended = StoreError(f"the thread that writes the store was interrupted ({error!r}): resume the run")
+    ended = StoreError(
+        f"the thread that writes the store was interrupted ({error!r}): resume the run"
+    )
     ended.__cause__ = error
     return ended
 
@@ -243,7 +259,9 @@ def _resolve(ended: Sequence[tuple[_Job, Outcome]]) -> None:
 def _log_untold(job: _Job, outcome: Outcome) -> None:
     """Say that a row is not written where nobody is left to be told by an exception."""
     if isinstance(outcome, BaseException):
-        _log.error("a row of the table %s was not written: %s", job.write.table, outcome)
+        _log.error(
+            "a row of the table %s was not written: %s", job.write.table, outcome
+        )
 
 
 # Python hands its lock (the GIL) from a busy thread to a waiting one after 5 ms, and SQLite's driver lets go of it

@@ -18,8 +18,12 @@ class Write:
 
     table: str
     values: Mapping[str, Any]
-    place: Mapping[str, Any] = field(default_factory=dict)  # columns that tell which row; empty: a new row
-    wants_key: bool = False  # whether the key that the database makes for a new row is asked for
+    place: Mapping[str, Any] = field(
+        default_factory=dict
+    )  # columns that tell which row; empty: a new row
+    wants_key: bool = (
+        False  # whether the key that the database makes for a new row is asked for
+    )
 
 
 def plan(run: int, number: int, plan: Plan) -> Write:
@@ -35,7 +39,9 @@ def plan(run: int, number: int, plan: Plan) -> Write:
     return Write("trial", values)
 
 
-def sent(run: int, trial: int, index: int, model: str, messages: Sequence[Message]) -> Write:
+def sent(
+    run: int, trial: int, index: int, model: str, messages: Sequence[Message]
+) -> Write:
     """Return the row of a model call that is about to be sent."""
     values = {
         "run_id": run,
@@ -60,17 +66,25 @@ def received(call: int, reply: Reply) -> Write:
 
 def call_failed(call: int, error: str) -> Write:
     """Return what a call that ended without a reply fills in."""
-    return Write("call", {"error": rows.storable(error), "received_at": time.time()}, {"id": call})
+    return Write(
+        "call",
+        {"error": rows.storable(error), "received_at": time.time()},
+        {"id": call},
+    )
 
 
 def propose(run: int, number: int, proposal: Proposal) -> Write:
     """Return what the x of a trial fills in."""
-    return Write("trial", rows.from_proposal(proposal), {"run_id": run, "number": number})
+    return Write(
+        "trial", rows.from_proposal(proposal), {"run_id": run, "number": number}
+    )
 
 
 def judge(run: int, trial: Trial) -> Write:
     """Return what f said of a trial that is not finished yet."""
-    return Write("trial", rows.from_trial(trial), {"run_id": run, "number": trial.number})
+    return Write(
+        "trial", rows.from_trial(trial), {"run_id": run, "number": trial.number}
+    )
 
 
 def finish(run: int, func_version: str | None, trial: Trial, order: int) -> Write:

@@ -43,15 +43,21 @@ class SandboxContract:
 
     def open(self, func: Callable[..., Any], limits: Limits) -> Sandbox:
         """Return a sandbox that calls `func`. Raises NotImplementedError until a subclass defines it."""
-        raise NotImplementedError("define open(func, limits): it returns the sandbox that is tested")
+        raise NotImplementedError(
+            "define open(func, limits): it returns the sandbox that is tested"
+        )
 
     @contextmanager
     def opened(self, limits: Limits | None = None) -> Iterator[Sandbox]:
         """Open a sandbox whose f does as x says."""
-        with closing(self.open(_act, limits or Limits(memory_mb=2048, output_mb=1, result_mb=1))) as sandbox:
+        with closing(
+            self.open(_act, limits or Limits(memory_mb=2048, output_mb=1, result_mb=1))
+        ) as sandbox:
             yield sandbox
 
-    def outcome(self, deed: str, limits: Limits | None = None, timeout_secs: float = _LONG_SECS) -> Outcome:
+    def outcome(
+        self, deed: str, limits: Limits | None = None, timeout_secs: float = _LONG_SECS
+    ) -> Outcome:
         """Return what becomes of one deed."""
         with self.opened(limits) as sandbox:
             return sandbox.run(Call(deed, timeout_secs))
@@ -60,7 +66,10 @@ class SandboxContract:
         """A value is as f returned it."""
         outcome = self.outcome("data")
         _expect(outcome, OutcomeStatus.OK)
-        _require(outcome.value == {"score": 1.0, "feedback": "é\n", "list": [1, None, True]}, outcome)
+        _require(
+            outcome.value == {"score": 1.0, "feedback": "é\n", "list": [1, None, True]},
+            outcome,
+        )
 
     def test_an_exception_is_told(self) -> None:
         """Whatever is raised comes back as text; nothing is raised here."""
@@ -68,14 +77,18 @@ class SandboxContract:
             for deed in ("raise", "exit"):
                 outcome = sandbox.run(Call(deed, _LONG_SECS))
                 _expect(outcome, OutcomeStatus.RAISED)
-                _require("no luck" in outcome.message and outcome.value is None, outcome)
+                _require(
+                    "no luck" in outcome.message and outcome.value is None, outcome
+                )
 
     def test_the_deadline_is_kept(self) -> None:
         """A call is over soon after its deadline."""
         with self.opened() as sandbox:
             sandbox.run(Call("data", _LONG_SECS))
             begun = time.monotonic()
-            outcome = sandbox.run(Call("loop" if self.isolates else "sleep", _SHORT_SECS))
+            outcome = sandbox.run(
+                Call("loop" if self.isolates else "sleep", _SHORT_SECS)
+            )
             _require(time.monotonic() - begun < _SHORT_SECS + _LATE_SECS, outcome)
         _expect(outcome, OutcomeStatus.TIMEOUT)
         _require(outcome.seconds >= _SHORT_SECS, outcome)
@@ -88,7 +101,9 @@ class SandboxContract:
             def call(number: int) -> None:
                 found[number] = sandbox.run(Call(f"echo {number}", _LONG_SECS)).value
 
-            threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
+            threads = [
+                threading.Thread(target=call, args=(number,)) for number in range(4)
+            ]
             for thread in threads:
                 thread.start()
             for thread in threads:
@@ -99,7 +114,9 @@ class SandboxContract:
         """A call that waits returns `killed`, and so does every later one."""
         found: list[Outcome] = []
         sandbox = self.open(_act, Limits())
-        thread = threading.Thread(target=lambda: found.append(sandbox.run(Call("sleep", _LONG_SECS))))
+        thread = threading.Thread(
+            target=lambda: found.append(sandbox.run(Call("sleep", _LONG_SECS)))
+        )
         thread.start()
         time.sleep(_SHORT_SECS)
         sandbox.close()
@@ -117,7 +134,9 @@ class SandboxContract:
             def run(name: str) -> None:
                 found[name] = sandbox.run(calls[name])
 
-            threads = {name: threading.Thread(target=run, args=(name,)) for name in calls}
+            threads = {
+                name: threading.Thread(target=run, args=(name,)) for name in calls
+            }
             for thread in threads.values():
                 thread.start()
             time.sleep(_SHORT_SECS)
@@ -134,7 +153,9 @@ class SandboxContract:
         """NaN and infinity arrive as they are, for others to judge."""
         with self.opened() as sandbox:
             _require(math.isnan(sandbox.run(Call("nan", _LONG_SECS)).value), "nan")
-            _require(sandbox.run(Call("infinity", _LONG_SECS)).value == math.inf, "infinity")
+            _require(
+                sandbox.run(Call("infinity", _LONG_SECS)).value == math.inf, "infinity"
+            )
 
     # What only a process of its own can promise.
 
@@ -147,7 +168,10 @@ class SandboxContract:
         """Both streams are kept; a flood ends the call."""
         if self.isolates:
             with self.opened() as sandbox:
-                _require(sandbox.run(Call("print", _LONG_SECS)).output == "out\nerr\n", "print")
+                _require(
+                    sandbox.run(Call("print", _LONG_SECS)).output == "out\nerr\n",
+                    "print",
+                )
                 flood = sandbox.run(Call("flood", _LONG_SECS))
             _expect(flood, OutcomeStatus.OUTPUT)
             _require(len(flood.output) < 1 << 20, "the output is not bounded")
@@ -184,8 +208,14 @@ class SandboxContract:
             os.environ[_SECRET] = "sk-secret"
             try:
                 named = self.outcome("environment", Limits(env=(_SECRET,)))
-                _require("sk-secret" in str(named.value), "it is not there though it was named")
-                _require("sk-secret" not in str(self.outcome("environment").value), "the key is there")
+                _require(
+                    "sk-secret" in str(named.value),
+                    "it is not there though it was named",
+                )
+                _require(
+                    "sk-secret" not in str(self.outcome("environment").value),
+                    "the key is there",
+                )
             finally:
                 del os.environ[_SECRET]
 
@@ -200,7 +230,10 @@ class SandboxContract:
         """The same seed gives the same numbers."""
         if self.isolates:
             with self.opened() as sandbox:
-                one, same, other = (sandbox.run(Call("dice", _LONG_SECS, seed)).value for seed in (1, 1, 2))
+                one, same, other = (
+                    sandbox.run(Call("dice", _LONG_SECS, seed)).value
+                    for seed in (1, 1, 2)
+                )
             _require(one == same != other, (one, same, other))
 
     def test_children_are_dead_when_the_call_is_over(self) -> None:
@@ -227,14 +260,19 @@ def _act(deed: str) -> Any:
     name, _, argument = deed.partition(" ")
     if name == "children":
         sleep = f"import time; time.sleep({2 * _LONG_SECS})"
-        subprocess.Popen([sys.executable, "-c", sleep, argument], start_new_session=True)
+        subprocess.Popen(
+            [sys.executable, "-c", sleep, argument], start_new_session=True
+        )
     return argument or _DEEDS[name]()
 
 
 def _is_running(marker: str, within_secs: float) -> bool:
     """Whether a process with this word in its command line is still there after so long; known on Linux only."""
     until = time.monotonic() + within_secs
-    while any(marker.encode() in _content(path) for path in Path("/proc").glob("[0-9]*/cmdline")):
+    while any(
+        marker.encode() in _content(path)
+        for path in Path("/proc").glob("[0-9]*/cmdline")
+    ):
         if time.monotonic() > until:
             return True
         time.sleep(0.01)
@@ -285,7 +323,11 @@ def _hoard() -> list[bytes]:
 
 
 def _leave() -> bool:
-    found = hasattr(sys, "left_by_another") or os.path.exists("left") or "LEFT" in os.environ
+    found = (
+        hasattr(sys, "left_by_another")
+        or os.path.exists("left")
+        or "LEFT" in os.environ
+    )
     sys.left_by_another = True  # type: ignore[attr-defined]  # that is the point
     os.environ["LEFT"] = "1"
     return found

@@ -35,7 +35,9 @@ class ScriptedChat:
         """Return the next reply, or raise it. Raises ScriptExhausted when there is none left."""
         self.asked.append(list(messages))
         if not self._replies:
-            raise ScriptExhausted(f"the scripted model has no reply left at call {len(self.asked)}: give it more")
+            raise ScriptExhausted(
+                f"the scripted model has no reply left at call {len(self.asked)}: give it more"
+            )
         answer = self._replies.pop(0)
         if isinstance(answer, BaseException):
             raise answer
@@ -43,7 +45,11 @@ class ScriptedChat:
             return replace(answer, model=self.name)
         text = answer if isinstance(answer, str) else answer(messages)
         prompt = sum(len(message["content"]) for message in messages)
-        return Reply(text, Usage(1, prompt // _CHARS_PER_TOKEN, len(text) // _CHARS_PER_TOKEN), self.name)
+        return Reply(
+            text,
+            Usage(1, prompt // _CHARS_PER_TOKEN, len(text) // _CHARS_PER_TOKEN),
+            self.name,
+        )
 
     async def aclose(self) -> None:
         """Do nothing: nothing is open."""

@@ -13,7 +13,10 @@ from ._trials import changed
 
 _MANY = 5_000  # trials
 _MAX_SHOWN = 200  # trials in one plan
-_MAX_TELL_SECS, _MAX_ASK_SECS = 0.005, 0.05  # generous: five times and ten times what our own are to hold
+_MAX_TELL_SECS, _MAX_ASK_SECS = (
+    0.005,
+    0.05,
+)  # generous: five times and ten times what our own are to hold
 
 
 class SearchContract:
@@ -46,7 +49,9 @@ class SearchContract:
     def test_what_was_no_x_is_not_built_on(self) -> None:
         """A reply without an x leaves nothing to show."""
         no_x = Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")
-        _require(not _shown(self.told([no_x]).ask(Random(0), [])), "an x out of nothing")
+        _require(
+            not _shown(self.told([no_x]).ask(Random(0), [])), "an x out of nothing"
+        )
         search = self.told([*_trials(20), changed(no_x, number=20)])
         for dice in range(40):
             plan = search.ask(Random(dice), [])
@@ -81,8 +86,14 @@ class SearchContract:
         """Two that were told the same plan the same; asking changes nothing."""
         one, other = self.told(_trials(60)), self.told(_trials(60))
         plans = [one.ask(Random(dice), [3]) for dice in range(20)]
-        _require(plans == [one.ask(Random(dice), [3]) for dice in range(20)], "asking has changed it")
-        _require(plans == [other.ask(Random(dice), [3]) for dice in range(20)], "two of a kind differ")
+        _require(
+            plans == [one.ask(Random(dice), [3]) for dice in range(20)],
+            "asking has changed it",
+        )
+        _require(
+            plans == [other.ask(Random(dice), [3]) for dice in range(20)],
+            "two of a kind differ",
+        )
 
     def test_resume_equals_having_lived_through_it(self) -> None:
         """Told again in the order of finishing, a new one plans what the old one would have planned."""
@@ -91,8 +102,16 @@ class SearchContract:
             for step in range(90):
                 life.step()
                 if step % 9 == 0:
-                    resumed, dice, pending = self.told(life.history), Random(step), life.pending
-                    _require(life.search.ask(Random(step), pending) == resumed.ask(dice, pending), f"trial {step}")
+                    resumed, dice, pending = (
+                        self.told(life.history),
+                        Random(step),
+                        life.pending,
+                    )
+                    _require(
+                        life.search.ask(Random(step), pending)
+                        == resumed.ask(dice, pending),
+                        f"trial {step}",
+                    )
 
     def test_any_order_of_finishing(self) -> None:
         """Children may be told before their parents, and numbers in any order."""
@@ -106,7 +125,10 @@ class SearchContract:
         """Equal scores and equal x are no trouble."""
         equal = [_scored(number, 1.0, 0 if number else None) for number in range(40)]
         same_x = [changed(trial, x="x") for trial in equal]
-        copies = [equal[0], *(changed(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:])]
+        copies = [
+            equal[0],
+            *(changed(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:]),
+        ]
         for trials in (equal, same_x, copies):
             search = self.told(trials)
             plans = [search.ask(Random(dice), [0]) for dice in range(10)]
@@ -114,15 +136,26 @@ class SearchContract:
 
     def test_scores_of_any_size_and_sign(self) -> None:
         """Nothing is divided by, or taken for good because it is positive."""
-        for scores in ([-1e300, 1e300, 0.0, -0.0], [-5.0, -4.0, -3.0], [1e-320, 0.0], [7.0] * 3):
-            trials = [_scored(number, score, 0 if number else None) for number, score in enumerate(scores)]
+        for scores in (
+            [-1e300, 1e300, 0.0, -0.0],
+            [-5.0, -4.0, -3.0],
+            [1e-320, 0.0],
+            [7.0] * 3,
+        ):
+            trials = [
+                _scored(number, score, 0 if number else None)
+                for number, score in enumerate(scores)
+            ]
             plan = self.told(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
     def test_a_trial_told_again_replaces_what_was_known(self) -> None:
         """Its score may rise and fall, and it may lose it."""
         trials = _trials(40)
-        best = max((trial for trial in trials if trial.score is not None), key=lambda trial: trial.score or 0.0)
+        best = max(
+            (trial for trial in trials if trial.score is not None),
+            key=lambda trial: trial.score or 0.0,
+        )
         for again in (
             changed(best, score=-1e6, scorings=2),
             changed(best, score=1e6, scorings=2),
@@ -130,22 +163,45 @@ class SearchContract:
         ):
             search = self.told([*trials, again])
             for dice in range(30):
-                shown = [one for one in _shown(search.ask(Random(dice), [])) if one.number == best.number]
+                shown = [
+                    one
+                    for one in _shown(search.ask(Random(dice), []))
+                    if one.number == best.number
+                ]
                 _require(all(one == again for one in shown), shown)
 
     def test_every_kind_of_x(self) -> None:
         """x may be a text, named texts, or parameters; with metrics, scores per example, and failed stages."""
-        for x in ("", "a\nb", {"main": "a = 1\n", "other": "b\n"}, {"rate": 0.1, "kind": "a", "bag": True}):
-            trials = [changed(trial, x=f"{x}{trial.number}" if x == "" else x) for trial in _trials(12)]
+        for x in (
+            "",
+            "a\nb",
+            {"main": "a = 1\n", "other": "b\n"},
+            {"rate": 0.1, "kind": "a", "bag": True},
+        ):
+            trials = [
+                changed(trial, x=f"{x}{trial.number}" if x == "" else x)
+                for trial in _trials(12)
+            ]
             for trial in trials:
-                trial = changed(trial, metrics={"size": trial.number}, instances={"a": trial.number % 3, "b": 1.0})
-                trials[trial.number] = trial if trial.scored else changed(trial, instances={}, stage="minibatch")
+                trial = changed(
+                    trial,
+                    metrics={"size": trial.number},
+                    instances={"a": trial.number % 3, "b": 1.0},
+                )
+                trials[trial.number] = (
+                    trial
+                    if trial.scored
+                    else changed(trial, instances={}, stage="minibatch")
+                )
             plan = self.told(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
     def test_nothing_that_is_handed_in_is_changed(self) -> None:
         """Trials and the list of what is in flight stay as they are."""
-        trials, pending = [changed(trial, x={"a": trial.number}) for trial in _trials(40)], [0, 1, 2]
+        trials, pending = (
+            [changed(trial, x={"a": trial.number}) for trial in _trials(40)],
+            [0, 1, 2],
+        )
         before = copy.deepcopy((trials, pending))
         search = self.told(trials)
         for dice in range(20):
@@ -170,8 +226,13 @@ class SearchContract:
         told = time.perf_counter()
         plans = [search.ask(Random(dice), [dice]) for dice in range(20)]
         asked = time.perf_counter()
-        _require((told - begun) / _MANY < _MAX_TELL_SECS, f"{told - begun:.1f} s for {_MANY} trials told")
-        _require((asked - told) / 20 < _MAX_ASK_SECS, f"{asked - told:.1f} s for 20 plans")
+        _require(
+            (told - begun) / _MANY < _MAX_TELL_SECS,
+            f"{told - begun:.1f} s for {_MANY} trials told",
+        )
+        _require(
+            (asked - told) / 20 < _MAX_ASK_SECS, f"{asked - told:.1f} s for 20 plans"
+        )
         most = max(len(_shown(plan)) for plan in plans)
         _require(most <= _MAX_SHOWN, f"{most} trials in one plan")
 
@@ -215,7 +276,9 @@ class _Life:
         if before.score is None:
             again = changed(before, status=Status.COMPLETE, score=self._next / 100)
         elif self._next % 2:
-            again = changed(before, score=before.score - 2.0, scorings=before.scorings + 1)
+            again = changed(
+                before, score=before.score - 2.0, scorings=before.scorings + 1
+            )
         else:
             again = changed(before, status=Status.FAILED, score=None)
         self._tell(again)
@@ -228,27 +291,45 @@ class _Life:
 
 def _trials(count: int) -> list[Trial]:
     """Return a run: scores that rise and fall, one in nine fails, each child of an earlier one."""
-    return [_trial(number, number * 7 % 11 * number // 11 if number else None) for number in range(count)]
+    return [
+        _trial(number, number * 7 % 11 * number // 11 if number else None)
+        for number in range(count)
+    ]
 
 
 def _trial(number: int, parent: int | None) -> Trial:
     score = (number * 7919) % 1009 / 100 + number / 100
-    return _failed(number, parent) if number % 9 == 4 else _scored(number, score, parent)
+    return (
+        _failed(number, parent) if number % 9 == 4 else _scored(number, score, parent)
+    )
 
 
 def _scored(number: int, score: float, parent: int | None = None) -> Trial:
     x = f"x{number} = [{number * 31 % 17}, {number / 8}]" if number else "x0"
     source = "x0" if parent is None else "model:m"
-    return Trial.of(number, x, Status.COMPLETE, source, score=score, feedback="so so", parent=parent)
+    return Trial.of(
+        number, x, Status.COMPLETE, source, score=score, feedback="so so", parent=parent
+    )
 
 
 def _failed(number: int, parent: int | None = None) -> Trial:
     source = "x0" if parent is None else "model:m"
-    return Trial.of(number, f"x{number} fails", Status.FAILED, source, feedback="ValueError: no", parent=parent)
+    return Trial.of(
+        number,
+        f"x{number} fails",
+        Status.FAILED,
+        source,
+        feedback="ValueError: no",
+        parent=parent,
+    )
 
 
 def _shown(plan: Plan) -> Sequence[Trial]:
-    return [trial for trial in (*plan.context, *plan.failures, plan.parent) if trial is not None]
+    return [
+        trial
+        for trial in (*plan.context, *plan.failures, plan.parent)
+        if trial is not None
+    ]
 
 
 def _require(condition: bool, said: object) -> None:

@@ -31,8 +31,14 @@ class Code:
 
         Each line has its control characters made visible, and is of bounded length.
         """
-        if self._shown is None or self._shown[0] is not champion or self._shown[1] is not base:
-            self._lines = _difference(champion, base) or [line for _, line in _whole(champion)]
+        if (
+            self._shown is None
+            or self._shown[0] is not champion
+            or self._shown[1] is not base
+        ):
+            self._lines = _difference(champion, base) or [
+                line for _, line in _whole(champion)
+            ]
             self._shown = (champion, base)
         return self._lines
 
@@ -69,17 +75,25 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int]]
         for tag, old_from, old_to, new_from, new_to in group:
             if tag != "equal":
                 yield from (("-", place) for place in range(old_from, old_to))
-            yield from ((" " if tag == "equal" else "+", place) for place in range(new_from, new_to))
+            yield from (
+                (" " if tag == "equal" else "+", place)
+                for place in range(new_from, new_to)
+            )
 
 
 def _whole(champion: Trial) -> list[tuple[str, Text]]:
     x = "" if champion.x is None else champion.x
-    return [("", line) for line in highlighted(plain_code(x)[:_MAX_LINES], language_of(show_x(x)))]
+    return [
+        ("", line)
+        for line in highlighted(plain_code(x)[:_MAX_LINES], language_of(show_x(x)))
+    ]
 
 
 def plain_code(x: X) -> list[str]:
     """Return x in lines that a terminal may be sent."""
-    return [visible(line).expandtabs(4)[:_MAX_LINE_CHARS] for line in show_x(x).splitlines()]
+    return [
+        visible(line).expandtabs(4)[:_MAX_LINE_CHARS] for line in show_x(x).splitlines()
+    ]
 
 
 def highlighted(lines: Sequence[str], language: str) -> list[Text]:
@@ -91,6 +105,8 @@ def highlighted(lines: Sequence[str], language: str) -> list[Text]:
         return [Text(line) for line in lines]
     syntax = Syntax("", language, theme="ansi_dark", background_color="default")
     found = list(syntax.highlight("\n".join(lines)).split("\n", allow_blank=True))
-    if [line.plain for line in found[: len(lines)]] != list(lines):  # a lexer may drop blank lines at the ends
+    if [line.plain for line in found[: len(lines)]] != list(
+        lines
+    ):  # a lexer may drop blank lines at the ends
         return [Text(line) for line in lines]
     return found[: len(lines)]

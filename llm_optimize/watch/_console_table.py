@@ -16,12 +16,21 @@ if TYPE_CHECKING:
 HEADER_LINES = 2
 _GAP = "   "
 _NAMES = ("trial", "source", "score", "to best", "time", "what it was")
-_RIGHT = (True, False, True, True, True, False)  # which columns are aligned to the right
+_RIGHT = (
+    True,
+    False,
+    True,
+    True,
+    True,
+    False,
+)  # which columns are aligned to the right
 _STYLES = {Status.COMPLETE: "", Status.DUPLICATE: "dim", Status.TIMEOUT: "yellow"}
 _MAX_CHARS = 400  # of a cell; no screen is wider
 
 
-def table(trials: Sequence[tuple[Trial, float | None]], champion: int | None, columns: int) -> list[Text]:
+def table(
+    trials: Sequence[tuple[Trial, float | None]], champion: int | None, columns: int
+) -> list[Text]:
     """Return a header of two lines and a line for each trial, given with its change to the best one before.
 
     `champion` is the number of the best trial.
@@ -29,9 +38,15 @@ def table(trials: Sequence[tuple[Trial, float | None]], champion: int | None, co
     from rich.cells import cell_len
     from rich.text import Text
 
-    rows = [_cells(trial, change, trial.number == champion, columns) for trial, change in trials]
+    rows = [
+        _cells(trial, change, trial.number == champion, columns)
+        for trial, change in trials
+    ]
     names = [(name, "dim") for name in _NAMES]
-    widths = [max(cell_len(row[place][0]) for row in [names, *rows]) for place in range(len(_NAMES) - 1)]
+    widths = [
+        max(cell_len(row[place][0]) for row in [names, *rows])
+        for place in range(len(_NAMES) - 1)
+    ]
     widths.append(max(1, columns - sum(widths) - len(_GAP) * len(widths)))
     lines = [_row(row, widths) for row in [names, *rows]]
     for line in lines:
@@ -59,16 +74,24 @@ def _fitted(text: str, width: int, *, right: bool) -> str:
     return " " * (width - wide) + text if right else text + " " * (width - wide)
 
 
-def _cells(trial: Trial, change: float | None, champion: bool, columns: int) -> list[tuple[str, str]]:
+def _cells(
+    trial: Trial, change: float | None, champion: bool, columns: int
+) -> list[tuple[str, str]]:
     """Return the texts of a row, each with its style."""
     style = "bold green" if champion else _STYLES.get(trial.status, "red")
     complete = trial.status is Status.COMPLETE
     what = trial.feedback[:_MAX_CHARS] if complete else describe_failure(trial)
     return [
         (("★ " if champion else "") + str(trial.number), style),
-        (one_line(trial.source, max(8, min(26, columns // 4))), "dim" if trial.source == "x0" else ""),
+        (
+            one_line(trial.source, max(8, min(26, columns // 4))),
+            "dim" if trial.source == "x0" else "",
+        ),
         (verdict(trial), style),
-        ("" if change is None else signed(change), "green" if change is not None and change > 0 else "dim"),
+        (
+            "" if change is None else signed(change),
+            "green" if change is not None and change > 0 else "dim",
+        ),
         (duration(trial.seconds), "dim"),
         (one_line(what, _MAX_CHARS), "dim" if complete else style),
     ]

@@ -44,7 +44,11 @@ class View:
 
         top, bottom = self._top(columns, lines), self._bottom(columns, lines)
         room = max(1, lines - 1 - len(top) - len(bottom))
-        middle = self._side_by_side(columns, room) if columns >= _WIDE_SCREEN else self._stacked(columns, room)
+        middle = (
+            self._side_by_side(columns, room)
+            if columns >= _WIDE_SCREEN
+            else self._stacked(columns, room)
+        )
         return Group(*top, *middle, *bottom)
 
     def _top(self, columns: int, lines: int) -> list[Text]:
@@ -52,7 +56,12 @@ class View:
 
         run = self._run
         described = visible(" ".join(run.description[:_MAX_TASK_CHARS].split()))
-        said = textwrap.wrap(described, columns, max_lines=1 if lines < _LOW_SCREEN else 2, placeholder=" …") or [""]
+        said = textwrap.wrap(
+            described,
+            columns,
+            max_lines=1 if lines < _LOW_SCREEN else 2,
+            placeholder=" …",
+        ) or [""]
         return [
             title(run.name, "cyan", columns),
             *(_line(Text(line, style="dim")) for line in said),
@@ -68,8 +77,13 @@ class View:
         ago = duration(run.seconds - (run.champion_at - run.begun_at))
         line = _line(Text.assemble(("best ", "bold")))
         line.append(score_of(best), style="bold green")
-        line.append(f"  trial {best.number} by {one_line(best.source, 30)}, {ago} ago  ", style="dim")
-        line.append(sparkline(run.best_scores, min(100, columns - line.cell_len)), style="green")
+        line.append(
+            f"  trial {best.number} by {one_line(best.source, 30)}, {ago} ago  ",
+            style="dim",
+        )
+        line.append(
+            sparkline(run.best_scores, min(100, columns - line.cell_len)), style="green"
+        )
         return line
 
     # The trials, and the code of the best one.
@@ -85,7 +99,9 @@ class View:
         left = columns // 2
         right = columns - left - _GAP
         rows = self._table(left, max(1, room - HEADER_LINES))
-        both = itertools.zip_longest(rows, self._best_code(right, room), fillvalue=Text())
+        both = itertools.zip_longest(
+            rows, self._best_code(right, room), fillvalue=Text()
+        )
         return [_beside(row, code, left + _GAP, right) for row, code in both]
 
     def _best_code(self, columns: int, room: int) -> list[Text]:
@@ -96,13 +112,23 @@ class View:
             return []
         lines = self._code.lines(best, base)
         kept = lines if len(lines) < room else lines[: room - 2]
-        more = [Text(f"… {len(lines) - len(kept)} more lines", style="dim")] if len(kept) < len(lines) else []
-        words = f"trial {best.number} against trial {base.number}" if base else f"x of trial {best.number}"
+        more = (
+            [Text(f"… {len(lines) - len(kept)} more lines", style="dim")]
+            if len(kept) < len(lines)
+            else []
+        )
+        words = (
+            f"trial {best.number} against trial {base.number}"
+            if base
+            else f"x of trial {best.number}"
+        )
         return [title(words, "green", columns), *map(_line, [*kept, *more])]
 
     def _table(self, columns: int, rows: int) -> list[Text]:
         best = self._run.champion
-        return table(list(self._run.last)[-rows:], None if best is None else best.number, columns)
+        return table(
+            list(self._run.last)[-rows:], None if best is None else best.number, columns
+        )
 
     # What goes on, and what it costs.
 
@@ -112,9 +138,20 @@ class View:
         run = self._run
         lines: list[Text] = []
         if run.failure is not None:
-            many = f"{run.failed_calls} calls failed, the last: " if run.failed_calls > 1 else ""
+            many = (
+                f"{run.failed_calls} calls failed, the last: "
+                if run.failed_calls > 1
+                else ""
+            )
             lines.append(_line(Text(many + failure_line(run.failure), style="yellow")))
-        lines.append(_line(Text(one_line(doing(run), 400), style="dim" if run.result is None else "bold")))
+        lines.append(
+            _line(
+                Text(
+                    one_line(doing(run), 400),
+                    style="dim" if run.result is None else "bold",
+                )
+            )
+        )
         return [*lines, *_flowing(self._spending(), columns)[: max(1, height // 6)]]
 
     def _spending(self) -> list[Text]:
@@ -124,14 +161,25 @@ class View:
         shown = [
             cap
             for cap in run.caps()
-            if cap.cap is not None or cap.name in _ALWAYS or (cap.name in _WHERE_USED and cap.used)
+            if cap.cap is not None
+            or cap.name in _ALWAYS
+            or (cap.name in _WHERE_USED and cap.used)
         ]
-        parts = [_gauge(cap, run.usage.cost_usd is None and cap.name == "usd") for cap in shown]
+        parts = [
+            _gauge(cap, run.usage.cost_usd is None and cap.name == "usd")
+            for cap in shown
+        ]
         if run.usage.calls and not any(cap.name == "usd" for cap in shown):
             parts.append(Text("price unknown", style="dim"))
         left = run.seconds_left()
         if left is not None and run.result is None:
-            parts.insert(1, Text(f"about {duration(round(left) or 1).replace('.00', '')} left", style="bold"))
+            parts.insert(
+                1,
+                Text(
+                    f"about {duration(round(left) or 1).replace('.00', '')} left",
+                    style="bold",
+                ),
+            )
         return parts
 
 
@@ -142,7 +190,11 @@ def _gauge(cap: Cap, unknown: bool) -> Text:
     used = "unknown" if unknown else amount(cap.name, cap.used)
     if cap.cap is None:
         return line.append(used)
-    full = min(_BAR_CHARS, round(_BAR_CHARS * cap.used / cap.cap)) if cap.cap else _BAR_CHARS
+    full = (
+        min(_BAR_CHARS, round(_BAR_CHARS * cap.used / cap.cap))
+        if cap.cap
+        else _BAR_CHARS
+    )
     style = "yellow" if full == _BAR_CHARS else "cyan"
     line.append("━" * full, style=style).append("─" * (_BAR_CHARS - full), style="dim")
     return line.append(f" {used}/{amount(cap.name, cap.cap)}")
@@ -195,5 +247,9 @@ def ending(run: RunView, columns: int) -> RenderableType:
     if best is None or best.x is None:
         return Group(Text("no trial has a score", style="bold red"), hint)
     lines = Code().lines(best, None)
-    more = [Text(f"[... {len(lines) - _MAX_X_LINES} more lines ...]", "dim")] if len(lines) > _MAX_X_LINES else []
+    more = (
+        [Text(f"[... {len(lines) - _MAX_X_LINES} more lines ...]", "dim")]
+        if len(lines) > _MAX_X_LINES
+        else []
+    )
     return Group(title("best x", "green", columns), *lines[:_MAX_X_LINES], *more, hint)

@@ -5,7 +5,16 @@ from __future__ import annotations
 import shlex
 import textwrap
 
-from ..records import CallFailed, Event, RunEnded, RunStarted, Status, Trial, TrialFinished, describe_failure
+from ..records import (
+    CallFailed,
+    Event,
+    RunEnded,
+    RunStarted,
+    Status,
+    Trial,
+    TrialFinished,
+    describe_failure,
+)
 from ..store import option_of
 from ..text import one_line, show_number, visible
 from .amounts import signed
@@ -23,7 +32,11 @@ def plain_lines(run: RunView, event: Event, columns: int | None = None) -> list[
     if columns is None:
         return lines
     if isinstance(event, RunEnded):
-        return [part for line in lines for part in textwrap.wrap(line, columns, break_on_hyphens=False)]
+        return [
+            part
+            for line in lines
+            for part in textwrap.wrap(line, columns, break_on_hyphens=False)
+        ]
     return [one_line(line, columns) for line in lines]
 
 
@@ -31,9 +44,15 @@ def _lines(run: RunView, event: Event, columns: int | None) -> list[str]:
     match event:
         case RunStarted():
             again = f", {len(event.trials)} trials so far" if event.trials else ""
-            return [f"run {visible(event.name)}: {one_line(event.task.description, 100)}{again}"]
+            return [
+                f"run {visible(event.name)}: {one_line(event.task.description, 100)}{again}"
+            ]
         case TrialFinished():
-            return [_trial_line(run, event.trial) if columns is None else _short_line(run, event.trial)]
+            return [
+                _trial_line(run, event.trial)
+                if columns is None
+                else _short_line(run, event.trial)
+            ]
         case CallFailed():
             return [failure_line(event)]
         case RunEnded():
@@ -43,7 +62,11 @@ def _lines(run: RunView, event: Event, columns: int | None) -> list[str]:
 
 def _last_lines(run: RunView, event: RunEnded) -> list[str]:
     best = run.champion
-    found = f"best {score_of(best)} in trial {best.number}" if best else "no trial has a score"
+    found = (
+        f"best {score_of(best)} in trial {best.number}"
+        if best
+        else "no trial has a score"
+    )
     calls = f"{run.usage.calls} model calls, {run.usage.tokens} tokens"
     return [
         f"{one_line(event.result.stop_reason, 400)}: {found}; {run.finished} trials, {calls}, {run.seconds:.1f} s",
@@ -53,7 +76,11 @@ def _last_lines(run: RunView, event: RunEnded) -> list[str]:
 
 def look_line(run: RunView) -> str:
     """Return how to see more of a run; the URL of a server is left out, since it may hold a password."""
-    where = option_of(run.store) if run.store.startswith("sqlite:") or "://" not in run.store else ""
+    where = (
+        option_of(run.store)
+        if run.store.startswith("sqlite:") or "://" not in run.store
+        else ""
+    )
     return visible(f"look at it: llm-optimize show {shlex.quote(run.name)}{where}")
 
 
@@ -61,7 +88,9 @@ def doing(run: RunView) -> str:
     """Return what is in flight, or why the run ended."""
     if run.stop_reason is not None:
         return f"ended: {run.stop_reason}"
-    waiting = ", ".join(f"{number} {what}" for number, what in sorted(run.in_flight.items()))
+    waiting = ", ".join(
+        f"{number} {what}" for number, what in sorted(run.in_flight.items())
+    )
     return f"in flight: {waiting or 'nothing'}"
 
 
@@ -72,18 +101,28 @@ def failure_line(failure: CallFailed) -> str:
 
 def _trial_line(run: RunView, trial: Trial) -> str:
     mark = "best" if _is_best(run, trial) else ""
-    why = "" if trial.status is Status.COMPLETE else one_line(describe_failure(trial), 80)
-    score, change, source = verdict(trial), _change(run, trial), one_line(trial.source, 24)
-    return (
-        f"{trial.number:4d}  {mark:4}  {score:>10}  {change:>10}  {source:24}  {trial.seconds:7.2f} s  {why}".rstrip()
+    why = (
+        "" if trial.status is Status.COMPLETE else one_line(describe_failure(trial), 80)
     )
+    score, change, source = (
+        verdict(trial),
+        _change(run, trial),
+        one_line(trial.source, 24),
+    )
+    return f"{trial.number:4d}  {mark:4}  {score:>10}  {change:>10}  {source:24}  {trial.seconds:7.2f} s  {why}".rstrip()
 
 
 def _short_line(run: RunView, trial: Trial) -> str:
     mark = "best" if _is_best(run, trial) else ""
-    why = one_line(trial.source, 24) if trial.status is Status.COMPLETE else describe_failure(trial)
+    why = (
+        one_line(trial.source, 24)
+        if trial.status is Status.COMPLETE
+        else describe_failure(trial)
+    )
     shown = score_of(trial) if trial.status is Status.COMPLETE else ""
-    return " ".join(filter(None, [str(trial.number), mark, shown, _change(run, trial), why]))
+    return " ".join(
+        filter(None, [str(trial.number), mark, shown, _change(run, trial), why])
+    )
 
 
 def _is_best(run: RunView, trial: Trial) -> bool:
@@ -91,7 +130,9 @@ def _is_best(run: RunView, trial: Trial) -> bool:
 
 
 def _change(run: RunView, trial: Trial) -> str:
-    change = next(change for known, change in reversed(run.last) if known.number == trial.number)
+    change = next(
+        change for known, change in reversed(run.last) if known.number == trial.number
+    )
     return "" if change is None else signed(change)
 
 
@@ -115,7 +156,15 @@ def sparkline(values: list[float], width: int) -> str:
     if not values or width < 1:
         return ""
     count = min(width, len(values))
-    shown = [values[int((place + 1) * len(values) / count) - 1] for place in range(count)]
-    low, span = min(shown) / 2, max(shown) / 2 - min(shown) / 2  # halves: the difference may be too large for a float
+    shown = [
+        values[int((place + 1) * len(values) / count) - 1] for place in range(count)
+    ]
+    low, span = (
+        min(shown) / 2,
+        max(shown) / 2 - min(shown) / 2,
+    )  # halves: the difference may be too large for a float
     top = len(_BLOCKS) - 1
-    return "".join(_BLOCKS[round(top * ((value / 2 - low) / span)) if span else 0] for value in shown)
+    return "".join(
+        _BLOCKS[round(top * ((value / 2 - low) / span)) if span else 0]
+        for value in shown
+    )

@@ -16,7 +16,11 @@ def duration(seconds: float) -> str:
     if seconds < 59.5:
         return f"{seconds:.2f} s" if seconds < 9.995 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+    return (
+        f"{minutes}m{rest:02d}s"
+        if minutes < 60
+        else f"{minutes // 60}h{minutes % 60:02d}m"
+    )
 
 
 LABELS = {

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 _REFRESH_HZ = 4  # a view takes milliseconds to draw, of which the run shall not feel more than a few per second
 _LEAST_COLUMNS, _LEAST_LINES = 60, 12  # of a screen with a live view
-_FONTS_TO_LOAD = re.compile(r"@font-face \{.*?\}\s*", re.S)  # of a picture; the viewer has one of fixed width
+_FONTS_TO_LOAD = re.compile(
+    r"@font-face \{.*?\}\s*", re.S
+)  # of a picture; the viewer has one of fixed width
 _BLOCKS_AND_STARS = "▁★━…"  # what a terminal must be able to show for it
 
 
@@ -42,7 +44,9 @@ class Console:
     look at it: llm-optimize show amber
     """
 
-    def __init__(self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         """Write to `file`, or to the standard output; `clock` returns seconds."""
         self._file = sys.stdout if file is None else file
         self._run = RunView(clock)
@@ -93,7 +97,12 @@ class Console:
         from rich.console import Console as RichConsole
 
         console = RichConsole(
-            file=io.StringIO(), record=True, width=width, force_terminal=True, color_system="truecolor", highlight=False
+            file=io.StringIO(),
+            record=True,
+            width=width,
+            force_terminal=True,
+            color_system="truecolor",
+            highlight=False,
         )
         console.print(self._view.draw(width, height))
         return _FONTS_TO_LOAD.sub("", console.export_svg(title=title))
@@ -109,13 +118,20 @@ class Console:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
     ) -> None:
         self.close()
 
 
 def _is_screen(file: TextIO) -> bool:
-    return file.isatty() and os.environ.get("TERM", "") not in ("dumb", "") and _can_write_blocks(file)
+    return (
+        file.isatty()
+        and os.environ.get("TERM", "") not in ("dumb", "")
+        and _can_write_blocks(file)
+    )
 
 
 def _can_write_blocks(file: TextIO) -> bool:

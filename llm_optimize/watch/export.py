@@ -93,7 +93,11 @@ def as_csv(trials: Sequence[Trial]) -> str:
     rows = rows_of(trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([_cell(name) for name in rows[0]] if rows else ["trial", "status", "score", "source", "x"])
+    writer.writerow(
+        [_cell(name) for name in rows[0]]
+        if rows
+        else ["trial", "status", "score", "source", "x"]
+    )
     writer.writerows([_cell(value) for value in row.values()] for row in rows)
     return text.getvalue()
 
@@ -112,15 +116,23 @@ def _write_study(run: Run, trials: Sequence[Trial], file: Path) -> None:
     try:
         import optuna
     except ImportError as error:
-        raise MissingExtra('an export to Optuna needs it: pip install "llm_optimize[classical]"') from error
+        raise MissingExtra(
+            'an export to Optuna needs it: pip install "llm_optimize[classical]"'
+        ) from error
     distributions = _distributions(run.settings.get("space") or {})
     told = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    opened = {"creator": lambda: sqlite3.connect(file, check_same_thread=False)}  # a URL would not hold every name
+    opened = {
+        "creator": lambda: sqlite3.connect(file, check_same_thread=False)
+    }  # a URL would not hold every name
     storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs=opened)
     try:
-        study = optuna.create_study(storage=storage, study_name=visible(run.name), direction="maximize")
-        study.set_user_attr("task", visible(str(run.settings.get("task", {}).get("description", ""))))
+        study = optuna.create_study(
+            storage=storage, study_name=visible(run.name), direction="maximize"
+        )
+        study.set_user_attr(
+            "task", visible(str(run.settings.get("task", {}).get("description", "")))
+        )
         study.add_trials([_frozen(trial, distributions) for trial in trials])
     finally:
         optuna.logging.set_verbosity(told)
@@ -129,17 +141,26 @@ def _write_study(run: Run, trials: Sequence[Trial], file: Path) -> None:
 
 def _distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     """Return Optuna's word for each parameter of a stored space; a kind that it has no word for is left out."""
-    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
+    from optuna.distributions import (
+        CategoricalDistribution,
+        FloatDistribution,
+        IntDistribution,
+    )
 
     found: dict[str, BaseDistribution] = {}
     for name, parameter in space.items():
         match parameter:
             case {"kind": "float", "low": low, "high": high}:
-                found[name] = FloatDistribution(low, high, log=bool(parameter.get("log")))
+                found[name] = FloatDistribution(
+                    low, high, log=bool(parameter.get("log"))
+                )
             case {"kind": "int", "low": low, "high": high}:
                 found[name] = IntDistribution(low, high, log=bool(parameter.get("log")))
             case {"kind": "choice", "options": [*options]}:
-                if all(option is None or isinstance(option, str | int | float | bool) for option in options):
+                if all(
+                    option is None or isinstance(option, str | int | float | bool)
+                    for option in options
+                ):
                     found[name] = CategoricalDistribution(options)
     return found
 
@@ -148,7 +169,11 @@ def _frozen(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> Froz
     from optuna.trial import TrialState, create_trial
 
     x = trial.x if isinstance(trial.x, dict) else {}
-    params = {name: x[name] for name, known in distributions.items() if name in x and _inside(known, x[name])}
+    params = {
+        name: x[name]
+        for name, known in distributions.items()
+        if name in x and _inside(known, x[name])
+    }
     frozen = create_trial(
         state=TrialState.FAIL if trial.score is None else TrialState.COMPLETE,
         value=trial.score,
@@ -158,15 +183,22 @@ def _frozen(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> Froz
     )
     if trial.finished_at:
         frozen.datetime_complete = datetime.fromtimestamp(trial.finished_at)
-        frozen.datetime_start = datetime.fromtimestamp(trial.finished_at - trial.seconds)
+        frozen.datetime_start = datetime.fromtimestamp(
+            trial.finished_at - trial.seconds
+        )
     return frozen
 
 
 def _inside(distribution: Any, value: Any) -> bool:
     """Whether Optuna takes this value; x0 need not be of the space."""
     if hasattr(distribution, "choices"):
-        return any(value == option and type(value) is type(option) for option in distribution.choices)
-    return type(value) in (int, float) and distribution.low <= value <= distribution.high
+        return any(
+            value == option and type(value) is type(option)
+            for option in distribution.choices
+        )
+    return (
+        type(value) in (int, float) and distribution.low <= value <= distribution.high
+    )
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:

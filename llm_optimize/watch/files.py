@@ -21,10 +21,14 @@ def whole(file: Path) -> Iterator[Path]:
     Raises UsageError when the file cannot be written.
     """
     try:
-        with tempfile.TemporaryDirectory(dir=file.parent, prefix=".unfinished") as folder:
+        with tempfile.TemporaryDirectory(
+            dir=file.parent, prefix=".unfinished"
+        ) as folder:
             unfinished = Path(folder) / file.name
             yield unfinished
             unfinished.replace(file)
     except OSError as error:
         said = error.strerror or error
-        raise UsageError(f"the file {file} cannot be written: {said}; name another one") from error
+        raise UsageError(
+            f"the file {file} cannot be written: {said}; name another one"
+        ) from error

@@ -38,7 +38,10 @@ def language_of(text: str, name: str = "") -> str:
     if text.lstrip()[:1] in ("{", "[") and _is_json(text):
         return "json"
     head = text[:_MAX_CHARS]
-    return next((language for language, sign in _SIGNS.items() if re.search(sign, head, re.M)), "text")
+    return next(
+        (language for language, sign in _SIGNS.items() if re.search(sign, head, re.M)),
+        "text",
+    )
 
 
 @lru_cache(maxsize=256)

@@ -61,7 +61,9 @@ class Tracker:
         try:
             import mlflow
         except ImportError as error:
-            raise MissingExtra('Tracker needs mlflow: pip install "llm_optimize[mlflow]"') from error
+            raise MissingExtra(
+                'Tracker needs mlflow: pip install "llm_optimize[mlflow]"'
+            ) from error
         if artifacts not in ARTIFACTS:
             raise UnknownName("choice of artifacts", artifacts, ARTIFACTS)
         active = mlflow.active_run()
@@ -87,20 +89,28 @@ class Tracker:
 
     def _put(self, event: Event | threading.Event) -> None:
         if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="llm_optimize mlflow", daemon=True)
+            self._thread = threading.Thread(
+                target=self._work, name="llm_optimize mlflow", daemon=True
+            )
             self._thread.start()
         try:
             self._events.put_nowait(event)
         except queue.Full:
             if not self._full:
-                _log.warning("MLflow is too slow: %d events wait for it, further ones are left out", _MAX_WAITING)
+                _log.warning(
+                    "MLflow is too slow: %d events wait for it, further ones are left out",
+                    _MAX_WAITING,
+                )
             self._full = True
 
     def _flush(self) -> None:
         done = threading.Event()
         self._put(done)
         if not done.wait(self._wait_secs):
-            _log.warning("MLflow has not taken everything within %g s; the run goes on without", self._wait_secs)
+            _log.warning(
+                "MLflow has not taken everything within %g s; the run goes on without",
+                self._wait_secs,
+            )
 
     def close(self) -> None:
         """Wait until all is written. May be called again."""
@@ -111,7 +121,10 @@ class Tracker:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -128,7 +141,13 @@ class Tracker:
                     run = MlflowRun(self._wanted, event)
                 elif run is not None:
                     run.log(event)
-            except Exception as error:  # MLflow, its database and its server raise what they like
+            except (
+                Exception
+            ) as error:  # MLflow, its database and its server raise what they like
                 said = one_line(without_credentials(str(error)), 500)
-                _log.error("this run is no longer tracked: MLflow at %s failed: %s", self._wanted.shown_uri, said)
+                _log.error(
+                    "this run is no longer tracked: MLflow at %s failed: %s",
+                    self._wanted.shown_uri,
+                    said,
+                )
                 run = None

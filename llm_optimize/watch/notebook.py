@@ -28,7 +28,9 @@ class Notebook:
         try:
             from IPython.display import HTML, DisplayHandle
         except ImportError as error:
-            raise MissingExtra("Notebook needs a notebook: pip install ipykernel") from error
+            raise MissingExtra(
+                "Notebook needs a notebook: pip install ipykernel"
+            ) from error
         handle: Any = DisplayHandle
         self._html: Any = HTML
         self._handle = handle()
@@ -40,7 +42,10 @@ class Notebook:
     def __call__(self, event: Event) -> None:
         """Show an event; the output changes at most twice a second."""
         self._run.update(event)
-        if isinstance(event, RunStarted | RunEnded) or self._clock() - self._shown_at >= _EVERY_SECS:
+        if (
+            isinstance(event, RunStarted | RunEnded)
+            or self._clock() - self._shown_at >= _EVERY_SECS
+        ):
             self._show()
 
     def _show(self) -> None:
@@ -60,7 +65,10 @@ class Notebook:
         return self
 
     def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        where: TracebackType | None,
     ) -> None:
         self.close()
 
@@ -83,7 +91,9 @@ def page(run: RunView) -> str:
         table_html(trials[-_ROWS:], best),
         f"<div style='opacity:.75'>{as_html(_doing(run))}</div>",
         f"<div>{''.join(map(_bar, run.caps()))}</div>",
-        x_html(best.x, f"x of trial {best.number}", is_open=run.result is not None) if best is not None else "",
+        x_html(best.x, f"x of trial {best.number}", is_open=run.result is not None)
+        if best is not None
+        else "",
     ]
     return f"<div>{''.join(parts)}</div>"
 
@@ -99,7 +109,9 @@ def _headline(run: RunView, best: Trial | None) -> str:
 
 
 def _doing(run: RunView) -> str:
-    failure = f"; {failure_line(run.failure)}" if run.failure and run.result is None else ""
+    failure = (
+        f"; {failure_line(run.failure)}" if run.failure and run.result is None else ""
+    )
     return doing(run) + failure
 
 

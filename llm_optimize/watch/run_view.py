@@ -29,7 +29,10 @@ from ..records import (
 from ..store import Run
 
 _KEPT = 200  # trials, of which a screen shows the last
-_UNSTEADY = ("seconds", "stale_steps")  # caps that are not reached at the pace of the trials
+_UNSTEADY = (
+    "seconds",
+    "stale_steps",
+)  # caps that are not reached at the pace of the trials
 
 
 @dataclass
@@ -49,11 +52,19 @@ class RunView:
     stop_reason: str | None = None  # None: it goes on, or was killed
     champion: Trial | None = None
     champion_at: float = 0.0
-    base: Trial | None = None  # what the champion is compared with: its parent, or the champion before it
-    best_scores: list[float] = field(default_factory=list)  # every `stride`-th, and the last
+    base: Trial | None = (
+        None  # what the champion is compared with: its parent, or the champion before it
+    )
+    best_scores: list[float] = field(
+        default_factory=list
+    )  # every `stride`-th, and the last
     stride: int = 1
-    last: deque[tuple[Trial, float | None]] = field(default_factory=lambda: deque(maxlen=_KEPT))
-    in_flight: dict[int, str] = field(default_factory=dict)  # number -> what it waits for
+    last: deque[tuple[Trial, float | None]] = field(
+        default_factory=lambda: deque(maxlen=_KEPT)
+    )
+    in_flight: dict[int, str] = field(
+        default_factory=dict
+    )  # number -> what it waits for
     finished: int = 0
     failures: int = 0  # of the finished ones, those without a score
     usage: Usage = field(default_factory=Usage)
@@ -61,7 +72,9 @@ class RunView:
     failure: CallFailed | None = None  # the last one
     result: Result | None = None
     known_caps: tuple[Cap, ...] = ()  # as they were told last
-    before: dict[str, float] = field(default_factory=dict)  # used of each cap when this session began
+    before: dict[str, float] = field(
+        default_factory=dict
+    )  # used of each cap when this session began
 
     def update(self, event: Event) -> None:
         """Learn from an event."""
@@ -75,7 +88,9 @@ class RunView:
             case TrialFinished():
                 self.in_flight.pop(event.trial.number, None)
                 self.usage = event.usage
-                self.learn(event.trial, True, event.trial if event.champion else self.champion)
+                self.learn(
+                    event.trial, True, event.trial if event.champion else self.champion
+                )
                 self.finished_at = self.clock()
             case ScoredAgain():
                 self.learn(event.trial, False, self.champion)
@@ -89,7 +104,11 @@ class RunView:
                 self._end(event)
 
     def _start(self, event: RunStarted) -> None:
-        self.name, self.store, self.description = event.name, event.store, event.task.description
+        self.name, self.store, self.description = (
+            event.name,
+            event.store,
+            event.task.description,
+        )
         self.begun_at = self.champion_at = self.finished_at = self.clock()
         counts = Counts(first_trials=0)  # of which the champion counts here
         for trial in event.trials:
@@ -112,7 +131,10 @@ class RunView:
             self.finished += 1
             self.failures += not trial.scored
         else:
-            same = [(trial if known.number == trial.number else known, change) for known, change in self.last]
+            same = [
+                (trial if known.number == trial.number else known, change)
+                for known, change in self.last
+            ]
             self.last = deque(same, maxlen=_KEPT)
         if champion is not None:
             self._promote(trial if champion.number == trial.number else champion)
@@ -127,7 +149,9 @@ class RunView:
     def _promote(self, trial: Trial) -> None:
         """Make a trial the champion; one that is it already was only scored again."""
         if self.champion is None or self.champion.number != trial.number:
-            parent = next((known for known, _ in self.last if known.number == trial.parent), None)
+            parent = next(
+                (known for known, _ in self.last if known.number == trial.parent), None
+            )
             self.base = parent or self.champion
             self.champion_at = self.clock()
         self.champion = trial
@@ -146,11 +170,16 @@ class RunView:
     @property
     def seconds(self) -> float:
         """How long this session of the run has been going, in seconds."""
-        return (self.clock() if self.ended_at is None else self.ended_at) - self.begun_at
+        return (
+            self.clock() if self.ended_at is None else self.ended_at
+        ) - self.begun_at
 
     def caps(self) -> list[Cap]:
         """Return what is used of each cap, as the run counts it; the time as it is now."""
-        return [replace(cap, used=self.seconds) if cap.name == "seconds" else cap for cap in self.known_caps]
+        return [
+            replace(cap, used=self.seconds) if cap.name == "seconds" else cap
+            for cap in self.known_caps
+        ]
 
     def seconds_left(self) -> float | None:
         """Estimate when the first cap is reached, at the pace of this session; None while there is no pace."""
@@ -163,7 +192,9 @@ class RunView:
             if cap.name == "seconds":
                 guesses.append(cap.cap - cap.used)
             elif cap.name not in _UNSTEADY and used > 0 and worked > 0:
-                guesses.append(worked * (cap.cap - cap.used) / used - (self.seconds - worked))
+                guesses.append(
+                    worked * (cap.cap - cap.used) / used - (self.seconds - worked)
+                )
         return max(0.0, min(guesses)) if guesses else None
 
 
@@ -196,7 +227,9 @@ class RowCounts:
         """What all model calls used, by the last look at the caps."""
         return self._counts.total_usage
 
-    def observe(self, trial: Trial, before: Trial | None = None, trials: Iterable[Trial] = ()) -> None:
+    def observe(
+        self, trial: Trial, before: Trial | None = None, trials: Iterable[Trial] = ()
+    ) -> None:
         """Learn a finished trial; see `Counts.observe`."""
         self._counts.observe(trial, before, trials)
         if before is None and trial.number <= self._run.last_inherited:
@@ -220,7 +253,9 @@ class RowCounts:
         return tuple(cap for cap in counted if cap.name != "seconds")
 
 
-def stored_view(run: Run, stop_reason: str | None = None) -> tuple[RunView, list[Trial]]:
+def stored_view(
+    run: Run, stop_reason: str | None = None
+) -> tuple[RunView, list[Trial]]:
     """Return what the rows of a run say, and its finished trials as they are known last, in the order of finishing.
 
     It is what its events would have said, but for failed calls and the time left.
@@ -236,7 +271,9 @@ def stored_view(run: Run, stop_reason: str | None = None) -> tuple[RunView, list
         counts.observe(trial, before, known.values())
         view.learn(trial, before is None, counts.champion)
     for step in run.pending():
-        view.in_flight[step.number] = waits_for(step.proposal.source if step.proposal else "")
+        view.in_flight[step.number] = waits_for(
+            step.proposal.source if step.proposal else ""
+        )
     view.known_caps = counts.caps()
     view.usage = counts.usage
     return view, list(known.values())

@@ -46,7 +46,10 @@ def trained(x):
 
 
 def asks_for_a_lesson(messages):
-    return any(begin in str(messages) for begin in ("This x was tried", "This change of x was tried"))
+    return any(
+        begin in str(messages)
+        for begin in ("This x was tried", "This change of x was tried")
+    )
 
 
 def writer(*answers):
@@ -54,7 +57,9 @@ def writer(*answers):
 
     def model(messages):
         if asks_for_a_lesson(messages):
-            return f"Lesson {sum(map(len, map(str, messages))) % 97}: take larger numbers."
+            return (
+                f"Lesson {sum(map(len, map(str, messages))) % 97}: take larger numbers."
+            )
         return next(left, "I give up.")
 
     return model
@@ -68,7 +73,13 @@ def make(url):
     options = {"store": url, "verbose": False, "sandbox": "inline"}
     answers = map(block, ["2", "raise", "2 ", "1.5", "2.1", "99", "3"])
     model = writer(*answers, "I give up.", block("0.5"))
-    more = {"repeats": Repeats(3), "reflect": True, "seed": 3, "func_version": "v1", "max_score": 50.0}
+    more = {
+        "repeats": Repeats(3),
+        "reflect": True,
+        "seed": 3,
+        "func_version": "v1",
+        "max_score": 50.0,
+    }
     with open(os.devnull, "w"):
         optimize.run(*TASK, noisy, "1", 9, model, name="amber", **more, **options)
     store = Store(url)
@@ -78,12 +89,29 @@ def make(url):
     store.fork("amber", 3, "birch")
     store.close()
     space = Space({"lr": Float(1e-5, 1, log=True), "layers": Int(1, 8)})
-    replies = ['```\n{"lr": 0.5, "layers": 3}\n```', '```\n{"lr": 7, "layers": 99}\n```', "No.", '{"lr": 0.1}']
+    replies = [
+        '```\n{"lr": 0.5, "layers": 3}\n```',
+        '```\n{"lr": 7, "layers": 99}\n```',
+        "No.",
+        '{"lr": 0.1}',
+    ]
     x0 = {"lr": 0.01, "layers": 2}
-    optimize.run(*TASK, trained, x0, 4, writer(*replies), name="cedar", space=space, seed=5, **options)
+    optimize.run(
+        *TASK,
+        trained,
+        x0,
+        4,
+        writer(*replies),
+        name="cedar",
+        space=space,
+        seed=5,
+        **options,
+    )
     model = writer(block("4"), block("2"), block("6"), block("7"))
     every = Repeats(4, champion=False)
-    optimize.run(*TASK, flaky, "3", 4, model, name="elder", repeats=every, seed=11, **options)
+    optimize.run(
+        *TASK, flaky, "3", 4, model, name="elder", repeats=every, seed=11, **options
+    )
 
 
 def kill_damson(url):
@@ -107,7 +135,18 @@ def kill_damson(url):
         return os.kill(os.getpid(), signal.SIGKILL)
 
     more = {"reflect": True, "seed": 2, "workers": 2, "model_slots": 1}
-    optimize.run(*TASK, f, "1", 9, model, name="damson", store=url, verbose=False, sandbox="inline", **more)
+    optimize.run(
+        *TASK,
+        f,
+        "1",
+        9,
+        model,
+        name="damson",
+        store=url,
+        verbose=False,
+        sandbox="inline",
+        **more,
+    )
 
 
 def add_an_unread_reply(url):

@@ -36,7 +36,15 @@ def main() -> None:
     for program in order["programs"]:
         say({"begin": program["name"]})
         say({"name": program["name"], **observer.watch(program)})
-    say({"name": "the end", "status": "ok", "value": 0.0, "message": "", "breaches": observer.finish()})
+    say(
+        {
+            "name": "the end",
+            "status": "ok",
+            "value": 0.0,
+            "message": "",
+            "breaches": observer.finish(),
+        }
+    )
     say({"done": True})
 
 
@@ -56,7 +64,11 @@ def _become(uid: int) -> str:
     home = os.environ["HOME"]
     if os.geteuid() == 0:
         with open("/proc/self/mounts", encoding="utf-8") as file:
-            covers = [path for path in (line.split()[1] for line in file) if path.startswith("/proc/")]
+            covers = [
+                path
+                for path in (line.split()[1] for line in file)
+                if path.startswith("/proc/")
+            ]
         for path in covers:
             ctypes.CDLL(None).umount2(path.encode(), 0)
     os.makedirs(home, exist_ok=True)
@@ -65,7 +77,9 @@ def _become(uid: int) -> str:
         os.setgroups([])
         os.setresgid(uid, uid, uid)
         os.setresuid(uid, uid, uid)
-        ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # PR_SET_DUMPABLE: its /proc belongs to it again
+        ctypes.CDLL(None).prctl(
+            4, 1, 0, 0, 0
+        )  # PR_SET_DUMPABLE: its /proc belongs to it again
     return home
 
 
@@ -86,7 +100,9 @@ class Optimizer:
         self._said: queue.Queue[str] = queue.Queue()
         threading.Thread(target=self._listen, daemon=True).start()
         self.pid = self._process.pid
-        self._ask({"level": order["level"], "way": order["way"], "hidden": scene.hidden})
+        self._ask(
+            {"level": order["level"], "way": order["way"], "hidden": scene.hidden}
+        )
 
     def _listen(self) -> None:
         for line in self._process.stdout:
@@ -97,7 +113,9 @@ class Optimizer:
         with suppress(BrokenPipeError):
             self._process.stdin.write(json.dumps(order) + "\n")
 
-    def run(self, source: str, argument: float, program: dict[str, Any]) -> dict[str, Any] | None:
+    def run(
+        self, source: str, argument: float, program: dict[str, Any]
+    ) -> dict[str, Any] | None:
         """Return what it says of a program; None when it is dead or hangs."""
         self._ask(
             {
@@ -154,10 +172,16 @@ class Observer:
             if said is None:
                 sys.exit("no optimizer works here")
             self._self, self._warmed = said["self"], {program["default_limits"]}
-            return [f"next call: the optimizer is dead; its successor says {said['status']}"]
+            return [
+                f"next call: the optimizer is dead; its successor says {said['status']}"
+            ]
         self._self = said["self"]
         self._warmed.add(program["default_limits"])
-        return [] if said["value"] == 3.0 else [f"next call: {said['status']} {said['message'][:300]}"]
+        return (
+            []
+            if said["value"] == 3.0
+            else [f"next call: {said['status']} {said['message'][:300]}"]
+        )
 
     def watch(self, program: dict[str, Any]) -> dict[str, Any]:
         """Return what a program came to, and every breach that was seen."""
@@ -181,17 +205,26 @@ class Observer:
             self._self = last["self"]
         sampler.stop()
         breaches += self._seen(program, sampler)
-        if self._order["way"] != "split" or breaches:  # each of those has a sandbox of its own
+        if (
+            self._order["way"] != "split" or breaches
+        ):  # each of those has a sandbox of its own
             breaches += self._warm(program)
         breaches += self._settled(before)
         if lost := scene.lost_things():
-            breaches.append(f"things of others: gone or altered: {', '.join(lost)}"[:300])
+            breaches.append(
+                f"things of others: gone or altered: {', '.join(lost)}"[:300]
+            )
         if breaches:
             scene.write_files()
         last = last or {"status": "dead", "value": None, "message": ""}
-        return {**{name: last[name] for name in ("status", "value", "message")}, "breaches": breaches}
+        return {
+            **{name: last[name] for name in ("status", "value", "message")},
+            "breaches": breaches,
+        }
 
-    def _said(self, program: dict[str, Any], said: dict[str, Any], was: dict[str, Any]) -> list[str]:
+    def _said(
+        self, program: dict[str, Any], said: dict[str, Any], was: dict[str, Any]
+    ) -> list[str]:
         """Look at the answer, and at what the optimizer says of itself."""
         found, now = [], said["self"]
         value = said["value"]
@@ -200,12 +233,16 @@ class Observer:
         if self._scene.token in json.dumps(said):
             found.append("canary: a secret is in what came back")
         if said["seconds"] > program["timeout_secs"] + self._order["late_secs"]:
-            found.append(f"late: {said['seconds']:.1f} s at a deadline of {program['timeout_secs']} s")
+            found.append(
+                f"late: {said['seconds']:.1f} s at a deadline of {program['timeout_secs']} s"
+            )
         for name in ("cwd", "umask", "environment", "handlers"):
             if now[name] != was[name]:
                 found.append(f"optimizer: its {name} became {now[name]}")
         if now["descriptors"] > was["descriptors"]:
-            found.append(f"optimizer: it holds {now['descriptors']} descriptors, {was['descriptors']} before")
+            found.append(
+                f"optimizer: it holds {now['descriptors']} descriptors, {was['descriptors']} before"
+            )
         if now["signals"] > was["signals"]:
             found.append("signal: the optimizer received SIGURG")
         if now["peak_growth_mb"] > program["optimizer_mb"]:
@@ -215,11 +252,18 @@ class Observer:
     def _seen(self, program: dict[str, Any], sampler: watch.Sampler) -> list[str]:
         """Look at what was seen meanwhile."""
         found = [f"packet: {kind} came" for kind in self._scene.listeners.came()]
-        found += [f"store: its writer was refused: {said}" for said in self._scene.writer.refusals()[:1]]
+        found += [
+            f"store: its writer was refused: {said}"
+            for said in self._scene.writer.refusals()[:1]
+        ]
         if program["probe"] == "inotify" and sampler.no_inotify:
-            found.append(f"inotify: refused to another program {sampler.no_inotify} times")
+            found.append(
+                f"inotify: refused to another program {sampler.no_inotify} times"
+            )
         if sampler.most_processes > program["processes"] + _MORE_PROCESSES:
-            found.append(f"processes: {sampler.most_processes} more than before at processes={program['processes']}")
+            found.append(
+                f"processes: {sampler.most_processes} more than before at processes={program['processes']}"
+            )
         if program["scoring_mb"] and sampler.most_memory_mb > program["scoring_mb"]:
             found.append(f"memory: {sampler.most_memory_mb:.0f} MB more than before")
         return found
@@ -229,25 +273,38 @@ class Observer:
         until = time.monotonic() + self._order["settle_secs"]
         while True:
             watch.reap()
-            found = list(watch.differences(before, watch.snapshot(self._scene, self._optimizer.pid)))
+            found = list(
+                watch.differences(
+                    before, watch.snapshot(self._scene, self._optimizer.pid)
+                )
+            )
             if not found or time.monotonic() > until:
                 return found
             time.sleep(0.05)
 
     def finish(self) -> list[str]:
         """Let the optimizer end; return what it leaves behind."""
-        found = [] if self._optimizer.close() else ["killed: the optimizer does not end"]
+        found = (
+            [] if self._optimizer.close() else ["killed: the optimizer does not end"]
+        )
         until = time.monotonic() + _SETTLE_SECS
         while time.monotonic() < until and self._left():
             time.sleep(0.05)
-        return found + [f"process left: {said}" for said in self._left()] + self._files_left()
+        return (
+            found
+            + [f"process left: {said}" for said in self._left()]
+            + self._files_left()
+        )
 
     def _left(self) -> list[str]:
         watch.reap()
         return [str(pid) for pid, _ in watch.processes() if pid not in self._alone]
 
     def _files_left(self) -> list[str]:
-        return [f"scratch left: {name}" for name in sorted({*os.listdir("/tmp")} - self._at_first)]
+        return [
+            f"scratch left: {name}"
+            for name in sorted({*os.listdir("/tmp")} - self._at_first)
+        ]
 
 
 if __name__ == "__main__":

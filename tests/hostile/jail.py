@@ -30,7 +30,18 @@ JAIL_MB = 8192
 JAIL_PROCESSES = 2000
 TMPFS_MB = 1024
 SILENT_SECS = 120.0  # more than any program may take
-KEPT_OUT = {"proc", "dev", "tmp", "sys", "home", "root", "run", "mnt", "media", "lost+found"}
+KEPT_OUT = {
+    "proc",
+    "dev",
+    "tmp",
+    "sys",
+    "home",
+    "root",
+    "run",
+    "mnt",
+    "media",
+    "lost+found",
+}
 
 
 class JailEnded(Exception):
@@ -51,7 +62,15 @@ def identity(who: str) -> tuple[int, str]:
 
 def command(who: str, passwd: str) -> list[str]:
     """Return the command that starts the jail, with this file as /etc/passwd."""
-    made = ["bwrap", "--unshare-pid", "--unshare-ipc", "--unshare-net", "--unshare-uts", "--as-pid-1", "--new-session"]
+    made = [
+        "bwrap",
+        "--unshare-pid",
+        "--unshare-ipc",
+        "--unshare-net",
+        "--unshare-uts",
+        "--as-pid-1",
+        "--new-session",
+    ]
     for entry in sorted(os.listdir("/")):
         path = f"/{entry}"
         if os.path.islink(path):
@@ -64,8 +83,12 @@ def command(who: str, passwd: str) -> list[str]:
     for path in ("/root", USER_HOME):
         made += ["--perms", "755", "--size", str(TMPFS_MB << 20), "--tmpfs", path]
     for path in _needed():
-        for parent in reversed(Path(path).parents):  # bubblewrap would make them for root alone
-            made += ["--perms", "755", "--dir", str(parent)] if str(parent) != "/" else []
+        for parent in reversed(
+            Path(path).parents
+        ):  # bubblewrap would make them for root alone
+            made += (
+                ["--perms", "755", "--dir", str(parent)] if str(parent) != "/" else []
+            )
         made += ["--ro-bind", path, path]
     made += ["--ro-bind", passwd, "/etc/passwd", "--chdir", "/"]
     return [*made, sys.executable, "-P", "-m", "hostile.inside"]
@@ -83,14 +106,25 @@ def _users(who: str) -> str:
     uid, home = identity(who)
     lines = Path("/etc/passwd").read_text(encoding="utf-8").splitlines()
     others = [line for line in lines if line.split(":")[2:3] != [str(uid)]]
-    return "\n".join([f"{'root' if uid == 0 else 'hostile'}:x:{uid}:{uid}::{home}:/bin/sh", *others]) + "\n"
+    return (
+        "\n".join(
+            [
+                f"{'root' if uid == 0 else 'hostile'}:x:{uid}:{uid}::{home}:/bin/sh",
+                *others,
+            ]
+        )
+        + "\n"
+    )
 
 
 def run_jail(who: str, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """Start a jail, give it an order, and yield what it says, line by line. Raises JailEnded."""
     groups = Cgroups(Limits(memory_mb=JAIL_MB, processes=JAIL_PROCESSES))
     group = groups.new()
-    with tempfile.NamedTemporaryFile("w") as passwd, tempfile.TemporaryFile("w+") as errors:
+    with (
+        tempfile.NamedTemporaryFile("w") as passwd,
+        tempfile.TemporaryFile("w+") as errors,
+    ):
         passwd.write(_users(who))
         passwd.flush()
         os.chmod(passwd.name, 0o644)
@@ -98,17 +132,23 @@ def run_jail(who: str, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
         try:
             if group is not None:
                 group.add(jail.pid)
-            jail.stdin.write("go\n" + json.dumps({**order, "uid": identity(who)[0]}) + "\n")
+            jail.stdin.write(
+                "go\n" + json.dumps({**order, "uid": identity(who)[0]}) + "\n"
+            )
             yield from _lines(jail)
         except (BrokenPipeError, JailEnded) as error:
             errors.seek(0)
-            raise JailEnded(f"{error}, exit code {jail.poll()}: {errors.read()[-1500:]}") from None
+            raise JailEnded(
+                f"{error}, exit code {jail.poll()}: {errors.read()[-1500:]}"
+            ) from None
         finally:
             _end(jail)
             groups.close()
 
 
-def _start(made: list[str], environment: dict[str, str], errors: IO[str]) -> subprocess.Popen[str]:
+def _start(
+    made: list[str], environment: dict[str, str], errors: IO[str]
+) -> subprocess.Popen[str]:
     """Start a process that becomes the jail when it reads a line: by then it is in its control group."""
     return subprocess.Popen(
         ["sh", "-c", 'read go && exec "$@"', "sh", *made],
@@ -129,7 +169,9 @@ def _end(jail: subprocess.Popen[str]) -> None:
     try:
         jail.wait(5)
     except subprocess.TimeoutExpired:
-        for pid in descendants(jail.pid):  # the first of its namespace takes all others with it
+        for pid in descendants(
+            jail.pid
+        ):  # the first of its namespace takes all others with it
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         jail.kill()

@@ -11,7 +11,9 @@ from .jail import JailEnded, run_jail
 from .programs import HONEST, NOT_FINITE, Program, declared
 
 AT_A_TIME = 2
-THE_END = "the end"  # the name under which stands what was left when the sandbox was closed
+THE_END = (
+    "the end"  # the name under which stands what was left when the sandbox was closed
+)
 LATE_SECS = 5.0  # after the deadline, on a busy machine; the programs go on for thirty seconds and more
 SETTLE_SECS = 2.0  # for all that a program started to be gone
 
@@ -41,28 +43,47 @@ class Result:
 
 
 def run_cell(
-    cell: Cell, programs: Iterable[Program], late_secs: float = LATE_SECS, settle_secs: float = SETTLE_SECS
+    cell: Cell,
+    programs: Iterable[Program],
+    late_secs: float = LATE_SECS,
+    settle_secs: float = SETTLE_SECS,
 ) -> list[Result]:
     """Return what becomes of each program, all in one sandbox; where the jail dies, the next go on in another."""
     todo, found = list(programs), []
-    order = {"level": cell.level, "way": cell.way, "late_secs": late_secs, "settle_secs": settle_secs}
+    order = {
+        "level": cell.level,
+        "way": cell.way,
+        "late_secs": late_secs,
+        "settle_secs": settle_secs,
+    }
     while todo:
         begun = ""
         try:
-            for message in run_jail(cell.who, {**order, "programs": [one.order() for one in todo]}):
+            for message in run_jail(
+                cell.who, {**order, "programs": [one.order() for one in todo]}
+            ):
                 if "begin" in message:
                     begun = message["begin"]
                     continue
                 found.append(_result(cell, message, {one.name: one for one in todo}))
                 todo = [one for one in todo if one.name != message["name"]]
         except JailEnded as error:
-            dead = [one for one in todo if begun in ("", one.name)]  # all, where not even the first began
-            found += [Result(one.name, cell, "broken", f"all in the jail died or hung: {error}") for one in dead]
+            dead = [
+                one for one in todo if begun in ("", one.name)
+            ]  # all, where not even the first began
+            found += [
+                Result(
+                    one.name, cell, "broken", f"all in the jail died or hung: {error}"
+                )
+                for one in dead
+            ]
             todo = [one for one in todo if one not in dead]
     return found
 
 
-def _result(cell: Cell, message: dict[str, Any], programs: dict[str, Program]) -> Result:
+def _result(
+    cell: Cell, message: dict[str, Any], programs: dict[str, Program]
+) -> Result:
     """Judge what the jail says."""
     name, breaches = message["name"], list(message["breaches"])
     program = programs.get(name)
@@ -84,13 +105,27 @@ def _result(cell: Cell, message: dict[str, Any], programs: dict[str, Program]) -
 def _odd(program: Program, message: dict[str, Any]) -> list[str]:
     """Return what is wrong with status and value alone."""
     status, value = message["status"], message["value"]
-    if status not in program.statuses and not (status == "ok" and "invalid" in program.statuses):
-        return [f"status: {status}, expected {' or '.join(program.statuses)}: {message['message'][:500]}"]
+    if status not in program.statuses and not (
+        status == "ok" and "invalid" in program.statuses
+    ):
+        return [
+            f"status: {status}, expected {' or '.join(program.statuses)}: {message['message'][:500]}"
+        ]
     if status != "ok":
         return []
     if program.name in HONEST:
-        return [] if value == HONEST[program.name] else [f"status: an honest program gave {value}"]
+        return (
+            []
+            if value == HONEST[program.name]
+            else [f"status: an honest program gave {value}"]
+        )
     if program.name in NOT_FINITE:
-        return [] if isinstance(value, float) and not math.isfinite(value) else [f"status: gave {value}"]
-    odd = isinstance(value, int | float) and value != 0.0 and not 600 <= value < math.inf
+        return (
+            []
+            if isinstance(value, float) and not math.isfinite(value)
+            else [f"status: gave {value}"]
+        )
+    odd = (
+        isinstance(value, int | float) and value != 0.0 and not 600 <= value < math.inf
+    )
     return [f"status: gave {value}"] if odd else []

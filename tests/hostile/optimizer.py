@@ -21,7 +21,15 @@ from llm_optimize.errors import SandboxError, VariableMissing
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, open_sandbox
 
-SERIES = Limits(network=False, memory_mb=1024, processes=64, file_mb=64, scratch_mb=256, output_mb=4, result_mb=1)
+SERIES = Limits(
+    network=False,
+    memory_mb=1024,
+    processes=64,
+    file_mb=64,
+    scratch_mb=256,
+    output_mb=4,
+    result_mb=1,
+)
 LABELS = ["HIDDEN-LABEL-CANARY-1"]
 OWN_SECS = 20.0  # for f itself, around the deadline of what it calls
 
@@ -39,7 +47,11 @@ def main() -> None:
         begun = time.monotonic()
         found = ways.run(order)
         found["seconds"] = time.monotonic() - begun
-        found["self"] = {**_self(), "peak_growth_mb": _memory_mb("VmHWM") - before_mb, "signals": state["signals"]}
+        found["self"] = {
+            **_self(),
+            "peak_growth_mb": _memory_mb("VmHWM") - before_mb,
+            "signals": state["signals"],
+        }
         answers.write(json.dumps(found) + "\n")
     ways.close()
     answers.write(json.dumps({"closed": True}) + "\n")
@@ -60,7 +72,9 @@ class Ways:
         limits = Limits() if order["default_limits"] else SERIES
         asked = [order["source"], order["argument"]]
         if self._way == "split":
-            return judged([*asked, order["timeout_secs"], self._level, order["default_limits"]])
+            return judged(
+                [*asked, order["timeout_secs"], self._level, order["default_limits"]]
+            )
         if self._way in ("bare", "here"):
             return without_walls(asked, order["timeout_secs"], self._way == "bare")
         sandbox = self._opened.get(order["default_limits"])
@@ -89,28 +103,64 @@ def judged(order: list[Any]) -> dict[str, Any]:
     printed = io.StringIO()
     try:
         with contextlib.redirect_stdout(printed):
-            value = eval_utils.call(source, "candidate", [argument], None, timeout_secs, limits=limits, sandbox=level)
+            value = eval_utils.call(
+                source,
+                "candidate",
+                [argument],
+                None,
+                timeout_secs,
+                limits=limits,
+                sandbox=level,
+            )
     except VariableMissing as error:
         return {"status": "raised", "value": None, "message": str(error), "output": ""}
     except SandboxError as error:
         if error.outcome is None:
             raise
-        status = "protocol" if error.outcome.status == "ok" else str(error.outcome.status)
-        return {"status": status, "value": None, "message": str(error)[-2000:], "output": error.outcome.output[-2000:]}
+        status = (
+            "protocol" if error.outcome.status == "ok" else str(error.outcome.status)
+        )
+        return {
+            "status": status,
+            "value": None,
+            "message": str(error)[-2000:],
+            "output": error.outcome.output[-2000:],
+        }
     plain = value if isinstance(value, int | float) else repr(value)[:2000]
-    return {"status": "ok", "value": plain, "message": "", "output": printed.getvalue()[-2000:]}
+    return {
+        "status": "ok",
+        "value": plain,
+        "message": "",
+        "output": printed.getvalue()[-2000:],
+    }
 
 
 def _said(outcome: Any) -> dict[str, Any]:
-    value = outcome.value if isinstance(outcome.value, int | float) else repr(outcome.value)[:2000]
+    value = (
+        outcome.value
+        if isinstance(outcome.value, int | float)
+        else repr(outcome.value)[:2000]
+    )
     said = outcome.message + outcome.traceback[-2000:]
-    return {"status": str(outcome.status), "value": value, "message": said, "output": outcome.output[-2000:]}
+    return {
+        "status": str(outcome.status),
+        "value": value,
+        "message": said,
+        "output": outcome.output[-2000:],
+    }
 
 
-def without_walls(asked: list[Any], timeout_secs: float, forked: bool) -> dict[str, Any]:
+def without_walls(
+    asked: list[Any], timeout_secs: float, forked: bool
+) -> dict[str, Any]:
     """Call the candidate with nothing between it and the scene."""
     if not forked:
-        return {"status": "ok", "value": load_and_call(asked), "message": "", "output": ""}
+        return {
+            "status": "ok",
+            "value": load_and_call(asked),
+            "message": "",
+            "output": "",
+        }
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -132,7 +182,10 @@ def _self() -> dict[str, Any]:
         "umask": umask,
         "descriptors": len(os.listdir("/proc/self/fd")),
         "environment": sorted(os.environ),
-        "handlers": [str(signal.getsignal(number)) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)],
+        "handlers": [
+            str(signal.getsignal(number))
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)
+        ],
     }
 
 
@@ -145,7 +198,9 @@ def _reset_peak_mb() -> float:
 
 def _memory_mb(name: str) -> float:
     with open("/proc/self/status", encoding="ascii") as file:
-        return next(int(line.split()[1]) / 1024 for line in file if line.startswith(name + ":"))
+        return next(
+            int(line.split()[1]) / 1024 for line in file if line.startswith(name + ":")
+        )
 
 
 if __name__ == "__main__":

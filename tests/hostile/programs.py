@@ -56,7 +56,11 @@ STATUSES = {
     "73-multiprocessing-control": "ok",
     "74-compile-bomb": "raised crashed protocol memory",
 }
-HONEST = {"71-benign-control": 9.0, "72-numpy-scalar-control": 9.0, "73-multiprocessing-control": 9.0}
+HONEST = {
+    "71-benign-control": 9.0,
+    "72-numpy-scalar-control": 9.0,
+    "73-multiprocessing-control": 9.0,
+}
 NOT_FINITE = ("33-non-finite-score",)  # returns NaN or infinity, which no score can be
 PORT = ("55-network-egress", "79-mptcp-egress", "81-io-uring")
 TWICE = ("59-state-leak", "83-posix-mqueue-leak")
@@ -113,7 +117,10 @@ class Program:
 
 def load(folder: Path = HOSTILE) -> dict[str, Program]:
     """Return all programs of a folder by name."""
-    return {path.stem: read(path.stem, path.read_text(encoding="utf-8")) for path in sorted(folder.glob("*.py"))}
+    return {
+        path.stem: read(path.stem, path.read_text(encoding="utf-8"))
+        for path in sorted(folder.glob("*.py"))
+    }
 
 
 def read(name: str, source: str) -> Program:
@@ -129,7 +136,9 @@ def read(name: str, source: str) -> Program:
         name=name,
         source=source,
         statuses=statuses,
-        timeout_secs=SHORT_SECS if "timeout" in statuses and name not in TAKES_LONG else long_secs,
+        timeout_secs=SHORT_SECS
+        if "timeout" in statuses and name not in TAKES_LONG
+        else long_secs,
         runs=int(head.get("runs", 2 if name in TWICE else 1)),
         wants_port=head.get("argument") == "port" or name in PORT,
         default_limits=default_limits,
@@ -143,6 +152,9 @@ def read(name: str, source: str) -> Program:
 def declared(name: str, level: str, way: str, who: str) -> tuple[set[str], str]:
     """Return the kinds of breach that are not promised to be stopped, and why."""
     for program, *places, kinds, reason in NOT_PROMISED:
-        if program == name and all(one in ("*", here) for one, here in zip(places, (level, way, who), strict=True)):
+        if program == name and all(
+            one in ("*", here)
+            for one, here in zip(places, (level, way, who), strict=True)
+        ):
             return set(kinds), reason
     return set(), ""

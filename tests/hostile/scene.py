@@ -32,13 +32,19 @@ class Scene:
         os.chdir(self.work)
         self.listeners = Listeners()
         self.writer = Writer([self.work / name for name in _STORES], self.token)
-        self.bystander = subprocess.Popen([sys.executable, "-I", "-S", "-c", "import time; time.sleep(3600)"])
+        self.bystander = subprocess.Popen(
+            [sys.executable, "-I", "-S", "-c", "import time; time.sleep(3600)"]
+        )
         self.things: list[Thing] = []
 
     @property
     def hidden(self) -> list[str]:
         """The files of the stores."""
-        return [f"{self.work / name}{end}" for name in _STORES for end in ("", "-wal", "-shm")]
+        return [
+            f"{self.work / name}{end}"
+            for name in _STORES
+            for end in ("", "-wal", "-shm")
+        ]
 
     def write_files(self) -> None:
         """Write all canaries, in the modes that they should have."""
@@ -51,7 +57,9 @@ class Scene:
             self.home / ".bash_history": f"export {key}",
             self.work / "trials.jsonl": "hostile-canary\n",
             self.work / ".env": key,
-            self.work / ".git" / "config": f"url = https://x:{self.token}@example.org\n",
+            self.work
+            / ".git"
+            / "config": f"url = https://x:{self.token}@example.org\n",
         }
         (self.home / ".config" / "autostart").mkdir(parents=True, exist_ok=True)
         for path, text in texts.items():
@@ -83,7 +91,10 @@ class Thing:
     def __init__(self) -> None:
         """Make one of each."""
         self._name = f"other-{secrets.token_hex(6)}"
-        self._files = [Path("/dev/shm") / f"{self._name}.bin", Path("/dev/shm") / f"sem.{self._name}"]
+        self._files = [
+            Path("/dev/shm") / f"{self._name}.bin",
+            Path("/dev/shm") / f"sem.{self._name}",
+        ]
         for path in self._files:
             path.write_text(self._name, encoding="ascii")
         libc = ctypes.CDLL(None)
@@ -97,9 +108,17 @@ class Thing:
 
     def lost(self) -> list[str]:
         """Return what is gone or altered."""
-        lost = [str(path) for path in self._files if not path.exists() or path.read_text() != self._name]
+        lost = [
+            str(path)
+            for path in self._files
+            if not path.exists() or path.read_text() != self._name
+        ]
         there = ipc_objects()
-        return lost + [f"{kind} {number}" for kind, number in self.rows if (kind, number) not in there]
+        return lost + [
+            f"{kind} {number}"
+            for kind, number in self.rows
+            if (kind, number) not in there
+        ]
 
     def remove(self) -> None:
         """Remove what is left."""
@@ -113,7 +132,10 @@ class Thing:
 
 def ipc_objects() -> set[tuple[str, str]]:
     """Return the kinds and numbers of all System V objects."""
-    rows = {kind: Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:] for kind in ("shm", "sem", "msg")}
+    rows = {
+        kind: Path(f"/proc/sysvipc/{kind}").read_text().splitlines()[1:]
+        for kind in ("shm", "sem", "msg")
+    }
     return {(kind, line.split()[1]) for kind, lines in rows.items() for line in lines}
 
 
@@ -122,7 +144,10 @@ class Listeners:
 
     def __init__(self) -> None:
         """Listen."""
-        self._tcp, self._udp = socket.socket(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self._tcp, self._udp = (
+            socket.socket(),
+            socket.socket(socket.AF_INET, socket.SOCK_DGRAM),
+        )
         self._tcp.bind(("127.0.0.1", 0))
         self._tcp.listen()
         self.port = self._tcp.getsockname()[1]
@@ -133,7 +158,10 @@ class Listeners:
     def came(self) -> list[str]:
         """Return the kinds of what came since the last look."""
         found = []
-        for name, receive in (("tcp", self._tcp.accept), ("udp", lambda: self._udp.recv(100))):
+        for name, receive in (
+            ("tcp", self._tcp.accept),
+            ("udp", lambda: self._udp.recv(100)),
+        ):
             with suppress(BlockingIOError):
                 while receive():
                     found.append(name)
@@ -155,12 +183,17 @@ class Writer(threading.Thread):
 
     def run(self) -> None:
         """Write."""
-        opened = [sqlite3.connect(path, timeout=_BUSY_SECS, isolation_level=None) for path in self._paths]
+        opened = [
+            sqlite3.connect(path, timeout=_BUSY_SECS, isolation_level=None)
+            for path in self._paths
+        ]
         for one in opened:
             one.execute("PRAGMA journal_mode=WAL")
             one.execute("PRAGMA synchronous=OFF")
             one.execute("CREATE TABLE IF NOT EXISTS trials (x TEXT)")
-            one.execute("INSERT INTO trials VALUES (?)", [f"hostile-canary {self._token}"])
+            one.execute(
+                "INSERT INTO trials VALUES (?)", [f"hostile-canary {self._token}"]
+            )
         self._ready.set()
         while True:
             for one in opened:

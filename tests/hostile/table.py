@@ -30,8 +30,12 @@ def record(results: Iterable[Result]) -> None:
     for one in results:
         if one.program != THE_END:
             levels = words.setdefault(one.program, {})
-            levels.setdefault(one.cell.level, {})[f"{one.cell.way} {one.cell.who}"] = one.word
-    RECORD.write_text(json.dumps(words, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+            levels.setdefault(one.cell.level, {})[f"{one.cell.way} {one.cell.who}"] = (
+                one.word
+            )
+    RECORD.write_text(
+        json.dumps(words, indent=1, sort_keys=True) + "\n", encoding="utf-8"
+    )
 
 
 def recorded() -> Words:
@@ -41,7 +45,10 @@ def recorded() -> Words:
 
 def lines(words: Words) -> list[str]:
     """Return the lines of the table."""
-    rows = [f"| `{name}` | {' | '.join(text(words[name][level]) for level in LEVELS)} |" for name in sorted(words)]
+    rows = [
+        f"| `{name}` | {' | '.join(text(words[name][level]) for level in LEVELS)} |"
+        for name in sorted(words)
+    ]
     return [*HEAD, *rows]
 
 
@@ -53,16 +60,23 @@ def text(places: dict[str, str]) -> str:
     >>> text({"one user": "not promised", "one root": "not promised", "split user": "contained", "split root": "works"})
     'not promised; split: contained; split as root: works'
     """
-    counts = [(list(places.values()).count(word), word) for word in dict.fromkeys(places.values())]
+    counts = [
+        (list(places.values()).count(word), word)
+        for word in dict.fromkeys(places.values())
+    ]
     common = max(counts, key=lambda pair: pair[0])[1]
     said = [common]
     for way in WAYS:
-        there = {who: places[f"{way} {who}"] for who in USERS if f"{way} {who}" in places}
+        there = {
+            who: places[f"{way} {who}"] for who in USERS if f"{way} {who}" in places
+        }
         if len(set(there.values())) == 1 and common not in there.values():
             said.append(f"{way}: {next(iter(there.values()))}")
         elif len(set(there.values())) > 1:
             said += [
-                f"{way}{' as root' if who == 'root' else ''}: {word}" for who, word in there.items() if word != common
+                f"{way}{' as root' if who == 'root' else ''}: {word}"
+                for who, word in there.items()
+                if word != common
             ]
     return "; ".join(said)
 

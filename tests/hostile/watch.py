@@ -34,12 +34,22 @@ def snapshot(scene: Scene, optimizer: int) -> dict[str, Facts]:
         "mode": {path: facts[1] for path, facts in files.items()},
         "limits of others": {f"process {pid}": _standing(pid) for pid, _ in others},
         "killed": {"bystander": scene.bystander.poll(), "optimizer": _alive(optimizer)},
-        "shared memory": dict.fromkeys(sorted(set(os.listdir("/dev/shm")) - mine), "there"),
-        "ipc": dict.fromkeys(sorted(f"{kind} {number}" for kind, number in ipc_objects() - rows), "there"),
+        "shared memory": dict.fromkeys(
+            sorted(set(os.listdir("/dev/shm")) - mine), "there"
+        ),
+        "ipc": dict.fromkeys(
+            sorted(f"{kind} {number}" for kind, number in ipc_objects() - rows), "there"
+        ),
         "queue": {_QUEUE.decode(): queue_exists()},
-        "mount": dict.fromkeys(Path("/proc/self/mounts").read_text().splitlines(), "there"),
-        "temporary file": {name: "there" for name in os.listdir("/tmp") if not name.startswith(_OURS)},
-        "scratch left": {"directories": sum(name.startswith(_OURS) for name in os.listdir("/tmp"))},
+        "mount": dict.fromkeys(
+            Path("/proc/self/mounts").read_text().splitlines(), "there"
+        ),
+        "temporary file": {
+            name: "there" for name in os.listdir("/tmp") if not name.startswith(_OURS)
+        },
+        "scratch left": {
+            "directories": sum(name.startswith(_OURS) for name in os.listdir("/tmp"))
+        },
         "process left": {"processes": len(others), "survivors": _survivors()},
     }
 
@@ -50,12 +60,18 @@ def differences(before: dict[str, Facts], after: dict[str, Facts]) -> Iterator[s
         found = after[kind]
         if kind in ("scratch left", "process left"):
             yield from (
-                f"{kind}: {found[name]} {name}, {was} before" for name, was in facts.items() if found[name] > was
+                f"{kind}: {found[name]} {name}, {was} before"
+                for name, was in facts.items()
+                if found[name] > was
             )
             continue
-        gone_is_fine = kind == "limits of others"  # keepers come and go; what stays keeps its limits
+        gone_is_fine = (
+            kind == "limits of others"
+        )  # keepers come and go; what stays keeps its limits
         for name in sorted({*facts, *found}):
-            if facts.get(name) != found.get(name) and not (gone_is_fine and (name not in facts or name not in found)):
+            if facts.get(name) != found.get(name) and not (
+                gone_is_fine and (name not in facts or name not in found)
+            ):
                 yield f"{kind}: {name}: {_lines(facts, found, name)} became {_lines(found, facts, name)}"
 
 
@@ -104,7 +120,10 @@ def _family() -> Iterator[tuple[int, int, str]]:
 
 def _alive(pid: int) -> bool:
     with suppress(OSError):
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+        return (
+            Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+            not in "ZX"
+        )
     return False
 
 
@@ -121,7 +140,10 @@ def _standing(pid: int) -> str | None:
     try:
         return "\n".join(
             [
-                *(" ".join(line.split()) for line in Path(f"/proc/{pid}/limits").read_text().splitlines()),
+                *(
+                    " ".join(line.split())
+                    for line in Path(f"/proc/{pid}/limits").read_text().splitlines()
+                ),
                 f"nice {os.getpriority(os.PRIO_PROCESS, pid)}",
                 f"processors {sorted(os.sched_getaffinity(pid))}",
                 f"policy {os.sched_getscheduler(pid)}",
@@ -137,9 +159,15 @@ def _files(scene: Scene) -> dict[str, tuple[str, str]]:
     """Return content and outer facts of every file of the home, but for what the writer of the stores changes."""
     found = {}
     changing = {*scene.hidden}
-    device = os.stat(scene.home).st_dev  # below a home may stand the interpreter, mounted
+    device = os.stat(
+        scene.home
+    ).st_dev  # below a home may stand the interpreter, mounted
     for folder, folders, names in os.walk(scene.home):
-        folders[:] = [name for name in folders if os.lstat(os.path.join(folder, name)).st_dev == device]
+        folders[:] = [
+            name
+            for name in folders
+            if os.lstat(os.path.join(folder, name)).st_dev == device
+        ]
         for path in (folder, *(os.path.join(folder, name) for name in names)):
             with suppress(FileNotFoundError):
                 facts = os.lstat(path)
@@ -148,7 +176,10 @@ def _files(scene: Scene) -> dict[str, tuple[str, str]]:
                     content = hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
                     times = str(facts.st_mtime_ns)
                 attributes = os.listxattr(path, follow_symlinks=False)
-                found[path] = (content, f"{facts.st_mode:o} {facts.st_uid}:{facts.st_gid} {times} {attributes}")
+                found[path] = (
+                    content,
+                    f"{facts.st_mode:o} {facts.st_uid}:{facts.st_gid} {times} {attributes}",
+                )
     return found
 
 
@@ -177,7 +208,9 @@ class Sampler(threading.Thread):
         """Look until told to stop."""
         next_thing = time.monotonic()
         while not self._over.wait(_LOOK_SECS):
-            self.most_processes = max(self.most_processes, len(processes()) - self._first[0])
+            self.most_processes = max(
+                self.most_processes, len(processes()) - self._first[0]
+            )
             self.most_memory_mb = max(self.most_memory_mb, memory_mb() - self._first[1])
             self.no_inotify += not inotify_works()
             if time.monotonic() >= next_thing:
@@ -202,9 +235,14 @@ def memory_mb() -> float:
     """Return the memory of the whole jail that is no cache: of its control group, else of the machine."""
     for folder, names in _memory_files():
         with suppress(OSError):
-            rows = dict(line.split()[:2] for line in (folder / "memory.stat").read_text().splitlines())
+            rows = dict(
+                line.split()[:2]
+                for line in (folder / "memory.stat").read_text().splitlines()
+            )
             return sum(int(rows[name]) for name in names) / 2**20
-    rows = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    rows = dict(
+        line.split(":") for line in Path("/proc/meminfo").read_text().splitlines()
+    )
     return sum(int(rows[name].split()[0]) for name in ("AnonPages", "Shmem")) / 1024
 
 

@@ -38,16 +38,27 @@ class AdaptiveRule:
 
     def __post_init__(self) -> None:
         if not math.isfinite(self.threshold):
-            raise UsageError(f"threshold is {self.threshold}: give a slope, in score a trial")
+            raise UsageError(
+                f"threshold is {self.threshold}: give a slope, in score a trial"
+            )
         if self.window < _POINTS:
-            raise UsageError(f"window is {self.window}: a slope needs at least {_POINTS} trials")
+            raise UsageError(
+                f"window is {self.window}: a slope needs at least {_POINTS} trials"
+            )
         for name in ("min_trials", "cooldown", "max_model_trials"):
             if (getattr(self, name) or 0) < 0:
-                raise UsageError(f"{name} is {getattr(self, name)}: give 0 trials or more")
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}: give 0 trials or more"
+                )
         if self.slope_scale not in _SCALES:
             raise UnknownName("slope_scale", str(self.slope_scale), _SCALES)
-        if self.max_model_fraction is not None and not 0 <= self.max_model_fraction <= 1:
-            raise UsageError(f"max_model_fraction is {self.max_model_fraction}: give 0 (never) to 1 (no limit)")
+        if (
+            self.max_model_fraction is not None
+            and not 0 <= self.max_model_fraction <= 1
+        ):
+            raise UsageError(
+                f"max_model_fraction is {self.max_model_fraction}: give 0 (never) to 1 (no limit)"
+            )
 
 
 class Adaptive(Gate):
@@ -124,7 +135,9 @@ class Adaptive(Gate):
         if rule.max_model_trials is not None and asked >= rule.max_model_trials:
             return True
         share = rule.max_model_fraction
-        return share is not None and asked + 1 > share * (books.proposed + self._flying + 1)
+        return share is not None and asked + 1 > share * (
+            books.proposed + self._flying + 1
+        )
 
     def _slope(self) -> float | None:
         """Return the slope of the window; None where it holds too few points."""
@@ -134,7 +147,9 @@ class Adaptive(Gate):
             return slope
         return slope / (books.high - books.low) if books.high > books.low else 0.0
 
-    async def with_model(self, decision: Decision, plan: Plan, ask: Ask, rng: Random) -> Proposal:
+    async def with_model(
+        self, decision: Decision, plan: Plan, ask: Ask, rng: Random
+    ) -> Proposal:
         """Return the model's x, or the other's where the model has none; the gate is shut meanwhile."""
         self._flying += 1
         try:

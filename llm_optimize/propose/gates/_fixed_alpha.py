@@ -24,7 +24,9 @@ class FixedAlphaRule:
 
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
-            raise UsageError(f"alpha is {self.alpha}: it is the model's share, give 0 (never) to 1 (always)")
+            raise UsageError(
+                f"alpha is {self.alpha}: it is the model's share, give 0 (never) to 1 (always)"
+            )
         if self.blend not in _BLENDS:
             raise UnknownName("blend", str(self.blend), _BLENDS)
         if self.cooldown < 0:
@@ -48,7 +50,12 @@ class FixedAlpha(Gate):
     """
 
     def __init__(
-        self, model: Proposer, other: Proposer, alpha: float = 0.3, blend: str = "config", cooldown: int = 5
+        self,
+        model: Proposer,
+        other: Proposer,
+        alpha: float = 0.3,
+        blend: str = "config",
+        cooldown: int = 5,
     ) -> None:
         self._rule = FixedAlphaRule(alpha, blend, cooldown)
         super().__init__(model, other, rest=cooldown)
@@ -61,15 +68,21 @@ class FixedAlpha(Gate):
         if self.resting:
             return Decision("fixed_alpha", "learner", "cooldown", **facts)
         model = self._rule.blend == "parameter" or u < self._rule.alpha
-        return Decision("fixed_alpha", "model" if model else "learner", "alpha_draw", **facts)
+        return Decision(
+            "fixed_alpha", "model" if model else "learner", "alpha_draw", **facts
+        )
 
-    async def with_model(self, decision: Decision, plan: Plan, ask: Ask, rng: Random) -> Proposal:
+    async def with_model(
+        self, decision: Decision, plan: Plan, ask: Ask, rng: Random
+    ) -> Proposal:
         """Return the model's x, or a blend of both."""
         if self._rule.blend == "config":
             return await super().with_model(decision, plan, ask, rng)
         theirs = await self.other.propose(plan, ask, rng)
         dice = Random(decision.u)
-        chosen = {name for name in _parameters(theirs) if dice.random() < self._rule.alpha}
+        chosen = {
+            name for name in _parameters(theirs) if dice.random() < self._rule.alpha
+        }
         if not chosen:
             return settled(theirs, replace(decision, who="learner"))
         ours, failure = await self.ask_model(plan, ask, rng)
@@ -81,7 +94,9 @@ class FixedAlpha(Gate):
 def _parameters(proposal: Proposal) -> dict[str, Any]:
     """Return the parameters of an x; none where there is no x."""
     if isinstance(proposal.x, str):
-        raise UsageError("blend='parameter' mixes parameters, and x is a text: give space=..., or blend='config'")
+        raise UsageError(
+            "blend='parameter' mixes parameters, and x is a text: give space=..., or blend='config'"
+        )
     return proposal.x or {}
 
 
@@ -91,5 +106,14 @@ def _blended(ours: Proposal, theirs: Proposal, chosen: Collection[str]) -> Propo
     Where the two have not the same parameters, as with conditions, a mixture may be no legal x: it is the model's then.
     """
     mine, other = _parameters(ours), _parameters(theirs)
-    x = {name: mine[name] if name in chosen else other[name] for name in other} if mine.keys() == other.keys() else mine
-    return replace(ours, x=x, source=f"{ours.source}+{theirs.source}", usage=ours.usage + theirs.usage)
+    x = (
+        {name: mine[name] if name in chosen else other[name] for name in other}
+        if mine.keys() == other.keys()
+        else mine
+    )
+    return replace(
+        ours,
+        x=x,
+        source=f"{ours.source}+{theirs.source}",
+        usage=ours.usage + theirs.usage,
+    )

@@ -29,11 +29,21 @@ class Decision:
     slope: float | None = None  # of the last scores, a trial
     threshold: float | None = None  # below which the slope must be
     n: int = 0  # complete trials so far
-    since_model: int | None = None  # complete trials after the last one of the model; None before the first
+    since_model: int | None = (
+        None  # complete trials after the last one of the model; None before the first
+    )
 
     def __str__(self) -> str:
-        facts = {"u": self.u, "alpha": self.alpha, "slope": self.slope, "threshold": self.threshold, "n": self.n}
-        known = ", ".join(f"{name} {value:.4g}" for name, value in facts.items() if value is not None)
+        facts = {
+            "u": self.u,
+            "alpha": self.alpha,
+            "slope": self.slope,
+            "threshold": self.threshold,
+            "n": self.n,
+        }
+        known = ", ".join(
+            f"{name} {value:.4g}" for name, value in facts.items() if value is not None
+        )
         return f"{self.gate}, {self.reason} ({known})"
 
 
@@ -54,7 +64,9 @@ class Gate(ABC):
     @property
     def resting(self) -> bool:
         """Whether the model is left alone after its failures."""
-        return self.ledger.failures >= _FAILURES and self.ledger.since_failure < self._rest
+        return (
+            self.ledger.failures >= _FAILURES and self.ledger.since_failure < self._rest
+        )
 
     @abstractmethod
     def decide(self, rng: Random) -> Decision:
@@ -67,14 +79,20 @@ class Gate(ABC):
             return await self.with_model(decision, plan, ask, rng)
         return settled(await self.other.propose(plan, ask, rng), decision)
 
-    async def with_model(self, decision: Decision, plan: Plan, ask: Ask, rng: Random) -> Proposal:
+    async def with_model(
+        self, decision: Decision, plan: Plan, ask: Ask, rng: Random
+    ) -> Proposal:
         """Return the model's x, or the other's where the model has none."""
         proposal, failure = await self.ask_model(plan, ask, rng)
         if not failure:
             return settled(proposal, decision)
-        return fallen_back(await self.other.propose(plan, ask, rng), proposal, decision, failure)
+        return fallen_back(
+            await self.other.propose(plan, ask, rng), proposal, decision, failure
+        )
 
-    async def ask_model(self, plan: Plan, ask: Ask, rng: Random) -> tuple[Proposal, str]:
+    async def ask_model(
+        self, plan: Plan, ask: Ask, rng: Random
+    ) -> tuple[Proposal, str]:
         """Return what the model proposes with all that it used, and the reason why there is no x; empty if there is."""
         counted = _Counted(ask)
         try:
@@ -82,7 +100,9 @@ class Gate(ABC):
         except ModelError as error:
             usage = counted.usage + Usage(uncertain_calls=error.uncertain_calls)
             counted.spent = counted.spent or isinstance(error, BudgetSpent)
-            proposal = Proposal(None, "", usage, problem=f"{type(error).__name__}: {error}")
+            proposal = Proposal(
+                None, "", usage, problem=f"{type(error).__name__}: {error}"
+            )
         failure = "budget" if counted.spent else "model_failed"
         return proposal, failure if proposal.x is None else ""
 
@@ -99,12 +119,18 @@ class Gate(ABC):
 
 def settled(proposal: Proposal, decision: Decision) -> Proposal:
     """Return the proposal with its decision, and log it."""
-    words = "LLM decision: the model proposes" if decision.who == "model" else "RL decision: the learner proposes"
+    words = (
+        "LLM decision: the model proposes"
+        if decision.who == "model"
+        else "RL decision: the learner proposes"
+    )
     _log.info("%s: %s", words, decision)
     return proposal.with_decision(asdict(decision))
 
 
-def fallen_back(instead: Proposal, failed: Proposal, decision: Decision, reason: str) -> Proposal:
+def fallen_back(
+    instead: Proposal, failed: Proposal, decision: Decision, reason: str
+) -> Proposal:
     """Return the learner's proposal in place of the model's, with the usage of both."""
     _log.info("the model has no x: %s", failed.problem)
     proposal = instead.with_usage(failed.usage + instead.usage)
@@ -119,9 +145,13 @@ class _Counted:
         self.usage = Usage()
         self.spent = False  # whether the budget allowed no further call
 
-    async def __call__(self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None) -> Reply:
+    async def __call__(
+        self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None
+    ) -> Reply:
         try:
-            reply = await (self._ask(messages) if schema is None else self._ask(messages, schema))
+            reply = await (
+                self._ask(messages) if schema is None else self._ask(messages, schema)
+            )
         except BudgetSpent:
             self.spent = True
             raise

@@ -15,10 +15,14 @@ class Ledger:
         self.low, self.high = math.inf, -math.inf  # of the scores
         self.proposed = 0  # trials that a proposer wrote
         self.by_model = 0
-        self.since_model: int | None = None  # complete trials after the last one of the model
+        self.since_model: int | None = (
+            None  # complete trials after the last one of the model
+        )
         self.failures = 0  # of the model, in a row
         self.since_failure = 0  # trials after the last of them
-        self._places: dict[int, int] = {}  # number of a complete trial -> its place among the scores
+        self._places: dict[
+            int, int
+        ] = {}  # number of a complete trial -> its place among the scores
         self._told: set[int] = set()
 
     def tell(self, trial: Trial) -> bool:
@@ -27,7 +31,11 @@ class Ledger:
             self._score_again(trial)
             return False
         self._told.add(trial.number)
-        complete = trial.status is Status.COMPLETE and trial.score is not None and math.isfinite(trial.score)
+        complete = (
+            trial.status is Status.COMPLETE
+            and trial.score is not None
+            and math.isfinite(trial.score)
+        )
         if complete and trial.score is not None:
             self._places[trial.number] = len(self.scores)
             self._score(trial.score)

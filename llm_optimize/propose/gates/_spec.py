@@ -13,7 +13,10 @@ from ._adaptive import Adaptive, AdaptiveRule
 from ._fixed_alpha import FixedAlpha, FixedAlphaRule
 from ._gate import Gate
 
-_RULES: dict[str, type[AdaptiveRule] | type[FixedAlphaRule]] = {"adaptive": AdaptiveRule, "fixed_alpha": FixedAlphaRule}
+_RULES: dict[str, type[AdaptiveRule] | type[FixedAlphaRule]] = {
+    "adaptive": AdaptiveRule,
+    "fixed_alpha": FixedAlphaRule,
+}
 _ALIASES = {
     "adaptive": {
         "performance_threshold": "threshold",
@@ -44,7 +47,9 @@ class GateSpec:
             raise UnknownName("gate", self.gate, _RULES)
         for part in (self.model, self.other):
             if isinstance(part, GateSpec | Gate):
-                raise UsageError("a gate stands inside a gate: give two proposers that are none")
+                raise UsageError(
+                    "a gate stands inside a gate: give two proposers that are none"
+                )
         object.__setattr__(self, "options", _known(self.gate, self.options))
         _RULES[self.gate](**self.options)
 
@@ -55,12 +60,19 @@ class GateSpec:
 
     def resolve(self, make: Callable[[str], Proposer]) -> Gate:
         """Return the gate, with the proposers that `make` returns for their names."""
-        model, other = (make(part) if isinstance(part, str) else part for part in self.parts)
-        gate: type[Adaptive] | type[FixedAlpha] = Adaptive if self.gate == "adaptive" else FixedAlpha
+        model, other = (
+            make(part) if isinstance(part, str) else part for part in self.parts
+        )
+        gate: type[Adaptive] | type[FixedAlpha] = (
+            Adaptive if self.gate == "adaptive" else FixedAlpha
+        )
         return gate(model, other, **self.options)
 
     def __str__(self) -> str:
-        names = [part if isinstance(part, str) else type(part).__name__ for part in self.parts]
+        names = [
+            part if isinstance(part, str) else type(part).__name__
+            for part in self.parts
+        ]
         return f"{self.gate}({', '.join([*names, *(f'{name}={value!r}' for name, value in self.options.items())])})"
 
 
@@ -69,18 +81,24 @@ def _known(gate: str, options: Mapping[str, Any]) -> dict[str, Any]:
     names = [field.name for field in fields(_RULES[gate])]
     for word in options:
         if word not in names and word not in _ALIASES[gate]:
-            raise UnknownName(f"option of the gate {gate}", word, [*names, *_ALIASES[gate]])
+            raise UnknownName(
+                f"option of the gate {gate}", word, [*names, *_ALIASES[gate]]
+            )
     return {_ALIASES[gate].get(word, word): value for word, value in options.items()}
 
 
 @overload
-def fixed_alpha(model: str = ..., other: str | Proposer = ..., **options: Any) -> GateSpec: ...
+def fixed_alpha(
+    model: str = ..., other: str | Proposer = ..., **options: Any
+) -> GateSpec: ...
 @overload
 def fixed_alpha(model: Proposer, other: str = ..., **options: Any) -> GateSpec: ...
 @overload
 def fixed_alpha(model: Proposer, other: Proposer, **options: Any) -> Gate: ...
 def fixed_alpha(
-    model: str | Proposer = "model", other: str | Proposer = "policy_gradient", **options: Any
+    model: str | Proposer = "model",
+    other: str | Proposer = "policy_gradient",
+    **options: Any,
 ) -> GateSpec | Gate:
     """Return a gate that lets the model propose with the probability alpha, for `optimize.run(..., proposer=...)`.
 
@@ -100,13 +118,17 @@ def fixed_alpha(
 
 
 @overload
-def adaptive(model: str = ..., other: str | Proposer = ..., **options: Any) -> GateSpec: ...
+def adaptive(
+    model: str = ..., other: str | Proposer = ..., **options: Any
+) -> GateSpec: ...
 @overload
 def adaptive(model: Proposer, other: str = ..., **options: Any) -> GateSpec: ...
 @overload
 def adaptive(model: Proposer, other: Proposer, **options: Any) -> Gate: ...
 def adaptive(
-    model: str | Proposer = "model", other: str | Proposer = "policy_gradient", **options: Any
+    model: str | Proposer = "model",
+    other: str | Proposer = "policy_gradient",
+    **options: Any,
 ) -> GateSpec | Gate:
     """Return a gate that asks the model when the scores stop rising, for `optimize.run(..., proposer=...)`.
 
@@ -131,7 +153,11 @@ def _made_if_it_can(spec: GateSpec) -> GateSpec | Gate:
     def unknown(name: str) -> Proposer:
         raise UsageError(f"{name!r} is a name, which only a run can look up")
 
-    return spec if any(isinstance(part, str) for part in spec.parts) else spec.resolve(unknown)
+    return (
+        spec
+        if any(isinstance(part, str) for part in spec.parts)
+        else spec.resolve(unknown)
+    )
 
 
 def read(text: str) -> GateSpec:
@@ -142,13 +168,25 @@ def read(text: str) -> GateSpec:
     >>> read("fixed_alpha(model, tpe, alpha=0.5)").options
     {'alpha': 0.5}
     """
-    wrong = UsageError(f"{text!r} is no gate: write adaptive(model, tpe, threshold=0.02), or fixed_alpha(...)")
+    wrong = UsageError(
+        f"{text!r} is no gate: write adaptive(model, tpe, threshold=0.02), or fixed_alpha(...)"
+    )
     try:
         call = ast.parse(text.strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name) or len(call.args) != 2:
+        if (
+            not isinstance(call, ast.Call)
+            or not isinstance(call.func, ast.Name)
+            or len(call.args) != 2
+        ):
             raise wrong
-        model, other = (arg.id if isinstance(arg, ast.Name) else str(ast.literal_eval(arg)) for arg in call.args)
-        options = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in call.keywords}
+        model, other = (
+            arg.id if isinstance(arg, ast.Name) else str(ast.literal_eval(arg))
+            for arg in call.args
+        )
+        options = {
+            str(keyword.arg): ast.literal_eval(keyword.value)
+            for keyword in call.keywords
+        }
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise wrong from None
     return GateSpec(call.func.id, model, other, options)

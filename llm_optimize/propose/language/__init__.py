@@ -67,9 +67,18 @@ def lay_out(
         knobs: whether x may declare values that are tuned without the model.
     """
     request = Request(task, plan, parameters, known)
-    system = fill(task.system_prompt, task_description=task.description, task_question=task.question, x="", fx="")
+    system = fill(
+        task.system_prompt,
+        task_description=task.description,
+        task_question=task.question,
+        x="",
+        fx="",
+    )
     first = Message(
-        role="system", content="\n\n".join(filter(None, [system, answer_format(request), KNOBS if knobs else ""]))
+        role="system",
+        content="\n\n".join(
+            filter(None, [system, answer_format(request), KNOBS if knobs else ""])
+        ),
     )
     room = int(max_prompt_tokens * chars_per_token) - len(first["content"])
     if plan.transcript:
@@ -82,7 +91,9 @@ def size_of(messages: Sequence[Message]) -> int:
     return sum(len(message["content"]) for message in messages)
 
 
-def ask_again(messages: Sequence[Message], reply: str, problem: str, how: str = WHOLE_ANSWER) -> list[Message]:
+def ask_again(
+    messages: Sequence[Message], reply: str, problem: str, how: str = WHOLE_ANSWER
+) -> list[Message]:
     """Return the messages that ask once more after a reply that cannot be used, and say how to answer.
 
     An empty `reply` is not quoted: the note then stands at the end of the last message.
@@ -91,6 +102,13 @@ def ask_again(messages: Sequence[Message], reply: str, problem: str, how: str = 
     if not reply:
         *before, last = messages
         note = fill(AGAIN_UNSEEN, problem=problem, how=how)
-        return [*before, Message(role=last["role"], content=f"{last['content']}\n\n{note}")]
+        return [
+            *before,
+            Message(role=last["role"], content=f"{last['content']}\n\n{note}"),
+        ]
     note = fill(AGAIN, problem=problem, how=how)
-    return [*messages, Message(role="assistant", content=reply), Message(role="user", content=note)]
+    return [
+        *messages,
+        Message(role="assistant", content=reply),
+        Message(role="user", content=note),
+    ]

@@ -61,7 +61,9 @@ def _kept(trials: Sequence[Trial], sizes: dict[int, int], room: int) -> list[Tri
     return kept
 
 
-def _exchanges(request: Request, kept: Sequence[Trial], earlier: str, last: str) -> list[Message]:
+def _exchanges(
+    request: Request, kept: Sequence[Trial], earlier: str, last: str
+) -> list[Message]:
     messages: list[Message] = []
     for place, trial in enumerate(kept):
         if place:
@@ -93,7 +95,9 @@ def _last(request: Request, trials: Sequence[Trial]) -> str:
         standing = f"The best so far has the score {show_number(best.score)}."
     else:
         standing = f"The best so far has the score {show_number(best.score, [newest.score])}, {show_number(less)} more."
-    return "\n\n".join(filter(None, [standing, edits_format(request), request.plan.hint]))
+    return "\n\n".join(
+        filter(None, [standing, edits_format(request), request.plan.hint])
+    )
 
 
 def _earlier(request: Request, folded: Sequence[Trial], room: int) -> str:
@@ -102,13 +106,19 @@ def _earlier(request: Request, folded: Sequence[Trial], room: int) -> str:
     for trial in folded:
         lines.append(_line(request, trial))
         size += len(lines[-1]) + 1
-        while lines and size > room:  # half of them at once, so that the others begin alike for a while
+        while (
+            lines and size > room
+        ):  # half of them at once, so that the others begin alike for a while
             size -= sum(len(line) + 1 for line in lines[: len(lines) // 2 + 1])
             del lines[: len(lines) // 2 + 1]
     return "\n".join([EARLIER, *lines]) if lines else ""
 
 
 def _line(request: Request, trial: Trial) -> str:
-    result = describe_failure(trial) if trial.score is None else f"score {show_number(trial.score)}"
+    result = (
+        describe_failure(trial)
+        if trial.score is None
+        else f"score {show_number(trial.score)}"
+    )
     lesson = f" ({one_line(trial.lesson, _MAX_LESSON_CHARS)})" if trial.lesson else ""
     return f"- {tried(trial, request.known.changes)} -> {result}{lesson}"

@@ -14,7 +14,9 @@ from ._words import FAILURES, LESSONS
 _MAX_TRIED_CHARS = 100
 _MAX_LESSON_CHARS = 400
 _MAX_TRIED = 3  # of failures that are alike
-_NUMBER = re.compile(r"0x[0-9a-f]+|\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?", re.I)  # addresses and line numbers, too
+_NUMBER = re.compile(
+    r"0x[0-9a-f]+|\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?", re.I
+)  # addresses and line numbers, too
 
 
 def what_changed(x: X, before: X | None) -> str:
@@ -28,12 +30,25 @@ def what_changed(x: X, before: X | None) -> str:
     if isinstance(x, str) and isinstance(before, str):
         return _new_lines(x, before)
     if isinstance(x, dict) and isinstance(before, dict):
-        changed = {name: value for name, value in x.items() if name not in before or before[name] != value}
-        texts = [(name, value) for name, value in changed.items() if isinstance(value, str) and "\n" in value]
+        changed = {
+            name: value
+            for name, value in x.items()
+            if name not in before or before[name] != value
+        }
+        texts = [
+            (name, value)
+            for name, value in changed.items()
+            if isinstance(value, str) and "\n" in value
+        ]
         if texts:
-            return one_line(f"{texts[0][0]}: {_new_lines(texts[0][1], str(before.get(texts[0][0])))}", _MAX_TRIED_CHARS)
+            return one_line(
+                f"{texts[0][0]}: {_new_lines(texts[0][1], str(before.get(texts[0][0])))}",
+                _MAX_TRIED_CHARS,
+            )
         return one_line(json.dumps(changed, default=repr), _MAX_TRIED_CHARS)
-    return one_line(x if isinstance(x, str) else json.dumps(x, default=repr), _MAX_TRIED_CHARS)
+    return one_line(
+        x if isinstance(x, str) else json.dumps(x, default=repr), _MAX_TRIED_CHARS
+    )
 
 
 def _new_lines(x: str, before: str) -> str:
@@ -45,12 +60,18 @@ def _new_lines(x: str, before: str) -> str:
         more = f" (and {len(added) - 1} more)" if len(added) > 1 else ""
         return one_line(added[0], _MAX_TRIED_CHARS - len(more)) + more
     removed = [line for line, count in old.items() if line and count > 0]
-    return one_line(f"without {removed[0]}", _MAX_TRIED_CHARS) if removed else "other white space or order"
+    return (
+        one_line(f"without {removed[0]}", _MAX_TRIED_CHARS)
+        if removed
+        else "other white space or order"
+    )
 
 
 def tried(trial: Trial, changes: Mapping[int, str]) -> str:
     """Return in one line what was tried: the change where it is known, else how x begins."""
-    return changes.get(trial.number) or what_changed("" if trial.x is None else trial.x, None)
+    return changes.get(trial.number) or what_changed(
+        "" if trial.x is None else trial.x, None
+    )
 
 
 def failure_lines(trials: Iterable[Trial], changes: Mapping[int, str]) -> list[str]:
@@ -67,13 +88,21 @@ def failure_lines(trials: Iterable[Trial], changes: Mapping[int, str]) -> list[s
 
 def _kind_line(alike: Sequence[Trial], changes: Mapping[int, str]) -> str:
     times = f" ({len(alike)} times)" if len(alike) > 1 else ""
-    attempts = list(dict.fromkeys(filter(None, (tried(trial, changes) for trial in alike))))[:_MAX_TRIED]
-    return f"- {describe_failure(alike[0])}{times}" + (f"; tried: {' | '.join(attempts)}" if attempts else "")
+    attempts = list(
+        dict.fromkeys(filter(None, (tried(trial, changes) for trial in alike)))
+    )[:_MAX_TRIED]
+    return f"- {describe_failure(alike[0])}{times}" + (
+        f"; tried: {' | '.join(attempts)}" if attempts else ""
+    )
 
 
 def lesson_lines(trials: Iterable[Trial]) -> list[str]:
     """Return what trials taught, in a line each."""
-    return [f"- trial {trial.number}: {one_line(trial.lesson, _MAX_LESSON_CHARS)}" for trial in trials if trial.lesson]
+    return [
+        f"- trial {trial.number}: {one_line(trial.lesson, _MAX_LESSON_CHARS)}"
+        for trial in trials
+        if trial.lesson
+    ]
 
 
 def failures(trials: Iterable[Trial], changes: Mapping[int, str], room: int) -> str:
@@ -102,11 +131,18 @@ def last_that_fit(lines: Sequence[str], room: int) -> list[str]:
 
 def ranking(trials: Iterable[Trial], parent: Trial | None) -> str:
     """Return the trials shown in the order of their scores, with the difference to the best; nothing for only one."""
-    shown = sorted({trial.number: trial for trial in trials if trial.scored}.values(), key=rank, reverse=True)
+    shown = sorted(
+        {trial.number: trial for trial in trials if trial.scored}.values(),
+        key=rank,
+        reverse=True,
+    )
     if len(shown) < 2:
         return ""
     best = shown[0].score or 0.0
-    places = [f"{place}. {_named(trial, parent)}{_less(trial, best)}" for place, trial in enumerate(shown, 1)]
+    places = [
+        f"{place}. {_named(trial, parent)}{_less(trial, best)}"
+        for place, trial in enumerate(shown, 1)
+    ]
     return f"By score: {'; '.join(places)}."
 
 

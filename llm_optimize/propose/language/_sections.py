@@ -6,7 +6,15 @@ from collections.abc import Collection, Mapping, Sequence
 
 from ...records import Trial, rank
 from ._lines import failures, lessons, ranking
-from ._shown import Request, configuration, edits_format, first_question, may_refer, other, question
+from ._shown import (
+    Request,
+    configuration,
+    edits_format,
+    first_question,
+    may_refer,
+    other,
+    question,
+)
 from ._words import CONFIGURATIONS, OTHERS
 
 _LINES_PART = 8  # one part in eight of the room is for failures, as much for lessons
@@ -20,10 +28,15 @@ def sections(request: Request, room: int) -> str:
     successive messages begin alike.
     """
     known = request.known
-    longest = _last(request, [trial.number for trial in request.plan.context], may_refer_to_x=False)
+    longest = _last(
+        request, [trial.number for trial in request.plan.context], may_refer_to_x=False
+    )
     left = room - _rounded(len(longest), room)
     lines_room = min(left // 2, room // _LINES_PART)
-    lines = [failures(_failures(request), known.changes, lines_room), lessons(known.lessons, lines_room)]
+    lines = [
+        failures(_failures(request), known.changes, lines_room),
+        lessons(known.lessons, lines_room),
+    ]
     left -= sum(_rounded(len(text) + 2, room) for text in lines if text)
     title, between = (CONFIGURATIONS, "\n") if request.parameters else (OTHERS, "\n\n")
     texts = _texts(request)
@@ -47,7 +60,9 @@ def _trials(request: Request) -> list[Trial]:
 
 def _failures(request: Request) -> list[Trial]:
     """Return the failures that are not among the configurations already."""
-    listed = {trial.number for trial in _trials(request)} if request.parameters else set()
+    listed = (
+        {trial.number for trial in _trials(request)} if request.parameters else set()
+    )
     return [trial for trial in request.plan.failures if trial.number not in listed]
 
 
@@ -55,10 +70,14 @@ def _texts(request: Request) -> dict[int, str]:
     if request.parameters:
         return {trial.number: configuration(trial) for trial in _trials(request)}
     shown = [trial for trial in (*request.plan.context, request.parent) if trial]
-    return {trial.number: other(request, trial, shown) for trial in request.plan.context}
+    return {
+        trial.number: other(request, trial, shown) for trial in request.plan.context
+    }
 
 
-def _fitting(trials: Sequence[Trial], texts: Mapping[int, str], room: int, between: int) -> list[int]:
+def _fitting(
+    trials: Sequence[Trial], texts: Mapping[int, str], room: int, between: int
+) -> list[int]:
     """Return the numbers of those that fit, the best ones first to get a place, in the given order."""
     kept: set[int] = set()
     for trial in sorted(trials, key=rank, reverse=True):
@@ -69,7 +88,9 @@ def _fitting(trials: Sequence[Trial], texts: Mapping[int, str], room: int, betwe
     return [trial.number for trial in trials if trial.number in kept]
 
 
-def _last(request: Request, kept: Collection[int], *, may_refer_to_x: bool = True) -> str:
+def _last(
+    request: Request, kept: Collection[int], *, may_refer_to_x: bool = True
+) -> str:
     """Return what differs from message to message: how the shown trials rank, a hint, the parent, the question."""
     plan, parent = request.plan, request.parent
     if parent is None:
@@ -79,4 +100,6 @@ def _last(request: Request, kept: Collection[int], *, may_refer_to_x: bool = Tru
     refers = above and may_refer_to_x and may_refer(request, parent)
     where = f"(trial {parent.number}, shown above)" if refers else ""
     asked = question(request, parent, shown, above=where, told=refers)
-    return "\n\n".join(filter(None, [ranking(shown, parent), edits_format(request), plan.hint, asked]))
+    return "\n\n".join(
+        filter(None, [ranking(shown, parent), edits_format(request), plan.hint, asked])
+    )

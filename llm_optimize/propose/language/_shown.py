@@ -14,7 +14,9 @@ from .protected import has_protected
 from .replies import show_parts
 
 LONG_LINES = 200  # an x of more lines may be edited
-_DIGITS = 6  # at least, so that a new neighbour seldom changes how an old score is written
+_DIGITS = (
+    6  # at least, so that a new neighbour seldom changes how an old score is written
+)
 _MAX_FEEDBACK_CHARS = 4_000  # of the parent
 _MAX_OTHER_FEEDBACK_CHARS = 600
 _WORTH_REFERRING = 400  # characters of an x that is not shown twice
@@ -27,7 +29,9 @@ class Known:
     """What is known of a run beyond a plan."""
 
     lessons: tuple[Trial, ...] = ()  # to show, in this order
-    changes: Mapping[int, str] = field(default_factory=dict)  # by trial number: what it changed, in one line
+    changes: Mapping[int, str] = field(
+        default_factory=dict
+    )  # by trial number: what it changed, in one line
     tried: tuple[Trial, ...] = ()  # configurations of parameters to list, in this order
 
 
@@ -68,35 +72,64 @@ def answer_format(request: Request) -> str:
         return DATA
     texts = list(x.values()) if isinstance(x, dict) else [x or ""]
     return "\n\n".join(
-        filter(None, [PARTS if isinstance(x, dict) else "", PROTECTED if any(map(has_protected, texts)) else ""])
+        filter(
+            None,
+            [
+                PARTS if isinstance(x, dict) else "",
+                PROTECTED if any(map(has_protected, texts)) else "",
+            ],
+        )
     )
 
 
 def edits_format(request: Request) -> str:
     """Return that x may be edited, where it is long."""
-    return EDITS if request.parent and not request.parameters and is_long(request.parent.x) else ""
+    return (
+        EDITS
+        if request.parent and not request.parameters and is_long(request.parent.x)
+        else ""
+    )
 
 
 def other(request: Request, trial: Trial, shown: Iterable[Trial]) -> str:
     """Return a trial that is worth knowing."""
     x = request.shown("" if trial.x is None else trial.x)
-    return f"Trial {trial.number}:\n{x}\n{_said(trial, shown, _MAX_OTHER_FEEDBACK_CHARS)}"
+    return (
+        f"Trial {trial.number}:\n{x}\n{_said(trial, shown, _MAX_OTHER_FEEDBACK_CHARS)}"
+    )
 
 
 def configuration(trial: Trial) -> str:
     """Return a trial as one line of JSON: its parameters, and its score or why it has none."""
-    said = {"failed": describe_failure(trial)} if trial.score is None else {"score": trial.score}
-    return json.dumps({"trial": trial.number, "x": trial.x, **said}, separators=(",", ":"), default=repr)
+    said = (
+        {"failed": describe_failure(trial)}
+        if trial.score is None
+        else {"score": trial.score}
+    )
+    return json.dumps(
+        {"trial": trial.number, "x": trial.x, **said},
+        separators=(",", ":"),
+        default=repr,
+    )
 
 
 def may_refer(request: Request, trial: Trial) -> bool:
     """Return whether the question may say where x stands instead of repeating it: x is long, and has its own line."""
     human_prompt = request.task.human_prompt
     alone = _X_ALONE.search(human_prompt) and not _FENCE.search(human_prompt)
-    return bool(alone) and len(request.shown("" if trial.x is None else trial.x)) > _WORTH_REFERRING
+    return (
+        bool(alone)
+        and len(request.shown("" if trial.x is None else trial.x)) > _WORTH_REFERRING
+    )
 
 
-def question(request: Request, trial: Trial, shown: Sequence[Trial], above: str = "", told: bool = False) -> str:
+def question(
+    request: Request,
+    trial: Trial,
+    shown: Sequence[Trial],
+    above: str = "",
+    told: bool = False,
+) -> str:
     """Return the question that asks for a better x than a trial's.
 
     Args:
@@ -107,17 +140,29 @@ def question(request: Request, trial: Trial, shown: Sequence[Trial], above: str 
         told: whether its feedback stands above as well, as far as it is short.
     """
     task = request.task
-    max_chars = 0 if told and len(trial.feedback) <= _MAX_OTHER_FEEDBACK_CHARS else _MAX_FEEDBACK_CHARS
-    listed = not request.plan.transcript and any(one.number == trial.number for one in request.known.lessons)
+    max_chars = (
+        0
+        if told and len(trial.feedback) <= _MAX_OTHER_FEEDBACK_CHARS
+        else _MAX_FEEDBACK_CHARS
+    )
+    listed = not request.plan.transcript and any(
+        one.number == trial.number for one in request.known.lessons
+    )
     lesson = f"Lesson: {trial.lesson}" if trial.lesson and not listed else ""
-    fx = "\n".join(filter(None, [_said(trial, shown, max_chars), lesson, _standing(trial, shown)]))
+    fx = "\n".join(
+        filter(None, [_said(trial, shown, max_chars), lesson, _standing(trial, shown)])
+    )
     words = {"task_description": task.description, "task_question": task.question}
     return fill(task.human_prompt, **words, x=above or _own_x(request, trial), fx=fx)
 
 
 def first_question(request: Request) -> str:
     """Return the question that asks for the first x of all."""
-    return fill(FIRST_PROMPT, task_description=request.task.description, task_question=request.task.question)
+    return fill(
+        FIRST_PROMPT,
+        task_description=request.task.description,
+        task_question=request.task.question,
+    )
 
 
 def _own_x(request: Request, trial: Trial) -> str:

@@ -77,7 +77,9 @@ AGAIN = "That reply cannot be used: {problem}. Answer again: {how}"
 AGAIN_UNSEEN = "(You have answered this once, but the answer cannot be used: {problem}. Answer again: {how})"
 WHOLE_ANSWER = "the complete next x in one fenced code block at the very end."
 EDITS_ANSWER = "corrected SEARCH/REPLACE edits, or the complete next x in one fenced code block, at the very end."
-PARTS_ANSWER = "the texts that change, each in a fenced code block under a line ### NAME."
+PARTS_ANSWER = (
+    "the texts that change, each in a fenced code block under a line ### NAME."
+)
 JSON_ANSWER = "one JSON object in a fenced code block at the very end."
 
 # Looking back at one trial.
@@ -101,7 +103,9 @@ width = 100  # tune: int 10..1000 step 10
 kernel = "rbf"  # tune: "rbf", "poly"
 shuffle = True  # tune: bool"""
 
-_PLACEHOLDER = re.compile(r"\{(task_description|task_question|x|fx|parameters|problem|how)\}")
+_PLACEHOLDER = re.compile(
+    r"\{(task_description|task_question|x|fx|parameters|problem|how)\}"
+)
 
 
 def fill(template: str, **values: str) -> str:

@@ -14,13 +14,23 @@ from difflib import SequenceMatcher, get_close_matches
 from itertools import pairwise
 
 from ...errors import EditFailed
-from ...text import NOT_CLOSED, after_thinking, clip, closes_fence, fence, fenced_at, lines_of, opens_fence
+from ...text import (
+    NOT_CLOSED,
+    after_thinking,
+    clip,
+    closes_fence,
+    fence,
+    fenced_at,
+    lines_of,
+    opens_fence,
+)
 
 _SEARCH = re.compile(r" {0,3}(<{5,}) ?SEARCH[>:]?\s*", re.I)
 _DIVIDER = re.compile(r" {0,3}(={5,})\s*")
 _REPLACE = re.compile(r" {0,3}(>{5,}) ?REPLACE[>:]?\s*", re.I)
 _PATH_ALONE = re.compile(
-    r"(?:#|//|--|;|%|/\*|<!--)?\s*(?:file:|path:)?\s*[`*]*[\w/-]*[./][\w./-]+[`*]*:?\s*(?:\*/|-->)?", re.I
+    r"(?:#|//|--|;|%|/\*|<!--)?\s*(?:file:|path:)?\s*[`*]*[\w/-]*[./][\w./-]+[`*]*:?\s*(?:\*/|-->)?",
+    re.I,
 )
 _LONGER = (
     "around lines that hold such markers themselves, write longer ones: <<<<<<<<< SEARCH, ========= and "
@@ -50,7 +60,9 @@ class Piece:
 
     text: str  # what stands in the fence; empty where there are edits
     edits: tuple[Edit, ...] = ()
-    above: tuple[str, ...] = ()  # the lines of prose since the piece before, without blank ones
+    above: tuple[
+        str, ...
+    ] = ()  # the lines of prose since the piece before, without blank ones
     info: str = ""  # what stands behind the bar of the fence
     inside: str = ""  # the line before the edits, in their fence
 
@@ -75,7 +87,11 @@ def find_pieces(reply: str) -> Iterator[Piece]:
 
     Raises EditFailed as `find_edits` does.
     """
-    lines, at, above = after_thinking(reply).removeprefix(_BOM).split("\n"), 0, list[str]()
+    lines, at, above = (
+        after_thinking(reply).removeprefix(_BOM).split("\n"),
+        0,
+        list[str](),
+    )
     while at < len(lines):
         piece, end = _piece_at(lines, at, tuple(above))
         if piece:
@@ -86,7 +102,9 @@ def find_pieces(reply: str) -> Iterator[Piece]:
         at = end
 
 
-def _piece_at(lines: Sequence[str], at: int, above: tuple[str, ...]) -> tuple[Piece | None, int]:
+def _piece_at(
+    lines: Sequence[str], at: int, above: tuple[str, ...]
+) -> tuple[Piece | None, int]:
     """Return the piece that begins in line `at`, None when none does, and the place behind it."""
     if _signs(_SEARCH, lines[at]):
         edit, end = _edit_at(lines, at)
@@ -113,11 +131,15 @@ def _begins_with_an_edit(lines: Sequence[str], at: int, bar: str) -> bool:
             break
         if lines[place].strip():
             first.append(lines[place])
-    below_path = len(first) == 2 and _PATH_ALONE.fullmatch(first[0].strip()[: _MAX_PATH_CHARS + 1])
+    below_path = len(first) == 2 and _PATH_ALONE.fullmatch(
+        first[0].strip()[: _MAX_PATH_CHARS + 1]
+    )
     return any(_signs(_SEARCH, line) for line in (first if below_path else first[:1]))
 
 
-def _edits_in_fence(lines: Sequence[str], at: int, bar: str) -> tuple[tuple[Edit, ...], str, int]:
+def _edits_in_fence(
+    lines: Sequence[str], at: int, bar: str
+) -> tuple[tuple[Edit, ...], str, int]:
     edits, inside, at = list[Edit](), "", at + 1
     while at < len(lines):
         if closes_fence(lines[at], bar):
@@ -137,13 +159,22 @@ def _edit_at(lines: Sequence[str], at: int) -> tuple[Edit, int]:
     signs = _signs(_SEARCH, lines[at])
     end = _end_of_edit(lines, at, signs)
     dividers = {place: _signs(_DIVIDER, lines[place]) for place in range(at + 1, end)}
-    for places in ([p for p, s in dividers.items() if s == signs], [p for p, s in dividers.items() if s]):
+    for places in (
+        [p for p, s in dividers.items() if s == signs],
+        [p for p, s in dividers.items() if s],
+    ):
         if len(places) == 1:
             search, replace = lines[at + 1 : places[0]], lines[places[0] + 1 : end]
-            return Edit(*("".join(f"{line}\n" for line in part) for part in (search, replace))), end + 1
+            return Edit(
+                *("".join(f"{line}\n" for line in part) for part in (search, replace))
+            ), end + 1
         if places:
-            raise EditFailed(f"the edit {_begun(lines, at)} holds several lines {'=' * signs}; {_LONGER}")
-    raise EditFailed(f"the edit {_begun(lines, at)} has no line {'=' * signs} between what is and what shall be")
+            raise EditFailed(
+                f"the edit {_begun(lines, at)} holds several lines {'=' * signs}; {_LONGER}"
+            )
+    raise EditFailed(
+        f"the edit {_begun(lines, at)} has no line {'=' * signs} between what is and what shall be"
+    )
 
 
 def _end_of_edit(lines: Sequence[str], at: int, signs: int) -> int:
@@ -155,7 +186,9 @@ def _end_of_edit(lines: Sequence[str], at: int, signs: int) -> int:
                 return place
             if begins == signs or (begins and not alike):
                 break
-    raise EditFailed(f"the edit {_begun(lines, at)} has no line {'>' * signs} REPLACE at its end; {_LONGER}")
+    raise EditFailed(
+        f"the edit {_begun(lines, at)} has no line {'>' * signs} REPLACE at its end; {_LONGER}"
+    )
 
 
 def _signs(marker: re.Pattern[str], line: str) -> int:
@@ -166,7 +199,9 @@ def _signs(marker: re.Pattern[str], line: str) -> int:
 
 def _refuse_stray(line: str) -> None:
     if _signs(_REPLACE, line):
-        raise EditFailed(f"the reply holds a line {line.strip()} that ends no edit; {_LONGER}")
+        raise EditFailed(
+            f"the reply holds a line {line.strip()} that ends no edit; {_LONGER}"
+        )
 
 
 def _begun(lines: Sequence[str], at: int) -> str:
@@ -205,14 +240,21 @@ def apply_edits(x: str, edits: Sequence[Edit]) -> str:
         try:
             changes.append(_change(lines, _without(bom, edit)))
         except EditFailed as failed:
-            complaints.append(f"{f'edit {number} of {len(edits)}' if len(edits) > 1 else 'the edit'} {failed}")
+            complaints.append(
+                f"{f'edit {number} of {len(edits)}' if len(edits) > 1 else 'the edit'} {failed}"
+            )
     changes.sort(key=lambda change: (change.begin, change.end))
     for one, other in pairwise(changes):
         if other.begin < one.end:
-            complaints.append(f"two edits change line {other.begin + 1} of x: make them one")
+            complaints.append(
+                f"two edits change line {other.begin + 1} of x: make them one"
+            )
     if complaints:
         more = len(complaints) - _MAX_COMPLAINTS
-        raise EditFailed("\n\n".join(complaints[:_MAX_COMPLAINTS]) + (f"\n\n... and {more} more" if more > 0 else ""))
+        raise EditFailed(
+            "\n\n".join(complaints[:_MAX_COMPLAINTS])
+            + (f"\n\n... and {more} more" if more > 0 else "")
+        )
     return bom + _made(lines, changes)
 
 
@@ -233,11 +275,21 @@ def _change(lines: Sequence[str], edit: Edit) -> _Change:
     search = lines_of(edit.search)
     begin, reindent = _place(lines, search, lines_of(edit.replace))
     end = begin + len(search)
-    had, given, wanted = lines[begin:end], [*map(_bare, search)], [*map(_bare, lines_of(edit.replace))]
+    had, given, wanted = (
+        lines[begin:end],
+        [*map(_bare, search)],
+        [*map(_bare, lines_of(edit.replace))],
+    )
     line_end, made = _line_end([*had, *lines]), list[str]()
     for what, i, j, k, m in SequenceMatcher(None, given, wanted).get_opcodes():
-        made += had[i:j] if what == "equal" else [reindent(line) + line_end for line in wanted[k:m]]
-    return _Change(begin, end, _ended_as(lines, made, line_end) if end == len(lines) else made)
+        made += (
+            had[i:j]
+            if what == "equal"
+            else [reindent(line) + line_end for line in wanted[k:m]]
+        )
+    return _Change(
+        begin, end, _ended_as(lines, made, line_end) if end == len(lines) else made
+    )
 
 
 def _ended_as(lines: Sequence[str], made: list[str], line_end: str) -> list[str]:
@@ -253,7 +305,9 @@ def _made(lines: Sequence[str], changes: Sequence[_Change]) -> str:
         made += [*lines[at : change.begin], *change.lines]
         at = change.end
     made += lines[at:]
-    whole = [line if line.endswith("\n") else line + _line_end(lines) for line in made[:-1]]
+    whole = [
+        line if line.endswith("\n") else line + _line_end(lines) for line in made[:-1]
+    ]
     return "".join([*whole, *made[-1:]])
 
 
@@ -263,13 +317,17 @@ def _bare(line: str) -> str:
 
 def _line_end(lines: Sequence[str]) -> str:
     """Return how lines end here: as the first does that ends at all."""
-    return next((line[len(_bare(line)) :] for line in lines if line.endswith("\n")), "\n")
+    return next(
+        (line[len(_bare(line)) :] for line in lines if line.endswith("\n")), "\n"
+    )
 
 
 # Finding.
 
 
-def _place(lines: Sequence[str], search: Sequence[str], replace: Sequence[str]) -> tuple[int, Callable[[str], str]]:
+def _place(
+    lines: Sequence[str], search: Sequence[str], replace: Sequence[str]
+) -> tuple[int, Callable[[str], str]]:
     """Return where the search is found, and how the lines that replace it are indented."""
     for key in (str, _bare, str.rstrip):
         places = _places(lines, search, key)
@@ -286,11 +344,15 @@ def _place(lines: Sequence[str], search: Sequence[str], replace: Sequence[str]) 
     return place, reindents[place]
 
 
-def _places(lines: Sequence[str], search: Sequence[str], key: Callable[[str], str]) -> list[int]:
+def _places(
+    lines: Sequence[str], search: Sequence[str], key: Callable[[str], str]
+) -> list[int]:
     have, wanted = [*map(key, lines)], [*map(key, search)]
     last = len(have) - len(wanted)
     return [
-        place for place in range(last + 1) if have[place] == wanted[0] and have[place : place + len(wanted)] == wanted
+        place
+        for place in range(last + 1)
+        if have[place] == wanted[0] and have[place : place + len(wanted)] == wanted
     ]
 
 
@@ -304,11 +366,21 @@ def _only(places: Sequence[int], search: Sequence[str]) -> int:
     )
 
 
-def _reindent(had: Sequence[str], search: Sequence[str], replace: Sequence[str]) -> Callable[[str], str] | None:
+def _reindent(
+    had: Sequence[str], search: Sequence[str], replace: Sequence[str]
+) -> Callable[[str], str] | None:
     """Return how to indent the replacement as x is, None when the lines do not all differ by the same."""
-    shifts = {_shift(_indent(x), _indent(given)) for x, given in zip(had, search, strict=True) if given.strip()}
+    shifts = {
+        _shift(_indent(x), _indent(given))
+        for x, given in zip(had, search, strict=True)
+        if given.strip()
+    }
     less, more = shifts.pop() or ("", "")
-    if shifts or not (less or more) or not all(line.startswith(less) for line in replace if line.strip()):
+    if (
+        shifts
+        or not (less or more)
+        or not all(line.startswith(less) for line in replace if line.strip())
+    ):
         return None
     return lambda line: more + line.removeprefix(less) if line.strip() else line
 
@@ -330,9 +402,14 @@ def _indent(line: str) -> str:
 def _not_found(lines: Sequence[str], search: Sequence[str]) -> str:
     if not lines:
         return "has a SEARCH text, but x is empty: leave SEARCH empty"
-    begin = _nearest([line.strip() for line in lines], [line.strip() for line in search])
+    begin = _nearest(
+        [line.strip() for line in lines], [line.strip() for line in search]
+    )
     end = min(len(lines), begin + min(len(search) + 4, _MAX_LINES))
-    near = [f"{number + 1:>5} | {_bare(lines[number])[:_MAX_LINE_CHARS]}\n" for number in range(begin, end)]
+    near = [
+        f"{number + 1:>5} | {_bare(lines[number])[:_MAX_LINE_CHARS]}\n"
+        for number in range(begin, end)
+    ]
     return (
         f"is found nowhere in x. Its SEARCH text:\n{_quoted(search)}\nThe nearest lines of x, with their numbers:\n"
         f"{_quoted(near)}\nCopy whole lines of x into SEARCH, to the letter and without numbers: those that shall "
@@ -347,13 +424,26 @@ def _quoted(lines: Iterable[str]) -> str:
 def _nearest(have: Sequence[str], search: Sequence[str]) -> int:
     """Return the line of x to begin a quotation with: a little before the first that is not as searched."""
     search = search[:_MAX_LINE_CHARS]
-    same = SequenceMatcher(lambda line: not line, have, search, autojunk=False).find_longest_match()
+    same = SequenceMatcher(
+        lambda line: not line, have, search, autojunk=False
+    ).find_longest_match()
     begin = same.a - same.b
     if not same.size:
         longest = max(search, key=len)[:_MAX_LINE_CHARS]
         compared = [line[:_MAX_LINE_CHARS] for line in have[:_MAX_COMPARED]]
         alike = get_close_matches(longest, compared, n=1, cutoff=0.4)
-        begin = compared.index(alike[0]) - search.index(max(search, key=len)) if alike else 0
+        begin = (
+            compared.index(alike[0]) - search.index(max(search, key=len))
+            if alike
+            else 0
+        )
     begin = max(0, begin)
-    differs = next((n for n, (x, given) in enumerate(zip(have[begin:], search, strict=False)) if x != given), 0)
+    differs = next(
+        (
+            n
+            for n, (x, given) in enumerate(zip(have[begin:], search, strict=False))
+            if x != given
+        ),
+        0,
+    )
     return max(0, begin + differs - 2)

@@ -22,7 +22,9 @@ _MARKER = re.compile(
     EVOLVE-BLOCK-(START|END)(?![-\w"'`])""",
     re.X,
 )
-_BEHIND_CODE = re.compile(r"""(?:\#|//|--|/\*|<!--|%|;)\s*EVOLVE-BLOCK-(?:START|END)[^\w"'`]*$""")
+_BEHIND_CODE = re.compile(
+    r"""(?:\#|//|--|/\*|<!--|%|;)\s*EVOLVE-BLOCK-(?:START|END)[^\w"'`]*$"""
+)
 _MAX_LINE_CHARS = 200  # of a line that is quoted
 
 
@@ -123,7 +125,11 @@ def check_change(before: X, after: X) -> str | None:
     if isinstance(before, str):
         if isinstance(after, str):
             return check_protected(before, after)
-        return "x must stay one text: it holds EVOLVE-BLOCK regions" if has_protected(before) else None
+        return (
+            "x must stay one text: it holds EVOLVE-BLOCK regions"
+            if has_protected(before)
+            else None
+        )
     for name, text in before.items():
         if not isinstance(text, str) or not has_protected(text):
             continue
@@ -159,7 +165,9 @@ def _behind_code(x: str) -> str:
     """Return which line holds a marker that is none, since code stands before it, or nothing."""
     for number, line in enumerate(lines_of(x), 1):
         if _BEHIND_CODE.search(line) and not _marker(line):
-            return f"line {number} holds a marker behind code; give it a line of its own"
+            return (
+                f"line {number} holds a marker behind code; give it a line of its own"
+            )
     return ""
 
 

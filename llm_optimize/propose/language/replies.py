@@ -108,10 +108,14 @@ def show_parts(parts: Mapping[str, str]) -> str:
             raise UsageError(
                 f"the name {name!r} of a part of x cannot stand on a line: give it a name without line ends"
             )
-    return "\n\n".join(f"{_HEADING}{name}\n{fence(text)}" for name, text in parts.items())
+    return "\n\n".join(
+        f"{_HEADING}{name}\n{fence(text)}" for name, text in parts.items()
+    )
 
 
-def read_parts(reply: str, parent: Mapping[str, str], finish_reason: str = "stop") -> Parts:
+def read_parts(
+    reply: str, parent: Mapping[str, str], finish_reason: str = "stop"
+) -> Parts:
     r"""Read the parts that a reply changes, each whole or as edits under its name; the others are the parent's.
 
     The name stands in the line before the fence (as a heading, bold, in backticks, after "File:", or alone), or behind
@@ -129,7 +133,12 @@ def read_parts(reply: str, parent: Mapping[str, str], finish_reason: str = "stop
         return Parts(None, problem)
     try:
         pieces = _pieces_by_name(reply, parent)
-        return Parts({**parent, **{name: _changed(name, pieces[name], parent[name]) for name in pieces}})
+        return Parts(
+            {
+                **parent,
+                **{name: _changed(name, pieces[name], parent[name]) for name in pieces},
+            }
+        )
     except EditFailed as failed:
         return Parts(None, str(failed))
 
@@ -139,7 +148,9 @@ def _changed(name: str, pieces: Sequence[Piece], part: str) -> str:
     texts = {piece.text for piece in pieces if not piece.edits}
     edits = [edit for piece in pieces for edit in piece.edits]
     if len(texts) + bool(edits) > 1:
-        raise EditFailed(f"the reply gives the part {name!r} more than once: give it once, whole or as edits")
+        raise EditFailed(
+            f"the reply gives the part {name!r} more than once: give it once, whole or as edits"
+        )
     try:
         text = apply_edits(part, edits) if edits else as_written(texts.pop(), part)
     except EditFailed as failed:
@@ -159,9 +170,13 @@ def _pieces_by_name(reply: str, parent: Mapping[str, str]) -> dict[str, list[Pie
         if name:
             found.setdefault(name, []).append(piece)
         elif found or piece.edits:
-            raise EditFailed(f"a block of the reply stands under no name of a part: {_how_to_name(parent)}")
+            raise EditFailed(
+                f"a block of the reply stands under no name of a part: {_how_to_name(parent)}"
+            )
     if not found:
-        raise EditFailed(f"the reply holds no part of x under its name: {_how_to_name(parent)}")
+        raise EditFailed(
+            f"the reply holds no part of x under its name: {_how_to_name(parent)}"
+        )
     return found
 
 
@@ -172,12 +187,27 @@ def _how_to_name(parent: Mapping[str, str]) -> str:
 def _name_of(piece: Piece, known: Mapping[str, str]) -> str:
     """Return which part a piece is of, or nothing. Raises EditFailed where it names none that is known, or two."""
     lines = reversed(piece.above if piece.edits else piece.above[-1:])
-    title = next((name for line in lines if (name := _title(line, known, one_word=not piece.edits))), "")
+    title = next(
+        (
+            name
+            for line in lines
+            if (name := _title(line, known, one_word=not piece.edits))
+        ),
+        "",
+    )
     info = _info_name(piece.info, known)
-    if title in known and info in known and info not in (title, piece.info.partition(" ")[0]):
-        raise EditFailed(f"a block of the reply stands under two names, {title!r} and {info!r}: give each part its own")
+    if (
+        title in known
+        and info in known
+        and info not in (title, piece.info.partition(" ")[0])
+    ):
+        raise EditFailed(
+            f"a block of the reply stands under two names, {title!r} and {info!r}: give each part its own"
+        )
     inside = _COMMENT.sub("", piece.inside)
-    named = [name for name in (title, info, _title(inside, known, one_word=False)) if name]
+    named = [
+        name for name in (title, info, _title(inside, known, one_word=False)) if name
+    ]
     name = next((name for name in named if name in known), "")
     if named and not name:
         raise EditFailed(
@@ -197,7 +227,9 @@ def _title(line: str, known: Mapping[str, str], *, one_word: bool) -> str:
         if name in known:
             return name
     name, decorated = readings[-1]
-    looks_like_one = decorated and (_near(name, known) or (one_word and not re.search(r"\s", name)))
+    looks_like_one = decorated and (
+        _near(name, known) or (one_word and not re.search(r"\s", name))
+    )
     return name if looks_like_one or _PATH.fullmatch(name) else ""
 
 
@@ -208,7 +240,13 @@ def _readings(line: str) -> Iterator[tuple[str, bool]]:
         yield line, decorated
         title, bullet = _TITLE.fullmatch(line), _BULLET.fullmatch(line)
         decorated = decorated or title is not None
-        barer = title[title.lastgroup or 0] if title else bullet["rest"] if bullet else line.removesuffix(":")
+        barer = (
+            title[title.lastgroup or 0]
+            if title
+            else bullet["rest"]
+            if bullet
+            else line.removesuffix(":")
+        )
         if barer.strip() == line:
             return
         line = barer.strip()
@@ -219,7 +257,11 @@ def _info_name(info: str, known: Mapping[str, str]) -> str:
     if len(info) > _MAX_NAME_CHARS:
         return ""
     language, _, rest = info.partition(" ")
-    words = [word for word in (rest.strip(), *rest.split(), language.partition(":")[2]) if word]
+    words = [
+        word
+        for word in (rest.strip(), *rest.split(), language.partition(":")[2])
+        if word
+    ]
     names = [_ATTRIBUTE.sub("", word).strip("\"'`{}") for word in words]
     for name in (*names, info, language):
         if name in known:

@@ -37,16 +37,25 @@ _FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
 class App:
     """What the page answers; `stopping` says when streams shall end, `streams` how many there may be at a time."""
 
-    def __init__(self, store: Store, stopping: Callable[[], bool], streams: int) -> None:
+    def __init__(
+        self, store: Store, stopping: Callable[[], bool], streams: int
+    ) -> None:
         """Take the store, which stays the caller's to close."""
         self._store = store
         self._stopping = stopping
         self._streams = Streams(streams)
         self._followed: dict[str, Followed] = {}
         self._lock = threading.Lock()
-        script, style, plotly = bundle.script("page/static/page"), bundle.style(), bundle.plotly_source()
+        script, style, plotly = (
+            bundle.script("page/static/page"),
+            bundle.style(),
+            bundle.plotly_source(),
+        )
         self._files = {
-            f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{kind}": (text.encode(), mime)
+            f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{kind}": (
+                text.encode(),
+                mime,
+            )
             for name, kind, text, mime in (
                 ("page", "js", script, "text/javascript"),
                 ("page", "css", style, "text/css"),
@@ -63,7 +72,9 @@ class App:
         from starlette.applications import Starlette
         from starlette.routing import Route
 
-        pages = [Route(path, self.shell) for path in ("/", "/compare", "/run/{name:path}")]
+        pages = [
+            Route(path, self.shell) for path in ("/", "/compare", "/run/{name:path}")
+        ]
         asked = {
             "runs": self.runs,
             "facts": self.facts,
@@ -77,7 +88,10 @@ class App:
         routes = [
             *pages,
             Route("/static/{file}", self.static),
-            *(Route(f"/api/{name}", answer, methods=["GET"]) for name, answer in asked.items()),
+            *(
+                Route(f"/api/{name}", answer, methods=["GET"])
+                for name, answer in asked.items()
+            ),
             Route("/api/steer", self.steer, methods=["POST"]),
         ]
         return Starlette(routes=routes, exception_handlers={LlmOptimizeError: _explain})
@@ -103,7 +117,9 @@ class App:
 
     def runs(self, _: Request) -> Response:
         """All runs, as a list shows them."""
-        return _json({"runs": [_listed(info) for info in self._store.runs()], "now": time.time()})
+        return _json(
+            {"runs": [_listed(info) for info in self._store.runs()], "now": time.time()}
+        )
 
     def facts(self, request: Request) -> Response:
         """The columns of a run."""
@@ -114,14 +130,23 @@ class App:
         followed, number = self._run(request), _number(request)
         parent = followed.parent(number)
         above = None if parent is None else followed.run.trial(parent)
-        return _json(detail(followed.run.trial(number), above, followed.run.calls(number), Colours()))
+        return _json(
+            detail(
+                followed.run.trial(number), above, followed.run.calls(number), Colours()
+            )
+        )
 
     def search(self, request: Request) -> Response:
         """The numbers of the trials whose texts hold some words."""
         words = request.query_params.get("q", "").lower()
         found = []
         for trial in self._run(request).run.trials():
-            texts = (*parts(trial.x).values(), trial.feedback, trial.output, trial.lesson)
+            texts = (
+                *parts(trial.x).values(),
+                trial.feedback,
+                trial.output,
+                trial.lesson,
+            )
             if any(words in text.lower() for text in texts):
                 found.append(trial.number)
         return _json(found)
@@ -140,7 +165,9 @@ class App:
         """The best so far of several runs."""
         names = request.query_params.getlist("run")
         if not 0 < len(names) <= _MAX_COMPARED:
-            raise UsageError(f"{len(names)} runs cannot be compared: choose 1 to {_MAX_COMPARED}")
+            raise UsageError(
+                f"{len(names)} runs cannot be compared: choose 1 to {_MAX_COMPARED}"
+            )
         return _json(comparison(self._store, names))
 
     async def live(self, request: Request) -> Response:
@@ -148,9 +175,15 @@ class App:
         from starlette.concurrency import run_in_threadpool
 
         followed = await run_in_threadpool(self._run, request)
-        cursor = request.headers.get("last-event-id") or request.query_params.get("after", "")
+        cursor = request.headers.get("last-event-id") or request.query_params.get(
+            "after", ""
+        )
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-        return self._streams.response(self._news(followed, cursor), media_type="text/event-stream", headers=headers)
+        return self._streams.response(
+            self._news(followed, cursor),
+            media_type="text/event-stream",
+            headers=headers,
+        )
 
     async def _news(self, followed: Followed, cursor: str) -> AsyncIterator[bytes]:
         from starlette.concurrency import run_in_threadpool
@@ -158,11 +191,23 @@ class App:
         state, alive_at = None, time.monotonic()
         yield b"retry: 1000\n\n"
         while not self._stopping():
-            await run_in_threadpool(followed.refresh, _POLL_SECS * 0.8)  # shared by all that watch
+            await run_in_threadpool(
+                followed.refresh, _POLL_SECS * 0.8
+            )  # shared by all that watch
             news = followed.since(cursor)
             if news["cursor"] != cursor or news["state"] != state:
-                cursor, state, alive_at = news["cursor"], news["state"], time.monotonic()
-                yield b"id: " + cursor.encode() + b"\ndata: " + facts.to_json(news) + b"\n\n"
+                cursor, state, alive_at = (
+                    news["cursor"],
+                    news["state"],
+                    time.monotonic(),
+                )
+                yield (
+                    b"id: "
+                    + cursor.encode()
+                    + b"\ndata: "
+                    + facts.to_json(news)
+                    + b"\n\n"
+                )
             elif time.monotonic() - alive_at > _ALIVE_SECS:
                 alive_at = time.monotonic()
                 yield b": still here\n\n"
@@ -178,7 +223,9 @@ class App:
     def _steer(self, request: Request, kind: str, text: str) -> dict[str, Any]:
         followed = self._run(request)
         if followed.state["stop_reason"] is not None:
-            raise UsageError(f"the run {followed.run.name!r} has ended: resume it first")
+            raise UsageError(
+                f"the run {followed.run.name!r} has ended: resume it first"
+            )
         return {"key": self._store.steer(followed.run.name, kind, text).key}
 
     def _run(self, request: Request) -> Followed:
@@ -200,8 +247,12 @@ def _listed(info: RunInfo) -> dict[str, Any]:
         "stop_reason": info.stop_reason,
         "trials": info.trials,
         "best": info.best_score,
-        "task": one_line(str(settings.get("task", {}).get("description", ""))[:1000], 160),
-        "model": one_line(str(settings.get("model") or settings.get("proposer") or ""), 60),
+        "task": one_line(
+            str(settings.get("task", {}).get("description", ""))[:1000], 160
+        ),
+        "model": one_line(
+            str(settings.get("model") or settings.get("proposer") or ""), 60
+        ),
         "search": one_line(str(settings.get("search") or ""), 40),
         "origin": facts.plain(info.origin),
     }
@@ -223,7 +274,9 @@ async def _body(request: Request) -> bytes:
         async for part in request.stream():
             body += part
             if len(body) > _MAX_STEER_BYTES:
-                raise UsageError(f"the hint is longer than {_MAX_STEER_BYTES} bytes: make it shorter")
+                raise UsageError(
+                    f"the hint is longer than {_MAX_STEER_BYTES} bytes: make it shorter"
+                )
     except ClientDisconnect:
         raise UsageError("the request was cut off") from None
     return bytes(body)
@@ -238,8 +291,12 @@ def _wish(request: Request, body: bytes) -> tuple[str, str]:
     except ValueError as error:
         raise UsageError(f"this is no JSON: {error}") from None
     except RecursionError:
-        raise UsageError("this JSON is nested too deeply: send one object with two texts") from None
-    if not isinstance(wish, dict) or not all(isinstance(wish.get(key, ""), str) for key in ("kind", "text")):
+        raise UsageError(
+            "this JSON is nested too deeply: send one object with two texts"
+        ) from None
+    if not isinstance(wish, dict) or not all(
+        isinstance(wish.get(key, ""), str) for key in ("kind", "text")
+    ):
         raise UsageError('send {"kind": ..., "text": ...}, both texts')
     return wish.get("kind", ""), wish.get("text", "")
 
@@ -247,12 +304,22 @@ def _wish(request: Request, body: bytes) -> tuple[str, str]:
 def _json(value: Any) -> Response:
     from starlette.responses import Response
 
-    return Response(facts.to_json(value), media_type="application/json", headers={"cache-control": "no-store"})
+    return Response(
+        facts.to_json(value),
+        media_type="application/json",
+        headers={"cache-control": "no-store"},
+    )
 
 
 async def _explain(_: Request, error: Exception) -> Response:
     """Turn an error of ours into its sentence."""
-    status = 404 if isinstance(error, RunNotFound) else 503 if isinstance(error, StoreError) else 400
+    status = (
+        404
+        if isinstance(error, RunNotFound)
+        else 503
+        if isinstance(error, StoreError)
+        else 400
+    )
     answer = _json({"error": str(error)})
     answer.status_code = status
     return answer

@@ -44,9 +44,17 @@ class Followed:
                 return
             again = self._again[-1].key if self._again else 0
             news = self.run.progress(Seen(self._above, len(self._place), again))
-            self._take([trial for trial in news.finished if trial.number not in self._place], deque(news.again))
+            self._take(
+                [trial for trial in news.finished if trial.number not in self._place],
+                deque(news.again),
+            )
             self._steers += self.run.steers(self._steers[-1].key if self._steers else 0)
-            self.state = facts.state(news.begun, self._steers, news.stop_reason, self._counts.caps(self._above))
+            self.state = facts.state(
+                news.begun,
+                self._steers,
+                news.stop_reason,
+                self._counts.caps(self._above),
+            )
             self._read_at = time.monotonic()
 
     def _take(self, trials: Iterable[Trial], agains: deque[Again]) -> None:
@@ -72,26 +80,41 @@ class Followed:
         self.columns["score"][row] = again.score
         self.columns["error"][row] = again.standard_error
         self.columns["scorings"][row] = again.scorings
-        self._counts.observe(self._brief(row), before, map(self._brief, range(len(self._place))))
+        self._counts.observe(
+            self._brief(row), before, map(self._brief, range(len(self._place)))
+        )
 
     def _brief(self, row: int) -> Trial:
         """Return as much of a trial as is counted."""
-        number, status, source, score, scorings = (self.columns[name][row] for name in _COUNTED)
+        number, status, source, score, scorings = (
+            self.columns[name][row] for name in _COUNTED
+        )
         return Trial.of(number, None, Status(status), source, score, scorings=scorings)
 
     def whole(self) -> dict[str, Any]:
         """Return all facts, and the cursor from which `since` goes on."""
         with self._lock:
-            about = {**self._about, "written_at": time.time(), "stop_reason": self.state["stop_reason"]}
+            about = {
+                **self._about,
+                "written_at": time.time(),
+                "stop_reason": self.state["stop_reason"],
+            }
             columns = {name: list(values) for name, values in self.columns.items()}
-            return {"run": about, "columns": columns, "state": self.state, "cursor": self._cursor()}
+            return {
+                "run": about,
+                "columns": columns,
+                "state": self.state,
+                "cursor": self._cursor(),
+            }
 
     def since(self, cursor: str) -> dict[str, Any]:
         """Return the rows and further scorings after a cursor, the state, and the next cursor."""
         rows, agains = _places(cursor)
         with self._lock:
             return {
-                "columns": {name: values[rows:] for name, values in self.columns.items()},
+                "columns": {
+                    name: values[rows:] for name, values in self.columns.items()
+                },
                 "again": facts.plain(self._again[agains:]),
                 "state": self.state,
                 "cursor": self._cursor(),

@@ -23,13 +23,17 @@ class Guard:
     told to another site; and what changes a run needs the token, which only the user has.
     """
 
-    def __init__(self, app: ASGIApp, *, host: str, token: str, headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, app: ASGIApp, *, host: str, token: str, headers: Mapping[str, str]
+    ) -> None:
         """Take the host that the server listens at, the token, and headers for all answers."""
         self._app = app
         self._local = is_loopback(host)
         self._names = _names(host)
         self._token = token.encode()
-        self._headers = [(name.encode(), value.encode()) for name, value in headers.items()]
+        self._headers = [
+            (name.encode(), value.encode()) for name, value in headers.items()
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse with a sentence."""
@@ -49,7 +53,10 @@ class Guard:
             await _refuse(problem, scope, receive, send_guarded)
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
-        headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
         host, api = headers.get("host", ""), scope["path"].startswith("/api/")
         if not self._knows(host):
             return 421, "this server does not answer to that name: use its address"
@@ -61,7 +68,10 @@ class Guard:
             return 405, "only GET, HEAD and POST are answered"
         asks_for_token = scope["method"] == "POST" or (api and not self._local)
         if asks_for_token and not self._has_token(headers, scope):
-            return 403, "the token is missing or wrong: open the address that llm-optimize view printed"
+            return (
+                403,
+                "the token is missing or wrong: open the address that llm-optimize view printed",
+            )
         return None
 
     def _knows(self, host: str) -> bool:
@@ -74,8 +84,12 @@ class Guard:
 
     def _has_token(self, headers: Mapping[str, str], scope: Scope) -> bool:
         given = headers.get(TOKEN_HEADER, "")
-        if not given and scope["method"] != "POST":  # an event source cannot send headers
-            given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
+        if (
+            not given and scope["method"] != "POST"
+        ):  # an event source cannot send headers
+            given = parse_qs(scope["query_string"].decode("latin-1")).get(
+                "token", [""]
+            )[0]
         return secrets.compare_digest(given.encode("utf-8", "replace"), self._token)
 
 
@@ -94,7 +108,12 @@ def is_loopback(host: str) -> bool:
 def _names(host: str) -> Collection[str]:
     if is_loopback(host):
         return {"localhost"}
-    return {"localhost", host.lower(), socket.gethostname().lower(), socket.getfqdn().lower()}
+    return {
+        "localhost",
+        host.lower(),
+        socket.gethostname().lower(),
+        socket.getfqdn().lower(),
+    }
 
 
 def _without_port(host: str) -> str:
@@ -103,11 +122,17 @@ def _without_port(host: str) -> str:
     >>> _without_port("[::1]:8765"), _without_port("LocalHost:80"), _without_port("127.0.0.1")
     ('::1', 'localhost', '127.0.0.1')
     """
-    name = host[1 : host.index("]")] if host.startswith("[") and "]" in host else host.partition(":")[0]
+    name = (
+        host[1 : host.index("]")]
+        if host.startswith("[") and "]" in host
+        else host.partition(":")[0]
+    )
     return name.lower()
 
 
-async def _refuse(problem: tuple[int, str], scope: Scope, receive: Receive, send: Send) -> None:
+async def _refuse(
+    problem: tuple[int, str], scope: Scope, receive: Receive, send: Send
+) -> None:
     from starlette.responses import JSONResponse
 
     status, sentence = problem

@@ -29,7 +29,9 @@ class Page:
     uvicorn, jinja2, plotly or pygments is not installed.
     """
 
-    def __init__(self, store: Store, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT) -> None:
+    def __init__(
+        self, store: Store, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT
+    ) -> None:
         """Listen at a port; 0 takes any that is free. The store stays the caller's to close."""
         bundle.require("jinja2", "plotly", "pygments", "starlette", "uvicorn")
         import uvicorn
@@ -58,7 +60,11 @@ class Page:
     def address(self) -> str:
         """Where it is, without the token."""
         host, port = self._socket.getsockname()[:2]
-        name = self._host if is_loopback(host) or self._host not in ("0.0.0.0", "::") else socket.gethostname()
+        name = (
+            self._host
+            if is_loopback(host) or self._host not in ("0.0.0.0", "::")
+            else socket.gethostname()
+        )
         return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
 
     @property
@@ -83,11 +89,17 @@ def _listening(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
-        raise UsageError(f"cannot listen at port {port} of {host} ({error.strerror}): choose another --port") from error
+        raise UsageError(
+            f"cannot listen at port {port} of {host} ({error.strerror}): choose another --port"
+        ) from error
 
 
 def _headers() -> dict[str, str]:
-    more = {"img-src": [*_OWN, "data:"], "connect-src": _OWN, "frame-ancestors": ["'none'"]}
+    more = {
+        "img-src": [*_OWN, "data:"],
+        "connect-src": _OWN,
+        "frame-ancestors": ["'none'"],
+    }
     return {
         "content-security-policy": bundle.policy(_OWN, [*_OWN, bundle.NO_TEXT], more),
         "cross-origin-opener-policy": "same-origin",

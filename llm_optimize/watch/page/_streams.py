@@ -20,7 +20,9 @@ _OWN_FILES = 112  # 45 of the store, three for each of 15 connections; 48 just a
 BACKLOG = 16  # connections that asyncio accepts in one go, before it looks at the first of them
 _FEWEST = 4
 RETRY_SECS = 10
-_SENTENCE = {"error": f"too many pages are open at this server: close some, and try again in {RETRY_SECS} s"}
+_SENTENCE = {
+    "error": f"too many pages are open at this server: close some, and try again in {RETRY_SECS} s"
+}
 FULL = json.dumps(_SENTENCE).encode()
 
 
@@ -31,7 +33,11 @@ def most_connections() -> int:
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return _MOST if soft == resource.RLIM_INFINITY else max(_FEWEST, min(_MOST, soft - _OWN_FILES))
+    return (
+        _MOST
+        if soft == resource.RLIM_INFINITY
+        else max(_FEWEST, min(_MOST, soft - _OWN_FILES))
+    )
 
 
 class Streams:
@@ -48,7 +54,9 @@ class Streams:
 
         if self._open >= self._most:
             headers = {"retry-after": str(RETRY_SECS), "connection": "close"}
-            return Response(FULL, status_code=503, media_type="application/json", headers=headers)
+            return Response(
+                FULL, status_code=503, media_type="application/json", headers=headers
+            )
         streams = self
 
         class Counted(StreamingResponse):
@@ -65,7 +73,10 @@ class Streams:
 def bounded(protocol: type[Any], most: int) -> type[Any]:
     """Return a protocol of uvicorn that answers a connection beyond `most` with a sentence, and closes it."""
     head = f"HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_SECS}\r\nconnection: close\r\n"
-    said = f"{head}content-type: application/json\r\ncontent-length: {len(FULL)}\r\n\r\n".encode() + FULL
+    said = (
+        f"{head}content-type: application/json\r\ncontent-length: {len(FULL)}\r\n\r\n".encode()
+        + FULL
+    )
 
     class Bounded(protocol):  # type: ignore[misc]
         refused = False

@@ -24,7 +24,14 @@ from .parameters import parameters
 _MAX_BYTES = 8_000_000  # of the file
 _REST_BYTES = 300_000  # of it for all but plotly and the texts of trials
 _TRIALS_A_BLOCK = 50
-_CLIPS = (None, 20_000, 6_000, 2_000, 600, 200)  # characters of one text; the next where the file would be too large
+_CLIPS = (
+    None,
+    20_000,
+    6_000,
+    2_000,
+    600,
+    200,
+)  # characters of one text; the next where the file would be too large
 _LEVEL = 6  # of compression
 
 Blocks = dict[str, bytes]
@@ -60,7 +67,10 @@ def write(store: Store, name: str, path: str | Path) -> Path:
     if name in store.names():
         kind, blocks = "report", _run_blocks(store, name)
     elif among := names_in(store, name):
-        kind, blocks = "comparison", {"facts": _packed({"name": name, **comparison(store, among)})}
+        kind, blocks = (
+            "comparison",
+            {"facts": _packed({"name": name, **comparison(store, among)})},
+        )
     else:
         raise _missing(store, name)
     page = _page(name, kind, blocks)
@@ -94,17 +104,28 @@ def _run_blocks(store: Store, name: str) -> Blocks:
     texts, clipped = _texts(trials, calls)
     told = columns(trials)
     facts = {
-        "run": {**about(run, info), "clipped_chars": clipped, "plotly": bundle.plotly_version()},
+        "run": {
+            **about(run, info),
+            "clipped_chars": clipped,
+            "plotly": bundle.plotly_version(),
+        },
         "columns": told,
-        "state": state(run.progress().begun, run.steers(), info.stop_reason, view.caps()),
+        "state": state(
+            run.progress().begun, run.steers(), info.stop_reason, view.caps()
+        ),
         "story": story(told, {trial.number: trial for trial in trials}.__getitem__),
         "parameters": parameters(info.settings.get("space"), trials),
-        "texts": {str(trial.number): place // _TRIALS_A_BLOCK for place, trial in enumerate(trials)},
+        "texts": {
+            str(trial.number): place // _TRIALS_A_BLOCK
+            for place, trial in enumerate(trials)
+        },
     }
     return {"facts": _packed(facts), **texts}
 
 
-def _texts(trials: Sequence[Trial], calls: Mapping[int, Sequence[Call]]) -> tuple[Blocks, int | None]:
+def _texts(
+    trials: Sequence[Trial], calls: Mapping[int, Sequence[Call]]
+) -> tuple[Blocks, int | None]:
     """Return the blocks of the trials' texts, and how many characters of a text are kept; None: all."""
     room = _MAX_BYTES - _REST_BYTES - len(_zipped(bundle.plotly_source().encode()))
     blocks: Blocks = {}
@@ -123,7 +144,10 @@ def _texts(trials: Sequence[Trial], calls: Mapping[int, Sequence[Call]]) -> tupl
 
 
 def _blocks(
-    trials: Sequence[Trial], calls: Mapping[int, Sequence[Call]], chars: int | None, colours: Colours
+    trials: Sequence[Trial],
+    calls: Mapping[int, Sequence[Call]],
+    chars: int | None,
+    colours: Colours,
 ) -> Iterator[bytes]:
     by_number = {trial.number: trial for trial in trials}
     cut = clipper(chars)
@@ -131,7 +155,13 @@ def _blocks(
         some = trials[begin : begin + _TRIALS_A_BLOCK]
         yield _packed(
             {
-                str(trial.number): detail(trial, _parent(trial, by_number), calls.get(trial.number, ()), colours, cut)
+                str(trial.number): detail(
+                    trial,
+                    _parent(trial, by_number),
+                    calls.get(trial.number, ()),
+                    colours,
+                    cut,
+                )
                 for trial in some
             }
         )
@@ -150,9 +180,15 @@ def _zipped(data: bytes) -> bytes:
 
 
 def _page(name: str, kind: str, blocks: Blocks) -> str:
-    script, style, plotly = bundle.script(f"report/static/{kind}"), bundle.style(), bundle.plotly_source()
+    script, style, plotly = (
+        bundle.script(f"report/static/{kind}"),
+        bundle.style(),
+        bundle.plotly_source(),
+    )
     hashes = [bundle.hash_of(script), bundle.hash_of(plotly)]
-    policy = bundle.policy(hashes, [bundle.hash_of(style), bundle.NO_TEXT], {"img-src": ["data:"]})
+    policy = bundle.policy(
+        hashes, [bundle.hash_of(style), bundle.NO_TEXT], {"img-src": ["data:"]}
+    )
     packed = {**blocks, "plotly": _zipped(plotly.encode())}
     page = bundle.template("report", "report.html")
     return str(

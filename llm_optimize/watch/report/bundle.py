@@ -25,7 +25,9 @@ def require(*modules: str) -> None:
     """Raise MissingExtra when one of the modules is not installed."""
     missing = [module for module in modules if find_spec(module) is None]
     if missing:
-        raise MissingExtra(f'{" and ".join(missing)} missing: pip install "llm_optimize[view]"')
+        raise MissingExtra(
+            f'{" and ".join(missing)} missing: pip install "llm_optimize[view]"'
+        )
 
 
 def script(entry: str) -> str:
@@ -46,9 +48,16 @@ def _collect(name: str, sources: dict[str, str]) -> None:
         other = posixpath.normpath(posixpath.join(folder, path))
         if other not in sources:
             _collect(other, sources)
-    body = _IMPORT.sub(lambda found: f"const {{{found[1]}}} = {_scope(posixpath.join(folder, found[2]))};\n", text)
+    body = _IMPORT.sub(
+        lambda found: (
+            f"const {{{found[1]}}} = {_scope(posixpath.join(folder, found[2]))};\n"
+        ),
+        text,
+    )
     exports = ", ".join(name for _, name in _EXPORT.findall(body))
-    sources[name] = f"const {_scope(name)} = (() => {{\n{_EXPORT.sub(_bare, body)}\nreturn {{ {exports} }};\n}})();"
+    sources[name] = (
+        f"const {_scope(name)} = (() => {{\n{_EXPORT.sub(_bare, body)}\nreturn {{ {exports} }};\n}})();"
+    )
 
 
 def _scope(path: str) -> str:
@@ -62,13 +71,18 @@ def _bare(found: re.Match[str]) -> str:
 
 def style() -> str:
     """Return the style sheet."""
-    return "\n".join((files(_WATCH) / "report" / "static" / name).read_text(encoding="utf-8") for name in _STYLES)
+    return "\n".join(
+        (files(_WATCH) / "report" / "static" / name).read_text(encoding="utf-8")
+        for name in _STYLES
+    )
 
 
 def plotly_source() -> str:
     """Return plotly's JavaScript, from the installed package. Raises MissingExtra."""
     require("plotly")
-    return (files("plotly") / "package_data" / "plotly.min.js").read_text(encoding="utf-8")
+    return (files("plotly") / "package_data" / "plotly.min.js").read_text(
+        encoding="utf-8"
+    )
 
 
 def plotly_styles() -> list[str]:
@@ -76,7 +90,9 @@ def plotly_styles() -> list[str]:
 
     No map is drawn here, and no policy of ours would admit them.
     """
-    return sorted(set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', plotly_source())))
+    return sorted(
+        set(re.findall(r'getElementById\("([0-9a-f]{64})"\)', plotly_source()))
+    )
 
 
 def plotly_version() -> str:
@@ -90,7 +106,9 @@ def template(room: str, name: str) -> Any:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader(f"{_WATCH}.{room}", "templates")
-    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template(name)
+    return Environment(
+        loader=loader, autoescape=True, undefined=StrictUndefined
+    ).get_template(name)
 
 
 def markup(text: str) -> Any:
@@ -106,14 +124,29 @@ def hash_of(text: str) -> str:
     >>> hash_of("") == NO_TEXT
     True
     """
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    return (
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+    )
 
 
-def policy(scripts: Sequence[str], styles: Sequence[str], more: Mapping[str, Iterable[str]]) -> str:
+def policy(
+    scripts: Sequence[str], styles: Sequence[str], more: Mapping[str, Iterable[str]]
+) -> str:
     """Return a Content-Security-Policy that admits these scripts and styles, and no other thing from anywhere.
 
     >>> policy(["'self'"], [], {"connect-src": ["'self'"]})
     "default-src 'none'; script-src 'self'; base-uri 'none'; form-action 'none'; connect-src 'self'"
     """
-    rules = {"script-src": scripts, "style-src": styles, "base-uri": ["'none'"], "form-action": ["'none'"], **more}
-    return "; ".join(["default-src 'none'", *(" ".join([name, *words]) for name, words in rules.items() if words)])
+    rules = {
+        "script-src": scripts,
+        "style-src": styles,
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+        **more,
+    }
+    return "; ".join(
+        [
+            "default-src 'none'",
+            *(" ".join([name, *words]) for name, words in rules.items() if words),
+        ]
+    )

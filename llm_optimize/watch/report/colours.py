@@ -27,7 +27,9 @@ _KINDS = {  # the beginning of a token's kind, and its letter; the longest begin
     "Token.Name.Tag": "k",
     "Token.Operator.Word": "k",
 }
-_MANY_LINES = re.compile(r"\"\"\"|'''|/\*|<!--|`")  # what may begin a token of several lines
+_MANY_LINES = re.compile(
+    r"\"\"\"|'''|/\*|<!--|`"
+)  # what may begin a token of several lines
 _MAX_CHARS = 200_000  # of one text
 
 
@@ -99,14 +101,26 @@ def _written(line: list[tuple[str, int]]) -> str:
         if joined and joined[-1][0] == letter:
             length += joined.pop()[1]
         joined.append((letter, length))
-    return "" if {letter for letter, _ in joined} == {"."} else "".join(f"{a}{n}" for a, n in joined)
+    return (
+        ""
+        if {letter for letter, _ in joined} == {"."}
+        else "".join(f"{a}{n}" for a, n in joined)
+    )
 
 
 def _letter(kind: str) -> str:
-    fitting = [beginning for beginning in _KINDS if kind == beginning or kind.startswith(beginning + ".")]
+    fitting = [
+        beginning
+        for beginning in _KINDS
+        if kind == beginning or kind.startswith(beginning + ".")
+    ]
     return _KINDS[max(fitting, key=len)] if fitting else "."
 
 
 def _units(text: str) -> int:
     """Return the length of a text as browsers count it."""
-    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    return (
+        len(text)
+        if text.isascii()
+        else len(text.encode("utf-16-le", "surrogatepass")) // 2
+    )

@@ -55,6 +55,10 @@ def curve(trials: Sequence[Trial], begun_at: float) -> dict[str, list[Any]]:
         counts.observe(trial)
         best = counts.champion
         if best is not None and (best is trial or count == len(trials)):
-            points.append((count, calls, cost if known else None, round(seconds, 3), best.score))
+            points.append(
+                (count, calls, cost if known else None, round(seconds, 3), best.score)
+            )
     columns = ("trial", "calls", "cost", "seconds", "best")
-    return {name: [point[place] for point in points] for place, name in enumerate(columns)}
+    return {
+        name: [point[place] for point in points] for place, name in enumerate(columns)
+    }

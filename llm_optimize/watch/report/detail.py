@@ -21,15 +21,27 @@ Clip = Callable[[str], str]
 
 def clipper(max_chars: int | None) -> Clip:
     """Return a function that keeps head and tail of a long text; None keeps all of it."""
-    return (lambda text: text) if max_chars is None else (lambda text: clip(text, max_chars))
+    return (
+        (lambda text: text)
+        if max_chars is None
+        else (lambda text: clip(text, max_chars))
+    )
 
 
 def detail(
-    trial: Trial, parent: Trial | None, calls: Sequence[Call], colours: Colours, cut: Clip = clipper(None)
+    trial: Trial,
+    parent: Trial | None,
+    calls: Sequence[Call],
+    colours: Colours,
+    cut: Clip = clipper(None),
 ) -> dict[str, Any]:
     """Return a trial with its texts, their colours, what changed from its parent, and its model calls."""
     texts = {name: cut(text) for name, text in parts(trial.x).items()}
-    old = None if parent is None else {name: cut(text) for name, text in parts(parent.x).items()}
+    old = (
+        None
+        if parent is None
+        else {name: cut(text) for name, text in parts(parent.x).items()}
+    )
     facts = ("number", "stage", "seed", "scorings", "finished_at")
     return {
         **{name: getattr(trial, name) for name in facts},
@@ -41,7 +53,10 @@ def detail(
         "instances": plain(trial.instances),
         "usage": asdict(trial.usage),
         "decision": plain(trial.decision),
-        "parts": [{"name": name, "text": text, "runs": colours.of(name, text)} for name, text in texts.items()],
+        "parts": [
+            {"name": name, "text": text, "runs": colours.of(name, text)}
+            for name, text in texts.items()
+        ],
         "change": None if old is None or trial.x is None else changed(old, texts),
         "calls": [_call(call, cut) for call in calls],
     }
@@ -51,7 +66,10 @@ def _call(call: Call, cut: Clip) -> dict[str, Any]:
     reply = call.reply
     return {
         "model": call.model,
-        "messages": [{"role": message["role"], "content": cut(message["content"])} for message in call.messages],
+        "messages": [
+            {"role": message["role"], "content": cut(message["content"])}
+            for message in call.messages
+        ],
         "sent_at": call.sent_at,
         "cost": call.cost_usd,
         "error": cut(call.error),
@@ -69,7 +87,9 @@ def _call(call: Call, cut: Clip) -> dict[str, Any]:
     }
 
 
-def story(told: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]) -> dict[str, Any]:
+def story(
+    told: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]
+) -> dict[str, Any]:
     """Return the ancestors of the champion that raised the score, oldest first, each with what it changed.
 
     `told` are the columns of the trials, `read` returns one of them whole. A long story keeps the steps that gained
@@ -83,7 +103,13 @@ def story(told: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]) -> di
     steps = []
     for before, trial in zip([None, *kept], kept, strict=False):
         change = None if before is None else changes(before.x, trial.x)
-        steps.append({"number": trial.number, "on": None if before is None else before.number, "change": change})
+        steps.append(
+            {
+                "number": trial.number,
+                "on": None if before is None else before.number,
+                "change": change,
+            }
+        )
     return {"steps": steps, "left_out": len(line) - len(kept)}
 
 
@@ -111,5 +137,7 @@ def _raising(line: Sequence[int], scores: Mapping[int, float | None]) -> list[in
         elif score is not None and (best is None or score > best):
             gains[place] = inf if best is None else score - best
         best = score if best is None or (score is not None and score > best) else best
-    kept = sorted(sorted(gains, key=lambda place: gains[place], reverse=True)[:_MAX_STORY])
+    kept = sorted(
+        sorted(gains, key=lambda place: gains[place], reverse=True)[:_MAX_STORY]
+    )
     return [line[place] for place in kept]

@@ -45,8 +45,12 @@ def steps(old: str, new: str) -> list[Step]:
     tail = _common(a[head:][::-1], b[head:][::-1])
     between = _between(a[head : len(a) - tail], b[head : len(b) - tail])
     found = [("=", 0, head, 0, head)] if head else []
-    found += [(sign, i + head, j + head, k + head, m + head) for sign, i, j, k, m in between]
-    return found + ([("=", len(a) - tail, len(a), len(b) - tail, len(b))] if tail else [])
+    found += [
+        (sign, i + head, j + head, k + head, m + head) for sign, i, j, k, m in between
+    ]
+    return found + (
+        [("=", len(a) - tail, len(a), len(b) - tail, len(b))] if tail else []
+    )
 
 
 def _common(a: list[str], b: list[str]) -> int:
@@ -61,7 +65,10 @@ def _between(a: list[str], b: list[str]) -> list[Step]:
     if not a or not b or len(a) * len(b) > _MAX_WORK:
         sign = "~" if a and b else "-" if a else "+"
         return [(sign, 0, len(a), 0, len(b))] if a or b else []
-    return [(_SIGNS[tag], i, j, k, m) for tag, i, j, k, m in difflib.SequenceMatcher(None, a, b).get_opcodes()]
+    return [
+        (_SIGNS[tag], i, j, k, m)
+        for tag, i, j, k, m in difflib.SequenceMatcher(None, a, b).get_opcodes()
+    ]
 
 
 def changes(old: X | None, new: X | None) -> dict[str, list[Step]]:
@@ -69,6 +76,11 @@ def changes(old: X | None, new: X | None) -> dict[str, list[Step]]:
     return changed(parts(old), parts(new))
 
 
-def changed(before: Mapping[str, str], after: Mapping[str, str]) -> dict[str, list[Step]]:
+def changed(
+    before: Mapping[str, str], after: Mapping[str, str]
+) -> dict[str, list[Step]]:
     """Return the same for texts by name."""
-    return {name: steps(before.get(name, ""), after.get(name, "")) for name in {**after, **before}}
+    return {
+        name: steps(before.get(name, ""), after.get(name, ""))
+        for name in {**after, **before}
+    }

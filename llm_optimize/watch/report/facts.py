@@ -45,7 +45,9 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
 
 def said(trial: Trial) -> str:
     """Return in a line what f said, or what went wrong."""
-    failed = describe_failure(trial).removeprefix(f"{trial.status.value}: ")  # which stands beside it
+    failed = describe_failure(trial).removeprefix(
+        f"{trial.status.value}: "
+    )  # which stands beside it
     words = trial.feedback if trial.status is Status.COMPLETE else failed
     return _brief(words, _MAX_SAID_CHARS)
 
@@ -70,21 +72,41 @@ def about(run: Run, info: RunInfo) -> dict[str, Any]:
         "origin": plain(info.origin),
         "settings": plain(info.settings),
         "func_version": run.func_version,
-        "versions": {"llm_optimize": __version__, "Python": platform.python_version(), "system": platform.system()},
+        "versions": {
+            "llm_optimize": __version__,
+            "Python": platform.python_version(),
+            "system": platform.system(),
+        },
         "written_at": time.time(),
     }
 
 
 def state(
-    begun: Sequence[Begun], steers: Sequence[Steer], stop_reason: str | None, caps: Sequence[Cap]
+    begun: Sequence[Begun],
+    steers: Sequence[Steer],
+    stop_reason: str | None,
+    caps: Sequence[Cap],
 ) -> dict[str, Any]:
     """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended.
 
     And what is used of each cap that there is, in words.
     """
-    used = [{"name": LABELS[cap.name], "used": cap.used, "cap": cap.cap, "shown": used_of(cap)} for cap in caps]
+    used = [
+        {
+            "name": LABELS[cap.name],
+            "used": cap.used,
+            "cap": cap.cap,
+            "shown": used_of(cap),
+        }
+        for cap in caps
+    ]
     capped = [one for one in used if one["cap"] is not None]
-    return {"begun": plain(begun), "steers": plain(steers), "stop_reason": stop_reason, "caps": capped}
+    return {
+        "begun": plain(begun),
+        "steers": plain(steers),
+        "stop_reason": stop_reason,
+        "caps": capped,
+    }
 
 
 def plain(value: Any) -> Any:

@@ -15,7 +15,9 @@ _MAX_SHOWN = 3_000  # trials in the slices, the best ones
 _FEWEST = 8  # trials, below which nothing is said
 
 
-def parameters(space: Mapping[str, Any] | None, trials: Sequence[Trial]) -> dict[str, Any] | None:
+def parameters(
+    space: Mapping[str, Any] | None, trials: Sequence[Trial]
+) -> dict[str, Any] | None:
     """Return what the trials of a run with a space tell of its parameters; None without a space.
 
     The importance of a parameter is the share of the variance of the score's ranks that lies between bins of its
@@ -26,14 +28,24 @@ def parameters(space: Mapping[str, Any] | None, trials: Sequence[Trial]) -> dict
     if not space:
         return None
     known = as_space(space).parameters
-    scored = [trial for trial in trials if trial.score is not None and isinstance(trial.x, dict)]
-    scored = [trial for trial in scored if isinstance(trial.x, dict) and known.keys() <= trial.x.keys()]
+    scored = [
+        trial
+        for trial in trials
+        if trial.score is not None and isinstance(trial.x, dict)
+    ]
+    scored = [
+        trial
+        for trial in scored
+        if isinstance(trial.x, dict) and known.keys() <= trial.x.keys()
+    ]
     shown = sorted(scored, key=lambda trial: -(trial.score or 0.0))[:_MAX_SHOWN]
     ranks = ranked([trial.score or 0.0 for trial in scored])
     rows = []
     for name, parameter in known.items():
         values = [trial.x[name] for trial in scored if isinstance(trial.x, dict)]
-        rows.append({"name": name, **_kind(parameter), **_told(parameter, values, ranks)})
+        rows.append(
+            {"name": name, **_kind(parameter), **_told(parameter, values, ranks)}
+        )
     return {
         "rows": rows,
         "trials": len(scored),
@@ -45,23 +57,43 @@ def parameters(space: Mapping[str, Any] | None, trials: Sequence[Trial]) -> dict
 
 def _kind(parameter: Parameter) -> dict[str, Any]:
     if isinstance(parameter, Choice):
-        return {"kind": "choice", "log": False, "options": [str(option) for option in parameter.options]}
-    return {"kind": type(parameter).__name__.lower(), "log": parameter.log, "range": [parameter.low, parameter.high]}
+        return {
+            "kind": "choice",
+            "log": False,
+            "options": [str(option) for option in parameter.options],
+        }
+    return {
+        "kind": type(parameter).__name__.lower(),
+        "log": parameter.log,
+        "range": [parameter.low, parameter.high],
+    }
 
 
 def _shown(trial: Trial, name: str) -> Any:
     value = trial.x[name] if isinstance(trial.x, dict) else None
-    return plain(value) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+    return (
+        plain(value)
+        if isinstance(value, int | float) and not isinstance(value, bool)
+        else str(value)
+    )
 
 
-def _told(parameter: Parameter, values: Sequence[Any], ranks: Sequence[float]) -> dict[str, Any]:
+def _told(
+    parameter: Parameter, values: Sequence[Any], ranks: Sequence[float]
+) -> dict[str, Any]:
     """Return the importance from 0 to 1, and for numbers Spearman's rank correlation; None where too few trials are."""
     if len(values) < _FEWEST:
         return {"importance": None, "correlation": None}
     if isinstance(parameter, Choice):
-        return {"importance": explained(list(map(str, values)), ranks), "correlation": None}
+        return {
+            "importance": explained(list(map(str, values)), ranks),
+            "correlation": None,
+        }
     numbers = [float(value) for value in values]
-    return {"importance": explained(binned(numbers), ranks), "correlation": correlation(ranked(numbers), ranks)}
+    return {
+        "importance": explained(binned(numbers), ranks),
+        "correlation": correlation(ranked(numbers), ranks),
+    }
 
 
 def ranked(values: Sequence[float]) -> list[float]:
@@ -118,5 +150,8 @@ def explained(groups: Sequence[Any], ranks: Sequence[float]) -> float:
     total = sum((one - mean) ** 2 for one in ranks)
     if kinds < 2 or count <= kinds or not total:
         return 0.0
-    within = sum(sum((one - sum(some) / len(some)) ** 2 for one in some) for some in members.values())
+    within = sum(
+        sum((one - sum(some) / len(some)) ** 2 for one in some)
+        for some in members.values()
+    )
     return round(max(0.0, 1 - within / (count - kinds) / (total / (count - 1))), 6)
