@@ -47,7 +47,7 @@ class Uniform:
         """Return any x."""
         return Proposal(self._space.sample(rng), "uniform")
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn nothing."""
 
 
@@ -89,7 +89,7 @@ def scores_of(
                 usage=proposal.usage,
                 decision=proposal.decision,
             )
-            proposer.tell(trial)
+            proposer.observe(trial)
         return scores
 
     return asyncio.run(search())

@@ -69,7 +69,7 @@ class BestOfN:
         """Return the same plan as ever."""
         return Plan(self._first)
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn nothing but the first x."""
         self._first = self._first or trial
 
@@ -115,8 +115,8 @@ async def curve(
     search: Search = BestOfN() if contender == BEST_OF_N else as_search(contender)
     here = problem(name, seed)
     best = _scored(here, 0, here.start, None)
-    search.tell(best)
-    here.proposer.tell(best)
+    search.observe(best)
+    here.proposer.observe(best)
     found = []
     for number in range(1, max(at_calls) + 1):
         plan = search.ask(Random(f"{seed}/plan/{number}"), ())
@@ -124,8 +124,8 @@ async def curve(
             plan, partial(_answer, here), Random(f"{seed}/propose/{number}")
         )
         trial = _scored(here, number, proposal.x, plan.parent)
-        search.tell(trial)
-        here.proposer.tell(trial)
+        search.observe(trial)
+        here.proposer.observe(trial)
         best = max(best, trial, key=rank)
         if number in at_calls:
             found.append(here.truth(str(best.x)))

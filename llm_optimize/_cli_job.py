@@ -31,13 +31,13 @@ def main() -> int:
     )  # what a user's program prints must not get into it
     os.dup2(2, 1)
 
-    def tell(event: Event) -> None:
+    def notify(event: Event) -> None:
         if isinstance(event, RunStarted):
             started.write(json.dumps(event.name) + "\n")
             started.close()
 
     try:
-        result = _done(json.load(sys.stdin), tell)
+        result = _done(json.load(sys.stdin), notify)
     except LlmOptimizeError as error:
         return _failed(str(error))
     except KeyboardInterrupt:
@@ -52,8 +52,8 @@ def _failed(sentence: str) -> int:
     return FAILED
 
 
-def _done(job: Mapping[str, Any], tell: Callable[[Event], None]) -> Result:
-    common = {"store": job["store"], "verbose": False, "callbacks": [tell]}
+def _done(job: Mapping[str, Any], notify: Callable[[Event], None]) -> Result:
+    common = {"store": job["store"], "verbose": False, "callbacks": [notify]}
     functions = functions_of(job["func"])
     model = model_of(job["models"], job["base_url"], job["price"])
     given = {**job["options"], "max_steps": job["max_steps"], "model": model}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -151,9 +151,10 @@ def demo(
 ) -> None:
     """Improve a scikit-learn script by random changes: no key, no network, a minute at the most."""
     started: list[str] = []
-    run_it: Callable[[], Any] = lambda: llm_optimize.demo.run(
-        steps, store, seed, [remember(started)]
-    )
+
+    def run_it() -> Any:
+        return llm_optimize.demo.run(steps, store, seed, [remember(started)])
+
     typer.echo(llm_optimize.demo.INTRODUCTION + "\n")
     result = watched(started, store, run_it)
     typer.echo(llm_optimize.demo.report(result, store))

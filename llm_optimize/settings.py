@@ -158,7 +158,7 @@ class RunSettings:
     search: Any = _option(
         "best",
         "What to build on: best, chat, tree, islands, pareto, best_of_n.",
-        python="Or an object with `ask` and `tell`, or its class.",
+        python="Or an object with `ask` and `observe`, or its class.",
         flag="--search",
         kind="str",
     )
@@ -166,7 +166,7 @@ class RunSettings:
         None,
         "Who writes the next x, if not the model: mutation, with a space also policy_gradient, tpe, cmaes, gp, "
         'random; or a gate between two, such as "adaptive(model, tpe)".',
-        python="Or an object with `propose` and `tell`, or its class.",
+        python="Or an object with `propose` and `observe`, or its class.",
         flag="--proposer",
         kind="str",
     )

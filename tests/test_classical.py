@@ -61,14 +61,14 @@ def drive(proposer, f, trials, seed=0):
     for number in range(trials):
         proposal = propose(proposer, number, seed)
         done.append(trial(number, proposal.x, f(proposal.x), proposal.source))
-        proposer.tell(done[-1])
+        proposer.observe(done[-1])
     return done
 
 
 def told(space, sampler, trials):
     proposer = Classical(space, sampler)
     for one in trials:
-        proposer.tell(one)
+        proposer.observe(one)
     return proposer
 
 
@@ -147,7 +147,7 @@ def test_after_a_resume_it_proposes_the_same(sampler, space, f):
         again = told(space, sampler, done[:cut])
         for number in range(cut, len(done)):
             assert propose(again, number).x == done[number].x
-            again.tell(done[number])
+            again.observe(done[number])
 
 
 @pytest.mark.parametrize("sampler", HERE)
@@ -173,7 +173,7 @@ def test_what_a_gate_dropped_leaves_no_trace(sampler):
         propose(alive, number)
         x = None if number % 5 == 0 else MIXED.sample(dice)
         done.append(trial(number, x, None if x is None else smooth(x), "model:m"))
-        alive.tell(done[-1])
+        alive.observe(done[-1])
     assert propose(alive, 45).x == propose(told(MIXED, sampler, done), 45).x
 
 
@@ -204,12 +204,12 @@ def test_workers_do_not_crowd_where_others_are(sampler):
 def test_workers_may_be_told_in_any_order_and_after_a_correction():
     proposer = told(MIXED, "tpe", drive(Classical(MIXED, "tpe"), smooth, 12))
     open_ones = [propose(proposer, 12 + n).x for n in range(4)]
-    proposer.tell(
+    proposer.observe(
         trial(3, open_ones[0], 0.5)
     )  # trial 3 is told anew while four are running
     propose(proposer, 16)
     for place in (2, 0, 3, 1):
-        proposer.tell(trial(12 + place, open_ones[place], smooth(open_ones[place])))
+        proposer.observe(trial(12 + place, open_ones[place], smooth(open_ones[place])))
     assert MIXED.check(propose(proposer, 17).x)
 
 
@@ -232,7 +232,7 @@ def test_in_a_small_space_all_is_tried_before_something_comes_back():
 def test_what_is_outside_of_the_space_says_nothing():
     plain = told(MIXED, "tpe", [])
     for number, x in enumerate(["text", {"lr": 1}, {"other": 1}, None]):
-        plain.tell(Trial.of(number, x, Status.FAILED, "user"))
+        plain.observe(Trial.of(number, x, Status.FAILED, "user"))
     assert propose(plain, 5) == propose(Classical(MIXED, "tpe"), 5)
 
 
@@ -280,7 +280,9 @@ def test_cmaes_is_not_thrown_off_by_a_far_and_better_x_of_others():
             if number != 200
             else dict.fromkeys("abcd", 0.95)
         )
-        proposer.tell(trial(number, x, f(x), "model:m" if number == 200 else "cmaes"))
+        proposer.observe(
+            trial(number, x, f(x), "model:m" if number == 200 else "cmaes")
+        )
     late = [propose(proposer, 240, seed).x for seed in range(20)]
     assert (
         max(max(x.values()) - min(x.values()) for x in late) < 0.2
@@ -293,11 +295,11 @@ def test_a_thousand_trials_are_no_burden_and_ten_thousand_hardly_more():
         proposer = Classical(MIXED, "tpe")
         for number in range(trials):
             x = MIXED.sample(dice)
-            proposer.tell(trial(number, x, smooth(x)))
+            proposer.observe(trial(number, x, smooth(x)))
         propose(proposer, 0)  # fills the study
         begun = time.perf_counter()
         for number in range(3):
-            proposer.tell(trial(trials + number, propose(proposer, number).x, 0.0))
+            proposer.observe(trial(trials + number, propose(proposer, number).x, 0.0))
         return time.perf_counter() - begun
 
     assert cost(9000) < 5 * cost(1000)  # 1.7 on a quiet machine
@@ -311,7 +313,7 @@ def test_thinned_or_not_a_resume_proposes_the_same():
     for number in range(2400, 2600):
         if number % 50 == 0:
             propose(alive, number)
-        alive.tell(done[number])
+        alive.observe(done[number])
     assert propose(alive, 2600).x == propose(told(MIXED, "tpe", done), 2600).x
 
 

@@ -180,14 +180,14 @@ def test_strategies_that_are_given_as_objects_are_fresh_in_every_run(compare):
         def ask(self, rng, pending):
             return Plan(None, hint=str(self.told))
 
-        def tell(self, trial):
+        def observe(self, trial):
             self.told += 1
 
     class Hinted:
         async def propose(self, plan, ask, rng):
             return Proposal({"a": rng.random(), "b": int(plan.hint) / 100}, "hinted")
 
-        def tell(self, trial):
+        def observe(self, trial):
             pass
 
     seen = []
@@ -325,9 +325,11 @@ def test_runs_that_end_with_an_error_are_said_and_tried_again(compare):
 
 def test_without_a_name_one_is_made_up_and_watchers_see_every_run(compare):
     ended = []
-    watch = lambda event: (
-        ended.append(event.result.name) if isinstance(event, RunEnded) else None
-    )
+
+    def watch(event):
+        if isinstance(event, RunEnded):
+            ended.append(event.result.name)
+
     found = compare({"a": "policy_gradient"}, name=None, budget=2, callbacks=[watch])
     assert ended == [f"{found.name}/a/0", f"{found.name}/a/1"]
     assert compare({"a": "policy_gradient"}, name=None, budget=2).name != found.name

@@ -210,7 +210,7 @@ def test_the_terminal_is_given_back_when_a_run_breaks(terminal, monkeypatch, tmp
         async def propose(self, plan, ask, rng):
             raise RuntimeError("a bug in the user's proposer")
 
-        def tell(self, trial):
+        def observe(self, trial):
             pass
 
     with pytest.raises(RuntimeError, match="a bug"):

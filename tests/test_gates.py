@@ -27,7 +27,7 @@ def adaptive(**options):
 def lived_through(gate, window, **facts):
     """Tell a gate some scores of the learner's."""
     for number, score in enumerate(window):
-        gate.tell(
+        gate.observe(
             Trial.of(
                 number,
                 {"a": 1},
@@ -108,7 +108,7 @@ def test_duplicates_do_not_count():
     gate = adaptive()
     for number in range(9):
         status = Status.DUPLICATE if number % 2 else Status.COMPLETE
-        gate.tell(finished(number, ask(gate, number), 0.5, status))
+        gate.observe(finished(number, ask(gate, number), 0.5, status))
     assert ask(gate).decision["n"] == 5
 
 
@@ -150,7 +150,7 @@ def test_each_decision_says_what_it_rests_on():
     for number in range(14):
         proposal = ask(gate, number)
         reasons.append(proposal.decision["reason"])
-        gate.tell(finished(number, proposal, 0.5 if number < 9 else 0.5 + number))
+        gate.observe(finished(number, proposal, 0.5 if number < 9 else 0.5 + number))
     assert (
         reasons
         == ["warmup"] * 5 + ["stagnation"] + ["cooldown"] * 5 + ["improving"] * 3
@@ -173,7 +173,9 @@ def test_each_decision_says_what_it_rests_on():
 def test_a_trial_scored_again_replaces_its_score_and_is_no_new_trial():
     gate = adaptive(slope_scale="range")
     lived_through(gate, [0.0, 0.1, 0.2, 0.3, 0.4, 9.0])
-    gate.tell(Trial.of(5, {"a": 1}, Status.COMPLETE, "learner", score=0.5, scorings=3))
+    gate.observe(
+        Trial.of(5, {"a": 1}, Status.COMPLETE, "learner", score=0.5, scorings=3)
+    )
     decision = ask(gate).decision
     assert (decision["n"], decision["slope"]) == (6, pytest.approx(0.1 / 0.5))
 
@@ -184,7 +186,7 @@ def test_while_the_model_writes_the_gate_is_shut():
     flying = [ask(gate, number) for number in (5, 6, 7)]
     assert [one.decision["who"] for one in flying] == ["model", "learner", "learner"]
     for number, one in enumerate(flying, 5):
-        gate.tell(finished(number, one, 1.0))
+        gate.observe(finished(number, one, 1.0))
     assert live(gate, [1.0] * 4, first=8) == ["learner"] * 3 + ["model"]
 
 

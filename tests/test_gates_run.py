@@ -50,7 +50,7 @@ def test_a_gate_that_is_told_again_goes_on_as_if_it_had_been_there(which):
     for number in range(50):
         told_again = make()
         for trial in history:
-            told_again.tell(trial)
+            told_again.observe(trial)
         proposal = ask(lived, number)
         assert ask(told_again, number) == proposal
         whos.add(proposal.decision["who"])
@@ -62,7 +62,7 @@ def test_a_gate_that_is_told_again_goes_on_as_if_it_had_been_there(which):
             Status.COMPLETE if score is not None else Status.FAILED,
         )
         history.append(told)
-        lived.tell(told)
+        lived.observe(told)
     assert whos == {"model", "learner", "fallback"}
 
 
@@ -339,7 +339,7 @@ def test_a_good_model_reaches_the_optimum_within_a_cooldown_of_a_plateau(
             )
         )
         reached += [number] if problem.f(proposal.x) == pytest.approx(1.0) else []
-        gate.tell(finished(number, proposal, score))
+        gate.observe(finished(number, proposal, score))
     assert reached
     assert reached[0] >= before
 

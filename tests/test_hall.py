@@ -37,7 +37,7 @@ class Rewriter:
     async def propose(self, plan, ask, rng):
         return Proposal(self.xs.pop(0), "rewriter")
 
-    def tell(self, trial):
+    def observe(self, trial):
         pass
 
 

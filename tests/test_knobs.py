@@ -227,7 +227,7 @@ class Scripted:
     async def propose(self, plan, ask, rng):
         return Proposal(self.xs.pop(0) if self.xs else "dull", "model:m")
 
-    def tell(self, trial):
+    def observe(self, trial):
         self.told.append(trial.number)
 
 
@@ -239,7 +239,7 @@ def drive(proposer, numbers, f=value_of):
             proposer.propose(Plan(None), None, Random(f"0/{number}"))
         )
         done.append(finished(number, proposal, f))
-        proposer.tell(done[-1])
+        proposer.observe(done[-1])
     return done
 
 
@@ -283,7 +283,7 @@ def test_a_better_champion_is_tuned_in_its_turn_and_before_it_the_first_is_left(
     better = "a = 2.0  # tune: -5..5\nb = 7  # tune: int 0..9\nnew = 1  # tune: 0..1\n"
     tuned = Tuned(Scripted(START), 30)
     done = drive(tuned, range(8))
-    tuned.tell(Trial.of(8, better, Status.COMPLETE, "user", score=0.0))
+    tuned.observe(Trial.of(8, better, Status.COMPLETE, "user", score=0.0))
     more = drive(tuned, range(9, 14))
     assert {trial.parent for trial in done[1:]} == {0}
     assert {trial.parent for trial in more} == {8}
@@ -298,18 +298,18 @@ def test_after_a_resume_it_goes_on_the_same():
         asked = sum(trial.source == "model:m" for trial in done[:cut])
         again = Tuned(Scripted(*xs[asked:]), 8)
         for trial in done[:cut]:
-            again.tell(trial)
+            again.observe(trial)
         assert drive(again, range(cut, 24)) == done[cut:]
 
 
 def test_a_champion_that_loses_its_score_is_tuned_no_longer():
     tuned = Tuned(Scripted(START), 30)
     done = drive(tuned, range(4))
-    tuned.tell(Trial.of(9, "no knobs", Status.COMPLETE, "user", score=-90.0))
+    tuned.observe(Trial.of(9, "no knobs", Status.COMPLETE, "user", score=-90.0))
     done += drive(tuned, [10])
     assert done[-1].source == "tune:tpe"
     for trial in done:
-        tuned.tell(
+        tuned.observe(
             Trial.of(
                 trial.number, trial.x, Status.FAILED, trial.source, parent=trial.parent
             )
@@ -329,7 +329,7 @@ def test_several_workers_never_spend_more_and_try_nothing_twice():
         if len(flying) == 4:
             first = max(flying)  # the newest ends first
             done.append(finished(first, flying.pop(first)))
-            tuned.tell(done[-1])
+            tuned.observe(done[-1])
     sources = [proposal.source for proposal in flying.values()] + [
         trial.source for trial in done
     ]

@@ -87,7 +87,7 @@ def test_the_choices_go_on_after_a_resume_as_if_there_had_been_no_break():
     names = [answer(whole).model for _ in range(40)]
     before = [answer(first).model for _ in range(15)]
     for number, name in enumerate(before):
-        resumed.tell(
+        resumed.observe(
             Trial.of(number, "x", Status.COMPLETE, f"model:{name}", 1.0, usage=Usage(1))
         )
     assert before + [answer(resumed).model for _ in range(25)] == names
@@ -120,13 +120,13 @@ def play(ensemble, gains, trials, start=0):
     """Let an ensemble write so many trials, each on the one before, with the gain of its model; return the names."""
     names = []
     if not start:
-        ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
+        ensemble.observe(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
 
     async def main():
         for number in range(start + 1, start + trials + 1):
             reply = await ensemble.reply(HELLO)
             names.append(reply.model)
-            ensemble.tell(trial_of(number, reply.model, gains))
+            ensemble.observe(trial_of(number, reply.model, gains))
         await ensemble.aclose()
 
     asyncio.run(main())
@@ -180,17 +180,17 @@ def test_the_index_is_that_of_the_formula():
     # and with n_b = 3: 1 + sqrt(2 ln 15 / 12) = 1.67 < 0.5 + sqrt(2 ln 15 / 3) = 1.84
     for plays_of_b, chosen in [(5, "a"), (3, "b")]:
         ensemble = Ensemble([endless("a"), endless("b")], choose="bandit")
-        ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
+        ensemble.observe(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
         numbers = itertools.count(1)
         for name, plays in [("a", 12), ("b", plays_of_b)]:
             for _ in range(plays):
-                ensemble.tell(trial_of(next(numbers), name, {"a": 2.0, "b": 1.0}))
+                ensemble.observe(trial_of(next(numbers), name, {"a": 2.0, "b": 1.0}))
         assert answer(ensemble).model == chosen
 
 
 def test_what_teaches_nothing_gains_nothing():
     ensemble = Ensemble([endless("a"), endless("b")], choose="bandit")
-    ensemble.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 5.0))
+    ensemble.observe(Trial.of(0, "x", Status.COMPLETE, "x0", 5.0))
     no_gain = [
         Trial.of(1, "x", Status.DUPLICATE, "model:a", 9.0, parent=0, usage=Usage(1)),
         Trial.of(
@@ -206,9 +206,9 @@ def test_what_teaches_nothing_gains_nothing():
         ),  # an earlier ensemble's
     ]
     for trial in no_gain:
-        ensemble.tell(trial)
+        ensemble.observe(trial)
     for number in range(7, 11):
-        ensemble.tell(
+        ensemble.observe(
             Trial.of(
                 number, "x", Status.COMPLETE, "model:b", 5.001, parent=0, usage=Usage(1)
             )
@@ -225,9 +225,9 @@ def test_a_bandit_goes_on_after_a_resume_as_if_there_had_been_no_break():
     names = play(ensemble(), gains, 40)
     first, resumed = ensemble(), ensemble()
     before = play(first, gains, 17)
-    resumed.tell(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
+    resumed.observe(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
     for number, name in enumerate(before, 1):
-        resumed.tell(trial_of(number, name, gains))
+        resumed.observe(trial_of(number, name, gains))
     assert before + play(resumed, gains, 23, start=17) == names
 
 

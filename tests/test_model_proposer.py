@@ -323,7 +323,7 @@ def test_parameters_that_cannot_be_mended_are_asked_again_with_the_reason(reply,
 def test_a_configuration_that_was_tried_is_asked_again_once():
     for second, calls in ((X, 2), (X | {"lr": 0.2}, 2)):
         proposer = ModelProposer(TASK, SPACE)
-        proposer.tell(scored(4, X))
+        proposer.observe(scored(4, X))
         model = ScriptedChat(
             json.dumps(X), json.dumps(second), json.dumps(X | {"lr": 0.9})
         )
@@ -335,7 +335,7 @@ def test_a_configuration_that_was_tried_is_asked_again_once():
 def test_tried_configurations_are_shown_and_the_best_of_many_stay():
     proposer = ModelProposer(TASK, SPACE)
     for number in range(230):
-        proposer.tell(
+        proposer.observe(
             scored(number, X | {"lr": 0.01 + number / 1000}, score=-abs(number - 30))
         )
     model = ScriptedChat(json.dumps(X | {"lr": 0.5}))
@@ -356,7 +356,7 @@ def test_tried_configurations_are_shown_and_the_best_of_many_stay():
 def told(trials, **options):
     proposer = ModelProposer(TASK, **options)
     for trial in trials:
-        proposer.tell(trial)
+        proposer.observe(trial)
     return proposer
 
 
@@ -427,7 +427,7 @@ def test_after_a_resume_it_says_the_same(space):
         )
     lived = ModelProposer(TASK, space)
     for trial in trials:
-        lived.tell(trial)
+        lived.observe(trial)
         if trial.number % 10 == 0 and trial.scored:
             reply = Reply("I cannot.", Usage(1, 300, 3, estimated=True), "m")
             propose(ScriptedChat(reply, reply, reply), trial.x, space, lived)

@@ -34,7 +34,7 @@ def propose(mutation, x, seed):
 
 def proposals(x, count, mutation=None):
     mutation = mutation or Mutation()
-    mutation.tell(trial(x))
+    mutation.observe(trial(x))
     return [propose(mutation, x, seed).x for seed in range(count)]
 
 
@@ -84,7 +84,7 @@ def test_nothing_is_proposed_twice_or_again():
 def test_what_was_tried_by_others_is_not_proposed():
     first = propose(Mutation(), "n = 1\n", 3).x
     mutation = Mutation()
-    mutation.tell(trial(first, 7))
+    mutation.observe(trial(first, 7))
     assert propose(mutation, "n = 1\n", 3).x != first
 
 
@@ -97,7 +97,7 @@ def test_when_nothing_is_new_it_says_so():
 def told(*xs):
     mutation = Mutation()
     for number, x in enumerate(xs):
-        mutation.tell(trial(x, number))
+        mutation.observe(trial(x, number))
     return mutation
 
 

@@ -386,14 +386,14 @@ def test_a_user_s_own_search_and_proposer_are_used(go):
         def ask(self, rng, pending):
             return Plan(min(self.trials, key=lambda trial: trial.score))
 
-        def tell(self, trial):
+        def observe(self, trial):
             self.trials.append(trial)
 
     class Doubler:
         async def propose(self, plan, ask, rng):
             return Proposal(str(2 * float(plan.parent.x)), "doubler", Usage())
 
-        def tell(self, trial):
+        def observe(self, trial):
             pass
 
     result = go(None, search=Worst(), proposer=Doubler(), x0=["3", "1"], max_steps=2)

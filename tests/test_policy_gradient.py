@@ -43,7 +43,7 @@ def mean_of(proposer, name, draws=200):
 def search(proposer, f, trials):
     for number in range(trials):
         x = draw(proposer, number)
-        proposer.tell(trial(number, x, f(x)))
+        proposer.observe(trial(number, x, f(x)))
 
 
 # What it finds.
@@ -87,7 +87,7 @@ def test_the_first_draws_cover_every_range_and_no_option_dies_out():
     assert {type(x["n"]) for x in drawn} == {int}
     assert min(x["lr"] for x in drawn) < 1e-3 < 0.1 < max(x["lr"] for x in drawn)
     for number, x in enumerate(drawn):
-        proposer.tell(trial(number, x, float(x["kind"] == "y" and x["on"])))
+        proposer.observe(trial(number, x, float(x["kind"] == "y" and x["on"])))
     kinds = [draw(proposer, seed)["kind"] for seed in range(1000, 1400)]
     assert kinds.count("y") > 300
     assert set(kinds) == {"x", "y", "z"}
@@ -118,9 +118,9 @@ def test_equal_scores_teach_nothing():
 
 def test_the_first_trial_alone_teaches_nothing_and_the_second_does():
     proposer, new = PolicyGradient(UNIT), PolicyGradient(UNIT)
-    proposer.tell(trial(0, {"a": 0.2, "b": 0.2}, 1.0))
+    proposer.observe(trial(0, {"a": 0.2, "b": 0.2}, 1.0))
     assert draw(proposer) == draw(new)
-    proposer.tell(trial(1, {"a": 0.9, "b": 0.9}, 2.0))
+    proposer.observe(trial(1, {"a": 0.9, "b": 0.9}, 2.0))
     assert draw(proposer) != draw(new)
 
 
@@ -130,10 +130,10 @@ def test_in_a_small_space_what_was_tried_is_drawn_again_only_when_nothing_else_i
     for number in range(10):
         x = draw(proposer, number)
         seen.append((x["n"], x["on"]))
-        proposer.tell(trial(number, x, float(number)))
+        proposer.observe(trial(number, x, float(number)))
     assert len(set(seen)) == 10
     for number in range(10, 40):
-        proposer.tell(trial(number, draw(proposer, number), 1.0))
+        proposer.observe(trial(number, draw(proposer, number), 1.0))
     assert draw(proposer)["n"] in range(1, 7)
 
 
@@ -152,11 +152,11 @@ def test_better_trials_of_others_are_imitated_and_worse_ones_are_not():
     )
     for proposer in (taught, warned, own):
         for one in start:
-            proposer.tell(one)
+            proposer.observe(one)
     before = mean_of(taught, "a")
-    taught.tell(trial(4, {"a": 0.95, "b": 0.5}, 5.0, "model:m"))
-    warned.tell(trial(4, {"a": 0.95, "b": 0.5}, -5.0, "model:m"))
-    own.tell(trial(4, {"a": 0.95, "b": 0.5}, -5.0, "policy_gradient"))
+    taught.observe(trial(4, {"a": 0.95, "b": 0.5}, 5.0, "model:m"))
+    warned.observe(trial(4, {"a": 0.95, "b": 0.5}, -5.0, "model:m"))
+    own.observe(trial(4, {"a": 0.95, "b": 0.5}, -5.0, "policy_gradient"))
     assert mean_of(taught, "a") > before + 0.05
     assert abs(mean_of(warned, "a") - before) < 0.02
     assert mean_of(own, "a") < before - 0.05
@@ -166,8 +166,8 @@ def test_a_failure_of_its_own_counts_as_the_worst_score_so_far():
     def learnt(last):
         proposer = PolicyGradient(UNIT)
         for number, score in enumerate((3.0, 1.0, 2.0)):
-            proposer.tell(trial(number, {"a": 0.3 + number / 10, "b": 0.5}, score))
-        proposer.tell(last)
+            proposer.observe(trial(number, {"a": 0.3 + number / 10, "b": 0.5}, score))
+        proposer.observe(last)
         return draw(proposer, 5)
 
     failed = learnt(trial(3, {"a": 0.9, "b": 0.1}, None))
@@ -181,11 +181,11 @@ def test_a_failure_of_its_own_counts_as_the_worst_score_so_far():
 def test_it_survives_nothing_but_failures_and_keeps_clear_of_a_region_that_fails():
     proposer = PolicyGradient(UNIT)
     for number in range(20):
-        proposer.tell(trial(number, draw(proposer, number), None))
+        proposer.observe(trial(number, draw(proposer, number), None))
     assert UNIT.check(draw(proposer)) == draw(proposer)
     for number in range(20, 120):
         x = draw(proposer, number)
-        proposer.tell(trial(number, x, None if x["a"] > 0.5 else x["b"]))
+        proposer.observe(trial(number, x, None if x["a"] > 0.5 else x["b"]))
     last = [draw(proposer, seed) for seed in range(100)]
     assert sum(x["a"] > 0.5 for x in last) < 25
     assert fmean(x["b"] for x in last) > 0.8
@@ -194,14 +194,14 @@ def test_it_survives_nothing_but_failures_and_keeps_clear_of_a_region_that_fails
 def test_absent_parameters_are_left_alone_and_strange_x_are_survived():
     told, same = PolicyGradient(UNIT), PolicyGradient(UNIT)
     for number, score in enumerate((0.0, 1.0, 0.2, 3.0)):
-        told.tell(trial(number, {"a": number / 4}, score))
-        same.tell(trial(number, {"a": number / 4, "b": "?"}, score))
+        told.observe(trial(number, {"a": number / 4}, score))
+        same.observe(trial(number, {"a": number / 4, "b": "?"}, score))
     new = PolicyGradient(UNIT)
     assert draw(told) == draw(same)
     assert draw(told)["b"] == draw(new)["b"]
     assert draw(told)["a"] != draw(new)["a"]
     for x in (None, "a text", {}, {"a": math.nan}, {"c": 1}):
-        told.tell(trial(9, x, None, "model:m", Status.INVALID))
+        told.observe(trial(9, x, None, "model:m", Status.INVALID))
     told.contributions()
 
 
@@ -209,7 +209,7 @@ def test_duplicates_teach_nothing():
     proposer, other = PolicyGradient(UNIT), PolicyGradient(UNIT)
     for one in (proposer, other):
         search(one, lambda x: x["a"], 10)
-    proposer.tell(trial(10, {"a": 0.9, "b": 0.9}, 9.0, status=Status.DUPLICATE))
+    proposer.observe(trial(10, {"a": 0.9, "b": 0.9}, 9.0, status=Status.DUPLICATE))
     assert draw(proposer, 55) == draw(other, 55)
 
 
@@ -226,14 +226,14 @@ def test_one_that_is_told_again_goes_on_as_if_it_had_been_there():
         else:
             x = draw(lived, number)
             told = trial(number, x, None if number % 11 == 5 else B.f(x))
-        lived.tell(told)
+        lived.observe(told)
         history.append(told)
         if number % 9 == 4:  # scored again
             history.append(trial(number - 2, history[-3].x, 0.3))
-            lived.tell(history[-1])
+            lived.observe(history[-1])
     told_again = PolicyGradient(B.space)
     for one in history:
-        told_again.tell(one)
+        told_again.observe(one)
     assert draw(lived, 77) == draw(told_again, 77)
     assert lived.contributions(20) == told_again.contributions(20)
 
@@ -246,7 +246,7 @@ def test_proposing_changes_nothing_and_several_workers_are_in_flight():
         if len(flying) == 4:
             done, x = flying.pop(number % 3)
             for proposer in (asked, quiet):
-                proposer.tell(trial(done, x, B.f(x)))
+                proposer.observe(trial(done, x, B.f(x)))
     assert draw(asked, 123) == draw(quiet, 123)
     assert fmean(B.f(draw(asked, seed)) for seed in range(30)) > 0.5
 
@@ -255,14 +255,14 @@ def test_a_trial_that_is_scored_again_replaces_its_score():
     proposers = [PolicyGradient(UNIT) for _ in range(2)]
     for proposer in proposers:
         for number, score in enumerate((0.0, 1.0, 9.0)):
-            proposer.tell(trial(number, {"a": number / 3, "b": 0.5}, score, "user"))
-    proposers[1].tell(
+            proposer.observe(trial(number, {"a": number / 3, "b": 0.5}, score, "user"))
+    proposers[1].observe(
         trial(2, {"a": 2 / 3, "b": 0.5}, 0.5, "user")
     )  # it was luck: trial 1 is the best now
     assert draw(proposers[0]) == draw(proposers[1])
     for proposer in proposers:
         for number in range(3, 9):
-            proposer.tell(
+            proposer.observe(
                 trial(number, {"a": 0.5, "b": 0.5}, 0.4 + number / 1000, "user")
             )
     assert mean_of(proposers[0], "a") > mean_of(proposers[1], "a") + 0.05
@@ -291,9 +291,9 @@ def test_each_group_has_a_baseline_of_its_own():
     proposer, before = PolicyGradient(UNIT, groups), PolicyGradient(UNIT, groups)
     for number, score in enumerate([0.0] * 10 + [10.0, 6.0]):
         x = {"a": 0.9, "b": 0.9} if number == 11 else {"a": 0.5, "b": 0.5}
-        proposer.tell(trial(number, x, score))
+        proposer.observe(trial(number, x, score))
         if number < 11:
-            before.tell(trial(number, x, score))
+            before.observe(trial(number, x, score))
     assert mean_of(proposer, "a") < mean_of(before, "a") - 0.02
     assert mean_of(proposer, "b") > mean_of(before, "b") + 0.02
 

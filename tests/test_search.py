@@ -19,7 +19,7 @@ def failed(number):
 
 def told(search, trials):
     for trial in trials:
-        search.tell(trial)
+        search.observe(trial)
     return search
 
 

@@ -163,7 +163,7 @@ def test_the_same_seed_gives_the_same_curve():
 def test_best_of_n_shows_only_the_first_x():
     contender = bench.BestOfN()
     for number in range(4):
-        contender.tell(trial(number))
+        contender.observe(trial(number))
     assert contender.ask(Random(0), []) == Plan(trial(0))
 
 

@@ -21,7 +21,7 @@ def failed(number):
 
 def told(search, trials):
     for trial in trials:
-        search.tell(trial)
+        search.observe(trial)
     return search
 
 
@@ -45,7 +45,7 @@ def test_within_ten_trials_what_is_shown_is_only_added_to():
     dice = Random(1)
     breaks, before, failures = [], shown(search), ()
     for number in range(200, 300):
-        search.tell(
+        search.observe(
             failed(number)
             if number % 4 == 0
             else scored(number, dice.uniform(0, 99 + number / 100))
@@ -63,7 +63,7 @@ def test_within_ten_trials_what_is_shown_is_only_added_to():
 def test_a_new_batch_keeps_what_stays_in_its_old_order_and_puts_the_new_behind():
     search = told(Best(shown=6), [scored(n, n % 13) for n in range(109)])
     before = shown(search)
-    search.tell(scored(109, 12.5))
+    search.observe(scored(109, 12.5))
     after = shown(search)
     kept = [number for number in before if number in after]
     assert starts_with(after, kept)
@@ -74,7 +74,7 @@ def test_a_new_batch_keeps_what_stays_in_its_old_order_and_puts_the_new_behind()
 def test_a_new_champion_is_shown_at_once_and_is_shown_as_a_parent_too():
     search = told(Best(), [scored(n, n % 13) for n in range(104)])
     before = shown(search)
-    search.tell(scored(104, 99))
+    search.observe(scored(104, 99))
     plans = [search.ask(Random(dice), []) for dice in range(20)]
     assert {tuple(numbers(plan.context)) for plan in plans} == {(*before, 104)}
     assert 104 in {plan.parent.number for plan in plans}
@@ -84,7 +84,7 @@ def test_a_run_of_champions_does_not_make_the_prompt_grow_without_end():
     search = Best(shown=4)
     sizes = []
     for number in range(100):
-        search.tell(scored(number, number))
+        search.observe(scored(number, number))
         sizes.append(len(search.ask(Random(number), []).context))
     assert max(sizes) <= 4 + 5
     assert sizes[-1] >= 4

@@ -86,10 +86,10 @@ class Keeper(Best):
         super().__init__()
         self.known = set()
 
-    def tell(self, trial):
+    def observe(self, trial):
         if trial.number not in self.known:
             self.known.add(trial.number)
-            super().tell(trial)
+            super().observe(trial)
 
 
 class Hoarder(Best):
@@ -97,8 +97,8 @@ class Hoarder(Best):
         super().__init__()
         self.all = []
 
-    def tell(self, trial):
-        super().tell(trial)
+    def observe(self, trial):
+        super().observe(trial)
         self.all.append(trial)
 
     def ask(self, rng, pending):
@@ -106,10 +106,10 @@ class Hoarder(Best):
 
 
 class Scribbler(Best):
-    def tell(self, trial):
+    def observe(self, trial):
         if isinstance(trial.x, dict):
             trial.x["seen"] = True
-        super().tell(trial)
+        super().observe(trial)
 
 
 class Inventor(Best):

@@ -25,7 +25,7 @@ def failed(number, parent=None, **more):
 
 def told(search, trials):
     for trial in trials:
-        search.tell(trial)
+        search.observe(trial)
     return search
 
 
@@ -44,7 +44,7 @@ def test_a_tree_begins_with_drafts_that_see_nothing_else():
         plan = search.ask(Random(number), [])
         assert (plan.parent.number, plan.context, plan.failures) == (0, (), ())
         assert "from scratch" in plan.hint
-        search.tell(scored(number, number, parent=0))
+        search.observe(scored(number, number, parent=0))
     plan = search.ask(Random(9), [])
     assert plan.parent.number == 3
     assert plan.context
@@ -75,11 +75,11 @@ def test_a_node_without_fruit_makes_way_for_the_next_best():
     for number in range(4, 24):
         parent = search.ask(Random(number), []).parent.number
         built_on.append(parent)
-        search.tell(scored(number, 0.5, parent))
+        search.observe(scored(number, 0.5, parent))
     assert built_on[:6] == [1] * 6
     assert 2 in built_on[6:8]
     assert Counter(built_on).most_common(1)[0][0] == 1
-    search.tell(scored(24, 10, parent=2))
+    search.observe(scored(24, 10, parent=2))
     assert search.ask(Random(24), []).parent.number == 24
 
 
@@ -101,10 +101,10 @@ def test_repairs_are_as_deep_as_allowed_and_a_repaired_one_is_left_alone():
         Tree(drafts=0, repair_share=1.0, max_repairs=2), [scored(0, 1), failed(1, 0)]
     )
     assert search.ask(Random(0), []).parent.number == 1
-    search.tell(failed(2, 1))
+    search.observe(failed(2, 1))
     assert search.ask(Random(0), []).parent.number == 2
     assert search.ask(Random(0), [2]).parent.number == 0  # 1 is no leaf any more
-    search.tell(failed(3, 2))
+    search.observe(failed(3, 2))
     assert search.ask(Random(0), []).parent.number == 0
     search = told(
         Tree(drafts=0, repair_share=1.0),
@@ -134,12 +134,12 @@ def test_without_any_score_the_tree_repairs():
 
 def lived(search, count, score, islands=None):
     """Let a search plan and tell `count` trials; `score` is a function of number and parent."""
-    search.tell(scored(0, 0.0))
+    search.observe(scored(0, 0.0))
     plans = []
     for number in range(1, count + 1):
         plan = search.ask(Random(number), [])
         plans.append(plan)
-        search.tell(scored(number, score(number, plan.parent), plan.parent.number))
+        search.observe(scored(number, score(number, plan.parent), plan.parent.number))
     return plans
 
 
@@ -173,7 +173,7 @@ def test_one_island_gets_more_when_it_earns_them():
         side = family[plan.parent.number] if plan.parent.number else 1 + number % 2
         best[side] += 1.0 if side == 1 else 0.0
         family[number] = side
-        search.tell(
+        search.observe(
             scored(number, best[side] if side == 1 else 0.5, plan.parent.number)
         )
     shares = Counter(family.values())
@@ -336,7 +336,7 @@ def test_a_trial_that_loses_its_place_gives_it_back():
         [example(0, 1, 0), example(1, 0.5, 0.8), example(2, 0.2, 0.9)],
     )
     assert set(parents(search)) >= {0, 2}
-    search.tell(example(0, 0.1, 0))
+    search.observe(example(0, 0.1, 0))
     assert set(parents(search)) == {1, 2}
 
 
@@ -344,6 +344,8 @@ def test_hundreds_of_examples_and_ties_stay_bounded():
     dice = Random(3)
     search = Pareto(kept=30)
     for number in range(600):
-        search.tell(example(number, *(float(dice.random() < 0.5) for _ in range(200))))
+        search.observe(
+            example(number, *(float(dice.random() < 0.5) for _ in range(200)))
+        )
     assert len(search._front) <= 30
     assert len(set(parents(search))) > 5

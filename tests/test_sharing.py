@@ -139,8 +139,8 @@ def late_share(search, model, space=None, trials=150, **options):
                 plan, model.ask, Random(number)
             )
             trial = model.judge(number, proposal, plan)
-            search.tell(trial)
-            proposer.tell(trial)
+            search.observe(trial)
+            proposer.observe(trial)
 
     asyncio.run(main())
     late = shares(model.prompts)[99:]

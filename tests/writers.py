@@ -33,7 +33,7 @@ class Writer:
             usage,
         )
 
-    def tell(self, trial):
+    def observe(self, trial):
         self.told.append(trial)
 
 
@@ -64,7 +64,7 @@ def live(gate, scores, first=0):
     for number, score in enumerate(scores, first):
         proposal = ask(gate, number)
         who.append(proposal.decision["who"])
-        gate.tell(
+        gate.observe(
             finished(
                 number,
                 proposal,

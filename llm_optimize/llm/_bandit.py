@@ -35,7 +35,7 @@ class Bandit:
         self._gains = dict.fromkeys(prices, 0.0)
         self._costs = dict.fromkeys(prices, 0.0)
 
-    def tell(self, arm: str | None, trial: Trial) -> None:
+    def observe(self, arm: str | None, trial: Trial) -> None:
         """Learn from a finished trial that an arm wrote, or nobody here."""
         if arm is not None:
             self._trials[arm] += 1

@@ -43,7 +43,7 @@ class Ensemble:
         models: models, or (model, weight) pairs. Chats with the same address and key share their connections and
             their limit of requests at a time (the lowest that one of them has).
         choose: "weights" goes by these; "bandit" by what each model has earned (UCB1 on improvement per dollar, or
-            per call where a price is unknown; see `tell`), and by weight among equals.
+            per call where a price is unknown; see `observe`), and by weight among equals.
         seed: of the choices. With the same seed, one call at a time and the same trials told, they repeat.
 
     A model whose endpoint rests is left out while another is awake; when all rest, a call waits within its deadline.
@@ -105,7 +105,7 @@ class Ensemble:
             if isinstance(arm, Chat):
                 arm.check()
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial.
 
         On resume, tell the stored trials in their order: the choices then go on as if there had been no break.
@@ -114,7 +114,7 @@ class Ensemble:
         arm = name if name in self._arms and name != trial.source else None
         self._told += trial.usage.calls if arm else 0
         if self._bandit:
-            self._bandit.tell(arm, trial)
+            self._bandit.observe(arm, trial)
 
     async def reply(
         self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None

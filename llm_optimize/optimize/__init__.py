@@ -113,7 +113,7 @@ async def arun(
             name, parts.settings.to_json(), parts.settings.func_version
         )
         with watching(verbose, callbacks) as watchers:
-            return await Engine(row, parts, judge, watchers.tell).run()
+            return await Engine(row, parts, judge, watchers.notify).run()
 
 
 run = blocking(arun)

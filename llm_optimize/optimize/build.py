@@ -92,7 +92,7 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     named = _named(settings, writer, space)
     if not replayed:
         named = _with_model(named, speaker)
-    search = _with_methods("search", settings.search, "ask", "tell")
+    search = _with_methods("search", settings.search, "ask", "observe")
     return Parts(
         named,
         as_search(search),
@@ -246,7 +246,7 @@ def as_writer(writer: Writer) -> Writer:
         return gates.read(writer)
     if isinstance(writer, GateSpec):
         return writer
-    made: Writer = _with_methods("proposer", writer, "propose", "tell")
+    made: Writer = _with_methods("proposer", writer, "propose", "observe")
     return made
 
 

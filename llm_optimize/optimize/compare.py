@@ -244,7 +244,7 @@ def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
         return _named(contender)
     if isinstance(contender, gates.GateSpec) or hasattr(contender, "propose"):
         return {"proposer": contender}
-    if hasattr(contender, "ask") and hasattr(contender, "tell"):
+    if hasattr(contender, "ask") and hasattr(contender, "observe"):
         return {"search": contender}
     if isinstance(contender, Model | list | tuple) or callable(contender):
         return {"model": contender}

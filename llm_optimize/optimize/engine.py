@@ -69,7 +69,7 @@ class Watchers:
         """Take any callables."""
         self._watchers = list(watchers)
 
-    def tell(self, event: Event) -> None:
+    def notify(self, event: Event) -> None:
         """Tell all of them."""
         for watcher in list(self._watchers):
             try:
@@ -349,10 +349,10 @@ class Engine:
     def _observe(self, trial: Trial) -> None:
         """Let all who learn from trials learn from this one; on resume from each stored one, in order."""
         self.state.observe(trial)
-        self._parts.search.tell(trial)
-        self._parts.proposer.tell(trial)
+        self._parts.search.observe(trial)
+        self._parts.proposer.observe(trial)
         if isinstance(self._parts.model, Ensemble):
-            self._parts.model.tell(trial)
+            self._parts.model.observe(trial)
 
     # The life of the run.
 

@@ -44,7 +44,7 @@ class Generations:
         self._restarts = 0
         self._state: Any = None
 
-    def tell(
+    def observe(
         self, number: int, x: Mapping[str, Any], score: float | None, *, own: bool
     ) -> None:
         """Learn of a trial; failed ones have no place in an order, so that they are left out."""

@@ -37,7 +37,7 @@ class Memory:
         """Return the trial that tried this configuration first; None when it is new."""
         return self._first.get(hash(key_of(x)))
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial; one that is told again replaces what was known of it."""
         if trial.lesson and self._lessons_shown:
             self._learn(trial)

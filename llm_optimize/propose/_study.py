@@ -56,7 +56,7 @@ class Study:
         ] = {}  # key of x -> x, its numbers in the study
         self._study: Any = None  # None: to be filled anew
 
-    def tell(self, number: int, x: Mapping[str, Any], score: float | None) -> None:
+    def observe(self, number: int, x: Mapping[str, Any], score: float | None) -> None:
         """Learn of a trial; one that is told again replaces what was known of it."""
         again = number in self._told
         self._told[number] = (dict(x), score)
@@ -85,7 +85,9 @@ class Study:
         if len(several) > 1:
             self._running[key] = several[:-1]
         if several and self._study is not None:
-            self._study.tell(several[-1][1], state=self._optuna.trial.TrialState.FAIL)
+            self._study.tell(
+                several[-1][1], state=self._optuna.trial.TrialState.FAIL
+            )
 
     def _filled(self) -> Any:
         if self._study is not None:

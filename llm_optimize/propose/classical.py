@@ -91,7 +91,7 @@ class Classical:
             self._open.remove(x)
             self._forget(x)
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a trial, whoever proposed it; a duplicate, and one outside of the space, say nothing new."""
         if trial.status is Status.PENDING:
             return
@@ -103,11 +103,11 @@ class Classical:
             return
         self._seen.add(key_of(x))
         if self._generations is not None:
-            self._generations.tell(
+            self._generations.observe(
                 trial.number, x, trial.score, own=trial.source == self._name
             )
         if self._study is not None:
-            self._study.tell(trial.number, x, trial.score)
+            self._study.observe(trial.number, x, trial.score)
 
     def _next(self, rng: Random) -> dict[str, Any]:
         x = (

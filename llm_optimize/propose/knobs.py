@@ -54,9 +54,9 @@ class Tuned:
         problems = [] if proposal.x is None else knob_problems(proposal.x)
         return proposal.with_note("\n".join(filter(None, [proposal.note, *problems])))
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a trial; one that is told again replaces what was known of it."""
-        self._inner.tell(trial)
+        self._inner.observe(trial)
         again = trial.number in self._trials
         if trial.scored or trial.source == self._source or again:
             self._trials[trial.number] = trial
@@ -65,7 +65,7 @@ class Tuned:
             and trial.parent == self._round.root.number
             and trial.source == self._source
         ):
-            self._round.tell(trial)
+            self._round.observe(trial)
         if again or (
             trial.scored
             and (self._champion is None or rank(trial) > rank(self._champion))
@@ -97,7 +97,7 @@ class Tuned:
         self._round = _Round(root, knobs, self._sampler)
         for trial in self._trials.values():
             if trial.source == self._source and trial.parent == root.number:
-                self._round.tell(trial)
+                self._round.observe(trial)
 
 
 class _Round:
@@ -120,7 +120,7 @@ class _Round:
         """How many scorings it has cost so far, with those in flight."""
         return len(self._tuned) + len(self._flying)
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn what became of other values."""
         key = trial.key
         if key in self._flying:
@@ -151,7 +151,7 @@ class _Round:
         written = replace(
             trial.proposal, x=values, source=trial.source.removeprefix(_PREFIX)
         )
-        self._classical.tell(replace(trial, proposal=written))
+        self._classical.observe(replace(trial, proposal=written))
 
 
 __all__ = ["Knob", "Tuned", "find_knobs", "knob_problems", "with_values"]

@@ -109,9 +109,9 @@ class ModelProposer:
             note=answer.note,
         )
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial what to remind the model of."""
-        self._memory.tell(trial)
+        self._memory.observe(trial)
 
     def _why_not_again(self, answer: Answer) -> str:
         """Return that a configuration was tried before; nothing where it is new."""

@@ -96,7 +96,7 @@ class Mutation:
         parent = plan.parent.x if plan.parent else None
         return parent is None or check_change(parent, x) is None
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Remember what was tried."""
         if trial.x is not None:
             self._seen.add(trial.key)

@@ -93,7 +93,7 @@ class PolicyGradient:
     >>> async def search():
     ...     for number in range(60):
     ...         x = (await learner.propose(Plan(None), None, Random(number))).x
-    ...         learner.tell(Trial.of(number, x, Status.COMPLETE, "policy_gradient", score=-abs(x["a"] - 0.2)))
+    ...         learner.observe(Trial.of(number, x, Status.COMPLETE, "policy_gradient", score=-abs(x["a"] - 0.2)))
     ...     return x["a"]
     >>> abs(asyncio.run(search()) - 0.2) < 0.1
     True
@@ -128,7 +128,7 @@ class PolicyGradient:
                 break
         return proposal
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial. One that is told again replaces its score and is not climbed twice."""
         if not isinstance(trial.x, dict) or trial.status in (
             Status.DUPLICATE,

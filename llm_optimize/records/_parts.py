@@ -28,7 +28,7 @@ class Search(Protocol):
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
         """Return the next plan; `pending` are the parents of trials in flight; randomness comes from `rng` only."""
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial; one that is told again was scored again, and replaces what was known of it."""
 
 
@@ -38,5 +38,5 @@ class Proposer(Protocol):
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return the next x or why there is none; randomness comes from `rng` only."""
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial."""

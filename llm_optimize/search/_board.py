@@ -29,7 +29,7 @@ class Board:
         self._novelty = novelty
         self._told = 0
 
-    def tell(self, trial: Trial, elite: Elite, width: float = 1.0) -> None:
+    def observe(self, trial: Trial, elite: Elite, width: float = 1.0) -> None:
         """Learn from a trial that `elite` was told already; a larger `width` shows weaker and more different ones."""
         self._told += 1
         self.drop(trial.number, trial if trial.number in elite else None)

@@ -60,7 +60,7 @@ class Elite:
         """Return the best, at most `count`, best first."""
         return self._trials[: -count - 1 : -1]
 
-    def tell(self, trial: Trial) -> bool:
+    def observe(self, trial: Trial) -> bool:
         """Learn from a trial, or what is new of it; return whether it is among the best now."""
         self.forget(trial.number)
         if trial.x is None or not trial.scored or self._too_weak(trial):

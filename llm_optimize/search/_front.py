@@ -30,7 +30,7 @@ class Front:
     def __len__(self) -> int:
         return len(self._trials)
 
-    def tell(self, trial: Trial, values: Mapping[str, float]) -> None:
+    def observe(self, trial: Trial, values: Mapping[str, float]) -> None:
         """Learn from a trial, or what is new of it; NaN is no value."""
         if trial.number in self._trials:
             self._forget(trial.number)

@@ -45,15 +45,15 @@ class Island:
 
     def settle(self, trial: Trial) -> None:
         """Take in a trial that comes from elsewhere, or what is new of one that lives here."""
-        self.elite.tell(trial)
-        self._board.tell(trial, self.elite)
+        self.elite.observe(trial)
+        self._board.observe(trial, self.elite)
 
     def leave(self, number: int) -> None:
         """Let a trial go elsewhere."""
         self.elite.forget(number)
         self._board.drop(number)
 
-    def tell(self, trial: Trial, spread: float) -> None:
+    def observe(self, trial: Trial, spread: float) -> None:
         """Learn from a trial of its own; gains count relative to the `spread` of the scores of the whole run."""
         before = self.elite.champion
         self.settle(trial)
@@ -115,7 +115,7 @@ class Grid:
         self._lowest: dict[str, float] = {}
         self._highest: dict[str, float] = {}
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn the ranges of the metrics."""
         for name in self._metrics:
             value = trial.metrics.get(name, math.nan)

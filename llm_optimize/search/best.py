@@ -26,7 +26,7 @@ class Best:
     >>> from llm_optimize.records import Status
     >>> search = Best(shown=4)
     >>> for number, score in enumerate([0.1, 0.7, 0.4]):
-    ...     search.tell(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score))
+    ...     search.observe(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, [trial.number for trial in plan.context]
     (1, [0, 1, 2])
@@ -69,16 +69,16 @@ class Best:
         parent = by_rank(self._elite, rng, pending, self._champion_share / width, width)
         return self._board.plan(parent, self._hint(parent, rng))
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial, or what is new of one; an x that is known teaches nothing."""
         before = self._elite.champion
-        self._elite.tell(trial)
+        self._elite.observe(trial)
         after = self._elite.champion
         same = (
             before is not None and after is not None and before.number == after.number
         )
         self._stale = self._stale + 1 if same else 0
-        self._board.tell(trial, self._elite, self._width())
+        self._board.observe(trial, self._elite, self._width())
 
     def _width(self) -> float:
         """Return 1 while there is progress, and more the longer there is none."""

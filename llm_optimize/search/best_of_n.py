@@ -13,8 +13,8 @@ class BestOfN:
 
     >>> from llm_optimize.records import Status
     >>> search = BestOfN()
-    >>> search.tell(Trial.of(0, "5", Status.COMPLETE, "x0", score=1.0))
-    >>> search.tell(Trial.of(1, "6", Status.COMPLETE, "model:m", score=2.0, parent=0))
+    >>> search.observe(Trial.of(0, "5", Status.COMPLETE, "x0", score=1.0))
+    >>> search.observe(Trial.of(1, "6", Status.COMPLETE, "model:m", score=2.0, parent=0))
     >>> search.ask(Random(1), []).parent.x
     '5'
     """
@@ -26,7 +26,7 @@ class BestOfN:
         """Return a plan with x0 as its parent, or with none where there is no x0."""
         return Plan(max(self._starts.values(), key=rank, default=None))
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn what x0 scored; of any other trial, nothing."""
         if trial.source == "x0":
             self._starts[trial.number] = trial

@@ -19,7 +19,7 @@ class Chat:
     >>> from llm_optimize.records import Status
     >>> search = Chat(max_trials=2)
     >>> for number, score in enumerate([0.9, 0.5, 0.4]):
-    ...     search.tell(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score))
+    ...     search.observe(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, [trial.number for trial in plan.context]
     (2, [0])
@@ -49,7 +49,7 @@ class Chat:
             earlier.insert(0, self._champion)
         return Plan(parent=newest, context=tuple(earlier), transcript=True)
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Add a trial to the conversation, or what is new of it; one without an x says nothing."""
         if trial.x is None:
             return

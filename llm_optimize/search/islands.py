@@ -26,7 +26,7 @@ class Islands:
 
     >>> from llm_optimize.records import Status
     >>> search = Islands(islands=2)
-    >>> search.tell(Trial.of(0, "x0", Status.COMPLETE, "x0", score=1.0))
+    >>> search.observe(Trial.of(0, "x0", Status.COMPLETE, "x0", score=1.0))
     >>> search.ask(Random(0), pending=[]).parent.number
     0
     """
@@ -100,10 +100,10 @@ class Islands:
             key=lambda one: one.worth(flying.count(one.number), visits, _CURIOSITY),
         )
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial, or what is new of one."""
-        self._grid.tell(trial)
-        self._all.tell(trial)
+        self._grid.observe(trial)
+        self._all.observe(trial)
         if trial.parent is None:
             for island in self._islands:
                 island.settle(trial)
@@ -127,7 +127,7 @@ class Islands:
             self._homes.get(trial.parent if trial.parent is not None else -1)
         )
         self._homes[trial.number] = island.number
-        island.tell(trial, self._all.spread)
+        island.observe(trial, self._all.spread)
         if trial.parent == self._guided:
             self._guided = None
         if island.told % self._migrate_every == 0:

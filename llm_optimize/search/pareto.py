@@ -29,7 +29,7 @@ class Pareto:
     >>> for number, (easy, hard) in enumerate([(1.0, 0.0), (0.4, 0.4), (0.0, 0.9)]):
     ...     instances = {"easy": easy, "hard": hard}
     ...     score = (easy + hard) / 2
-    ...     search.tell(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score, instances=instances))
+    ...     search.observe(Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score=score, instances=instances))
     >>> {search.ask(Random(dice), pending=[]).parent.number for dice in range(30)}
     {0, 2}
     """
@@ -88,11 +88,11 @@ class Pareto:
         )
         return self._board.plan(parent, _hints.complement(parent, other, won), other)
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial, or what is new of one; what has no score is a failure."""
-        self._elite.tell(trial)
-        self._front.tell(trial, self._values(trial))
-        self._board.tell(trial, self._elite)
+        self._elite.observe(trial)
+        self._front.observe(trial, self._values(trial))
+        self._board.observe(trial, self._elite)
 
     def _values(self, trial: Trial) -> Mapping[str, float]:
         """Return what counts of a trial, by name; higher is better."""

@@ -33,7 +33,7 @@ class Tree:
 
     >>> from llm_optimize.records import Status
     >>> search = Tree(drafts=1)
-    >>> search.tell(Trial.of(0, "x0", Status.COMPLETE, "x0", score=1.0))
+    >>> search.observe(Trial.of(0, "x0", Status.COMPLETE, "x0", score=1.0))
     >>> plan = search.ask(Random(0), pending=[])
     >>> plan.parent.number, plan.context, bool(plan.hint)  # a draft sees nothing else
     (0, (), True)
@@ -111,7 +111,7 @@ class Tree:
         )
         return best.trial if best else None
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial, or what is new of one."""
         if self._root is None or self._root.number == trial.number:
             self._root = trial if trial.x is not None else None
@@ -121,8 +121,8 @@ class Tree:
         ):
             self._drafted.add(trial.number)
         self._judge(trial)
-        self._elite.tell(trial)
-        self._board.tell(trial, self._elite)
+        self._elite.observe(trial)
+        self._board.observe(trial, self._elite)
         self._fruitless = {
             number: count
             for number, count in self._fruitless.items()

@@ -37,7 +37,7 @@ class SearchContract:
         """Return a search that was told these trials, and asked nothing."""
         search = self.make()
         for trial in trials:
-            search.tell(trial)
+            search.observe(trial)
         return search
 
     def test_with_nothing_told_there_is_nothing_to_build_on(self) -> None:
@@ -284,7 +284,7 @@ class _Life:
         self._tell(again)
 
     def _tell(self, trial: Trial) -> None:
-        self.search.tell(trial)
+        self.search.observe(trial)
         self.history.append(trial)
         self.told[trial.number] = trial
 

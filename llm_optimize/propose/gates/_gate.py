@@ -106,12 +106,12 @@ class Gate(ABC):
         failure = "budget" if counted.spent else "model_failed"
         return proposal, failure if proposal.x is None else ""
 
-    def tell(self, trial: Trial) -> None:
+    def observe(self, trial: Trial) -> None:
         """Learn from a finished trial, and let both proposers learn from it."""
-        if self.ledger.tell(trial):
+        if self.ledger.observe(trial):
             self.finished(trial)
-        self.model.tell(trial)
-        self.other.tell(trial)
+        self.model.observe(trial)
+        self.other.observe(trial)
 
     def finished(self, trial: Trial) -> None:  # noqa: B027, most gates keep no books of their own
         """Learn that a trial is finished for the first time."""

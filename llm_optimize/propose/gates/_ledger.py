@@ -25,7 +25,7 @@ class Ledger:
         ] = {}  # number of a complete trial -> its place among the scores
         self._told: set[int] = set()
 
-    def tell(self, trial: Trial) -> bool:
+    def observe(self, trial: Trial) -> bool:
         """Write a trial down and return whether it is new; one that is told again only replaces its score."""
         if trial.number in self._told:
             self._score_again(trial)
