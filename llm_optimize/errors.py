@@ -35,6 +35,7 @@ from __future__ import annotations
 import difflib
 import subprocess
 from collections.abc import Iterable
+from importlib.util import find_spec
 from typing import Any
 
 
@@ -221,3 +222,26 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     if near:
         return "did you mean " + " or ".join(map(repr, near)) + "?"
     return "known are " + ", ".join(words[:20]) if words else "there are none yet"
+
+
+def require(*modules: str, extra: str | None, needed_by: str) -> None:
+    """Raise MissingExtra unless all modules are installed; none of them is imported.
+
+    Call it before the import statement of an optional package.
+
+    Args:
+        modules: top-level names, such as "pandas".
+        extra: the extra of this package that installs them; None where they have the same name on
+            PyPI and are in no extra.
+        needed_by: what the user asked for, the subject of the sentence.
+
+    >>> require("pandsa", extra="plots", needed_by="to_pandas")
+    Traceback (most recent call last):
+    llm_optimize.errors.MissingExtra: to_pandas needs pandsa: pip install "llm_optimize[plots]"
+    """
+    missing = [module for module in modules if find_spec(module) is None]
+    if not missing:
+        return
+    package = f'"llm_optimize[{extra}]"' if extra else " ".join(missing)
+    names = " and ".join(missing)
+    raise MissingExtra(f"{needed_by} needs {names}: pip install {package}")

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from llm_optimize.errors import BudgetSpent, ModelUnavailable
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
+from llm_optimize.propose.language.fences import fence, last_fenced
 from llm_optimize.propose.language.replies import read_parts, show_parts
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.records import Plan, Reply, Status, Task, Trial, Usage
 from llm_optimize.space import Choice, Float, Int, Space
 from llm_optimize.testing import ScriptedChat
-from llm_optimize.text import fence, last_fenced
 
 TASK = Task("Raise f.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)
 SPACE = Space(

@@ -18,9 +18,9 @@ from llm_optimize.propose.language import (
     size_of,
     what_changed,
 )
+from llm_optimize.propose.language.fences import last_fenced
 from llm_optimize.propose.language.replies import read_parts
 from llm_optimize.records import Plan, Status, Task, Trial, describe_failure
-from llm_optimize.text import last_fenced
 
 TASK = Task("Raise f. {braces} stay.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)
 

@@ -7,13 +7,13 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.errors import UsageError
+from llm_optimize.propose.language.fences import fence
 from llm_optimize.propose.language.replies import (
     as_written,
     read_change,
     read_parts,
     show_parts,
 )
-from llm_optimize.text import fence
 
 EDIT = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
 TWO = {"src/a.py": "x = 1\ny = 2\n", "prompt": "Be kind.\n", "b.py": "x = 1\n"}

@@ -13,8 +13,8 @@ from benchmarks.guesser import Guesser, read
 from benchmarks.landscapes import LANDSCAPES, Place
 from benchmarks.programs import PROGRAMS, run_program
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, lay_out
+from llm_optimize.propose.language.fences import read_x
 from llm_optimize.records import Plan, Status, Task, Trial
-from llm_optimize.text import read_x
 
 ROOT = Path(__file__).parents[1]
 TASK = Task("Two numbers.", "Which is better?", SYSTEM_PROMPT, HUMAN_PROMPT)

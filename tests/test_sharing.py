@@ -7,11 +7,11 @@ from random import Random
 import pytest
 
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
+from llm_optimize.propose.language.fences import fence
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.records import Proposal, Reply, Status, Task, Trial, Usage
 from llm_optimize.search import as_search
 from llm_optimize.space import Choice, Float, Int, Space
-from llm_optimize.text import fence
 
 TASK = Task(
     "Sort faster. " * 20, "What program is faster?", SYSTEM_PROMPT, HUMAN_PROMPT

@@ -12,9 +12,9 @@ import pytest
 
 from llm_optimize import optimize
 from llm_optimize.evaluate import Repeats
+from llm_optimize.propose.language.fences import fence
 from llm_optimize.records import Status
 from llm_optimize.store import Store
-from llm_optimize.text import fence
 from test_store_faults import check_integrity
 
 OLD = (

@@ -6,18 +6,20 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from llm_optimize.text import (
+from llm_optimize.propose.language.fences import (
     NOT_CLOSED,
     after_thinking,
-    clip,
     fence,
     is_cut_off,
-    key_of,
     last_fenced,
     last_json_object,
+    read_x,
+)
+from llm_optimize.text import (
+    clip,
+    key_of,
     lines_of,
     one_line,
-    read_x,
     show_number,
     show_x,
     unified_diff,

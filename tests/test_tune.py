@@ -9,9 +9,9 @@ import pytest
 from llm_optimize import optimize
 from llm_optimize.errors import UsageError
 from llm_optimize.propose.knobs import find_knobs
+from llm_optimize.propose.language.fences import last_fenced
 from llm_optimize.space import Bool
 from llm_optimize.testing import ScriptedChat
-from llm_optimize.text import last_fenced
 
 BEST = {"gain": 30.0, "decay": 0.004, "width": 200.0, "bias": 0.05}
 PLAIN = [f"{name} = 1.0" for name in BEST]

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from ..errors import UsageError
 from ..records import Reply, X
 from ..space import Space
-from ..text import (
+from ..text import is_parts
+from .language import EDITS_ANSWER, JSON_ANSWER, PARTS_ANSWER, WHOLE_ANSWER, is_long
+from .language.fences import (
     after_thinking,
     is_cut_off,
-    is_parts,
     last_json_object,
     read_x,
     why_no_answer,
 )
-from .language import EDITS_ANSWER, JSON_ANSWER, PARTS_ANSWER, WHOLE_ANSWER, is_long
 from .language.protected import check_regions
 from .language.replies import read_change, read_parts
 

@@ -7,8 +7,9 @@ import re
 
 from ..errors import ModelError
 from ..records import Ask, Reply, Status, Task, Trial, Usage
-from ..text import after_thinking, fenced_at, one_line, opens_fence
+from ..text import one_line
 from .language import look_back
+from .language.fences import after_thinking, fenced_at, opens_fence
 
 _log = logging.getLogger("llm_optimize")
 _MAX_SENTENCES = 3

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ...records import Message, Task, Trial
-from ...text import clip, fence, lines_of, show_number, show_x, unified_diff
+from ...text import clip, lines_of, show_number, show_x, unified_diff
 from ._words import REFLECT, REFLECTION, fill
+from .fences import fence
 
 _MAX_X_CHARS = 6_000  # of what is shown of x
 _MAX_FEEDBACK_CHARS = 2_000

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ...records import Plan, Task, Trial, X, describe_failure, rank
-from ...text import clip, fence, is_parts, lines_of, show_number, show_x
+from ...text import clip, is_parts, lines_of, show_number, show_x
 from ._words import DATA, EDITS, FIRST_PROMPT, PARAMETERS, PARTS, PROTECTED, fill
+from .fences import fence
 from .protected import has_protected
 from .replies import show_parts
 

@@ -14,14 +14,13 @@ from difflib import SequenceMatcher, get_close_matches
 from itertools import pairwise
 
 from ...errors import EditFailed
-from ...text import (
+from ...text import clip, lines_of
+from .fences import (
     NOT_CLOSED,
     after_thinking,
-    clip,
     closes_fence,
     fence,
     fenced_at,
-    lines_of,
     opens_fence,
 )
 

@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from ...errors import EditFailed, UsageError, suggestion
-from ...text import Reading, fence, one_line, read_x, why_no_answer
+from ...text import one_line
 from .edits import Piece, apply_edits, find_edits, find_pieces
+from .fences import Reading, fence, read_x, why_no_answer
 from .protected import check_protected
 
 _BOM = "\ufeff"
