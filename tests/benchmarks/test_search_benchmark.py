@@ -16,7 +16,7 @@ from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, lay_out
 from llm_optimize.propose.language.fences import read_x
 from llm_optimize.records import Plan, Status, Task, Trial
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TASK = Task("Two numbers.", "Which is better?", SYSTEM_PROMPT, HUMAN_PROMPT)
 XS = [(5.0, -3.0), (0.25, 1e-05), (-1.5, 2.0), (4.0, 4.0)]
 

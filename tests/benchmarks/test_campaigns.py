@@ -12,7 +12,7 @@ from benchmarks import kills
 from benchmarks.faults import RATES, faults
 from benchmarks.kills import Death, Snapshot, Story
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def missed(bars):

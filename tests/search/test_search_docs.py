@@ -11,7 +11,7 @@ import pytest
 
 from llm_optimize import search
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "search.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```python\n(.*?)^```$", PAGE, re.S | re.M)
 CLASSES = [getattr(search, name) for name in search.__all__ if name != "as_search"]

@@ -5,11 +5,12 @@ import threading
 import time
 from collections import Counter
 
+from test_llm import HELLO, make
+
 from llm_optimize.llm._address import address_of
 from llm_optimize.llm._clients import MAX_IN_FLIGHT
 from llm_optimize.llm._endpoint import Endpoint
 from server import KEY, Raw, completion
-from test_llm import HELLO, make
 
 
 async def at_a_time(endpoint, calls):

@@ -15,7 +15,7 @@ from benchmarks import engine, sandbox, store
 from benchmarks.bars import Bar, measure, report, zero
 from benchmarks.server import start_server
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 linux = pytest.mark.skipif(
     sys.platform != "linux", reason="processes are counted as Linux shows them"
 )
