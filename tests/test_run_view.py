@@ -6,8 +6,8 @@ from contextlib import closing
 from itertools import count
 
 from llm_optimize import optimize, stop
-from llm_optimize._cli_mcp_answers import used
-from llm_optimize._cli_show import spending
+from llm_optimize.cli.tables import spending
+from llm_optimize.mcp.answers import used
 from llm_optimize.optimize import Budget, Repeats
 from llm_optimize.records import BudgetUsed, Cap, RunEnded, RunStarted, ScoredAgain
 from llm_optimize.store import Store

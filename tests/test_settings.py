@@ -16,12 +16,12 @@ from typing import get_type_hints
 import pytest
 from typer.main import get_command
 
-from llm_optimize import _task_file, optimize, settings
-from llm_optimize._cli_mcp_words import TOOLS, arguments_of
-from llm_optimize._cli_options import flags_of
+from llm_optimize import optimize, settings, task_file
 from llm_optimize.cli import app
+from llm_optimize.cli.options import flags_of
 from llm_optimize.errors import NotAllowed, UnknownName, UsageError
 from llm_optimize.evaluate import Examples, Repeats
+from llm_optimize.mcp.parameters import TOOLS, arguments_of
 from llm_optimize.records import Budget, Limits, Task
 from llm_optimize.search import Best
 from llm_optimize.settings import RunSettings
@@ -154,7 +154,7 @@ def test_every_cap_and_every_limit_has_a_flag():
     }
     numbers = {
         name
-        for name, kind in _task_file.kinds_of(Limits).items()
+        for name, kind in task_file.kinds_of(Limits).items()
         if kind in ("int", "float")
     }
     assert {flag.name for flag in flags_of("limits")} | numbers == {
@@ -165,7 +165,7 @@ def test_every_cap_and_every_limit_has_a_flag():
 
 @pytest.mark.parametrize("name", settings.options())
 def test_an_option_is_a_key_of_task_files_or_says_why_not(name):
-    known = {*_task_file.KEYS, *_task_file.TABLES}
+    known = {*task_file.KEYS, *task_file.TABLES}
     assert (TASK_FILE_KEYS.get(name, name) in known) == (
         not settings.option_of(name).no_flag
     )
@@ -175,7 +175,7 @@ def test_an_option_is_a_key_of_task_files_or_says_why_not(name):
 def test_an_agent_may_set_an_option_where_the_task_says_so_or_reads_that_a_human_does(
     name,
 ):
-    if name in _task_file.MAY_SET:
+    if name in task_file.MAY_SET:
         assert name in TOOLS["start_run"].parameters
         return
     with pytest.raises(NotAllowed, match=f"{name} is for a human to decide"):
@@ -239,7 +239,11 @@ def test_an_option_is_named_in_few_files():
             "limits: memory_mb is '5', it must be at least 1",
         ),
         ("limits", {"readable": 5}, "limits: readable is 5: give a tuple of texts"),
-        ("search", 5, "search is 5: give a name, or an object with `ask` and `observe`"),
+        (
+            "search",
+            5,
+            "search is 5: give a name, or an object with `ask` and `observe`",
+        ),
         ("search", "bset", "did you mean 'best'"),
         (
             "proposer",

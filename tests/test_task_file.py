@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from llm_optimize import _task_file, optimize
+from llm_optimize import optimize, task_file
 from llm_optimize.errors import TaskFileError, UnknownName, UsageError
 from llm_optimize.records import Budget, Limits
 
@@ -22,12 +22,12 @@ def file(tmp_path) -> Path:
 
 
 def test_a_task_needs_words_and_a_function_only(file):
-    task = _task_file.parse(LEAST, file)
+    task = task_file.parse(LEAST, file)
     assert (task.name, task.title, task.task, task.question) == (
         "digits",
         "digits",
         "t",
-        _task_file.QUESTION,
+        task_file.QUESTION,
     )
     assert task.func == (f"{file.parent / 'judge.py'}:f",)
     assert (task.x0, task.max_steps, task.most_steps, task.models) == ((), 10, 10, ())
@@ -63,7 +63,7 @@ def test_everything_that_may_stand_in_a_file_is_read(file):
         max_runs = 3
     """
     (file.parent / "words.md").write_text("Lower f.\n")
-    task = _task_file.parse(text, file)
+    task = task_file.parse(text, file)
     assert (task.name, task.title, task.task, task.question) == (
         "numbers",
         "Two numbers",
@@ -80,7 +80,7 @@ def test_everything_that_may_stand_in_a_file_is_read(file):
         Limits(env=("HOME",), network=False),
         Budget(usd=2),
     )
-    assert task.agent == _task_file.Agent(("model", "hint"), 100, 3, ("one",))
+    assert task.agent == task_file.Agent(("model", "hint"), 100, 3, ("one",))
     assert (task.max_steps, task.most_steps) == (30, 100)
     assert task.options == {
         "timeout_secs": 5,
@@ -90,7 +90,7 @@ def test_everything_that_may_stand_in_a_file_is_read(file):
 
 
 def test_paths_of_limits_are_relative_to_the_file(file):
-    task = _task_file.parse(
+    task = task_file.parse(
         LEAST + '[limits]\nreadable = ["data", "/data", "~/data"]\nwritable = ["."]',
         file,
     )
@@ -100,20 +100,20 @@ def test_paths_of_limits_are_relative_to_the_file(file):
 
 def test_x0_may_stand_in_files_and_is_read_to_the_byte(file):
     (file.parent / "a.txt").write_bytes(b"[5,\r\n3]")
-    assert _task_file.parse(LEAST + 'x0_file = "a.txt"', file).x0 == ("[5,\r\n3]",)
+    assert task_file.parse(LEAST + 'x0_file = "a.txt"', file).x0 == ("[5,\r\n3]",)
     assert (
-        _task_file.parse(LEAST + 'x0_file = ["a.txt", "a.txt"]', file).x0
+        task_file.parse(LEAST + 'x0_file = ["a.txt", "a.txt"]', file).x0
         == ("[5,\r\n3]",) * 2
     )
 
 
 def test_the_options_are_arguments_of_a_run():
     arguments = inspect.signature(optimize.run).parameters
-    assert set(_task_file.OPTIONS) <= set(arguments)
+    assert set(task_file.OPTIONS) <= set(arguments)
     assert all(
-        arguments[name].default == value for name, value in _task_file.DEFAULTS.items()
+        arguments[name].default == value for name, value in task_file.DEFAULTS.items()
     )
-    assert arguments["max_steps"].default == _task_file.MAX_STEPS
+    assert arguments["max_steps"].default == task_file.MAX_STEPS
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ def test_the_options_are_arguments_of_a_run():
 )
 def test_what_cannot_be_is_said_with_file_and_key(file, text, error, words):
     with pytest.raises(error) as caught:
-        _task_file.parse(text, file)
+        task_file.parse(text, file)
     assert isinstance(caught.value, UsageError)
     assert words in str(caught.value)
     assert len(str(caught.value)) < 400
@@ -227,17 +227,17 @@ def test_a_file_that_cannot_be_read_is_named(file):
     with pytest.raises(
         TaskFileError, match=r"digits\.toml cannot be read: No such file"
     ):
-        _task_file.read(file)
+        task_file.read(file)
     file.write_bytes(b"task = '\xff'")
     with pytest.raises(TaskFileError, match=r"digits\.toml is no UTF-8 text"):
-        _task_file.read(file)
+        task_file.read(file)
     file.write_bytes(b"#" * 1_000_001)
     with pytest.raises(TaskFileError, match=r"longer than 1,000,000 bytes"):
-        _task_file.read(file)
+        task_file.read(file)
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_no_task_and_holds_nobody_up(file):
     os.mkfifo(file)
     with pytest.raises(TaskFileError, match=r"digits\.toml is no file"):
-        _task_file.read(file)
+        task_file.read(file)

@@ -85,9 +85,7 @@ class Study:
         if len(several) > 1:
             self._running[key] = several[:-1]
         if several and self._study is not None:
-            self._study.tell(
-                several[-1][1], state=self._optuna.trial.TrialState.FAIL
-            )
+            self._study.tell(several[-1][1], state=self._optuna.trial.TrialState.FAIL)
 
     def _filled(self) -> Any:
         if self._study is not None:

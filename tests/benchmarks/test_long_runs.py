@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks import long_runs
 from benchmarks.watch import bulk_run
-from llm_optimize._cli_show import trials_table
+from llm_optimize.cli.tables import trials_table
 from llm_optimize.store import Store
 from llm_optimize.text import show_number, show_numbers
 

@@ -1,0 +1,1 @@
+"""A server of runs for coding agents: `llm-optimize mcp`."""

@@ -1,0 +1,526 @@
+"""Agents that want more from `llm-optimize mcp` than a human allowed: real servers, real files, real HTTP."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from agents import ROOT, ended, processes_in, talk, until, write_tasks
+from llm_optimize import optimize
+from llm_optimize.store import Store
+from server import Server
+
+pytest.importorskip("mcp", reason='needs the SDK: pip install "llm_optimize[mcp]"')
+CANARY = "sk-canary-" + "7f3a" * 8
+SUM = """\
+task = "Raise f."
+func = "judge.py:f"
+x0 = "1 2"
+model = "mutation"
+max_steps = 2
+sandbox = "inline"
+
+[budget]
+scorings = 9
+"""
+CHAT = 'task = "Ask."\nfunc = "judge.py:where"\nx0 = "1"\nmax_steps = 2\nmodel = "m"\nbase_url = "{}"\n'
+MUTATION = 'x0 = "1"\nmodel = "mutation"\nmax_steps = 0\n'
+SLOW = f'task = "Wait."\nfunc = "judge.py:slow"\n{MUTATION}[limits]\nwritable = ["."]\n'
+EVIL = "import pathlib\npathlib.Path('PWNED').touch()\ndef f(x): return 1.0\n"
+
+
+@pytest.fixture
+def evil():
+    """Yield the server of somebody who wants the key."""
+    server = Server()
+    server.replies("```\n9\n```", for_ever=True)
+    server.start()
+    yield server
+    server.stop()
+
+
+def keeping(call, said: list[str]):
+    """Return `call`, which keeps all answers as the agent reads them."""
+
+    async def kept(tool: str, **arguments: object):
+        answer = await call(tool, **arguments)
+        said.append(answer if isinstance(answer, str) else json.dumps(answer))
+        return answer
+
+    return kept
+
+
+def smuggled(evil_url: str) -> list[dict[str, object]]:
+    """Return what a call of start_run may try to bring along."""
+    return [
+        {"func": "os:system", "x0": "touch PWNED"},
+        {"func": "subprocess:getoutput"},
+        {"func": "evil.py:f"},
+        {"options": {"sandbox": "inline"}},
+        {"options": json.dumps({"base_url": evil_url})},
+        {"sandbox": "inline"},
+        {"limits": {"readable": ["/"], "env": ["OPENAI_API_KEY"]}},
+        {"base_url": evil_url},
+        {"env": {"OPENAI_BASE_URL": evil_url}},
+        {"executor": "os:system"},
+        {"store": "other.db"},
+        {"timeout_secs": 1e9},
+        {"budget": {"scorings": 10}},
+        {"budget": {"base_url": evil_url}},
+        {"budget": '{"scorings": 1e400}'},
+        {"max_steps": 3},
+        {"max_steps": 10**400},
+        {"seed": 1},
+        {"search": "chat"},
+        {"x0": "9"},
+        {"model": evil_url},
+        {"model": "gpt-5"},
+        {"model": {"base_url": evil_url}},
+        {"name": "<script>alert(1)</script>"},
+        {"name": "../../runs"},
+        {"name": "a\u202eb"},
+        {"name": "a\nb"},
+        {"name": "n" * 61},
+        {"name": "n" * 3_000_000},
+        {"x0": "9" * 3_000_000},
+        {"k" * 3_000_000: 1},
+        {"__class__": "x"},
+        {"self": "x"},
+    ]
+
+
+NAMES_OF_TASKS = [
+    "evil",
+    "link",
+    "../evil.toml",
+    "../../x.toml",
+    "sum.toml",
+    "sum\0",
+    "\u017fum",
+    "SUM",
+    " sum",
+    "judge",
+]
+NAMES_OF_TASKS += ["os:system", "", "[1]", "null", "\U0010ffff" * 200, "%2e%2e/evil"]
+
+
+async def hold_on_to_the_file(call):
+    """What a run may do is read from the file of its task, whatever the store says."""
+    for tool, more in (
+        ("resume_run", {}),
+        ("stop_run", {}),
+        ("steer_run", {"kind": "pause"}),
+    ):
+        assert "belongs to no task" in await call(tool, name="foreign", **more)
+    assert "hints are not for agents" in await call(
+        "steer_run", name="forged", kind="hint", text="x"
+    )
+    assert "unknown kind of steering 'stop'" in await call(
+        "steer_run", name="forged", kind="stop"
+    )
+    assert "max_steps is 3" in await call("resume_run", name="forged", max_steps=3)
+    assert (await call("resume_run", name="forged"))["state"] == "running"
+    told = await ended(call, "forged")
+    assert told["finished_trials"] == 3  # the file says 2 steps, the store 1000
+    assert told["trials"][0]["feedback"] == "in a sandbox"  # the store says inline
+
+
+async def keep_the_key(call):
+    begun = await call("start_run", task="chat", max_steps=1)
+    assert (await ended(call, begun["name"]))["best"]["score"] == 9.0
+
+
+def test_an_agent_starts_nothing_but_what_is_allowed_and_as_it_is_allowed(
+    tmp_path, server, evil
+):
+    """One server for all: the tasks of a folder, beside which lies what nobody allowed."""
+    tasks = tmp_path / "tasks"
+    tasks.mkdir()
+    write_tasks(
+        tasks, sum=SUM, chat=CHAT.format(server.url), pyproject="[project]\nname = 'x'"
+    )
+    write_tasks(
+        tmp_path, evil='task = "t"\nfunc = "evil.py:f"\nx0 = "1"\nmodel = "mutation"\n'
+    )
+    (tmp_path / "evil.py").write_text(EVIL)
+    (tmp_path / "json.py").write_text(
+        EVIL
+    )  # the working directory is not where the server's modules come from
+    (tasks / "link.toml").symlink_to(tmp_path / "evil.toml")
+    server.replies("```\n9\n```", for_ever=True)
+    plant_runs(tmp_path, evil)
+    said: list[str] = []
+
+    async def conversation(client, plain):
+        call = keeping(plain, said)
+        listed = await call("list_tasks")
+        assert [task["name"] for task in listed["tasks"]] == ["chat", "sum"]
+        assert listed["unusable"] == ["link.toml", "pyproject.toml"]
+        for arguments in smuggled(evil.url):
+            refused = await call("start_run", task="sum", **arguments)
+            assert isinstance(refused, str), arguments
+            assert len(refused) <= 1000
+        for name in (
+            *NAMES_OF_TASKS,
+            str(tasks / "sum.toml"),
+            str(tmp_path / "evil.toml"),
+        ):
+            assert isinstance(await call("start_run", task=name), str), name
+        assert {run["name"] for run in (await call("list_runs"))["runs"]} == {
+            "foreign",
+            "forged",
+        }
+        await hold_on_to_the_file(call)
+        await keep_the_key(call)
+
+    log = talk(
+        tmp_path,
+        conversation,
+        allow=["tasks"],
+        OPENAI_API_KEY=CANARY,
+        OPENAI_BASE_URL=server.url,
+    )
+    assert {request["headers"]["authorization"] for request in server.requests} == {
+        f"Bearer {CANARY}"
+    }
+    assert evil.requests == []
+    assert not list(tmp_path.rglob("PWNED"))
+    assert not (tmp_path / "other.db").exists()
+    assert all(
+        word not in text for text in said for word in (CANARY, "Traceback", 'File "')
+    )
+    assert "link.toml is not offered: it is a link that leads out of the folder" in log
+    store = Store(str(tmp_path / "runs.db"))
+    assert store.run("foreign").steers() == []
+    store.close()
+
+
+def plant_runs(folder: Path, evil: Server) -> None:
+    """Write runs into the store that would run other code, or send the key elsewhere, if they were believed."""
+    kept = str(folder / "kept.db")
+    optimize.run(
+        "Ask.",
+        "?",
+        float,
+        "1",
+        0,
+        "mutation",
+        False,
+        sandbox="inline",
+        store=kept,
+        name="plain",
+    )
+    store = Store(kept)
+    settings = dict(store.run("plain").settings)
+    store.close()
+    evilly = {
+        "model": "m",
+        "proposer": "model",
+        "base_url": evil.url,
+        "sandbox": "inline",
+        "max_steps": 1000,
+    }
+    store = Store(str(folder / "runs.db"))
+    store.create_run("forged", {**settings, **evilly, "func": None}).close()
+    store.create_run(
+        "foreign", {**settings, **evilly, "func": f"{folder / 'evil.py'}:f"}
+    ).close()
+    store.close()
+
+
+LEAKY = f'task = "Leak."\nfunc = "leaky.py:f"\n{MUTATION}[limits]\nenv = ["OPENAI_API_KEY"]\n'
+SAYS = "import os\ndef f(x):\n    key = os.environ['OPENAI_API_KEY']\n    print(key)\n    return 1.0, 'y' * {} + key\n"
+
+
+def test_no_answer_holds_a_key(tmp_path):
+    """Not even where f is given the key and says it, at the very place where its feedback is cut."""
+    raising = "import os\nraise ValueError(os.environ['OPENAI_API_KEY'])\n"
+    write_tasks(
+        tmp_path,
+        leaky=LEAKY,
+        raising='task = "t"\nfunc = "raising.py:f"\nx0 = "1"\nmodel = "mutation"\n',
+    )
+    (tmp_path / "leaky.py").write_text(SAYS.format(280))
+    (tmp_path / "raising.py").write_text(raising)
+    said: list[str] = []
+
+    async def conversation(client, plain):
+        call = keeping(plain, said)
+        assert "cannot be imported: ValueError: [withheld]" in await call(
+            "start_run", task="raising"
+        )
+        begun = await call("start_run", task="leaky")
+        told = await ended(call, begun["name"])
+        assert (told["best"]["score"], "[withheld]" in json.dumps(told)) == (1.0, True)
+        assert (await call("best_of_run", name=begun["name"]))[
+            "output"
+        ] == "[withheld]\n"
+        assert "no run named '[withheld]'" in await call("follow_run", name=CANARY)
+
+    talk(tmp_path, conversation, allow=["."], OPENAI_API_KEY=CANARY)
+    assert all(CANARY[:14] not in text and "Traceback" not in text for text in said)
+
+
+def test_files_that_change_after_the_start_are_no_longer_allowed(tmp_path):
+    write_tasks(tmp_path, sum=SUM, second=SUM.replace("Raise", "Lift"))
+
+    async def conversation(client, call):
+        (tmp_path / "sum.toml").write_text(SUM.replace("inline", "process"))
+        assert (
+            "sum.toml of the task 'sum' has changed since this server started"
+            in await call("start_run", task="sum")
+        )
+        (tmp_path / "late.toml").write_text(SUM)
+        assert "no task 'late' is allowed here" in await call("start_run", task="late")
+        begun = await call("start_run", task="second")
+        await ended(call, begun["name"])
+        (tmp_path / "judge.py").write_text(EVIL)
+        for tool, named in (
+            ("start_run", {"task": "second"}),
+            ("resume_run", {"name": begun["name"]}),
+        ):
+            assert "judge.py of the task 'second' has changed" in await call(
+                tool, **named
+            )
+        (tmp_path / "judge.py").unlink()
+        assert "has changed" in await call("start_run", task="second")
+
+    talk(tmp_path, conversation, allow=["sum.toml", "second.toml"])
+    assert not (tmp_path / "PWNED").exists()
+
+
+def test_without_a_task_an_agent_can_only_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    optimize.run(
+        "t",
+        "?",
+        float,
+        "1",
+        0,
+        "mutation",
+        False,
+        sandbox="inline",
+        store="runs.db",
+        name="a",
+    )
+
+    async def conversation(client, call):
+        assert (await call("list_tasks"))["tasks"] == []
+        assert (await call("best_of_run", name="a"))["score"] == 1.0
+        starting = [
+            ("start_run", {"task": "sum"}),
+            ("resume_run", {"name": "a"}),
+            ("stop_run", {"name": "a"}),
+        ]
+        for tool, arguments in (
+            *starting,
+            ("steer_run", {"name": "a", "kind": "pause"}),
+        ):
+            answer = await call(tool, **arguments)
+            assert "no task is allowed here" in answer
+            assert "--allow TASK.toml" in answer
+
+    talk(tmp_path, conversation)
+
+
+def test_no_more_runs_go_on_than_may_whoever_asks(tmp_path):
+    """Twelve starts at once, for two places; then a second server on the same store, and the most runs of a task."""
+    write_tasks(tmp_path, slow=SLOW, few=SUM + "[agent]\nmax_runs = 1\n")
+
+    async def conversation(client, call):
+        answers = await asyncio.gather(
+            *(call("start_run", task="slow", name=f"slow-{n}") for n in range(12))
+        )
+        begun = [answer["name"] for answer in answers if isinstance(answer, dict)]
+        assert len(begun) == 2
+        assert (
+            sum(
+                "2 runs go on, as many as may at a time" in str(answer)
+                for answer in answers
+            )
+            == 10
+        )
+        await until((tmp_path / "began").exists)
+        await asyncio.to_thread(
+            talk, tmp_path, second(begun[0]), ["slow.toml", "few.toml"], log="second"
+        )
+        assert (await call("follow_run", name=begun[0]))["state"] == "running"
+        (tmp_path / "go").touch()
+        for name in begun:
+            assert (await ended(call, name))["finished_trials"] == 1
+
+    def second(name: str):
+        async def conversation(client, call):
+            assert "held by" in await call("resume_run", name=name)
+            assert f"a run named {name!r} exists" in await call(
+                "start_run", task="slow", name=name
+            )
+            assert "was not started here" in await call(
+                "stop_run", name=name, at_once=True
+            )
+            answers = await asyncio.gather(
+                *(call("start_run", task="few") for _ in range(3))
+            )
+            (few,) = [answer["name"] for answer in answers if isinstance(answer, dict)]
+            assert (
+                sum(
+                    "the store holds 1 runs of the task 'few'" in str(answer)
+                    for answer in answers
+                )
+                == 2
+            )
+            await ended(call, few)
+
+        return conversation
+
+    talk(tmp_path, conversation, allow=["slow.toml"], options=["--at-a-time", "2"])
+
+
+IMPORTS = """\
+import pathlib, time
+pathlib.Path("importing").touch()
+while not pathlib.Path("go").exists():
+    time.sleep(0.02)
+pathlib.Path("imported").touch()
+def f(x): return 1.0
+"""
+
+
+@pytest.mark.skipif(
+    not Path("/proc/self").exists(), reason="looks for processes in /proc"
+)
+@pytest.mark.parametrize("by", ["the agent", "SIGTERM"])
+def test_a_start_that_is_given_up_leaves_nothing_behind(tmp_path, by):
+    """While the file of f is still being imported, there is no run yet that could be stopped."""
+    write_tasks(
+        tmp_path, sum=SUM, long=SUM.replace("judge", "long").replace("Raise", "Import")
+    )
+    (tmp_path / "long.py").write_text(IMPORTS)
+
+    async def conversation(client, call):
+        start = asyncio.create_task(call("start_run", task="long"))
+        await until((tmp_path / "importing").exists)
+        if by == "SIGTERM":
+            (server,) = processes_in(tmp_path, "mcp")
+            os.kill(server, signal.SIGTERM)
+        else:
+            start.cancel()
+            begun = await call("start_run", task="sum")
+            await ended(call, begun["name"])
+        await until(lambda: not processes_in(tmp_path, "llm_optimize.mcp.job"))
+        await asyncio.gather(start, return_exceptions=True)
+
+    try:
+        talk(
+            tmp_path,
+            conversation,
+            allow=["sum.toml", "long.toml"],
+            options=["--at-a-time", "1"],
+        )
+    finally:
+        (tmp_path / "go").touch()
+    assert not (tmp_path / "imported").exists()
+
+
+def test_lines_that_no_client_would_send_end_nothing(tmp_path):
+    """Lone surrogates, depth, numbers without end: what the SDK drops it drops, and the next call is answered."""
+    write_tasks(tmp_path, sum=SUM)
+    hello = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {},
+        "clientInfo": {"name": "a", "version": "1"},
+    }
+    lines = [
+        json.dumps(
+            {"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello}
+        ),
+        json.dumps({"jsonrpc": "2.0", "method": "notifications/initialized"}),
+        called(2, '{"task": "\\ud800"}'),
+        called(3, '{"task": "sum", "name": "\\ud800"}'),
+        called(4, '{"task": ' + "[" * 100_000 + "]" * 100_000 + "}"),
+        called(5, '{"task": "sum", "max_steps": ' + "9" * 20_000 + "}"),
+        called(6, '{"task": "sum", "budget": {"scorings": NaN}}'),
+        called(7, '{"task": ' + json.dumps("x" * 3_000_000) + "}"),
+        "not JSON",
+        called(8, '{"task": "no"}'),
+    ]
+    command = [
+        sys.executable,
+        "-m",
+        "llm_optimize",
+        "mcp",
+        "--store",
+        "runs.db",
+        "--allow",
+        "sum.toml",
+    ]
+    env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"], "SOME_TOKEN": CANARY}
+    process = subprocess.Popen(
+        command,
+        cwd=tmp_path,
+        env=env,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    answers = {}
+    with process:
+        process.stdin.write("".join(line + "\n" for line in lines).encode())
+        process.stdin.flush()
+        while 8 not in answers:
+            answer = json.loads(process.stdout.readline())
+            answers[answer["id"]] = answer
+        process.stdin.close()
+        assert process.wait(30) == 0
+    assert "no task 'no' is allowed here" in answers[8]["result"]["content"][0]["text"]
+    for number in set(answers) - {1}:
+        assert "error" in answers[number] or answers[number]["result"]["isError"], (
+            answers[number]
+        )
+        assert "Traceback" not in json.dumps(answers[number])
+        assert len(json.dumps(answers[number])) < 2000
+    assert not (tmp_path / "runs.db").exists()
+
+
+def called(number: int, arguments: str) -> str:
+    """Return a call of start_run as a line, its arguments as they are."""
+    params = f'{{"name": "start_run", "arguments": {arguments}}}'
+    return f'{{"jsonrpc": "2.0", "id": {number}, "method": "tools/call", "params": {params}}}'
+
+
+def test_a_bound_on_what_a_human_names_is_checked_when_the_server_starts(tmp_path):
+    write_tasks(
+        tmp_path,
+        sum=SUM,
+        wrong=SUM.replace("max_steps", "max_stepz"),
+        twin='name = "sum"\n' + SUM,
+    )
+
+    def says(*allowed: str) -> str:
+        options = [word for name in allowed for word in ("--allow", name)]
+        command = [sys.executable, "-m", "llm_optimize", "mcp", *options]
+        env = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
+        done = subprocess.run(
+            command,
+            cwd=tmp_path,
+            env=env,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert (done.returncode, done.stdout) == (2, "")
+        return done.stderr
+
+    assert "unknown key in wrong.toml 'max_stepz': did you mean 'max_steps'" in says(
+        "wrong.toml"
+    )
+    assert "both are the task 'sum'" in says("sum.toml", "twin.toml")
+    assert "'no.toml' does not exist" in says("no.toml")
