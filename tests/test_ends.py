@@ -250,3 +250,40 @@ def test_the_price_of_a_chat_is_counted_in_dollars(go, server):
     result = go(chat, budget=Budget(usd=50.0), limits=Limits())
     assert result.stop_reason == "budget: usd"
     assert result.usage.cost_usd >= 50.0
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        "INSERT ON trial WHEN NEW.number = 1",
+        "UPDATE OF reply ON call WHEN NEW.reply LIKE '%bad%'",
+        "UPDATE OF x ON trial WHEN NEW.x LIKE '%bad%'",
+    ],
+)
+def test_nothing_is_done_with_what_is_not_on_disk(tmp_path, refused):
+    """A row that the database refuses ends the run before f sees the x that came of it."""
+    path, seen = tmp_path / "runs.db", []
+    Store(str(path)).close()
+    with closing(sqlite3.connect(path)) as database:
+        database.execute(
+            f"CREATE TRIGGER refuse BEFORE {refused} BEGIN SELECT RAISE(ABORT, 'no'); END"
+        )
+
+    def f(x):
+        seen.append(x)
+        return 1.0
+
+    model = ScriptedChat("```\nbad\n```")
+    found = optimize.run(
+        "t",
+        "q",
+        f,
+        x0="good",
+        model=model,
+        max_steps=1,
+        sandbox="inline",
+        store=path,
+        verbose=False,
+    )
+    assert found.stop_reason.startswith("error: "), found.stop_reason
+    assert seen == ["good"]

@@ -1,6 +1,7 @@
 """The one door to the model: stored replies, replayed replies, the budget, and the request itself.
 
-Each request is on disk before it is sent, and each reply before anybody reads it.
+Each request is on disk before it is sent. Each reply is being written while it is read, and on disk before anything
+is done with it: see `ModelCalls.unwritten`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import math
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -53,6 +55,7 @@ class ModelCalls:
         self._in_flight: dict[int, Usage] = {}  # expected, by the key of the request
         self._keys = itertools.count()
         self._waiting: list[asyncio.Future[None]] = []
+        self._unwritten: defaultdict[int, list[Awaitable[None]]] = defaultdict(list)
 
     def of_trial(self, number: int, first_index: int = 0) -> Ask:
         """Return how one trial asks; its calls are numbered from `first_index`."""
@@ -95,9 +98,17 @@ class ModelCalls:
                 await self._writer.call_failed(key, str(error))
                 self._notify(CallFailed(place[0], self._model.name, str(error)))
                 raise
-            await self._writer.received(key, reply)
+            self._received(place, key, reply)
             self._count(reply, messages)
         return reply
+
+    def _received(self, place: Place, key: int, reply: Reply) -> None:
+        """Begin to write a reply; who asked for it reads it meanwhile."""
+        self._unwritten[place[0]].append(self._writer.received(key, reply))
+
+    def unwritten(self, number: int) -> list[Awaitable[None]]:
+        """Return the writes of the replies to a trial, to be awaited before anything is done with what was read in them."""
+        return self._unwritten.pop(number, [])
 
     async def _replayed(
         self, place: Place, messages: Sequence[Message], recorded: Mapping[Place, Reply]
@@ -110,7 +121,7 @@ class ModelCalls:
             )
         free = replace(reply, usage=Usage())
         key = await self._writer.sent(*place, reply.model, messages)
-        await self._writer.received(key, free)
+        self._received(place, key, free)
         return free
 
     # The budget.

@@ -159,9 +159,10 @@ class Engine:
         step = left or self._plan()
         number, plan = step.number, step.plan
         self.state.begin(number, plan)
+        # Rows are written in the order of these calls. Nothing is paid for a plan, so nobody waits
+        # for its row alone: the request, which is awaited before it is sent, comes after it.
+        written = [] if left else [self._store.plan(number, plan)]
         with self._slots.writing():
-            if left is None:
-                await self._store.plan(number, plan)
             self._notify(
                 TrialStarted(number, plan.parent.number if plan.parent else None)
             )
@@ -170,7 +171,8 @@ class Engine:
             except (ModelError, NothingToPropose) as error:
                 return self._give_up(step, error)
         if proposal.x is not None and step.proposal is None:
-            await self._store.propose(number, proposal)
+            written.append(self._store.propose(number, proposal))
+        await asyncio.gather(*self._calls.unwritten(number), *written)
         trial = self._opened(step, proposal)
 
         evaluation = None if step.evaluation else await self._known(trial)
@@ -192,7 +194,8 @@ class Engine:
             trial = await self._reflected(trial, plan.parent)
 
         trial = replace(trial, finished_at=time.time())
-        await self._store.finish(trial, self.state.place())
+        finished = self._store.finish(trial, self.state.place())
+        await asyncio.gather(*self._calls.unwritten(number), finished)
         return self._learn(trial)
 
     def _plan(self) -> Pending:

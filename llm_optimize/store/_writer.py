@@ -73,7 +73,7 @@ class Writer:
 
     def plan(self, number: int, plan: Plan) -> Awaitable[None]:
         """Write that trial `number` is begun, and what it builds on."""
-        return self._put(writes.plan(self._key, number, plan))
+        return self._put(writes.plan(self._key, number, plan), alone=False)
 
     def sent(
         self, trial: int, index: int, model: str, messages: Sequence[Message]
@@ -119,9 +119,9 @@ class Writer:
         self._run.test_scores = dict(scores)
         return done
 
-    def _put(self, write: Write) -> Awaitable[None]:
+    def _put(self, write: Write, *, alone: bool = True) -> Awaitable[None]:
         self._run.check_held()
-        return cast(Awaitable[None], self._line.put(write))
+        return cast(Awaitable[None], self._line.put(write, alone))
 
 
 class _Job(NamedTuple):
@@ -153,8 +153,11 @@ class _Line:
         """Whether nothing is taken any more; so it is in a forked child, where there is no thread."""
         return self._closing or os.getpid() != self._pid
 
-    def put(self, write: Write) -> asyncio.Future[int | None]:
-        """Put a write in line. Raises StoreError when it is closed."""
+    def put(self, write: Write, alone: bool) -> asyncio.Future[int | None]:
+        """Put a write in line; one that is not to go alone waits for this turn of the loop to end.
+
+        Raises StoreError when the line is closed.
+        """
         loop = asyncio.get_running_loop()
         job = _Job(write, loop, loop.create_future())
         if self.closed:
@@ -163,8 +166,15 @@ class _Line:
             if self._closing:
                 raise self._closed_error()
             self._waiting.append(job)
-            self._changed.notify()
+            if alone:
+                self._changed.notify()
+        if not alone:
+            loop.call_soon(self._wake)
         return job.done
+
+    def _wake(self) -> None:
+        with self._changed:
+            self._changed.notify()
 
     def _closed_error(self) -> StoreError:
         return StoreError(
