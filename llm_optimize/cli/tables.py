@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ..looks import shown_scores
 from ..records import Status, Trial, describe_failure
 from ..text import one_line, plain, show_number, show_x, unified_diff, visible
 from ..watch.amounts import amount
+from ..watch.rendering import shown_scores
 
 if TYPE_CHECKING:
     from ..sandbox import Mechanism

@@ -1,13 +1,14 @@
-"""What the rooms hand to each other: frozen records, whole at birth.
+"""Records: the frozen values that the rooms hand to each other, complete at birth.
 
-x, a candidate, is plain data: a text (`str`), or a dict of named texts, or a dict of parameters.
+A candidate x is plain data: a text (`str`), a dict of named texts, or a dict of parameters.
+Nothing here does I/O or knows how a record is displayed.
 """
 
 from __future__ import annotations
 
 from ..identity import X
-from ._caps import Counts, usage_of
-from ._events import (
+from .counts import Counts, usage_of
+from .events import (
     BudgetUsed,
     CallFailed,
     Cap,
@@ -21,10 +22,10 @@ from ._events import (
     TrialStarted,
     Watcher,
 )
-from ._parts import Ask, Proposer, Search
-from ._result import Result
-from ._trial import Evaluation, Plan, Proposal, Trial, describe_failure, rank
-from ._words import Budget, Limits, Message, Reply, Score, Status, Task, Usage
+from .protocols import Ask, Proposer, Search
+from .result import Result
+from .trial import Evaluation, Plan, Proposal, Trial, describe_failure, rank
+from .values import Budget, Limits, Message, Reply, Score, Status, Task, Usage
 
 __all__ = [
     "Ask",

@@ -12,10 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import MissingExtra, UnknownName, UsageError
-from ..looks import rows_of
 from ..records import Trial
 from ..text import plain, show_x, visible
 from .files import whole
+from .rendering import rows_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -82,7 +82,7 @@ def as_json_lines(trials: Sequence[Trial]) -> str:
 
 
 def as_csv(trials: Sequence[Trial]) -> str:
-    """Return a row for each trial below the names of the columns; see `looks.rows_of` for these.
+    """Return a row for each trial below the names of the columns; see `rendering.rows_of` for these.
 
     Texts that a spreadsheet would compute begin with ', and control characters but line ends are written as text.
 

@@ -1,4 +1,8 @@
-"""A run in a Jupyter notebook: one output that is kept up to date in place."""
+"""Notebook watcher: shows a run below the cell that started it, redrawn twice a second at most.
+
+The only module that imports IPython, and only when a `Notebook` is made. Like every watcher it
+reads events and steers nothing.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +12,32 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from ..errors import MissingExtra
-from ..looks import as_html, bar_html, curve_html, table_html, x_html
+from ..errors import require
 from ..records import Cap, Event, RunEnded, RunStarted, Trial
 from ..text import show_number
 from ._lines import doing, failure_line
 from .amounts import LABELS, duration, used_of
+from .html_parts import as_html, bar_html, curve_html, table_html, x_html
+from .rendering import champions, shown_scores
 from .run_view import RunView
 
 _ROWS = 10  # of the table
-_EVERY_SECS = 0.5  # a browser needs no more
+_EVERY_SECS = 0.5  # between two pictures
 
 
 class Notebook:
-    """A watcher that shows a run below the cell that started it; `verbose=True` takes it in a notebook."""
+    """A watcher that shows a run in a notebook; `verbose=True` uses it where there is one.
+
+    Args:
+        clock: returns seconds.
+
+    Raises MissingExtra where IPython is not installed.
+    """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        """Take a clock in seconds. Raises MissingExtra where IPython is not installed."""
-        try:
-            from IPython.display import HTML, DisplayHandle
-        except ImportError as error:
-            raise MissingExtra(
-                "Notebook needs a notebook: pip install ipykernel"
-            ) from error
+        require("IPython", extra=None, needed_by="Notebook")
+        from IPython.display import HTML, DisplayHandle
+
         handle: Any = DisplayHandle
         self._html: Any = HTML
         self._handle = handle()
@@ -42,10 +49,8 @@ class Notebook:
     def __call__(self, event: Event) -> None:
         """Show an event; the output changes at most twice a second."""
         self._run.update(event)
-        if (
-            isinstance(event, RunStarted | RunEnded)
-            or self._clock() - self._shown_at >= _EVERY_SECS
-        ):
+        is_due = self._clock() - self._shown_at >= _EVERY_SECS
+        if is_due or isinstance(event, RunStarted | RunEnded):
             self._show()
 
     def _show(self) -> None:
@@ -54,10 +59,11 @@ class Notebook:
             self._handle.update(picture)
         else:
             self._handle.display(picture)
-        self._begun, self._shown_at = True, self._clock()
+        self._begun = True
+        self._shown_at = self._clock()
 
     def close(self) -> None:
-        """Show what is known last. May be called again."""
+        """Show the last state of a run that did not end. May be called again."""
         if self._begun and self._run.result is None:
             self._show()
 
@@ -74,45 +80,50 @@ class Notebook:
 
 
 def in_notebook() -> bool:
-    """Whether this program runs in the kernel of a notebook; IPython in a terminal is none."""
+    """Whether this program runs in the kernel of a notebook; IPython in a terminal does not."""
     ipython = sys.modules.get("IPython")
-    shell = ipython.get_ipython() if ipython is not None else None
-    return shell is not None and getattr(shell, "kernel", None) is not None
+    if ipython is None:
+        return False
+    return getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def page(run: RunView) -> str:
-    """Return what is known of a run as HTML."""
+    """Return the state of a run as HTML."""
     best = run.champion
     trials = [trial for trial, _ in list(run.last)]
+    shown = trials[-_ROWS:]
+    description = f"<span style='opacity:.75'>{as_html(run.description)}</span>"
     parts = [
-        f"<div><b>{as_html(run.name, 80)}</b> <span style='opacity:.75'>{as_html(run.description)}</span></div>",
+        f"<div><b>{as_html(run.name, 80)}</b> {description}</div>",
         f"<div>{_headline(run, best)}</div>",
-        curve_html(trials),
-        table_html(trials[-_ROWS:], best),
+        curve_html(trials, champions(trials)),
+        table_html(shown, shown_scores(shown), best),
         f"<div style='opacity:.75'>{as_html(_doing(run))}</div>",
         f"<div>{''.join(map(_bar, run.caps()))}</div>",
-        x_html(best.x, f"x of trial {best.number}", is_open=run.result is not None)
-        if best is not None
-        else "",
     ]
+    if best is not None:
+        title = f"x of trial {best.number}"
+        parts.append(x_html(best.x, title, is_open=run.result is not None))
     return f"<div>{''.join(parts)}</div>"
 
 
 def _headline(run: RunView, best: Trial | None) -> str:
     if best is None or best.score is None:
         return "no score yet"
-    left = run.seconds_left() if run.result is None else None
-    wait = f", about {duration(left)} left" if left is not None else ""
-    ago = duration(run.seconds - (run.champion_at - run.begun_at))
     score = f"<b>{show_number(best.score)}</b>"
-    return f"best {score} in trial {best.number} by {as_html(best.source, 60)}, {ago} ago{wait}"
+    source = as_html(best.source, 60)
+    ago = duration(run.seconds - (run.champion_at - run.begun_at))
+    line = f"best {score} in trial {best.number} by {source}, {ago} ago"
+    left = run.seconds_left() if run.result is None else None
+    if left is not None:
+        line += f", about {duration(left)} left"
+    return line
 
 
 def _doing(run: RunView) -> str:
-    failure = (
-        f"; {failure_line(run.failure)}" if run.failure and run.result is None else ""
-    )
-    return doing(run) + failure
+    if run.failure is None or run.result is not None:
+        return doing(run)
+    return f"{doing(run)}; {failure_line(run.failure)}"
 
 
 def _bar(cap: Cap) -> str:

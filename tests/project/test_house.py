@@ -24,7 +24,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors redaction identity text looks records settings stop blocking",  # earlier ones only
+    "errors redaction identity text records settings stop blocking",  # earlier ones only
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",
@@ -44,12 +44,12 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "IPython": ("watch/notebook.py",),
     "jinja2": ("watch/report/",),
     "libcst": ("propose/", "automl/"),
-    "matplotlib": ("looks.py",),
+    "matplotlib": ("watch/rendering.py", "records/"),
     "mcp": ("mcp/",),
     "mlflow": ("watch/mlflow.py", "watch/_mlflow_run.py"),
     "openai": ("llm/",),
     "optuna": ("propose/", "adapters/", "automl/", "watch/export.py"),
-    "pandas": ("looks.py",),
+    "pandas": ("watch/rendering.py", "records/"),
     "plotly": ("watch/report/",),
     "psutil": ("sandbox/", "store/_holder.py"),
     "pygments": ("watch/language.py", "watch/report/"),

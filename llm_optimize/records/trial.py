@@ -1,4 +1,4 @@
-"""A trial: what was proposed, and what became of it."""
+"""Trial: one candidate, from its proposal to its evaluation."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypedDict, Unpack
 
 from ..identity import X, key_of
-from ..looks import TrialLooks
 from ..text import one_line, show_number
-from ._words import Status, Usage
+from .display import renderer
+from .values import Status, Usage
 
 _MAX_WHY_CHARS = 200
 _MAX_KEPT_KEY = 1_000  # characters
 
 
 class _Keyed:
-    """Keeps the key of an x besides the fields of its record: it is no fact of its own."""
+    """A slot for the key of x that is no dataclass field: it is not compared, shown or stored."""
 
     __slots__ = ("_key",)
     _key: str
@@ -31,17 +31,19 @@ class Proposal(_Keyed):
     usage: Usage = field(default_factory=Usage)
     problem: str = ""  # why there is no x; empty when there is one
     decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate
-    note: str = ""  # what was mended in the reply; the trial's feedback begins with it
-    parent: int | None = field(
-        default=None, compare=False
-    )  # what x was built on, where that is not the plan's parent
+    note: str = (
+        ""  # what was repaired in the reply; the trial's feedback begins with it
+    )
+    # The trial that x was built on, where that is not the plan's parent.
+    parent: int | None = field(default=None, compare=False)
 
     @property
     def key(self) -> str:
-        """`identity.key_of(x)`: what this x shares with others that are the same for f; empty where there is no x.
+        """`identity.key_of(x)`, equal for all x that are the same for f; empty where there is no x.
 
-        It is computed once. A key of more than 1,000 characters is not kept but computed again each time, unless it is
-        x itself: a run of thousands of long candidates must not hold each of them twice.
+        It is computed once. A key of more than 1,000 characters is not kept but computed again
+        each time, unless it is x itself: a run of thousands of long candidates must not hold each
+        of them twice.
         """
         try:
             known = self._key
@@ -67,36 +69,31 @@ class Proposal(_Keyed):
         try:
             object.__setattr__(changed, "_key", self._key)
         except AttributeError:
-            return changed  # nobody asked for it yet
+            return changed  # the key was not computed yet
         return changed
 
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What f said of x: complete with a score, failed without one, or open."""
+    """What became of an x when f was called: a score, a failure, or nothing yet."""
 
     status: Status
-    score: float | None = (
-        None  # higher is better; only a complete one or a duplicate has one; finite
-    )
-    feedback: str = ""  # what f said, and nothing else
+    # Higher is better; finite. Only a complete trial or a duplicate has one.
+    score: float | None = None
+    feedback: str = ""  # of f, and nothing else
     metrics: Mapping[str, float] = field(default_factory=dict)
-    instances: Mapping[str, float] = field(
-        default_factory=dict
-    )  # scores per example, by its index
+    instances: Mapping[str, float] = field(default_factory=dict)  # score by example
     output: str = ""  # what f printed, clipped: head and tail
     seconds: float = 0.0  # wall clock of all calls of f, one after the other
-    stage: str = (
-        ""  # which stage x did not pass: a name of the user's, or one of `evaluate`
-    )
-    scorings: int = 1  # calls of f; of several stages those of the last, or 1 where an earlier one ended it
-    scores: tuple[
-        float, ...
-    ] = ()  # of each scoring that gave one, in order; of a single one it may be left empty
-    standard_error: float | None = (
-        None  # of the score as a mean of scores; None for a single one
-    )
-    scored_again: str = ""  # why f was called once more for a scoring: a process of the sandbox died; in `output`, too
+    stage: str = ""  # that x did not pass: a name of the user's, or one of `evaluate`
+    # Calls of f; of several stages those of the last, or 1 where an earlier one ended it.
+    scorings: int = 1
+    # Of each scoring that gave one, in order; may be left empty for a single scoring.
+    scores: tuple[float, ...] = ()
+    # Of the score as a mean of scores; None for a single one.
+    standard_error: float | None = None
+    # Why a scoring was repeated: a process of the sandbox died. It is part of `output`, too.
+    scored_again: str = ""
 
     @classmethod
     def open(cls) -> Evaluation:
@@ -108,17 +105,19 @@ class Evaluation:
         return cls(Status.PENDING, scorings=0)
 
     def reused(self) -> Evaluation:
-        """Return this verdict for another trial with the same x, for which f was not called."""
+        """Return this evaluation for another trial with the same x: f was not called again."""
         return replace(self, scorings=0)
 
     @property
     def failed_scorings(self) -> int:
         """How many scorings gave no score, where the scores of the others are known."""
-        return max(0, self.scorings - len(self.scores)) if self.scores else 0
+        if not self.scores:
+            return 0
+        return max(0, self.scorings - len(self.scores))
 
     @property
     def summary(self) -> str:
-        """What several scorings came to together, as a sentence; empty for a single one and where there is no score.
+        """The mean of several scorings as a sentence; empty for a single one or without a score.
 
         >>> Evaluation(Status.COMPLETE, 0.5, scorings=3, scores=(0.4, 0.6), standard_error=0.1).summary
         'mean of 2 scorings, besides 1 without a score: 0.5 (standard error 0.1)'
@@ -126,15 +125,17 @@ class Evaluation:
         failed = self.failed_scorings
         if self.score is None or len(self.scores) + failed < 2:
             return ""
-        besides = f", besides {failed} without a score" if failed else ""
-        spread = ""
+        sentence = f"mean of {len(self.scores)} scorings"
+        if failed:
+            sentence += f", besides {failed} without a score"
+        sentence += f": {show_number(self.score)}"
         if self.standard_error is not None:
-            spread = f" (standard error {self.standard_error:.2g})"
-        return f"mean of {len(self.scores)} scorings{besides}: {show_number(self.score)}{spread}"
+            sentence += f" (standard error {self.standard_error:.2g})"
+        return sentence
 
 
 class Facts(TypedDict, total=False):
-    """The further facts that `Trial.of` takes; each goes into the record that has a field of its name."""
+    """Further keyword arguments of `Trial.of`: each is a field of one of the three records."""
 
     metrics: Mapping[str, float]
     instances: Mapping[str, float]
@@ -153,33 +154,31 @@ class Facts(TypedDict, total=False):
 
 
 @dataclass(frozen=True, slots=True)
-class Trial(TrialLooks):
+class Trial:
     """One x and what became of it; `Trial.of` makes one from plain values.
 
-    A trial holds the number of its parent and not its whole plan: a plan holds trials, and these would hold their
-    plans, so that the last trial of a run would keep all others, as they were known then, in memory. The store has
-    each plan by the numbers of its trials.
+    A trial holds the number of its parent, not its plan: a plan holds trials and these would hold
+    their plans, so that the last trial of a run would keep all others alive. The store has each
+    plan by the numbers of its trials.
     """
 
     number: int  # from 0, never reused
     proposal: Proposal  # x, and who wrote it
-    evaluation: Evaluation  # what f said
+    evaluation: Evaluation  # what f returned for it
     parent: int | None = None  # the trial that it was built on
-    seed: int | None = (
-        None  # of the random numbers that f was given; it fits into 63 bits
-    )
+    seed: int | None = None  # of f's random numbers; fits into 63 bits
     lesson: str = ""  # what a model concluded from it: why, and what to do instead
-    finished_at: float = field(
-        default=0.0, compare=False
-    )  # seconds since the epoch; 0 while it is not finished
+    # Seconds since the epoch; 0 while it is not finished.
+    finished_at: float = field(default=0.0, compare=False)
 
     def __new__(cls, *args: Any, **words: Any) -> Self:
-        """Refuse the flat values that a trial was made of before it was composed."""
+        """Refuse the flat arguments that a trial had before it was made of records."""
         flat = len(args) > 1 and not isinstance(args[1], Proposal)
         if flat or not words.keys() <= _FIELDS:
             raise TypeError(
-                "a Trial is made of a Proposal and an Evaluation: "
-                "write Trial.of(number, x, status, source, score=..., feedback=...) to make one of plain values"
+                "a Trial is made of a Proposal and an Evaluation: write "
+                "Trial.of(number, x, status, source, score=..., feedback=...) "
+                "to make one of plain values"
             )
         return object.__new__(cls)
 
@@ -203,58 +202,53 @@ class Trial(TrialLooks):
             status: what became of it.
             source: who wrote x.
             score: higher is better.
-            feedback: what f said.
+            feedback: of f.
             parent: the trial that x was built on.
             more: any other field of `Proposal`, `Evaluation` or `Trial`.
 
         Raises TypeError for a word that is no field.
 
-        >>> trial = Trial.of(1, "x = 1", Status.COMPLETE, "model:m", score=0.5, parent=0, seconds=2.0)
-        >>> trial.evaluation.seconds, trial.parent
-        (2.0, 0)
+        >>> trial = Trial.of(1, "x = 1", Status.COMPLETE, "model:m", score=0.5, seconds=2.0)
+        >>> trial.evaluation.seconds, trial.proposal.source
+        (2.0, 'model:m')
         """
         facts: dict[str, Any] = dict(more)
-        own = {
-            name: facts.pop(name)
-            for name in ("seed", "lesson", "finished_at")
-            if name in facts
-        }
-        written = {
-            name: facts.pop(name)
-            for name in ("usage", "decision", "note")
-            if name in facts
-        }
-        problem = feedback if x is None else ""
-        proposal = Proposal(x, source, problem=problem, **written)
-        said = "" if x is None else feedback
-        return cls(
-            number, proposal, Evaluation(status, score, said, **facts), parent, **own
-        )
+        of_trial = _take(facts, ("seed", "lesson", "finished_at"))
+        of_proposal = _take(facts, ("usage", "decision", "note"))
+        if x is None:
+            proposal = Proposal(x, source, problem=feedback, **of_proposal)
+            evaluation = Evaluation(status, score, **facts)
+        else:
+            proposal = Proposal(x, source, **of_proposal)
+            evaluation = Evaluation(status, score, feedback, **facts)
+        return cls(number, proposal, evaluation, parent, **of_trial)
 
     def with_lesson(self, lesson: str, usage: Usage) -> Trial:
-        """Return the trial with a lesson, and with what the call for it used besides."""
+        """Return the trial with a lesson, and the usage of the call that wrote it added."""
         proposal = self.proposal.with_usage(self.proposal.usage + usage)
         return replace(self, proposal=proposal, lesson=lesson)
 
     def facts(self) -> dict[str, Any]:
-        """Return all facts of the trial by their names, side by side, as they are exported: its feedback is whole."""
-        said = self.evaluation
-        more = {"scores": said.scores, "scored_again": said.scored_again}
-        return {name: getattr(self, name) for name in _FACTS} | more
+        """Return all facts of the trial by name, as they are exported; its feedback is whole."""
+        facts = {name: getattr(self, name) for name in _FACTS}
+        facts["scores"] = self.evaluation.scores
+        facts["scored_again"] = self.evaluation.scored_again
+        return facts
+
+    def _repr_html_(self) -> str:
+        return renderer().trial_html(self)
 
     @property
     def feedback(self) -> str:
-        """What models and people read: what was mended or why there is no x, what f said, and what its scores came to.
+        """What models and people read about the trial.
 
-        It is put together of these each time, and never taken apart again.
+        First what was repaired in the reply, or why there is no x; then the feedback of f; then
+        the mean of several scorings. It is put together of these parts each time.
         """
-        proposed = (
-            self.proposal.problem if self.proposal.x is None else self.proposal.note
-        )
-        said = self.evaluation
-        return "\n".join(
-            part for part in (proposed, said.feedback, said.summary) if part
-        )
+        proposal, evaluation = self.proposal, self.evaluation
+        first = proposal.problem if proposal.x is None else proposal.note
+        parts = (first, evaluation.feedback, evaluation.summary)
+        return "\n".join(part for part in parts if part)
 
     @property
     def x(self) -> X | None:
@@ -263,7 +257,7 @@ class Trial(TrialLooks):
 
     @property
     def key(self) -> str:
-        """What all trials share whose x is the same for f, see `identity.key_of`; empty where there is no x."""
+        """Equal for all x that are the same for f, see `identity.key_of`; empty without an x."""
         return self.proposal.key
 
     @property
@@ -278,7 +272,7 @@ class Trial(TrialLooks):
 
     @property
     def decision(self) -> Mapping[str, Any]:
-        """What a gate decided, and why."""
+        """What a gate decided, and why; empty without a gate."""
         return self.proposal.decision
 
     @property
@@ -318,7 +312,7 @@ class Trial(TrialLooks):
 
     @property
     def stage(self) -> str:
-        """Which of several stages x did not pass."""
+        """The stage, of several, that x did not pass."""
         return self.evaluation.stage
 
     @property
@@ -334,30 +328,31 @@ class Trial(TrialLooks):
 
 _FIELDS = frozenset(one.name for one in fields(Trial))
 _FACTS = (
-    *(
-        "number",
-        "x",
-        "status",
-        "source",
-        "score",
-        "feedback",
-        "parent",
-        "metrics",
-        "instances",
-        "output",
-        "seconds",
-    ),
-    *(
-        "usage",
-        "seed",
-        "scorings",
-        "standard_error",
-        "stage",
-        "lesson",
-        "decision",
-        "finished_at",
-    ),
+    "number",
+    "x",
+    "status",
+    "source",
+    "score",
+    "feedback",
+    "parent",
+    "metrics",
+    "instances",
+    "output",
+    "seconds",
+    "usage",
+    "seed",
+    "scorings",
+    "standard_error",
+    "stage",
+    "lesson",
+    "decision",
+    "finished_at",
 )
+
+
+def _take(facts: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    """Remove these names from the facts, where they are, and return them."""
+    return {name: facts.pop(name) for name in names if name in facts}
 
 
 def rank(trial: Trial) -> tuple[bool, float, int]:
@@ -372,7 +367,7 @@ class Plan:
 
     parent: Trial | None  # None: nothing to build on yet
     context: tuple[Trial, ...] = ()  # others to show, in the order of showing
-    failures: tuple[Trial, ...] = ()  # to be remembered in a line each
+    failures: tuple[Trial, ...] = ()  # to show in a line each
     transcript: bool = False  # show context and parent as a conversation, oldest first
     hint: str = ""  # one more sentence for the model
 
@@ -381,12 +376,11 @@ def describe_failure(trial: Trial) -> str:
     """Return in one line why a trial has no score.
 
     >>> from llm_optimize.records import Status
-    >>> describe_failure(Trial.of(3, "1/0", Status.FAILED, "x0", feedback="Traceback\\nZeroDivisionError: by zero"))
+    >>> feedback = "Traceback\\nZeroDivisionError: by zero"
+    >>> describe_failure(Trial.of(3, "1/0", Status.FAILED, "x0", feedback=feedback))
     'failed: ZeroDivisionError: by zero'
     """
     lines = trial.feedback.strip().splitlines()
+    reason = lines[-1] if lines else "no reason given"
     stage = f" at {trial.stage}" if trial.stage else ""
-    return one_line(
-        f"{trial.status.value}{stage}: {lines[-1] if lines else 'no reason given'}",
-        _MAX_WHY_CHARS,
-    )
+    return one_line(f"{trial.status.value}{stage}: {reason}", _MAX_WHY_CHARS)

@@ -9,9 +9,9 @@ from html.parser import HTMLParser
 import pytest
 
 from llm_optimize.errors import MissingExtra
-from llm_optimize.looks import champions, rows_of
 from llm_optimize.records import Result, Status, Trial, Usage
 from llm_optimize.text import visible
+from llm_optimize.watch.rendering import champions, rows_of
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&lt; &amp \"' </pre></details>\x1b[31m\u202e\x00\ud800"
 TRIALS = [
@@ -171,7 +171,7 @@ def test_a_chart_is_drawn_where_it_is_wanted(axes):
 
 
 @pytest.mark.parametrize(
-    ("module", "call"), [("pandas", "to_pandas"), ("matplotlib.ticker", "plot")]
+    ("module", "call"), [("pandas", "to_pandas"), ("matplotlib", "plot")]
 )
 def test_a_missing_extra_is_one_sentence_with_the_install_line(
     monkeypatch, module, call

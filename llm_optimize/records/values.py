@@ -1,4 +1,4 @@
-"""What the rooms hand to each other, as plain frozen records."""
+"""Plain values: messages, scores, usage, replies, limits, budgets and the task."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Status(StrEnum):
 
 @dataclass(frozen=True)
 class Score:
-    """What f says of one x: a finite number, higher is better, and what a model may read.
+    """The score of one x: a finite number, higher is better, and feedback for the model.
 
     Raises InvalidScore when `value` is NaN or infinite.
     """
@@ -59,8 +59,8 @@ class Usage:
     cached_tokens: int = 0  # part of prompt_tokens
     reasoning_tokens: int = 0  # part of completion_tokens
     cost_usd: float | None = None
-    estimated: bool = False  # tokens of a reply whose endpoint reported none were guessed from its length
-    uncertain_calls: int = 0  # further requests that brought no whole answer and may be billed all the same
+    estimated: bool = False  # some tokens were estimated: an endpoint reported none
+    uncertain_calls: int = 0  # without a whole answer, besides `calls`; maybe billed
 
     @property
     def tokens(self) -> int:
@@ -82,12 +82,14 @@ class Usage:
 
 def _sum_costs(left: Usage, right: Usage) -> float | None:
     """Add two costs; a side with calls of unknown price makes the sum unknown."""
-    known = [usage.cost_usd for usage in (left, right) if usage.calls]
-    return (
-        None
-        if not known or None in known
-        else math.fsum(cost for cost in known if cost is not None)
-    )
+    costs: list[float] = []
+    for usage in (left, right):
+        if not usage.calls:
+            continue
+        if usage.cost_usd is None:
+            return None
+        costs.append(usage.cost_usd)
+    return math.fsum(costs) if costs else None
 
 
 @dataclass(frozen=True)
@@ -100,9 +102,7 @@ class Reply:
     seconds: float = 0.0  # wall clock, all attempts
     reasoning: str = ""  # thinking that the endpoint returned apart from the answer
     finish_reason: str = "stop"
-    incomplete: str = (
-        ""  # why the answer is no whole one, as a sentence; empty when it is whole
-    )
+    incomplete: str = ""  # why the answer is not whole, a sentence; empty when it is
 
 
 def _is_number(value: Any) -> bool:
@@ -111,62 +111,63 @@ def _is_number(value: Any) -> bool:
 
 @dataclass(frozen=True)
 class Limits:
-    """What one scoring may use and see; a breach ends it, and is reported as what it was."""
+    """What one scoring may use and see; a scoring that exceeds a limit is ended, and fails."""
 
-    memory_mb: int = 4096  # address space of each process; of all together where a cgroup can be written
-    cpu_secs: float | None = (
-        None  # CPU time of each process; None: twice the deadline on all cores
-    )
-    processes: int = 256  # processes and threads of this user (for root only where a cgroup can be written)
+    # Address space of each process; memory of all together where a cgroup can be written.
+    memory_mb: int = 4096
+    cpu_secs: float | None = None  # of each process; None: 2 x the deadline x the cores
+    # Processes and threads of this user; for root only where a cgroup can be written.
+    processes: int = 256
     open_files: int = 512  # of each process
     file_mb: int = 256  # the largest file
     scratch_mb: int = 1024  # all files of the scratch directory together
     output_mb: int = 16  # stdout and stderr together
     result_mb: int = 16  # what f returns, as JSON
-    network: bool | None = (
-        None  # None: yes at `process`, no at `namespace`; False at `process` leaves Unix sockets only
-    )
+    # None: yes at `process`, no at `namespace`; False at `process` leaves Unix sockets only.
+    network: bool | None = None
     env: tuple[str, ...] = ()  # names of environment variables let through
-    readable: tuple[
-        str, ...
-    ] = ()  # files and folders, besides the interpreter, the system and the working directory
+    # Files and folders, besides the interpreter, the system and the working directory.
+    readable: tuple[str, ...] = ()
     writable: tuple[str, ...] = ()  # files and folders, besides the scratch directory
 
     def __post_init__(self) -> None:
-        for name in (
-            "memory_mb",
-            "processes",
-            "open_files",
-            "file_mb",
-            "scratch_mb",
-            "output_mb",
-            "result_mb",
-        ):
-            if not _is_number(getattr(self, name)) or getattr(self, name) < 1:
-                raise UsageError(
-                    f"limits: {name} is {getattr(self, name)!r}, it must be at least 1"
-                )
-        if self.cpu_secs is not None and not (
-            _is_number(self.cpu_secs) and self.cpu_secs > 0
-        ):
-            raise UsageError(
-                f"limits: cpu_secs is {self.cpu_secs!r}, it must be more than 0"
-            )
+        for name in _AT_LEAST_ONE:
+            value = getattr(self, name)
+            if not _is_number(value) or value < 1:
+                raise UsageError(f"limits: {name} is {value!r}, it must be at least 1")
+        secs = self.cpu_secs
+        if secs is not None and not (_is_number(secs) and secs > 0):
+            raise UsageError(f"limits: cpu_secs is {secs!r}, it must be more than 0")
         for name in ("env", "readable", "writable"):
-            if isinstance(getattr(self, name), str):
-                raise UsageError(
-                    f"limits: {name} is one text, {getattr(self, name)!r}: give a tuple of texts"
-                )
-            if not isinstance(getattr(self, name), Iterable):
-                raise UsageError(
-                    f"limits: {name} is {getattr(self, name)!r}: give a tuple of texts"
-                )
-            object.__setattr__(self, name, tuple(map(str, getattr(self, name))))
+            texts = _texts(name, getattr(self, name))
+            object.__setattr__(self, name, texts)
+
+
+_AT_LEAST_ONE = (
+    "memory_mb",
+    "processes",
+    "open_files",
+    "file_mb",
+    "scratch_mb",
+    "output_mb",
+    "result_mb",
+)
+
+
+def _texts(name: str, value: Any) -> tuple[str, ...]:
+    """Return a limit that lists texts as a tuple. Raises UsageError for anything else."""
+    if isinstance(value, str):
+        raise UsageError(
+            f"limits: {name} is one text, {value!r}: give a tuple of texts"
+        )
+    if not isinstance(value, Iterable):
+        raise UsageError(f"limits: {name} is {value!r}: give a tuple of texts")
+    return tuple(map(str, value))
 
 
 @dataclass(frozen=True)
 class Budget:
-    """When a run ends; whichever comes first. None means no cap."""
+    """Caps of a run, which ends at the first one that is reached. None means no cap."""
 
     scorings: int | None = None  # calls of f
     seconds: float | None = None  # wall clock of the run
@@ -178,15 +179,19 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("scorings", "seconds", "calls", "tokens", "usd", "stale_steps"):
             value = getattr(self, name)
-            if value is not None and not (_is_number(value) and value > 0):
-                raise UsageError(
-                    f"budget: {name} is {value!r}, it must be more than 0, or None for no cap"
-                )
+            if value is None or (_is_number(value) and value > 0):
+                continue
+            raise UsageError(
+                f"budget: {name} is {value!r}, it must be more than 0, or None for no cap"
+            )
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the user wants, in words. The two prompts hold {task_description}, {task_question}, {x}, {fx}."""
+    """What the user wants, in words.
+
+    The two prompts hold {task_description}, {task_question}, {x} and {fx}.
+    """
 
     description: str
     question: str

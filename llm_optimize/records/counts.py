@@ -1,19 +1,22 @@
-"""What a run has used of its caps: one way of counting, for the run itself and for all who look at it."""
+"""Counts of a run: trials, scorings and model calls, against its caps.
+
+A live run counts with `Counts`, and a reader of its stored rows does, too: both show the same
+numbers. Nothing here does I/O.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ._events import Cap
-from ._trial import Trial, rank
-from ._words import Budget, Usage
+from .events import Cap
+from .trial import Trial, rank
+from .values import Budget, Usage
 
 
 class Counts:
     """Counts the finished trials and the model calls of a run, and knows its champion.
 
-    A run counts with it while it goes on, and whoever reads the rows of a run counts with it, too:
-    so both show the same numbers. It does no I/O and keeps no trial but the champion.
+    It keeps no trial but the champion.
 
     Args:
         first_trials: how many x0 there are; the trials with lower numbers are no steps.
@@ -30,7 +33,7 @@ class Counts:
         self.first_trials = first_trials
         self.champion: Trial | None = None
         self.steps = 0  # finished trials beyond x0
-        self.stale_steps = 0  # of these, the last ones in a row without a new champion
+        self.stale_steps = 0  # the last of them in a row without a new champion
         self.scorings = 0  # calls of f
         self.calls = 0  # to models, answered or in flight
         self.usage = Usage()  # of this run's own model calls
@@ -51,8 +54,10 @@ class Counts:
             trials: all that are finished, as they are known now; looked at only where the champion
                 was scored again, since it may have fallen behind another one.
         """
-        self.scorings += trial.scorings - (before.scorings if before else 0)
-        if before is None and not self.is_first(trial.number):
+        self.scorings += trial.scorings
+        if before is not None:
+            self.scorings -= before.scorings
+        elif not self.is_first(trial.number):
             self.steps += 1
             self.stale_steps += 1
         champion = self.champion
@@ -77,7 +82,7 @@ class Counts:
         return self.inherited + self.usage
 
     def caps(self, max_steps: int, budget: Budget, seconds: float) -> tuple[Cap, ...]:
-        """Return each cap of the run and what is used of it; `seconds` have passed in this session."""
+        """Return each cap of the run and what is used of it, `seconds` into this session."""
         return (
             Cap("max_steps", self.steps, max_steps),
             Cap("scorings", self.scorings, budget.scorings),
@@ -96,8 +101,9 @@ class Counts:
 
 
 def usage_of(trials: Iterable[Trial], last_inherited: int = -1) -> tuple[Usage, Usage]:
-    """Return what the trials up to the number `last_inherited` used, and what the others did."""
-    inherited = used = Usage()
+    """Return the usage of the trials up to the number `last_inherited`, and of the others."""
+    inherited = Usage()
+    used = Usage()
     for trial in trials:
         if trial.number <= last_inherited:
             inherited += trial.usage

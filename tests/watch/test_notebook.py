@@ -33,7 +33,7 @@ await optimize.arun("Longer.", "?", f, "a", 0, ScriptedChat(), sandbox="inline",
 def test_a_run_in_a_notebook_is_one_output_that_changes(tmp_path, monkeypatch):
     import nbformat
 
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
 
     cells = [nbformat.v4.new_code_cell(code.strip()) for code in CELLS.split("--")]
     book = nbformat.v4.new_notebook(cells=cells)
@@ -58,6 +58,6 @@ def test_a_run_in_a_notebook_is_one_output_that_changes(tmp_path, monkeypatch):
 def test_elsewhere_there_is_no_notebook(monkeypatch):
     assert not in_notebook()
     assert isinstance(screen(), Console)
-    monkeypatch.setitem(sys.modules, "IPython.display", None)
-    with pytest.raises(ImportError, match="pip install ipykernel"):
+    monkeypatch.setitem(sys.modules, "IPython", None)
+    with pytest.raises(ImportError, match="pip install IPython"):
         Notebook()

@@ -1,4 +1,4 @@
-"""What watchers are told once the store has it."""
+"""Events: what watchers are notified of, each after the store has written it."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from ._result import Result
-from ._trial import Trial
-from ._words import Budget, Task, Usage
+from .result import Result
+from .trial import Trial
+from .values import Budget, Task, Usage
 
 
 @dataclass(frozen=True)
 class Cap:
-    """One cap of a run: its name as in `Budget` or "max_steps", what is used of it, and where it ends the run."""
+    """One cap of a run, its name as in `Budget` or "max_steps", and what is used of it."""
 
     name: str
     used: float
@@ -52,24 +52,24 @@ class TrialProposed:
 
 @dataclass(frozen=True)
 class TrialFinished:
-    """A trial ended; `champion` says whether it is the best so far; `usage` is the run's."""
+    """A trial ended."""
 
     trial: Trial
-    champion: bool
-    usage: Usage
+    champion: bool  # whether it is the best so far
+    usage: Usage  # of the run
 
 
 @dataclass(frozen=True)
 class ChampionFound:
-    """A trial is the best so far; `before` is the champion that it took over from."""
+    """A trial is the best so far."""
 
     trial: Trial
-    before: Trial | None
+    before: Trial | None  # the champion until now
 
 
 @dataclass(frozen=True)
 class ScoredAgain:
-    """A finished trial was scored again, because another challenged it or it challenges: its score is a mean now."""
+    """A finished trial was re-scored, as champion or challenger; its score is now a mean."""
 
     trial: Trial
 
@@ -85,7 +85,7 @@ class CallFailed:
 
 @dataclass(frozen=True)
 class BudgetUsed:
-    """What is used of each cap, after each finished trial and each further scoring of one."""
+    """What is used of each cap; sent after each finished trial and each re-scoring."""
 
     caps: tuple[Cap, ...]
 

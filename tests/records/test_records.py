@@ -14,7 +14,7 @@ from llm_optimize.identity import key_of
 from llm_optimize.records import Evaluation, Proposal, Status, Trial, Usage
 from llm_optimize.testing import changed
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 SAID = Evaluation(
     Status.COMPLETE,
     0.5,
