@@ -10,7 +10,7 @@ import pytest
 
 from llm_optimize.text import is_python, key_of
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 PYTHON = """
 import math  # the library

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from llm_optimize.store import Store
 from pages import TASK, fill
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TOKEN = "x-llm-optimize-token"
 APIS = [
     "runs",

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 if importlib.util.find_spec("mlflow") is None:
     if os.environ.get("REQUIRE_MLFLOW"):
         raise RuntimeError("REQUIRE_MLFLOW is set, and MLflow is not installed")

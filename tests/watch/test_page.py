@@ -23,7 +23,7 @@ from llm_optimize.testing import changed
 from llm_optimize.watch.page import Page
 from pages import CODE, HOSTILE, TASK, fill, hostile_run, scores_of, write
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TOKEN = "x-llm-optimize-token"
 
 

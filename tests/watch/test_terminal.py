@@ -165,7 +165,7 @@ def test_a_real_run_is_seen_live(tmp_path: Path) -> None:
         "optimize.run('Longer.', '?', f, 'a', 2, ScriptedChat('```\\nccc\\n```', '```\\ndd\\n```'), sandbox='inline')"
     )
     with terminal(
-        code, 100, 30, tmp_path, PYTHONPATH=f"{Path(__file__).parents[1]}:{tmp_path}"
+        code, 100, 30, tmp_path, PYTHONPATH=f"{Path(__file__).parents[2]}:{tmp_path}"
     ) as screen:
         screen.until(lambda screen: "in flight: 1 scoring" in screen.text)
         assert "★ 0" in screen.text
