@@ -1,42 +1,37 @@
-"""Which of several models earns most for its money: UCB1 on improvement per dollar."""
+"""Bandit over the models of an ensemble: UCB1 on improvement per dollar."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 from ..records import Status, Trial
+from ..ucb1 import ucb1
 from ._price import Price
 
 
 class Bandit:
-    r"""Learns from finished trials which arm to play; the trials are all that it knows.
+    """Chooses arms by what finished trials have gained; the trials are all that it knows.
 
-    An arm j that n_j of n trials came from is worth, by UCB1 (Auer, Cesa-Bianchi and Fischer: Finite-time Analysis of
-    the Multiarmed Bandit Problem, Machine Learning 47, 2002, figure 1):
+    The reward of an arm, from 0 to 1, is its yield relative to the best yield of all arms. A yield
+    is what the trials of an arm gained over their parents, divided by what they cost. A trial that
+    failed, was a duplicate, or is below its parent gained 0. The cost is in dollars where each arm
+    has a price above 0, else in calls. Calls in flight count as plays, so that many at once do not
+    all go to one arm.
 
-        r_j + sqrt(2 ln n / n_j),    and without end before its first trial
-
-    The reward r_j, between 0 and 1, is ours: what the trials of j gained over their parents, by what they cost, as a
-    share of the same of the best arm. A trial that failed, was known, or is below its parent gained 0. The cost is in
-    dollars where each arm has a price above 0, else in calls. Calls in flight count in n and n_j, so that many at once
-    do not all go to one arm.
+    Args:
+        prices: of each arm by its name; None where it is unknown.
     """
 
     def __init__(self, prices: Mapping[str, Price | None]) -> None:
-        """Take the price of each arm by its name."""
         self._prices = dict(prices)
-        self._in_dollars = all(
-            price and price.prompt_per_million + price.completion_per_million
-            for price in prices.values()
-        )
-        self._scores: dict[int, float] = {}
+        self._in_dollars = all(_costs_something(price) for price in prices.values())
+        self._scores: dict[int, float] = {}  # of all trials, by number
         self._trials = dict.fromkeys(prices, 0)
         self._gains = dict.fromkeys(prices, 0.0)
         self._costs = dict.fromkeys(prices, 0.0)
 
     def observe(self, arm: str | None, trial: Trial) -> None:
-        """Learn from a finished trial that an arm wrote, or nobody here."""
+        """Add a finished trial; `arm` is None for one that no arm wrote."""
         if arm is not None:
             self._trials[arm] += 1
             self._gains[arm] += self._gain(trial)
@@ -45,8 +40,10 @@ class Bandit:
             self._scores[trial.number] = trial.score
 
     def _gain(self, trial: Trial) -> float:
-        before = None if trial.parent is None else self._scores.get(trial.parent)
-        if trial.score is None or before is None or trial.status is Status.DUPLICATE:
+        if trial.parent is None or trial.score is None:
+            return 0.0
+        before = self._scores.get(trial.parent)
+        if before is None or trial.status is Status.DUPLICATE:
             return 0.0
         return max(0.0, trial.score - before)
 
@@ -57,24 +54,27 @@ class Bandit:
         return float(max(1, trial.usage.calls))
 
     def best(self, arms: Sequence[str], in_flight: Mapping[str, int]) -> list[str]:
-        """Return those of the arms that are worth most now: one, or several that are equal."""
-        worth = self._worth(in_flight)
-        highest = max(worth[arm] for arm in arms)
-        return [arm for arm in arms if worth[arm] == highest]
+        """Return the arm with the highest upper confidence bound; several where they are equal."""
+        bounds = self._bounds(in_flight)
+        highest = max(bounds[arm] for arm in arms)
+        return [arm for arm in arms if bounds[arm] == highest]
 
-    def _worth(self, in_flight: Mapping[str, int]) -> dict[str, float]:
-        yields = {
-            arm: gain / self._costs[arm] if self._costs[arm] else 0.0
-            for arm, gain in self._gains.items()
-        }
+    def _bounds(self, in_flight: Mapping[str, int]) -> dict[str, float]:
+        yields: dict[str, float] = {}
+        plays: dict[str, int] = {}
+        for arm, gain in self._gains.items():
+            cost = self._costs[arm]
+            yields[arm] = gain / cost if cost else 0.0
+            plays[arm] = self._trials[arm] + in_flight.get(arm, 0)
         best_yield = max(yields.values()) or 1.0
-        plays = {
-            arm: count + in_flight.get(arm, 0) for arm, count in self._trials.items()
-        }
-        log_n = math.log(max(1, sum(plays.values())))
-        return {
-            arm: yields[arm] / best_yield + math.sqrt(2 * log_n / count)
-            if count
-            else math.inf
-            for arm, count in plays.items()
-        }
+        total = max(1, sum(plays.values()))
+        bounds: dict[str, float] = {}
+        for arm, count in plays.items():
+            bounds[arm] = ucb1(yields[arm] / best_yield, count, total)
+        return bounds
+
+
+def _costs_something(price: Price | None) -> bool:
+    if price is None:
+        return False
+    return price.prompt_per_million + price.completion_per_million > 0

@@ -1,4 +1,10 @@
-"""What to build on next, one strategy a file: each is told of every finished trial, and asked for a plan."""
+"""Searches: strategies that decide which trial the next x is built on and what is shown beside it.
+
+One search is one file, with its rule in pseudo-code at the top: `best`, `best_of_n`, `chat`, `tree`,
+`islands`, `pareto`. What they share is in `selection` (archive, parents, what is shown), `distance`
+and `hints`. A search observes every finished trial and is asked for plans. It calls no model, scores
+nothing, and draws random numbers only from the `rng` that it is given.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +32,9 @@ _BY_NAME: dict[str, Callable[[], Search]] = {
 
 
 def as_search(search: str | Search) -> Search:
-    """Return the strategy of this name, or the one given. Raises UnknownName with the nearest known word.
+    """Return the search of this name, or the one given.
+
+    Raises UnknownName with the nearest known name.
 
     >>> type(as_search("islands")).__name__
     'Islands'

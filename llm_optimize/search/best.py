@@ -1,4 +1,20 @@
-"""Build on the best so far, beside a few good and different others; widen when the run is stale."""
+"""Search `best`: build on the best so far, and search more widely when there is no progress.
+
+    width = 1 while there is progress; stale / patience afterwards, at most WIDEST
+    parent = champion                  with probability champion_share / width
+             one of the best by rank   otherwise; a larger width makes weaker ones likelier
+    show     the champion and the best that are far apart; a larger width, from further down
+    hint     only when stale >= patience, in HINTED of the plans:
+                 "combine two trials" or "try something unlike all of these"
+
+`stale` counts trials since there was a new champion. A parent that nothing in flight is built on
+comes first.
+
+Sources: rank selection and greedy max-min diversity are standard in evolutionary computation; the
+change of instructions after a stall is that of AdaEvolve (arXiv 2602.20133). The constants here and
+the defaults of the options were set by hand, and the search was measured with them as a whole:
+benchmarks/search.py, 2026-11-21, the table in docs/search.md.
+"""
 
 from __future__ import annotations
 
@@ -6,22 +22,33 @@ from collections.abc import Sequence
 from random import Random
 
 from ..records import Plan, Trial
-from . import _hints
-from ._board import NOVELTY, Board
+from . import hints
 from ._checks import share, whole
-from ._elite import Elite, by_rank
+from .selection import KEPT, NOVELTY, Elite, PromptSelection, pick_parent
 
-_KEPT = 50  # best trials
-_WIDEST = 2.5  # of the width that staleness gives
-_HINTED = 0.5  # of the plans of a stale run
+_WIDEST = 2.5  # limit of the width
+_HINTED = 0.5  # share of the plans of a stale run that carry a hint
+_COMBINING = 0.5  # share of these hints that ask to combine two trials
 
 
 class Best:
-    """Mostly the champion, else a rank-weighted pick among the best, beside good and different others.
+    """Mostly the champion, else a rank-weighted pick among the best, beside diverse others.
 
-    What is shown is chosen far apart among the twenty best (novelty search in small), and changes in batches of ten
-    trials. After `patience` trials without a new champion the run is stale: weaker parents become likelier, what is
-    shown comes from further down, and half of the plans carry a hint, to try something unlike or to combine two.
+    What is shown is chosen far apart among the twenty best, and changes in batches of ten trials.
+    After `patience` trials without a new champion the run is stale: weaker parents become likelier,
+    what is shown comes from further down, and half of the plans carry a hint.
+
+    Args:
+        shown: trials to show, the champion among them, from 1; up to 5 more for a while after new
+            champions.
+        failures: failed trials to show in a line each, from 1; up to 9 more until the batch ends.
+        champion_share: share of the plans that build on the champion while the run is not stale,
+            0 to 1.
+        patience: trials without a new champion until the run is stale, from 1.
+        novelty: weight of being different against being good in what is shown, 0 to 1.
+
+    Raises:
+        UsageError: a value is out of its range.
 
     >>> from llm_optimize.records import Status
     >>> search = Best(shown=4)
@@ -40,21 +67,10 @@ class Best:
         patience: int = 30,
         novelty: float = NOVELTY,
     ) -> None:
-        """Take what to show, and how greedy to be.
-
-        Args:
-            shown: trials to show, the champion among them, from 1; up to 5 more for a while after new champions.
-            failures: failed trials to remember in a line each, from 1; up to 9 more until the batch ends.
-            champion_share: of the plans that build on the champion, 0 to 1, while the run is not stale.
-            patience: trials without a new champion until the run is stale, from 1.
-            novelty: how much being different counts against being good in what is shown, 0 to 1.
-
-        Raises UsageError for a value out of these ranges.
-        """
         self._champion_share = share("best", "champion_share", champion_share)
         self._patience = whole("best", "patience", patience, 1)
-        self._elite = Elite(_KEPT)
-        self._board = Board(
+        self._elite = Elite(KEPT)
+        self._prompt = PromptSelection(
             whole("best", "shown", shown, 1),
             whole("best", "failures", failures, 1),
             share("best", "novelty", novelty),
@@ -64,21 +80,22 @@ class Best:
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
         """Return a plan; a parent that others in flight are built on is taken last."""
         if not len(self._elite):
-            return self._board.repair(pending)
+            return self._prompt.plan_without_scores(pending)
         width = self._width()
-        parent = by_rank(self._elite, rng, pending, self._champion_share / width, width)
-        return self._board.plan(parent, self._hint(parent, rng))
+        champion_share = self._champion_share / width
+        parent = pick_parent(self._elite, rng, pending, champion_share, width)
+        return self._prompt.plan(parent, self._hint(parent, rng))
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a finished trial, or what is new of one; an x that is known teaches nothing."""
+        """Add a finished trial, or its newer record; an x that is known teaches nothing."""
         before = self._elite.champion
         self._elite.observe(trial)
         after = self._elite.champion
-        same = (
-            before is not None and after is not None and before.number == after.number
-        )
-        self._stale = self._stale + 1 if same else 0
-        self._board.observe(trial, self._elite, self._width())
+        if before is not None and after is not None and before.number == after.number:
+            self._stale += 1
+        else:
+            self._stale = 0
+        self._prompt.observe(trial, self._elite, self._width())
 
     def _width(self) -> float:
         """Return 1 while there is progress, and more the longer there is none."""
@@ -87,9 +104,8 @@ class Best:
     def _hint(self, parent: Trial, rng: Random) -> str:
         if self._stale < self._patience or rng.random() >= _HINTED:
             return ""
-        others = [
-            trial for trial in self._board.trials if trial.number != parent.number
-        ]
-        if others and rng.random() < 0.5:
-            return _hints.combine(parent, rng.choice(others))
-        return _hints.UNLIKE
+        shown = self._prompt.trials
+        others = [trial for trial in shown if trial.number != parent.number]
+        if others and rng.random() < _COMBINING:
+            return hints.combine(parent, rng.choice(others))
+        return hints.UNLIKE

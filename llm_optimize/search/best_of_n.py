@@ -1,4 +1,10 @@
-"""No search at all: every x is built on x0 alone. What any search has to beat with the same number of scorings."""
+"""Search `best_of_n`: independent attempts, all built on x0; the baseline for every other search.
+
+    parent = x0 (the best, where there are several)
+    show     nothing
+
+Source: the plain baseline; for language models, repeated sampling (Brown et al., arXiv 2407.21787).
+"""
 
 from __future__ import annotations
 
@@ -27,6 +33,6 @@ class BestOfN:
         return Plan(max(self._starts.values(), key=rank, default=None))
 
     def observe(self, trial: Trial) -> None:
-        """Learn what x0 scored; of any other trial, nothing."""
+        """Note the score of x0, and nothing of any other trial."""
         if trial.source == "x0":
             self._starts[trial.number] = trial

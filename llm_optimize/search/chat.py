@@ -1,4 +1,17 @@
-"""The conversation of 2023: every x so far and what became of it, oldest first, the newest to be improved."""
+"""Search `chat`: one conversation, in which the newest x is improved.
+
+    parent = the newest trial (that no trial in flight is built on)
+    show     all trials before it, oldest first, as a conversation; the champion always
+    when more than max_trials are in it: the older half leaves at once
+
+The older half leaves at once, not trial by trial, so that in between each prompt begins as the one
+before it and the caches of model providers serve it. What does not fit into the prompt is folded
+into a line each where prompts are laid out.
+
+Source: version 1 of this library (2023); the idea is that of OPRO (arXiv 2309.03409), in the form
+of a dialogue. The default of `max_trials` was set by hand; measured with benchmarks/search.py,
+2026-11-21, the table in docs/search.md.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +20,18 @@ from random import Random
 
 from ..records import Plan, Trial, rank
 from ._checks import whole
-from ._elite import free
+from .selection import least_pending
 
 
 class Chat:
     """Build on the newest trial; show those before it as a conversation.
 
-    The older half leaves the conversation at once, so that in between each prompt begins as the one before; the
-    champion stays. What does not fit into the prompt is folded into a line each, where prompts are laid out.
+    Args:
+        max_trials: trials in the conversation at most, from 1. At least half as many stay, beside
+            the champion.
+
+    Raises:
+        UsageError: `max_trials` is below 1.
 
     >>> from llm_optimize.records import Status
     >>> search = Chat(max_trials=2)
@@ -26,56 +43,44 @@ class Chat:
     """
 
     def __init__(self, max_trials: int = 100) -> None:
-        """Keep at most `max_trials` trials in the conversation, from 1, and at least half as many, beside the champion.
-
-        Raises UsageError for a number below 1.
-        """
         self._max_trials = whole("chat", "max_trials", max_trials, 1)
         self._recent: list[Trial] = []
         self._champion: Trial | None = None
-        self._last_left = (
-            -1
-        )  # the highest number of those that left: told again, they do not come back
+        # The highest number among those that left: observed again, they do not come back.
+        self._last_left = -1
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
-        """Return the conversation; nothing here is random. One that is in flight already moves before the last."""
+        """Return the conversation; nothing is random. A parent in flight moves before the last."""
         if not self._recent:
             return Plan(parent=None, transcript=True)
-        newest = free(self._recent, pending)[-1]
+        newest = least_pending(self._recent, pending)[-1]
         earlier = [trial for trial in self._recent if trial is not newest]
-        if self._champion and all(
-            trial is not self._champion for trial in self._recent
-        ):
-            earlier.insert(0, self._champion)
+        champion = self._champion
+        if champion and all(trial is not champion for trial in self._recent):
+            earlier.insert(0, champion)
         return Plan(parent=newest, context=tuple(earlier), transcript=True)
 
     def observe(self, trial: Trial) -> None:
-        """Add a trial to the conversation, or what is new of it; one without an x says nothing."""
+        """Add a trial to the conversation, or its newer record; one without an x is not shown."""
         if trial.x is None:
             return
-        known = [
-            place
-            for place, other in enumerate(self._recent)
-            if other.number == trial.number
-        ]
-        if known:
-            self._recent[known[0]] = trial
+        numbers = [other.number for other in self._recent]
+        if trial.number in numbers:
+            self._recent[numbers.index(trial.number)] = trial
         elif trial.number > self._last_left:
             self._recent.append(trial)
         if len(self._recent) > self._max_trials:
             staying = self._max_trials // 2 or 1
-            self._last_left = max(
-                self._last_left, *(other.number for other in self._recent[:-staying])
-            )
+            leaving = [other.number for other in self._recent[:-staying]]
+            self._last_left = max(self._last_left, *leaving)
             del self._recent[:-staying]
-        self._crown(trial)
+        self._update_champion(trial)
 
-    def _crown(self, trial: Trial) -> None:
-        """Choose the champion anew; where the old one lost its score or part of it, among those still known."""
+    def _update_champion(self, trial: Trial) -> None:
+        """Choose the champion anew; where its own score changed, among all that are known."""
         if self._champion is not None and self._champion.number != trial.number:
             candidates = [self._champion, trial]
         else:
             candidates = [*self._recent, trial]
-        self._champion = max(
-            (one for one in candidates if one.scored), key=rank, default=None
-        )
+        scored = [candidate for candidate in candidates if candidate.scored]
+        self._champion = max(scored, key=rank, default=None)
