@@ -231,7 +231,7 @@ class RunSettings:
     )
     stop: Any = _option(
         None,
-        "A further rule that ends the run, such as `stop.stale(20) & stop.seconds(600)`, or any callable that takes "
+        "A rule that ends the run besides the budget: `stop.score(0.99) | stop.stale(20)`, or any callable that takes "
         "a `stop.Progress`.",
         no_flag=_AN_OBJECT,
     )

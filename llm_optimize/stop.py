@@ -1,12 +1,17 @@
-"""Rules that end a run; they combine with `|` (whichever comes first) and `&` (when all hold).
+"""Stop rules: conditions that end a run before its budget does.
 
-optimize.run(..., stop=stop.score(0.99) | stop.stale(20) & stop.seconds(600))
+Rules combine with `|` (at least one holds) and `&` (all hold); any callable that takes a
+`Progress` is a rule, too. Caps on scorings, time, calls, tokens and dollars are `records.Budget`.
+
+optimize.run(..., stop=stop.score(0.99) | stop.stale(20) & (lambda seen: seen.seconds > 600))
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from .errors import UsageError
 from .records import Trial, Usage
@@ -24,56 +29,76 @@ class Progress:
     stale_steps: int  # steps in a row without a new best
 
 
+Condition: TypeAlias = Callable[[Progress], bool]
+
+
 @dataclass(frozen=True)
 class Rule:
-    """When to end a run, and the words that then stand in `Result.stop_reason`."""
+    """When to end a run; `name` is what `Result.stop_reason` then says."""
 
     name: str
-    holds: Callable[[Progress], bool]
-    parts: tuple[Rule, ...] = ()  # of which one is enough
+    holds: Condition
 
     def why(self, progress: Progress) -> str | None:
         """Return which rule ends the run; None while none does."""
-        if self.parts:
-            return next(
-                (reason for part in self.parts if (reason := part.why(progress))), None
-            )
         return self.name if self.holds(progress) else None
 
-    def __or__(self, other: Rule) -> Rule:
-        def either(progress: Progress) -> bool:
-            return self.holds(progress) or other.holds(progress)
+    def __or__(self, other: Rule | Condition) -> Rule:
+        return _either(self, as_rule(other))
 
-        return Rule(
-            f"{self.name} | {other.name}",
-            either,
-            (*_alternatives(self), *_alternatives(other)),
-        )
+    def __ror__(self, other: Condition) -> Rule:
+        return _either(as_rule(other), self)
 
-    def __and__(self, other: Rule) -> Rule:
-        def both(progress: Progress) -> bool:
-            return self.holds(progress) and other.holds(progress)
+    def __and__(self, other: Rule | Condition) -> Rule:
+        return _both(self, as_rule(other))
 
-        return Rule(f"{_bracketed(self)} & {_bracketed(other)}", both)
+    def __rand__(self, other: Condition) -> Rule:
+        return _both(as_rule(other), self)
 
 
-def _alternatives(rule: Rule) -> tuple[Rule, ...]:
-    return rule.parts or (rule,)
+@dataclass(frozen=True)
+class _Either(Rule):
+    """Two rules of which one is enough; the reason names the one that holds."""
+
+    first: Rule
+    second: Rule
+
+    def why(self, progress: Progress) -> str | None:
+        return self.first.why(progress) or self.second.why(progress)
 
 
-def _bracketed(rule: Rule) -> str:
-    return f"({rule.name})" if rule.parts else rule.name
+def _either(first: Rule, second: Rule) -> Rule:
+    def holds(progress: Progress) -> bool:
+        return first.holds(progress) or second.holds(progress)
+
+    return _Either(f"{first.name} | {second.name}", holds, first, second)
 
 
-def as_rule(rule: Rule | Callable[[Progress], bool] | None) -> Rule | None:
-    """Return a rule for any callable that says whether to end, named after it. Raises UsageError for anything else."""
-    if rule is None or isinstance(rule, Rule):
-        return rule
-    if not callable(rule):
+def _both(first: Rule, second: Rule) -> Rule:
+    def holds(progress: Progress) -> bool:
+        return first.holds(progress) and second.holds(progress)
+
+    # `&` binds more tightly than `|`, in the name as in Python.
+    names = []
+    for rule in (first, second):
+        names.append(f"({rule.name})" if isinstance(rule, _Either) else rule.name)
+    return Rule(" & ".join(names), holds)
+
+
+def as_rule(stop: Rule | Condition) -> Rule:
+    """Return a rule for any condition, named after it. Raises UsageError for anything else.
+
+    >>> as_rule(lambda seen: seen.scorings > 5).name
+    '<lambda>'
+    """
+    if isinstance(stop, Rule):
+        return stop
+    if not callable(stop):
         raise UsageError(
-            f"stop is {rule!r}: give a rule such as stop.stale(20), or a callable that takes a Progress"
+            f"stop is {stop!r}: give a rule such as stop.stale(20), "
+            "or a callable that takes a Progress"
         )
-    return Rule(getattr(rule, "__name__", type(rule).__name__), rule)
+    return Rule(getattr(stop, "__name__", type(stop).__name__), stop)
 
 
 def score(goal: float) -> Rule:
@@ -82,52 +107,29 @@ def score(goal: float) -> Rule:
     >>> score(0.9).name
     'score(0.9)'
     """
-    return Rule(
-        f"score({goal:g})",
-        lambda seen: seen.best is not None and (seen.best.score or 0.0) >= goal,
-    )
 
+    def holds(seen: Progress) -> bool:
+        return seen.best is not None and (seen.best.score or 0.0) >= goal
 
-def trials(count: int) -> Rule:
-    """End when so many trials are finished, x0 included."""
-    _check_positive("trials", count)
-    return Rule(f"trials({count})", lambda seen: len(seen.trials) >= count)
-
-
-def scorings(count: int) -> Rule:
-    """End when f was called so often."""
-    _check_positive("scorings", count)
-    return Rule(f"scorings({count})", lambda seen: seen.scorings >= count)
+    return Rule(f"score({goal:g})", holds)
 
 
 def stale(steps: int) -> Rule:
-    """End after so many steps in a row without a new best."""
+    """End after this many steps in a row without a new best."""
     _check_positive("stale", steps)
     return Rule(f"stale({steps})", lambda seen: seen.stale_steps >= steps)
 
 
 def seconds(limit: float) -> Rule:
-    """End when the run has lasted so many seconds of wall clock; trials in flight are waited for."""
+    """Deprecated, goes in 2.0: use `Budget(seconds=...)`, or a callable of `Progress.seconds`."""
+    warnings.warn(
+        "stop.seconds is deprecated and goes in 2.0: use budget=Budget(seconds=...), "
+        "or stop=lambda seen: seen.seconds >= limit",
+        DeprecationWarning,
+        stacklevel=2,
+    )
     _check_positive("seconds", limit)
     return Rule(f"seconds({limit:g})", lambda seen: seen.seconds >= limit)
-
-
-def calls(count: int) -> Rule:
-    """End when so many model calls were answered."""
-    _check_positive("calls", count)
-    return Rule(f"calls({count})", lambda seen: seen.usage.calls >= count)
-
-
-def tokens(count: int) -> Rule:
-    """End when so many tokens were used."""
-    _check_positive("tokens", count)
-    return Rule(f"tokens({count})", lambda seen: seen.usage.tokens >= count)
-
-
-def usd(amount: float) -> Rule:
-    """End when so many US dollars were spent, as far as prices are known; `Budget(usd=...)` is stricter."""
-    _check_positive("usd", amount)
-    return Rule(f"usd({amount:g})", lambda seen: (seen.usage.cost_usd or 0.0) >= amount)
 
 
 def _check_positive(name: str, value: float) -> None:

@@ -98,7 +98,7 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
         as_search(search),
         as_proposer(writer, settings, space),
         speaker,
-        as_rule(settings.stop),
+        None if settings.stop is None else as_rule(settings.stop),
         _judging(settings),
         Reflection(settings.task) if settings.reflect else None,
     )

@@ -5,7 +5,7 @@ import io
 from contextlib import closing
 from itertools import count
 
-from llm_optimize import optimize, stop
+from llm_optimize import optimize
 from llm_optimize.cli.tables import spending
 from llm_optimize.mcp.answers import used
 from llm_optimize.optimize import Budget, Repeats
@@ -196,7 +196,7 @@ def test_all_watchers_agree_through_repeats_duplicates_a_resume_and_a_fork(tmp_p
         **options,
         budget=BUDGET,
         repeats=Repeats(2, champion=True),
-        stop=stop.trials(9),
+        stop=lambda seen: len(seen.trials) >= 9,
         callbacks=[watchers],
     )
     assert watchers.differences == []
