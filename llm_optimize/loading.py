@@ -1,4 +1,8 @@
-"""Python objects for the words of a command line or of a task file: f by its place, models by their names."""
+"""Loading of what text names: f by FILE.py:NAME or MODULE:NAME, and models by their names.
+
+The command line and the server for agents get text and need objects. Loading f imports, and thus
+runs, the user's file.
+"""
 
 from __future__ import annotations
 
@@ -6,42 +10,59 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from . import llm
 from .errors import FunctionUnusable, UsageError, suggestion
+from .llm import Chat, Price
+
+
+def functions_of(where: Sequence[str]) -> Any:
+    """Return f, or its stages. Raises FunctionUnusable."""
+    if len(where) == 1:
+        return load(where[0])
+    return [load(one) for one in where]
 
 
 def load(where: str) -> Callable[[Any], Any]:
-    """Return the function. Raises FunctionUnusable, which says what is missing where."""
+    """Return the function at FILE.py:NAME or MODULE:NAME.
+
+    Raises FunctionUnusable, which says what is missing where.
+    """
     source, _, name = where.rpartition(":")
     if not source or not name:
         raise FunctionUnusable(
             f"--func {where!r} names no function: write FILE.py:NAME or MODULE:NAME"
         )
-    module = _from_file(Path(source)) if source.endswith(".py") else _from_name(source)
+    if source.endswith(".py"):
+        module = _module_from_file(Path(source))
+    else:
+        module = _module_by_name(source)
     func = getattr(module, name, None)
     if func is None:
-        known = [
-            word
-            for word, value in vars(module).items()
-            if callable(value) and not word.startswith("_")
-        ]
-        raise FunctionUnusable(
-            f"{source} has no function {name!r}: {suggestion(name, known)}"
-        )
+        hint = suggestion(name, _public_functions(module))
+        raise FunctionUnusable(f"{source} has no function {name!r}: {hint}")
     if not callable(func):
-        raise FunctionUnusable(
-            f"{name} in {source} is a {type(func).__name__}, no function"
-        )
+        kind = type(func).__name__
+        raise FunctionUnusable(f"{name} in {source} is of type {kind}, not a function")
     return func  # type: ignore[no-any-return]
 
 
-def _from_file(path: Path) -> ModuleType:
-    """Import a file under its own name, so that a fresh process with the same path finds it, too."""
+def _public_functions(module: ModuleType) -> list[str]:
+    found = []
+    for name, value in vars(module).items():
+        if callable(value) and not name.startswith("_"):
+            found.append(name)
+    return found
+
+
+def _module_from_file(path: Path) -> ModuleType:
+    """Import a file under its own name, with its folder on the path.
+
+    So the process of a scoring, which gets the same path, finds it under that name.
+    """
     if not path.is_file():
         raise FunctionUnusable(f"the file {path} of --func does not exist")
     sys.path.insert(0, str(path.resolve().parent))
@@ -53,58 +74,59 @@ def _from_file(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except Exception as error:  # the user's file may raise anything
-        raise _unusable(str(path), error) from error
+        raise _import_failure(str(path), error) from error
     return module
 
 
-def _from_name(name: str) -> ModuleType:
+def _module_by_name(name: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
     try:
         return importlib.import_module(name)
     except Exception as error:  # the user's module may raise anything
-        raise _unusable(name, error) from error
+        raise _import_failure(name, error) from error
 
 
-def _unusable(source: str, error: Exception) -> FunctionUnusable:
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if "importlib" not in frame.filename
-    ]
-    place = (
-        f" ({frames[-1].filename}, line {frames[-1].lineno})"
-        if frames and frames[-1].filename != __file__
-        else ""
-    )
-    return FunctionUnusable(
-        f"{source} cannot be imported: {type(error).__name__}: {error}{place}"
-    )
+def _import_failure(source: str, error: Exception) -> FunctionUnusable:
+    """Return the error, with the line of the user's file that raised."""
+    sentence = f"{source} cannot be imported: {type(error).__name__}: {error}"
+    frames = []
+    for frame in traceback.extract_tb(error.__traceback__):
+        if "importlib" not in frame.filename:
+            frames.append(frame)
+    if frames and frames[-1].filename != __file__:
+        sentence += f" ({frames[-1].filename}, line {frames[-1].lineno})"
+    return FunctionUnusable(sentence)
 
 
-def functions_of(where: list[str]) -> Any:
-    """Return f, or its stages."""
-    return load(where[0]) if len(where) == 1 else [load(one) for one in where]
+def model_of(
+    names: Sequence[str] | None, base_url: str | None, price: str | None
+) -> Any:
+    """Return what `optimize.run` takes for a model: None, a name, a chat, or a list of these.
 
+    Args:
+        names: of the models; none is the usual model.
+        base_url: the address of an OpenAI-compatible endpoint, for all of them.
+        price: dollars per million tokens of prompt and of reply, as 0.25/2, for all of them.
 
-def model_of(names: list[str] | None, base_url: str | None, price: str | None) -> Any:
-    """Return what optimize.run takes for a model: nothing, a name, or chats."""
-    wanted: list[str | None] = [*names] if names else [None]
-    if names == ["mutation"] or (base_url is None and price is None):
-        chosen: list[Any] = wanted
-    else:
-        chosen = [
-            llm.Chat(name, base_url=base_url, price=_price(price)) for name in wanted
+    Raises UsageError for a price that is no pair of numbers.
+    """
+    several: list[Any] = [*names] if names else [None]
+    needs_chat = base_url is not None or price is not None
+    if needs_chat and several != ["mutation"]:
+        several = [
+            Chat(name, base_url=base_url, price=_price(price)) for name in several
         ]
-    return chosen if len(chosen) > 1 else chosen[0]
+    return several if len(several) > 1 else several[0]
 
 
-def _price(text: str | None) -> llm.Price | None:
+def _price(text: str | None) -> Price | None:
     if text is None:
         return None
     prompt, _, reply = text.partition("/")
     try:
-        return llm.Price(float(prompt), float(reply))
+        return Price(float(prompt), float(reply))
     except ValueError as error:
         raise UsageError(
-            f"--price is {text!r}: write dollars per million tokens of prompt and of reply, as 0.25/2"
+            f"--price is {text!r}: write dollars per million prompt tokens and "
+            "reply tokens, such as 0.25/2"
         ) from error

@@ -422,8 +422,7 @@ def test_the_command_fails_when_a_run_does(folder, capsys, server, monkeypatch):
         code=1,
     )
     assert (
-        "2 runs ended before their time, one of them by this error: "
-        in capsys.readouterr().err
+        "2 runs ended early, the first one by this error: " in capsys.readouterr().err
     )
 
 
@@ -431,7 +430,7 @@ def test_the_command_says_how_to_go_on(folder, capsys):
     (folder / "task.py").write_text("async def f(x):\n    raise KeyboardInterrupt\n")
     command("--contender", "best", *SHORT, "--name", "amber", code=130)
     assert capsys.readouterr().err.endswith(
-        "stopped, everything is kept; the same command with --name amber goes on\n"
+        "stopped; everything is stored. To continue: the same command with --name amber\n"
     )
     with sqlite3.connect("runs.db") as connection:
         assert connection.execute("select name from run").fetchall() == [

@@ -210,7 +210,7 @@ def test_a_printed_command_leads_to_the_same_store_through_a_shell(tmp_path):
         tmp_path, "fork", "am ber", "0", "--name", "it's", "--store", str(store)
     )
     begin, _, command = said.partition("llm-optimize ")
-    assert begin.endswith("go on with: ")
+    assert begin.endswith("To continue: ")
     line = f"{shlex.quote(sys.executable)} -m llm_optimize {command.strip()} -q"
     subprocess.run(
         ["sh", "-c", line], cwd=tmp_path, env=ENVIRONMENT, check=True, timeout=60

@@ -1,4 +1,4 @@
-"""The command `llm-optimize check`: what works here, before anything is started."""
+"""The command `llm-optimize check`: tries what a run needs, before one is started."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Sandbox = Annotated[
 
 
 def check(sandbox: Sandbox = False, json_: Json = False) -> None:
-    """Try what a run needs, before it is started."""
+    """Test what works on this machine: the mechanisms of the sandbox."""
     if not sandbox:
         raise UsageError(
-            "check: say what to check; today that is --sandbox, which tries the sandbox of this machine"
+            "nothing to check was named: add --sandbox, which tries the sandbox here"
         )
-    found = check_machine()
-    typer.echo(as_json(found) if json_ else mechanisms_table(found))
+    mechanisms = check_machine()
+    typer.echo(as_json(mechanisms) if json_ else mechanisms_table(mechanisms))

@@ -1,4 +1,4 @@
-"""The command `compare`: words to contenders, a line a run while it goes on, a table at the end."""
+"""The command `llm-optimize compare`: contenders by words, a line per run, a table at the end."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import typer
 import llm_optimize
 
 from ..errors import LlmOptimizeError, UsageError
-from .common import DEFAULT_STORE, Json, Quiet, StoreOption, remember
-from .options import FOR_COMPARE, arguments, taking
+from .common import DEFAULT_STORE, Json, Quiet, StoreOption, note_name
+from .options import FOR_COMPARE, with_options
 from .tables import as_json
+from .values import arguments
 
 
 def contenders_of(words: Sequence[str]) -> dict[str, str]:
@@ -31,18 +32,19 @@ def contenders_of(words: Sequence[str]) -> dict[str, str]:
         name, what = named.groups() if named else (word, word)
         if name in found:
             raise UsageError(
-                f"the contender {name!r} is given twice: name one of them, OTHER={what}"
+                f"the contender {name!r} is given twice: rename one, as OTHER={what}"
             )
         found[name] = what
     return found
 
 
-@taking(FOR_COMPARE)
+@with_options(FOR_COMPARE)
 def compare(
     contender: Annotated[
         list[str],
         typer.Option(
-            help="WHAT or NAME=WHAT: a search, a proposer, a gate, model:NAME, best_of_n; two or more."
+            help="WHAT or NAME=WHAT: a search, a proposer, a gate, model:NAME, or best_of_n. "
+            "Repeat it for two or more."
         ),
     ],
     budget: Annotated[int, typer.Option(help="Scorings of each run.")] = 50,
@@ -51,70 +53,72 @@ def compare(
     store: StoreOption = DEFAULT_STORE,
     name: Annotated[
         str | None,
-        typer.Option(help="Name of the comparison; one that exists goes on."),
+        typer.Option(help="Name of the comparison; an existing one is continued."),
     ] = None,
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
-    """Let searches, proposers and models compete with the same budget, and say what differs beyond noise."""
-    of_comparison: dict[str, Any] = {
-        "budget": budget,
-        "seeds": seeds,
-        "at_a_time": at_a_time,
-        "store": store,
-        "name": name,
-    }
-    _compare(
-        contender, not (quiet or json_), json_, {**arguments(given), **of_comparison}
-    )
-
-
-def _compare(
-    words: Sequence[str], progress: bool, as_json_: bool, options: dict[str, Any]
-) -> None:
-    """Compare, and print what was found. Raises LlmOptimizeError when a run ended before its time."""
-    started: list[str] = []
-    watchers = [remember(started), *([_say] if progress else [])]
+    """Let methods compete on the same budget, and test which differences are significant."""
+    names: list[str] = []
+    watchers = [note_name(names)]
+    if not (quiet or json_):
+        watchers.append(_print_end)
     try:
         found = llm_optimize.optimize.compare(
-            **options, contenders=contenders_of(words), callbacks=watchers
+            **arguments(given),
+            contenders=contenders_of(contender),
+            budget=budget,
+            seeds=seeds,
+            at_a_time=at_a_time,
+            store=store,
+            name=name,
+            callbacks=watchers,
         )
     except KeyboardInterrupt:
-        name = started[0].split("/")[0] if started else ""
-        kept = (
-            f"; the same command with --name {shlex.quote(name)} goes on"
-            if name
-            else ""
-        )
-        typer.echo(f"\nstopped, everything is kept{kept}", err=True)
+        _print_how_to_continue(names)
         raise
-    typer.echo(
-        as_json(found)
-        if as_json_
-        else f"{found}\n\ncomparison {found.name}: {_runs(found, options['store'])}"
-    )
-    problems = [
-        problem for standing in found.standings for problem in standing.problems
-    ]
-    if problems:
-        raise LlmOptimizeError(
-            f"{len(problems)} runs ended before their time, one of them by this {problems[0]}"
-        )
+    typer.echo(as_json(found) if json_ else _summary(found, store))
+    _raise_problems(found)
 
 
-def _runs(found: Any, store: str) -> str:
+def _print_end(event: Any) -> None:
+    """Watch the runs: print a line to standard error when one ends."""
+    if not isinstance(event, llm_optimize.records.RunEnded):
+        return
+    result = event.result
+    best = llm_optimize.text.show_number(result.best_score)
+    count = len(result.trials)
+    line = f"{result.name}: {best} after {count} trials ({result.stop_reason})"
+    typer.echo(line, err=True)
+
+
+def _print_how_to_continue(names: Sequence[str]) -> None:
+    message = "\nstopped; everything is stored"
+    if names:
+        comparison = names[0].split("/")[0]  # its runs are COMPARISON/CONTENDER/SEED
+        option = f"--name {shlex.quote(comparison)}"
+        message += f". To continue: the same command with {option}"
+    typer.echo(message, err=True)
+
+
+def _summary(found: Any, store: str) -> str:
     runs = [run for standing in found.standings for run in standing.runs]
     where = llm_optimize.store.option_of(store)
     draw = f"llm-optimize report {shlex.quote(found.name)}{where}"
-    return f"the runs {runs[0]} to {runs[-1]}, which `llm-optimize show` shows, and `{draw}` draws"
+    return (
+        f"{found}\n\n"
+        f"comparison {found.name}: the runs {runs[0]} to {runs[-1]}\n"
+        f"see one with `llm-optimize show RUN{where}`, draw all with `{draw}`"
+    )
 
 
-def _say(event: Any) -> None:
-    if isinstance(event, llm_optimize.records.RunEnded):
-        result = event.result
-        best = llm_optimize.text.show_number(result.best_score)
-        typer.echo(
-            f"{result.name}: {best} after {len(result.trials)} trials ({result.stop_reason})",
-            err=True,
+def _raise_problems(found: Any) -> None:
+    """Raise LlmOptimizeError where runs ended early, with the first reason."""
+    problems: list[str] = []
+    for standing in found.standings:
+        problems += standing.problems
+    if problems:
+        raise LlmOptimizeError(
+            f"{len(problems)} runs ended early, the first one by this {problems[0]}"
         )

@@ -1,4 +1,4 @@
-"""The command `llm-optimize export`: a run for other tools, in a file or on the standard output."""
+"""The command `llm-optimize export`: a run for other tools, in a file or printed."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ import typer
 
 from ..errors import UsageError
 from ..text import visible
-from ..watch.export import FORMATS, as_csv, as_json_lines, in_order
-from ..watch.export import export as write
+from ..watch import export as exports
 from .common import DEFAULT_STORE, RunName, StoreOption, stored_run
 
 if TYPE_CHECKING:
@@ -19,26 +18,28 @@ if TYPE_CHECKING:
 
 def export(
     name: RunName,
-    to: Annotated[str, typer.Option(help="csv, jsonl or optuna.")],
+    to: Annotated[str, typer.Option(help="Format: csv, jsonl or optuna.")],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="A new file; else text is printed."),
+        typer.Option("--output", "-o", help="A new file; without it, text is printed."),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write the trials of a run for other tools."""
     run = stored_run(name, store)
-    if to in FORMATS and output is None:
+    if to in exports.FORMATS and output is None:
         _print(run, to)
         return
-    count = write(run, to, output or Path())
+    count = exports.export(run, to, output or Path())
     typer.echo(f"{count} trials of {visible(run.name)} are in {output}", err=True)
 
 
-def _print(run: Run, form: str) -> None:
-    if form == "optuna":
-        raise UsageError(
-            "a study of Optuna is a database: say into which file with -o FILE"
-        )
-    text = as_csv(in_order(run)) if form == "csv" else as_json_lines(in_order(run))
+def _print(run: Run, format_: str) -> None:
+    if format_ == "optuna":
+        raise UsageError("a study of Optuna is a database: name its file with -o FILE")
+    trials = exports.in_order(run)
+    if format_ == "csv":
+        text = exports.as_csv(trials)
+    else:
+        text = exports.as_json_lines(trials)
     typer.echo(text.encode(), nl=False)

@@ -1,4 +1,4 @@
-"""The commands that make something to look at: a report in a file, and a web page."""
+"""Commands that draw runs: a report in one HTML file, and a live web page of all runs."""
 
 from __future__ import annotations
 
@@ -23,24 +23,26 @@ def report(
     """Write one HTML file that shows all of a run, or of a comparison."""
     with closing(open_store(store)) as opened:
         path = reports.write(opened, name, output)
-    typer.echo(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
+    megabytes = path.stat().st_size / 1e6
+    typer.echo(f"{path} ({megabytes:.1f} MB)")
 
 
 def view(
     store: StoreOption = DEFAULT_STORE,
     port: Annotated[
-        int, typer.Option(help="Port of the page; 0 takes any that is free.")
+        int, typer.Option(help="Port of the page; 0 takes any free one.")
     ] = 8765,
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 lets others in.")
+        str,
+        typer.Option(help="Address to listen on; 0.0.0.0 lets other machines connect."),
     ] = "127.0.0.1",
 ) -> None:
-    """Show all runs in a web page, live."""
+    """Show all runs of a store in a web page, live."""
     with closing(open_store(store)) as opened:
-        shown = pages.Page(opened, host=host, port=port)
-        typer.echo(f"open {shown.url}")
-        typer.echo("Ctrl-C ends it; whoever has this address may steer runs")
+        page = pages.Page(opened, host=host, port=port)
+        typer.echo(f"open {page.url}")
+        typer.echo("Ctrl-C ends it; anyone with this address can steer runs")
         try:
-            shown.run()
+            page.run()
         except KeyboardInterrupt:
             typer.echo("\nended")

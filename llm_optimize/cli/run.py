@@ -1,8 +1,7 @@
-"""The commands that work: run, resume, fork, replay, steer."""
+"""Commands that start or change runs: run, resume, fork, replay, steer, demo."""
 
 from __future__ import annotations
 
-import shlex
 from typing import Annotated, Any
 
 import typer
@@ -15,41 +14,44 @@ from .common import (
     Quiet,
     RunName,
     StoreOption,
-    end,
+    finish,
+    note_name,
     open_store,
-    remember,
+    resume_command,
     stored_run,
-    watched,
+    until_interrupted,
 )
-from .options import FOR_REPLAY, FOR_RESUME, FOR_RUN, arguments, changes, taking
+from .options import FOR_REPLAY, FOR_RESUME, FOR_RUN, with_options
+from .values import arguments, changes
 
 
-@taking(FOR_RUN)
+@with_options(FOR_RUN)
 def run(
     store: StoreOption = DEFAULT_STORE,
     name: Annotated[
-        str | None, typer.Option(help="Name of the run; one is made up.")
+        str | None, typer.Option(help="Name of the run; one is made up if not given.")
     ] = None,
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
     """Search for the x with the highest f(x)."""
-    started: list[str] = []
+    names: list[str] = []
 
     def work() -> Any:
-        of_call: dict[str, Any] = {
-            "store": store,
-            "name": name,
-            "verbose": not (quiet or json_),
-            "callbacks": [remember(started)],
-        }
-        return llm_optimize.optimize.run(**arguments(given), **of_call)
+        return llm_optimize.optimize.run(
+            **arguments(given),
+            store=store,
+            name=name,
+            verbose=not (quiet or json_),
+            callbacks=[note_name(names)],
+        )
 
-    end(watched(started, store, work), as_json_=json_)
+    result = until_interrupted(work, names, store)
+    finish(result, print_json=json_)
 
 
-@taking(FOR_RESUME, changing=True)
+@with_options(FOR_RESUME, changing=True)
 def resume(
     name: RunName,
     store: StoreOption = DEFAULT_STORE,
@@ -57,35 +59,36 @@ def resume(
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
-    """Go on with a run that was stopped, or give it more steps; what is not given stays as it was."""
+    """Continue a run that was stopped, or add steps to it; other options stay as they were."""
     changed = changes(given, stored_run(name, store).settings)
+    verbose = not (quiet or json_)
 
     def work() -> Any:
         return llm_optimize.optimize.resume(
-            name, store=store, verbose=not (quiet or json_), **changed
+            name, store=store, verbose=verbose, **changed
         )
 
-    end(watched([name], store, work), as_json_=json_)
+    result = until_interrupted(work, [name], store)
+    finish(result, print_json=json_)
 
 
 def fork(
     name: RunName,
     trial: Annotated[
-        int, typer.Argument(help="The last trial that comes along.", metavar="TRIAL")
+        int, typer.Argument(help="The last trial to copy.", metavar="TRIAL")
     ],
     new_name: Annotated[
-        str | None, typer.Option("--name", help="Name of the new run; one is made up.")
+        str | None,
+        typer.Option(
+            "--name", help="Name of the new run; one is made up if not given."
+        ),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Begin a run with the first trials of another; nothing is paid or scored again."""
+    """Create a run from the first trials of another; nothing is paid for or scored again."""
     new = llm_optimize.optimize.fork(name, trial, new_name=new_name, store=store)
-    go_on = (
-        f"llm-optimize resume {shlex.quote(new)}{llm_optimize.store.option_of(store)}"
-    )
-    typer.echo(
-        f"{new} begins with the trials of {name} up to {trial}; go on with: {go_on}"
-    )
+    command = resume_command(new, store)
+    typer.echo(f"{new} has the trials of {name} up to {trial}. To continue: {command}")
 
 
 def steer(
@@ -95,42 +98,63 @@ def steer(
     ],
     text: Annotated[
         str,
-        typer.Argument(help="Of a hint: a sentence for the model.", metavar="[TEXT]"),
+        typer.Argument(help="With hint: a sentence for the model.", metavar="[TEXT]"),
     ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
-    """Stop or pause a run that goes on elsewhere, or give its model a hint."""
+    """Stop, pause or continue a run from another terminal, or give its model a hint."""
     open_store(store).steer(name, kind, text)
-    typer.echo(
-        f"the run {name} will {kind}"
-        if kind != "hint"
-        else f"the next prompt of {name} holds the hint"
-    )
+    effects = {
+        "stop": f"run {name}: it stops after the trials in flight",
+        "pause": f"run {name}: it pauses; `llm-optimize steer {name} go` continues it",
+        "go": f"run {name}: it continues",
+        "hint": f"run {name}: the next prompt has the hint",
+    }
+    typer.echo(effects[kind])
 
 
-@taking(FOR_REPLAY, changing=True)
+@with_options(FOR_REPLAY, changing=True)
 def replay(
     name: RunName,
     new_name: Annotated[
-        str | None, typer.Option("--name", help="Name of the replay; one is made up.")
+        str | None,
+        typer.Option("--name", help="Name of the replay; one is made up if not given."),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
-    """Live through a run again with its own replies, for no money; --func names another f to judge them."""
+    """Repeat a run from its stored replies, at no cost; --func scores them by another f."""
     changed = changes(given, stored_run(name, store).settings)
-    started: list[str] = []
+    names: list[str] = []
 
     def work() -> Any:
-        of_call: dict[str, Any] = {
-            "store": store,
-            "verbose": not (quiet or json_),
-            "callbacks": [remember(started)],
-        }
         return llm_optimize.optimize.replay(
-            name, new_name=new_name, **of_call, **changed
+            name,
+            new_name=new_name,
+            store=store,
+            verbose=not (quiet or json_),
+            callbacks=[note_name(names)],
+            **changed,
         )
 
-    end(watched(started, store, work), as_json_=json_)
+    result = until_interrupted(work, names, store)
+    finish(result, print_json=json_)
+
+
+def demo(
+    steps: Annotated[int, typer.Option(help="How many changes to try.")] = 40,
+    store: StoreOption = DEFAULT_STORE,
+    seed: Annotated[int, typer.Option(help="Makes the demo repeatable.")] = 1,
+) -> None:
+    """Improve a scikit-learn script by random changes: no key, no network, under a minute."""
+    names: list[str] = []
+
+    def work() -> Any:
+        return llm_optimize.demo.run(steps, store, seed, [note_name(names)])
+
+    typer.echo(llm_optimize.demo.INTRODUCTION + "\n")
+    result = until_interrupted(work, names, store)
+    typer.echo(llm_optimize.demo.report(result, store))
+    finish(result, print_json=False)

@@ -1,9 +1,12 @@
-"""Runs and trials as text for a terminal, or as JSON for programs; nothing in them can move a cursor."""
+"""Tables and pages of text for a terminal, and JSON for programs.
+
+What candidates, models and users wrote is shown so that nothing in it can move the cursor.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -24,153 +27,168 @@ def as_json(value: Any) -> str:
 
 
 def runs_table(runs: Sequence[RunInfo]) -> str:
-    """Return one line a run."""
+    """Return a table with one line per run."""
     if not runs:
         return "no runs yet"
     rows = [["name", "trials", "best", "begun", "state", "task"]]
     for run in runs:
-        begun = datetime.fromtimestamp(run.created_at).strftime("%Y-%m-%d %H:%M")
+        begun = datetime.fromtimestamp(run.created_at)
         best = "" if run.best_score is None else show_number(run.best_score)
-        task = one_line(run.settings["task"]["description"], 50)
-        rows.append(
-            [
-                run.name,
-                str(run.trials),
-                best,
-                begun,
-                one_line(run.stop_reason or "not ended", 30),
-                task,
-            ]
-        )
+        row = [
+            run.name,
+            str(run.trials),
+            best,
+            begun.strftime("%Y-%m-%d %H:%M"),
+            one_line(run.stop_reason or "not ended", 30),
+            one_line(run.settings["task"]["description"], 50),
+        ]
+        rows.append(row)
     return _aligned(rows, right={1, 2})
 
 
 def mechanisms_table(mechanisms: Sequence[Mechanism]) -> str:
-    """Return one line for each mechanism of the sandbox; below those that do not work here, how to get them."""
+    """Return a line per mechanism of the sandbox, then how to get those that are missing."""
     rows = [["mechanism", "here", "holds off"]]
-    for one in mechanisms:
-        here = "works" if one.works else "missing"
-        rows.append(
-            [one.name, f"{here} ({one.found})" if one.found else here, one.holds]
-        )
-    repairs: dict[str, list[str]] = {}
-    for one in mechanisms:
-        if not one.works:
-            repairs.setdefault(one.repair, []).append(one.name)
-    lines = [
-        f"To have {', '.join(names)}: {repair}." for repair, names in repairs.items()
-    ]
-    return "\n\n".join([_aligned(rows, right=set()), *lines])
+    missing: dict[str, list[str]] = {}  # the names by what repairs them
+    for mechanism in mechanisms:
+        here = "works" if mechanism.works else "missing"
+        if mechanism.found:
+            here += f" ({mechanism.found})"
+        rows.append([mechanism.name, here, mechanism.holds])
+        if not mechanism.works:
+            missing.setdefault(mechanism.repair, []).append(mechanism.name)
+    paragraphs = [_aligned(rows, right=())]
+    for repair, names in missing.items():
+        paragraphs.append(f"To have {', '.join(names)}: {repair}.")
+    return "\n\n".join(paragraphs)
 
 
 def trials_table(trials: Sequence[Trial], champion: Trial | None) -> str:
-    """Return one line a trial, the best one marked."""
+    """Return a table with one line per trial, the best one marked."""
     if not trials:
         return "no finished trials yet"
     score_of = shown_scores(trials)
+    best = None if champion is None else champion.number
     rows = [["trial", "", "score", "parent", "source", "seconds", "feedback"]]
     for trial in trials:
-        score = score_of.get(trial.number, trial.status.value)
-        said = (
-            one_line(trial.feedback, 70)
-            if trial.status is Status.COMPLETE
-            else describe_failure(trial)
-        )
-        parent = "" if trial.parent is None else str(trial.parent)
-        mark = "*" if champion is not None and trial.number == champion.number else ""
-        source = one_line(trial.source, 30)
-        rows.append(
-            [
-                str(trial.number),
-                mark,
-                score,
-                parent,
-                source,
-                f"{trial.seconds:.2f}",
-                one_line(said, 70),
-            ]
-        )
+        feedback = trial.feedback
+        if trial.status is not Status.COMPLETE:
+            feedback = describe_failure(trial)
+        row = [
+            str(trial.number),
+            "*" if trial.number == best else "",
+            score_of.get(trial.number, trial.status.value),
+            "" if trial.parent is None else str(trial.parent),
+            one_line(trial.source, 30),
+            f"{trial.seconds:.2f}",
+            one_line(feedback, 70),
+        ]
+        rows.append(row)
     return _aligned(rows, right={0, 2, 3, 5})
 
 
+def _aligned(rows: Sequence[Sequence[str]], right: Collection[int]) -> str:
+    """Return the rows as lines; the columns of `right` are flush right, others flush left."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    lines = []
+    for row in rows:
+        cells = []
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+            flush = cell.rjust if column in right else cell.ljust
+            cells.append(flush(width))
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
+
+
 def spending(run: RunView, uncertain: Sequence[tuple[int, int]]) -> str:
-    """Return what the model calls of a run used, and which calls nobody knows the price of."""
+    """Return what the model calls of a run used; "" where it made none.
+
+    Args:
+        run: with the usage that the endpoint reported.
+        uncertain: trial and index of the calls that were in flight when the process was killed.
+    """
     usage = run.usage
     if not usage.calls and not uncertain:
         return ""
-    cost = "price unknown" if usage.cost_usd is None else amount("usd", usage.cost_usd)
-    lines = [
-        f"{amount('calls', usage.calls)} model calls, {amount('tokens', usage.tokens)} tokens, {cost}"
-    ]
+    calls, tokens = amount("calls", usage.calls), amount("tokens", usage.tokens)
+    cost = "price unknown"
+    if usage.cost_usd is not None:
+        cost = amount("usd", usage.cost_usd)
+    lines = [f"{calls} model calls, {tokens} tokens, {cost}"]
     if usage.uncertain_calls:
         lines.append(
-            f"up to {usage.uncertain_calls} more requests brought no whole answer, and may be billed"
+            f"up to {usage.uncertain_calls} more requests brought no complete answer, "
+            "and may be billed"
         )
     if uncertain:
-        places = ", ".join(
-            f"call {index + 1} of trial {trial}" for trial, index in uncertain
-        )
+        places = []
+        for trial, index in uncertain:
+            places.append(f"call {index + 1} of trial {trial}")
         lines.append(
-            f"uncertain, since it was on the wire at a kill, and may be billed: {one_line(places, 200)}"
+            "in flight when the process was killed, and may be billed: "
+            + one_line(", ".join(places), 200)
         )
     return "\n".join(lines)
 
 
-def _aligned(rows: Sequence[Sequence[str]], right: set[int]) -> str:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = (
-        "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
-        for row in rows
-    )
-    return "\n".join(line.rstrip() for line in lines)
-
-
 def trial_page(trial: Trial, parent: Trial | None, calls: Sequence[Call]) -> str:
-    """Return all that is known of one trial."""
-    score = "no score" if trial.score is None else f"score {show_number(trial.score)}"
-    built_on = "" if trial.parent is None else f", built on trial {trial.parent}"
-    error = (
-        ""
-        if trial.standard_error is None
-        else f" +- {trial.standard_error:.2g} ({trial.scorings} scorings)"
-    )
-    stage = f", not through the stage {trial.stage}" if trial.stage else ""
-    what = f"{trial.status.value}{stage}, {score}{error}"
-    head = f"trial {trial.number}: {what}, by {trial.source}{built_on}, {trial.seconds:.2f} s"
-    parts = [(head, ""), ("x", "(none)" if trial.x is None else show_x(trial.x))]
-    if parent is not None and parent.x is not None and trial.x is not None:
-        names = f"trial {parent.number}", f"trial {trial.number}"
-        parts.append(
-            (
-                "difference to its parent",
-                unified_diff(show_x(parent.x), show_x(trial.x), *names),
-            )
-        )
-    parts += [
+    """Return all that is known of one trial, as sections with titles."""
+    x = "(none)" if trial.x is None else show_x(trial.x)
+    sections = [
+        ("x", x),
+        ("difference from its parent", _difference(trial, parent)),
         ("feedback", trial.feedback),
         ("output", trial.output),
         ("lesson", trial.lesson),
+        ("decision of the gate", _decision(trial)),
     ]
-    decided = ", ".join(
-        f"{name} {value}" for name, value in trial.decision.items() if value is not None
-    )
-    parts.append(("decision of the gate", decided))
     for call in calls:
-        prompt = "\n".join(
-            f"[{message['role']}]\n{message['content']}" for message in call.messages
-        )
-        answer = call.reply.text if call.reply else call.error or "(no answer arrived)"
-        parts += [
-            (f"prompt {call.index + 1} to {call.model}", prompt),
-            (f"reply {call.index + 1}", answer),
-        ]
-    return "\n\n".join(
-        _section(title, body) for title, body in parts if body or title == head
-    )
+        number = call.index + 1
+        sections.append((f"prompt {number} to {call.model}", _prompt(call)))
+        sections.append((f"reply {number}", _reply(call)))
+    blocks = [visible(_headline(trial))]
+    for title, body in sections:
+        if body:
+            blocks.append(visible(f"== {title}\n{body}"))
+    return "\n\n".join(blocks)
 
 
-def _section(title: str, body: str) -> str:
-    return visible(f"== {title}\n{body}" if body else title)
+def _headline(trial: Trial) -> str:
+    words = f"trial {trial.number}: {trial.status.value}"
+    if trial.stage:
+        words += f" (stopped at the stage {trial.stage})"
+    if trial.score is None:
+        words += ", no score"
+    else:
+        words += f", score {show_number(trial.score)}"
+    if trial.standard_error is not None:
+        words += f" +- {trial.standard_error:.2g} ({trial.scorings} scorings)"
+    words += f", by {trial.source}"
+    if trial.parent is not None:
+        words += f", built on trial {trial.parent}"
+    return f"{words}, {trial.seconds:.2f} s"
+
+
+def _difference(trial: Trial, parent: Trial | None) -> str:
+    if parent is None or parent.x is None or trial.x is None:
+        return ""
+    old, new = show_x(parent.x), show_x(trial.x)
+    return unified_diff(old, new, f"trial {parent.number}", f"trial {trial.number}")
+
+
+def _decision(trial: Trial) -> str:
+    known = trial.decision.items()
+    return ", ".join(f"{name} {value}" for name, value in known if value is not None)
+
+
+def _prompt(call: Call) -> str:
+    messages = []
+    for message in call.messages:
+        messages.append(f"[{message['role']}]\n{message['content']}")
+    return "\n".join(messages)
+
+
+def _reply(call: Call) -> str:
+    if call.reply:
+        return call.reply.text
+    return call.error or "(no answer arrived)"

@@ -88,7 +88,7 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server
     assert "ValueError: could not convert string to float: 'oops'" in table[3]
     page = command("show", "amber", 1)
     for words in (
-        "== difference to its parent",
+        "== difference from its parent",
         "-1\n+3",
         "[system]",
         "Raise f.",
@@ -103,7 +103,7 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server
 def test_a_run_is_forked_and_replayed_and_goes_on_from_there(command, server):
     server.replies(block(3), block(2), block(5))
     command(*RUN, "--name", "amber", "--steps", 2)
-    assert "go on with: llm-optimize resume amber-2" in command("fork", "amber", 1)
+    assert "To continue: llm-optimize resume amber-2" in command("fork", "amber", 1)
     assert (
         json.loads(command("resume", "amber-2", "--steps", 2, "--json"))["best_score"]
         == 5.0
@@ -157,8 +157,8 @@ def test_a_folder_of_files_is_one_candidate(command, folder, server):
 def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, server):
     server.replies(block(3))
     command(*RUN, "--name", "amber", "--steps", 1)
-    assert "will stop" in command("steer", "amber", "stop")
-    assert "holds the hint" in command("steer", "amber", "hint", "Be bold.")
+    assert "it stops after" in command("steer", "amber", "stop")
+    assert "has the hint" in command("steer", "amber", "hint", "Be bold.")
     assert "did you mean 'stop'" in command("steer", "amber", "stopp", code=2)
     assert "the hint is empty" in command("steer", "amber", "hint", code=2)
 
@@ -237,7 +237,7 @@ WRONG = [
     (("--func", "task.py:g"), "task.py has no function 'g'"),
     (("--func", "nowhere.py:f"), "the file nowhere.py of --func does not exist"),
     (("--func", "task.py"), "names no function"),
-    (("--func", "task.py:not_callable"), "is a int, no function"),
+    (("--func", "task.py:not_callable"), "is of type int, not a function"),
     (("--func", "no_such_module:f"), "No module named 'no_such_module'"),
     (
         ("--func", "broken.py:f"),
@@ -370,7 +370,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
 ):
     code, said = stopped(signal.SIGINT)
     assert code == 130
-    assert "go on with: llm-optimize resume amber" in said
+    assert "To resume: llm-optimize resume amber" in said
     assert "Traceback" not in said
     goes_on(command, folder, server)
 

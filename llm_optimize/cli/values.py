@@ -1,0 +1,121 @@
+"""Values of the options: what the flags of a command stand for in Python."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import settings
+from ..errors import UnknownName, UsageError
+from ..loading import functions_of, model_of
+from ..records import Budget, Limits
+from ..task_file import KINDS, kinds_of
+from .files import file_text, first_x, text_of
+from .options import CAPS, LIMITS, TYPES
+
+
+def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of `optimize.run` for the flags of `run`, or those for `compare`.
+
+    Raises UsageError for what cannot be read.
+    """
+    found = _plain(given)
+    texts = [first_x(one) for one in given["x0"] or []]
+    texts += [file_text(path) for path in given["x0_file"] or []]
+    found["x0"] = texts or None
+    found["func"] = functions_of(given["func"])
+    found["model"] = model_of(given["model"], given["base_url"], given["price"])
+    found.pop("base_url", None)  # the model has it
+    found["limits"] = Limits(**_limits(given))
+    if "usd" in given:  # `compare` has a budget of its own
+        found["budget"] = Budget(**_caps(given))
+    return found
+
+
+def changes(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of `optimize.resume` and `replay`: what the flags change, and f.
+
+    Args:
+        given: the values of the flags; None where one is not given.
+        stored: the settings of the run.
+
+    Raises UsageError for what cannot be read, and where the run does not say where its f is.
+    """
+    found = _plain(given)
+    func = given["func"]
+    if not func and stored["func"]:
+        func = [stored["func"]]
+    if not func:
+        raise UsageError(
+            "this run does not know where its f is: add --func FILE.py:NAME"
+        )
+    found["func"] = functions_of(func)
+    names, price = given.get("model"), given.get("price")
+    base_url = given.get("base_url")
+    if names or base_url is not None or price is not None:
+        names = names or [stored["model"]]
+        found["model"] = model_of(names, base_url or stored["base_url"], price)
+        found.pop("base_url", None)  # the model has it
+    caps, limits = _caps(given), _limits(given)
+    if caps:
+        found["budget"] = {**stored["budget"], **caps}
+    if limits:
+        found["limits"] = {**stored["limits"], **limits}
+    return found
+
+
+def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options whose value is that of their only flag; tables are read from files."""
+    known = settings.options()
+    found = {}
+    for name, value in given.items():
+        if name not in known or name in ("x0", "model") or value is None:
+            continue
+        if settings.kind_of(name) == "table":
+            value = _table(name, value)
+        elif known[name].in_task:
+            value = text_of(value)
+        found[name] = value
+    return found
+
+
+def _table(name: str, path: Path) -> Any:
+    try:
+        return json.loads(file_text(path))
+    except ValueError as error:
+        flag = settings.option_of(name).flag
+        message = f"the file {path} of {flag} is not JSON: {error}"
+        raise UsageError(message) from error
+
+
+def _caps(given: Mapping[str, Any]) -> dict[str, Any]:
+    return {cap: given[cap] for cap in CAPS if given.get(cap) is not None}
+
+
+def _limits(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the limits that are given.
+
+    Raises UnknownName for an unknown one, and UsageError for a value that is not a number.
+    """
+    found: dict[str, Any] = {}
+    for flag in LIMITS:
+        value = given.get(flag.name)
+        if flag.name != "limit" and value is not None:
+            found[flag.name] = tuple(value) if isinstance(value, list) else value
+    numbers = {}
+    for name, kind in kinds_of(Limits).items():
+        if kind in ("int", "float"):
+            numbers[name] = kind
+    for word in given.get("limit") or ():
+        name, _, text = word.partition("=")
+        if name not in numbers:
+            raise UnknownName("limit", name, numbers)
+        kind = numbers[name]
+        try:
+            found[name] = TYPES[kind](text)
+        except ValueError:
+            message = f"--limit is {word!r}: {name} takes {KINDS[kind].words}"
+            raise UsageError(message) from None
+    return found
