@@ -74,7 +74,7 @@ def test_a_line_declares_a_knob(line, name, parameter, value):
         ("k = 'c'  # tune: 'a', 'b'", "'c' is none of 'a', 'b'"),
         ("k = '3'  # tune: 3, 4", "its value '3' is not"),
         ("k = 1  # tune: bool", "1 is none of False, True"),
-        ("k = True  # tune: 0..1", "True is no number"),
+        ("k = True  # tune: 0..1", "True is not a number"),
         ("k = 'x'  # tune: 0..1", "its value 'x' is not"),
         ("k = 3  # tune: 3", "leaves no choice"),
         ("lr = f(0.1)  # tune: 0..1", "write name = value"),

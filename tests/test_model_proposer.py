@@ -306,7 +306,7 @@ def test_parameters_are_read_mended_and_what_was_mended_is_noted(reply, x, note)
     ("reply", "words"),
     [
         ('{"lrr": 0.5}', "did you mean 'lr'"),
-        ('{"lr": "fast"}', "'fast' is no number"),
+        ('{"lr": "fast"}', "'fast' is not a number"),
         ('{"kind": "elu"}', "'elu' is none of"),
         ("lr = 0.5", "no whole JSON object"),
     ],

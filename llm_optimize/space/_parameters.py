@@ -1,7 +1,8 @@
-"""The kinds of parameters: each checks a value, draws one, and moves one a little."""
+"""Kinds of parameters: each checks a value, draws one, and finds a neighbor of one."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,8 +12,7 @@ from typing import Any, TypeAlias
 
 from ..errors import UsageError
 
-_SMALL_MOVE = 0.2  # standard deviation of a small change, as a share of the range
-Conditions: TypeAlias = Mapping[str, tuple[Any, ...]]
+_NEAR_SD = 0.2  # standard deviation of the step to a neighbor, as a share of the range
 
 
 @dataclass(frozen=True)
@@ -25,11 +25,11 @@ class Float:
         log: equal ratios are equally far apart; low must be above 0.
         description: what it is, for a model to read.
         step: only low, low + step, low + 2 step, ... up to high; not together with `log`.
-        when: other parameters by name, each with the value, or a tuple of values, that it must have; where one of
-            them has another value, or is itself absent, this parameter is absent from x.
+        when: the condition: names of other parameters, each with the value, or a tuple of values, that it
+            must have. Where one of them has another value, or is itself absent, this one is absent from x.
         default: its usual value; None stands for the middle of its scale.
 
-    Raises UsageError for what cannot be.
+    Raises UsageError for a range, step, condition or default that is not possible.
 
     >>> Float(0, 1, step=0.25).check(0.6), Float(1e-4, 1, log=True).usual()
     (0.5, 0.01)
@@ -48,53 +48,49 @@ class Float:
             if getattr(self, name) is not None:
                 object.__setattr__(self, name, float(getattr(self, name)))
         _check_range(self)
-        _settle(self)
+        _normalize(self)
 
     def check(self, value: Any) -> float:
-        """Return the nearest legal value as a float. Raises UsageError for what is no number."""
-        number = min(max(_number(value), self.low), self.high)
+        """Return the nearest legal value as a float. Raises UsageError for a value that is no number."""
+        number = min(max(_as_number(value), self.low), self.high)
         if self.step is None:
             return float(number)
-        place = min(round((number - self.low) / self.step), _steps(self))
-        return float(
-            Decimal(repr(self.low)) + place * Decimal(repr(self.step))
-        )  # 0.3, not 0.30000000000000004
+        steps = min(round((number - self.low) / self.step), _count_steps(self))
+        # Decimals, so that three steps of 0.1 are 0.3 and not 0.30000000000000004.
+        return float(Decimal(repr(self.low)) + steps * Decimal(repr(self.step)))
 
     def usual(self) -> float:
         """Return the default, else the middle of the scale."""
         return self.from_unit(0.5) if self.default is None else self.default
 
     def sample(self, rng: Random) -> float:
-        """Return a value, uniform on the scale of this parameter."""
+        """Return a random value, uniform on the scale of this parameter."""
         if self.step is not None:
-            return self.check(self.low + rng.randint(0, _steps(self)) * self.step)
+            return self.check(self.low + rng.randint(0, _count_steps(self)) * self.step)
         return self.from_unit(rng.random())
 
     def near(self, value: Any, rng: Random) -> float:
         """Return another value close to this one."""
         old = self.check(value)
-        new = self.from_unit(_reflected(self.to_unit(old) + rng.gauss(0, _SMALL_MOVE)))
-        return (
-            self.check(old + rng.choice([-1, 1]) * self.step)
-            if self.step and new == old
-            else new
-        )
+        new = self.from_unit(_near_share(self.to_unit(old), rng))
+        if self.step and new == old:
+            return self.check(old + rng.choice([-1, 1]) * self.step)
+        return new
 
     def to_unit(self, value: float) -> float:
-        """Return the place of a legal value on the scale, from 0 at low to 1 at high."""
-        low, high, value = (
-            math.log(v) if self.log else v for v in (self.low, self.high, value)
-        )
+        """Return the position of a legal value on the scale, from 0 at low to 1 at high."""
+        low, high = self.low, self.high
+        if self.log:
+            low, high, value = math.log(low), math.log(high), math.log(value)
         return (value - low) / (high - low)
 
     def from_unit(self, share: float) -> float:
-        """Return the legal value at a place of the scale, from 0 to 1."""
-        if self.log:
-            value = math.exp(
-                math.log(self.low) + (math.log(self.high) - math.log(self.low)) * share
-            )
-            return self.check(float(f"{value:.15g}"))
-        return self.check(self.low + (self.high - self.low) * share)
+        """Return the legal value at a position on the scale, from 0 to 1."""
+        if not self.log:
+            return self.check(self.low + (self.high - self.low) * share)
+        low, high = math.log(self.low), math.log(self.high)
+        value = math.exp(low + (high - low) * share)
+        return self.check(float(f"{value:.15g}"))
 
 
 @dataclass(frozen=True)
@@ -118,57 +114,50 @@ class Int:
             value = getattr(self, name)
             if value is None:
                 continue
-            if (
-                isinstance(value, bool)
-                or not math.isfinite(value)
-                or value != round(value)
-            ):
+            is_bool = isinstance(value, bool)
+            if is_bool or not math.isfinite(value) or value != round(value):
                 raise UsageError(
-                    f"the {name} of an Int is {value!r}: give a whole number, or take Float"
+                    f"the {name} of an Int is {value!r}: give a whole number, or use Float"
                 )
             object.__setattr__(self, name, int(value))
         _check_range(self)
-        _settle(self)
+        _normalize(self)
 
     def check(self, value: Any) -> int:
-        """Return the nearest legal value as an int. Raises UsageError for what is no number."""
-        number = min(max(_number(value), self.low), self.high)
+        """Return the nearest legal value as an int. Raises UsageError for a value that is no number."""
+        number = min(max(_as_number(value), self.low), self.high)
         if self.step is None:
             return round(number)
-        return int(
-            self.low
-            + min(round((number - self.low) / self.step), _steps(self)) * self.step
-        )
+        steps = min(round((number - self.low) / self.step), _count_steps(self))
+        return int(self.low + steps * self.step)
 
     def usual(self) -> int:
         """Return the default, else the middle of the scale."""
         return self.from_unit(0.5) if self.default is None else self.default
 
     def sample(self, rng: Random) -> int:
-        """Return a value, uniform on the scale of this parameter."""
+        """Return a random value, uniform on the scale of this parameter."""
         if self.log:
             return self.from_unit(rng.random())
-        return self.low + rng.randint(0, _steps(self)) * (self.step or 1)
+        return self.low + rng.randint(0, _count_steps(self)) * (self.step or 1)
 
     def near(self, value: Any, rng: Random) -> int:
         """Return another value close to this one, the same only where there is no other."""
         old = self.check(value)
-        new = self.from_unit(_reflected(self.to_unit(old) + rng.gauss(0, _SMALL_MOVE)))
-        return (
-            new
-            if new != old
-            else self.check(old + rng.choice([-1, 1]) * (self.step or 1))
-        )
+        new = self.from_unit(_near_share(self.to_unit(old), rng))
+        if new == old:
+            return self.check(old + rng.choice([-1, 1]) * (self.step or 1))
+        return new
 
     def to_unit(self, value: float) -> float:
-        """Return the place of a legal value on the scale, from 0 at low to 1 at high."""
-        return self._real().to_unit(value)
+        """Return the position of a legal value on the scale, from 0 at low to 1 at high."""
+        return self._as_float().to_unit(value)
 
     def from_unit(self, share: float) -> int:
-        """Return the legal value nearest to a place of the scale, from 0 to 1."""
-        return self.check(self._real().from_unit(share))
+        """Return the legal value nearest to a position on the scale, from 0 to 1."""
+        return self.check(self._as_float().from_unit(share))
 
-    def _real(self) -> Float:
+    def _as_float(self) -> Float:
         return Float(self.low, self.high, self.log)
 
 
@@ -176,7 +165,8 @@ class Int:
 class Choice:
     """One of the options: texts, numbers, booleans or None.
 
-    `description`, `when` and `default` are those of `Float`; without a default the first option is the usual one.
+    `description`, `when` and `default` are those of `Float`; without a default the first option is the
+    usual one. Raises UsageError for no options, an option of another type, or one that is given twice.
 
     >>> Choice("relu", "tanh").check("TANH")
     'tanh'
@@ -194,34 +184,34 @@ class Choice:
         when: Mapping[str, Any] | None = None,
         default: Any = None,
     ) -> None:
-        """Take the options; at least one. Raises UsageError for what cannot be."""
-        if not options:
-            raise UsageError("a Choice needs options: Choice('a', 'b')")
-        for option in options:
-            if not (option is None or isinstance(option, str | int | float)):
-                raise UsageError(
-                    f"the option {option!r} is no text, number, boolean or None: give a name that f reads"
-                )
-        if len({(isinstance(option, bool), option) for option in options}) < len(
-            options
-        ):
-            raise UsageError(
-                f"a Choice holds an option twice: {', '.join(map(repr, options))}"
-            )
+        _check_options(options)
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "description", description)
         object.__setattr__(self, "when", when or {})
         object.__setattr__(self, "default", default)
-        _settle(self)
+        _normalize(self)
 
     def check(self, value: Any) -> Any:
-        """Return the option that is meant. Raises UsageError for what is none of them."""
-        for option in self.options:
-            if value == option and isinstance(value, bool) == isinstance(option, bool):
-                return option
-        for option in self.options:
-            if isinstance(value, str) and value.strip().lower() == str(option).lower():
-                return option
+        """Return the option that is meant. Raises UsageError for a value that is none of them."""
+        return self.options[self.index(value)]
+
+    def index(self, value: Any) -> int:
+        """Return the position of an option: of an equal one, else of a text in other case.
+
+        1 and True are two options. Raises UsageError for a value that is none of them.
+
+        >>> Choice(1, True).index(True)
+        1
+        """
+        is_bool = isinstance(value, bool)
+        for position, option in enumerate(self.options):
+            if value == option and is_bool == isinstance(option, bool):
+                return position
+        if isinstance(value, str):
+            word = value.strip().lower()
+            for position, option in enumerate(self.options):
+                if word == str(option).lower():
+                    return position
         raise UsageError(f"{value!r} is none of {', '.join(map(repr, self.options))}")
 
     def usual(self) -> Any:
@@ -229,16 +219,14 @@ class Choice:
         return self.options[0] if self.default is None else self.default
 
     def sample(self, rng: Random) -> Any:
-        """Return any of the options."""
+        """Return a random option."""
         return rng.choice(self.options)
 
     def near(self, value: Any, rng: Random) -> Any:
         """Return another option, the same only where there is no other."""
         old = self.check(value)
-        return rng.choice(
-            [option for option in self.options if option is not old]
-            or list(self.options)
-        )
+        others = [option for option in self.options if option is not old]
+        return rng.choice(others or list(self.options))
 
 
 def Bool(
@@ -254,51 +242,72 @@ def Bool(
 Parameter: TypeAlias = Float | Int | Choice
 
 
-def as_values(wanted: Any) -> tuple[Any, ...]:
-    """Return the values that a condition allows: one, or several in a tuple, list or set."""
-    return (
-        tuple(wanted)
-        if isinstance(wanted, tuple | list | set | frozenset)
-        else (wanted,)
-    )
+def condition_in_words(parameter: Parameter) -> str:
+    """Return when a parameter is in x.
+
+    >>> condition_in_words(Float(0, 1, when={"kind": ("a", "b"), "bag": True}))
+    '"kind" is "a" or "b", and "bag" is true'
+    """
+    parts = []
+    for name, values in parameter.when.items():
+        options = " or ".join(map(json.dumps, values))
+        parts.append(f"{json.dumps(name)} is {options}")
+    return ", and ".join(parts)
 
 
-def _settle(parameter: Parameter) -> None:
-    """Bring conditions and default into the one form that they are kept in."""
-    when = {name: as_values(wanted) for name, wanted in parameter.when.items()}
-    for name, values in when.items():
+def _normalize(parameter: Parameter) -> None:
+    """Replace the values of conditions by tuples, and the default by its legal form."""
+    when = {}
+    for name, values in parameter.when.items():
+        if not isinstance(values, tuple | list | set | frozenset):
+            values = (values,)
         if not values:
             raise UsageError(
                 f"the condition on {name!r} allows no value: give one, or a tuple of several"
             )
+        when[name] = tuple(values)
     object.__setattr__(parameter, "when", when)
     if parameter.default is not None:
-        settled = parameter.check(parameter.default)
-        if settled != parameter.default:
+        legal = parameter.check(parameter.default)
+        if legal != parameter.default:
             raise UsageError(
-                f"the default {parameter.default!r} is no legal value; the nearest is {settled!r}"
+                f"the default {parameter.default!r} is not a legal value; the nearest is {legal!r}"
             )
-        object.__setattr__(parameter, "default", settled)
+        object.__setattr__(parameter, "default", legal)
 
 
-def _steps(parameter: Float | Int) -> int:
+def _check_options(options: tuple[Any, ...]) -> None:
+    if not options:
+        raise UsageError("a Choice needs options: Choice('a', 'b')")
+    for option in options:
+        if not (option is None or isinstance(option, str | int | float)):
+            raise UsageError(
+                f"the option {option!r} is not a text, number, boolean or None: give a name that f reads"
+            )
+    distinct = {(isinstance(option, bool), option) for option in options}
+    if len(distinct) < len(options):
+        raise UsageError(
+            f"a Choice has the same option twice: {', '.join(map(repr, options))}"
+        )
+
+
+def _count_steps(parameter: Float | Int) -> int:
     """Return how many steps there are from low to high."""
-    low, high, step = (
-        Decimal(repr(number))
-        for number in (parameter.low, parameter.high, parameter.step or 1)
-    )
+    low = Decimal(repr(parameter.low))
+    high = Decimal(repr(parameter.high))
+    step = Decimal(repr(parameter.step or 1))
     return int((high - low) // step)
 
 
-def _number(value: Any) -> float:
-    """Return a finite number, also from a numeric text; an int stays as exact as it is. Raises UsageError."""
+def _as_number(value: Any) -> float:
+    """Return a finite number, read from a text as well; an int stays as exact as it is. Raises UsageError."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise UsageError(f"{value!r} is no number")
+        raise UsageError(f"{value!r} is not a number")
     try:
         number = value if isinstance(value, int) else float(value)
         finite = math.isfinite(number)
     except (ValueError, OverflowError):
-        raise UsageError(f"{value!r} is no number") from None
+        raise UsageError(f"{value!r} is not a number") from None
     if not finite:
         raise UsageError(f"{value!r} is not finite")
     return number
@@ -316,7 +325,7 @@ def _check_range(parameter: Float | Int) -> None:
         )
     if step is not None and parameter.log:
         raise UsageError(
-            f"a range cannot have the step {step} and a logarithmic scale: choose one, or give a Choice"
+            f"a range cannot have both the step {step} and a logarithmic scale: drop one, or give a Choice"
         )
     if step is not None and not 0 < step <= high - low:
         raise UsageError(
@@ -324,7 +333,7 @@ def _check_range(parameter: Float | Int) -> None:
         )
 
 
-def _reflected(share: float) -> float:
-    """Fold a number back into [0, 1] at its ends."""
-    share %= 2.0
-    return share if share <= 1.0 else 2.0 - share
+def _near_share(share: float, rng: Random) -> float:
+    """Return a position near another, reflected at the ends of the unit interval."""
+    moved = (share + rng.gauss(0, _NEAR_SD)) % 2.0
+    return moved if moved <= 1.0 else 2.0 - moved

@@ -1,19 +1,19 @@
-"""Parameters as a JSON schema, and a JSON schema as parameters."""
+"""JSON schema of a space, and the parameters that a JSON schema describes; pydantic models come here, too."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..errors import UsageError
-from ._parameters import Bool, Choice, Float, Int, Parameter
+from ._parameters import Bool, Choice, Float, Int, Parameter, condition_in_words
 
-_OPEN_END = (
-    1e-9  # how far inside an excluded bound a real number ends, as a share of the range
-)
-_LINKED = (
+_OPEN_END = 1e-9  # a real number stays this far inside an excluded bound, as a share of the range
+_MULTIPLE_TOLERANCE = 1e-9  # rounding errors of a bound divided by multipleOf
+_MAX_REFERENCES = 20  # in a row, before they are taken for a circle
+_LINKS = (
     "if",
     "then",
     "else",
@@ -26,113 +26,105 @@ _LINKED = (
 )
 
 
-def conditions_in_words(parameter: Parameter) -> str:
-    """Return when a parameter is there.
-
-    >>> conditions_in_words(Float(0, 1, when={"kind": ("a", "b"), "bag": True}))
-    '"kind" is "a" or "b", and "bag" is true'
-    """
-    parts = (
-        f"{json.dumps(name)} is {' or '.join(map(json.dumps, values))}"
-        for name, values in parameter.when.items()
-    )
-    return ", and ".join(parts)
-
-
-def object_schema(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
+def to_schema(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
     """Return the JSON schema of an x."""
+    properties = {}
+    required = []
+    for name, parameter in parameters.items():
+        properties[name] = _property(parameter)
+        if not parameter.when:
+            required.append(name)
     return {
         "type": "object",
-        "properties": {
-            name: _property(parameter) for name, parameter in parameters.items()
-        },
-        "required": [
-            name for name, parameter in parameters.items() if not parameter.when
-        ],
+        "properties": properties,
+        "required": required,
         "additionalProperties": False,
     }
 
 
 def _property(parameter: Parameter) -> dict[str, Any]:
-    said = [parameter.description] if parameter.description else []
+    """Return the schema of one parameter; what a schema cannot express stands in its description."""
+    notes = [parameter.description] if parameter.description else []
     schema: dict[str, Any]
     if isinstance(parameter, Choice):
-        is_bool = (
-            all(isinstance(option, bool) for option in parameter.options)
-            and len(parameter.options) == 2
-        )
-        schema = {"type": "boolean"} if is_bool else {"enum": list(parameter.options)}
+        only_bools = all(isinstance(option, bool) for option in parameter.options)
+        if only_bools and len(parameter.options) == 2:
+            schema = {"type": "boolean"}
+        else:
+            schema = {"enum": list(parameter.options)}
     else:
         kind = "integer" if isinstance(parameter, Int) else "number"
         schema = {"type": kind, "minimum": parameter.low, "maximum": parameter.high}
-        said += ["on a logarithmic scale"] if parameter.log else []
+        if parameter.log:
+            notes.append("on a logarithmic scale")
         if parameter.step and math.remainder(parameter.low, parameter.step) == 0:
             schema["multipleOf"] = parameter.step
         elif parameter.step:
-            said.append(f"in steps of {parameter.step:g} from {parameter.low:g}")
+            notes.append(f"in steps of {parameter.step:g} from {parameter.low:g}")
     if parameter.when:
-        said.append(f"only when {conditions_in_words(parameter)}")
+        notes.append(f"only when {condition_in_words(parameter)}")
     if parameter.default is not None:
         schema["default"] = parameter.default
-    return {**schema, "description": "; ".join(said)} if said else schema
+    if notes:
+        schema["description"] = "; ".join(notes)
+    return schema
 
 
 def from_schema(schema: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Return the parameters of a JSON schema of an object. Raises UsageError for what cannot be mapped."""
-    linked = [word for word in _LINKED if word in schema]
-    if linked:
+    """Return the parameters of a JSON schema of an object. Raises UsageError for a schema that is not supported."""
+    links = [word for word in _LINKS if word in schema]
+    if links:
         raise UsageError(
-            f"the schema links its properties by {', '.join(linked)}, which no space can: give the parameters as "
-            "Float, Int, Choice, Bool with when={...}"
+            f"the schema links its properties by {', '.join(links)}, which a space does not support: "
+            "give the parameters as Float, Int, Choice, Bool with when={...}"
         )
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
         raise UsageError("the schema has no properties: give one for each parameter")
-    return {
-        name: _parameter(name, _resolved(name, part, schema))
-        for name, part in properties.items()
-    }
+    parameters = {}
+    for name, part in properties.items():
+        resolved = _resolved(name, part, schema)
+        try:
+            parameters[name] = _parameter(resolved)
+        except UsageError as error:
+            raise UsageError(f"the property {name!r} of the schema: {error}") from None
+    return parameters
 
 
 def _resolved(name: str, part: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return the schema of a property with its references followed."""
-    for _ in range(20):
+    """Return the schema of a property with its references followed.
+
+    Pydantic refers to enums by `$ref`, and wraps the reference in an `allOf` of one where a default stands beside it.
+    """
+    for _ in range(_MAX_REFERENCES):
         if not isinstance(part, Mapping):
             raise UsageError(f"the schema of {name!r} is {part!r}: give an object")
-        (*wrapped,) = part.get("allOf", ())
-        reference = part.get("$ref")
+        wrapped = tuple(part.get("allOf", ()))
         if len(wrapped) == 1:
-            part = {
-                **{key: value for key, value in part.items() if key != "allOf"},
-                **wrapped[0],
-            }
-        elif reference is None:
-            return part
+            own = {key: value for key, value in part.items() if key != "allOf"}
+            part = {**own, **wrapped[0]}
+        elif part.get("$ref") is not None:
+            own = {key: value for key, value in part.items() if key != "$ref"}
+            part = {**_referred(name, str(part["$ref"]), root), **own}
         else:
-            rest = {key: value for key, value in part.items() if key != "$ref"}
-            part = {**_followed(name, reference, root), **rest}
+            return part
     raise UsageError(f"the schema of {name!r} refers to itself")
 
 
-def _followed(name: str, reference: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _referred(name: str, reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what a reference such as "#/$defs/Kernel" points to."""
     found: Any = root
-    for step in str(reference).removeprefix("#/").split("/"):
-        found = found.get(step) if isinstance(found, Mapping) else None
-    if not str(reference).startswith("#/") or not isinstance(found, Mapping):
+    for key in reference.removeprefix("#/").split("/"):
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not reference.startswith("#/") or not isinstance(found, Mapping):
         raise UsageError(
             f"the schema of {name!r} refers to {reference!r}, which is not in it"
         )
     return found
 
 
-def _parameter(name: str, part: Mapping[str, Any]) -> Parameter:
-    try:
-        return _mapped(part)
-    except UsageError as error:
-        raise UsageError(f"the property {name!r} of the schema: {error}") from None
-
-
-def _mapped(part: Mapping[str, Any]) -> Parameter:
+def _parameter(part: Mapping[str, Any]) -> Parameter:
+    """Return the parameter that the schema of a property describes."""
     about = {"description": part.get("description", ""), "default": part.get("default")}
     kind = part.get("type")
     if "enum" in part:
@@ -141,81 +133,112 @@ def _mapped(part: Mapping[str, Any]) -> Parameter:
         return Choice(part["const"], **about)
     if kind == "boolean":
         return Bool(**about)
-    if kind in ("number", "integer"):
-        return _numeric(part, kind, about)
+    if kind == "integer":
+        return _integer(part, about)
+    if kind == "number":
+        return _number(part, about)
     if "anyOf" in part or "oneOf" in part:
-        return Choice(*_alternatives(part.get("anyOf") or part["oneOf"]), **about)
+        alternatives = part.get("anyOf") or part["oneOf"]
+        return Choice(*_values_of(alternatives), **about)
     if kind == "string":
         raise UsageError("free text has no range: list its values as enum")
     if kind in ("object", "array"):
         raise UsageError(
-            f"an {kind} is no single value: give one property for each of its values"
+            f"an {kind} is not a single value: give one property for each of its values"
         )
     raise UsageError(
         f"its type is {kind!r}: number, integer, boolean, enum and const can be searched"
     )
 
 
-def _alternatives(parts: Any) -> list[Any]:
-    """Return all values of alternatives that list theirs; null is one."""
+def _values_of(alternatives: Any) -> list[Any]:
+    """Return the values of all alternatives; null is one."""
     values: list[Any] = []
-    for part in parts:
-        if "enum" in part or "const" in part:
-            values += part.get("enum", [part.get("const")])
-        elif part.get("type") in ("null", "boolean"):
-            values += [None] if part["type"] == "null" else [False, True]
+    for part in alternatives:
+        if "enum" in part:
+            values += part["enum"]
+        elif "const" in part:
+            values.append(part["const"])
+        elif part.get("type") == "null":
+            values.append(None)
+        elif part.get("type") == "boolean":
+            values += [False, True]
         else:
             raise UsageError(
-                f"{json.dumps(part, default=repr)} is one of several alternatives: a number that may be absent needs "
-                "a Bool beside it, and when={...}"
+                f"{json.dumps(part, default=repr)} is one of several alternatives: a number that may be absent "
+                "needs a Bool beside it, and when={...}"
             )
     return values
 
 
-def _numeric(part: Mapping[str, Any], kind: str, about: Mapping[str, Any]) -> Parameter:
-    low, open_low = _bound(part, "minimum", "exclusiveMinimum", max)
-    high, open_high = _bound(part, "maximum", "exclusiveMaximum", min)
-    step, log = part.get("multipleOf"), bool(part.get("log", False))
+def _integer(part: Mapping[str, Any], about: Mapping[str, Any]) -> Parameter:
+    low, low_excluded, high, high_excluded = _bounds(part)
+    step = part.get("multipleOf")
     if step is not None:
-        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
-        low = (first + (open_low and abs(first * step - low) < 1e-9 * step)) * step
-        high = (last - (open_high and abs(last * step - high) < 1e-9 * step)) * step
-        low, high = float(f"{low:.12g}"), float(f"{high:.12g}")
-    elif kind == "integer":
-        low = math.floor(low) + 1 if open_low else math.ceil(low)
-        high = math.ceil(high) - 1 if open_high else math.floor(high)
+        low, high = _multiples(part, step)
     else:
-        inside = (high - low) * _OPEN_END
-        low, high = low + open_low * inside, high - open_high * inside
+        low = math.floor(low) + 1 if low_excluded else math.ceil(low)
+        high = math.ceil(high) - 1 if high_excluded else math.floor(high)
     if low == high:
-        return Choice(
-            int(low) if kind == "integer" else low, description=about["description"]
-        )
-    if kind == "integer":
-        whole = (
-            int(step) if step is not None and step == int(step) and step > 1 else None
-        )
-        return Int(
-            int(low),
-            int(high),
-            log,
-            about["description"],
-            step=whole,
-            default=about["default"],
-        )
-    return Float(
-        low, high, log, about["description"], step=step, default=about["default"]
-    )
+        return Choice(int(low), description=about["description"])
+    whole_step = None
+    if step is not None and step == int(step) and step > 1:
+        whole_step = int(step)
+    return Int(int(low), int(high), _is_log(part), step=whole_step, **about)
+
+
+def _number(part: Mapping[str, Any], about: Mapping[str, Any]) -> Parameter:
+    low, low_excluded, high, high_excluded = _bounds(part)
+    step = part.get("multipleOf")
+    if step is not None:
+        low, high = _multiples(part, step)
+    else:
+        margin = (high - low) * _OPEN_END
+        low += low_excluded * margin
+        high -= high_excluded * margin
+    if low == high:
+        return Choice(low, description=about["description"])
+    return Float(low, high, _is_log(part), step=step, **about)
+
+
+def _is_log(part: Mapping[str, Any]) -> bool:
+    """Return whether the scale is logarithmic, which is our own extension of JSON schema."""
+    return bool(part.get("log", False))
+
+
+def _multiples(part: Mapping[str, Any], step: float) -> tuple[float, float]:
+    """Return the first and the last multiple of the step within the bounds."""
+    low, low_excluded, high, high_excluded = _bounds(part)
+    first = math.ceil(low / step - _MULTIPLE_TOLERANCE)
+    last = math.floor(high / step + _MULTIPLE_TOLERANCE)
+    if low_excluded and abs(first * step - low) < _MULTIPLE_TOLERANCE * step:
+        first += 1
+    if high_excluded and abs(last * step - high) < _MULTIPLE_TOLERANCE * step:
+        last -= 1
+    return float(f"{first * step:.12g}"), float(f"{last * step:.12g}")
+
+
+def _bounds(part: Mapping[str, Any]) -> tuple[float, bool, float, bool]:
+    """Return the lower bound, whether it is excluded, and the same of the upper one."""
+    low, low_excluded = _bound(part, "minimum", "exclusiveMinimum", max)
+    high, high_excluded = _bound(part, "maximum", "exclusiveMaximum", min)
+    return low, low_excluded, high, high_excluded
 
 
 def _bound(
-    part: Mapping[str, Any], closed: str, opened: str, tighter: Any
+    part: Mapping[str, Any], included: str, excluded: str, tighter: Callable[..., Any]
 ) -> tuple[float, bool]:
-    """Return a bound and whether it is itself excluded; draft 4 says so by a boolean beside it."""
-    ends = [(part[closed], part.get(opened) is True)] if closed in part else []
-    if isinstance(part.get(opened), int | float) and not isinstance(part[opened], bool):
-        ends.append((part[opened], True))
-    if not ends:
-        raise UsageError(f"it has no {closed}: a search needs both ends of a range")
-    end: tuple[float, bool] = tighter(ends, key=lambda end: end[0])
-    return end
+    """Return a bound and whether it is excluded; of two bounds, the tighter one.
+
+    Since draft 6 an excluded bound is a number of its own; in draft 4 it is a boolean beside the included one.
+    """
+    bounds = []
+    exclusive = part.get(excluded)
+    if included in part:
+        bounds.append((part[included], exclusive is True))
+    if isinstance(exclusive, int | float) and not isinstance(exclusive, bool):
+        bounds.append((exclusive, True))
+    if not bounds:
+        raise UsageError(f"it has no {included}: a search needs both ends of a range")
+    bound: tuple[float, bool] = tighter(bounds, key=lambda pair: pair[0])
+    return bound

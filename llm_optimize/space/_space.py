@@ -1,4 +1,4 @@
-"""Parameters by name, some of them only under conditions."""
+"""Space: parameters by name, some of them under conditions; it checks, repairs, draws and describes an x."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from random import Random
 from typing import Any
 
 from ..errors import UnknownName, UsageError
-from ._parameters import Choice, Float, Int, Parameter
-from ._repair import Repair
-from ._schema import conditions_in_words, object_schema
+from ._parameters import Choice, Float, Int, Parameter, condition_in_words
+from ._schema import to_schema
 
 
 class Space:
-    """Parameters by name.
+    """Parameters by name; at least one.
 
-    A parameter whose `when` does not hold is absent from x; so is, in turn, what depends on it.
+    A parameter whose `when` does not hold is absent from x; so are those that depend on it.
+
+    Raises UsageError for a value that is no parameter and for conditions that can never hold or form a circle, and
+    UnknownName for a condition on an unknown parameter.
 
     >>> space = Space({"kind": Choice("sgd", "adam"), "momentum": Float(0, 1, when={"kind": "sgd"})})
     >>> space.check({"kind": "adam", "momentum": 0.9})
@@ -25,11 +27,6 @@ class Space:
     """
 
     def __init__(self, parameters: Mapping[str, Parameter]) -> None:
-        """Take at least one parameter.
-
-        Raises UsageError for what is no parameter, for conditions that can never hold or run in a circle, and
-        UnknownName for a condition on a name that is none of the parameters.
-        """
         if not parameters:
             raise UsageError("the space is empty: name at least one parameter")
         for name, parameter in parameters.items():
@@ -40,19 +37,20 @@ class Space:
         self.parameters = dict(parameters)
         for name in parameters:
             _check_conditions(name, self.parameters)
-        self.order = _in_order(self.parameters)
+        self.order = _in_order_of_dependence(self.parameters)
 
     def active(self, name: str, x: Mapping[str, Any]) -> bool:
-        """Return whether the conditions of a parameter hold in x, which has a value for all that it depends on."""
-        return all(
-            other in x and x[other] in values
-            for other, values in self.parameters[name].when.items()
-        )
+        """Return whether the conditions of a parameter hold in x.
+
+        The parameters that it depends on must be in x already, where they are active themselves.
+        """
+        conditions = self.parameters[name].when.items()
+        return all(other in x and x[other] in values for other, values in conditions)
 
     def check(self, x: Any) -> dict[str, Any]:
-        """Return x with every value of its type and inside its range, without those whose condition does not hold.
+        """Return x with legal values only: each of its type and in its range, none whose condition does not hold.
 
-        Raises UnknownName for a name that is none of the parameters, UsageError for a missing or impossible value.
+        Raises UnknownName for an unknown parameter, UsageError for a missing or impossible value.
         """
         if not isinstance(x, Mapping):
             raise UsageError(
@@ -62,9 +60,11 @@ class Space:
         checked: dict[str, Any] = {}
         missing = []
         for name in self.order:
-            if self.active(name, checked) and name in x:
+            if not self.active(name, checked):
+                continue
+            if name in x:
                 checked[name] = self._checked(name, x[name])
-            elif self.active(name, checked):
+            else:
                 missing.append(name)
         if missing:
             raise UsageError(f"no value for {', '.join(missing)}")
@@ -73,73 +73,86 @@ class Space:
     def repair(
         self, values: Mapping[str, Any], parent: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], str]:
-        """Make an x of what a model answered, and say in one sentence what was mended; "" when nothing was.
+        """Return the x that a model's answer means, and one sentence about the repairs; "" when there were none.
 
-        Numbers out of range or off their step become the nearest legal one; numeric texts are taken; missing values
-        are those of the parent, else the usual ones; values whose condition does not hold are left out.
+        A number out of range or between steps becomes the nearest legal one; a numeric text is read. A missing value
+        is the parent's, else the usual one. A value whose condition does not hold is left out.
 
-        Raises UnknownName, with the nearest, for a name that is none of the parameters, and UsageError for a value
-        that cannot be read.
+        Raises UnknownName, with the nearest, for an unknown parameter, and UsageError for a value that cannot be read.
 
         >>> Space({"lr": Float(0, 1), "n": Int(1, 9)}).repair({"lr": 7}, {"lr": 0.5, "n": 2})
-        ({'lr': 1.0, 'n': 2}, 'mended: lr was 7 and became 1.0; n was missing and is 2, as in the parent')
+        ({'lr': 1.0, 'n': 2}, 'repaired: lr was 7 and became 1.0; n was missing and is 2, as in the parent')
         """
         if not isinstance(values, Mapping):
             raise UsageError(
                 f"the parameters are {values!r}: give an object with {', '.join(self.parameters)}"
             )
         self._refuse_unknown(values)
-        repair = Repair(values, parent or {})
+        x: dict[str, Any] = {}
+        notes = []
         for name in self.order:
-            repair.take(name, self.parameters[name], active=self.active(name, repair.x))
-        return self._sorted(repair.x), repair.sentence()
+            parameter = self.parameters[name]
+            if self.active(name, x):
+                if name in values:
+                    x[name] = self._checked(name, values[name])
+                    note = _note_on_change(name, parameter, values[name], x[name])
+                else:
+                    x[name], note = _replacement(name, parameter, parent or {})
+                notes.append(note)
+            elif name in values:
+                condition = condition_in_words(parameter)
+                notes.append(f"{name} was left out: it is there only when {condition}")
+        repairs = "; ".join(filter(None, notes))
+        return self._sorted(x), f"repaired: {repairs}" if repairs else ""
 
     def sample(self, rng: Random) -> dict[str, Any]:
         """Return an x of random values."""
         return self._completed({}, rng)
 
     def near(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
-        """Return x with one parameter changed a little; what this brings into being is drawn."""
+        """Return x with one parameter changed a little; parameters that this adds to x have random values."""
         x = self.check(x)
         name = rng.choice([name for name in self.parameters if name in x])
-        return self._completed(
-            {**x, name: self.parameters[name].near(x[name], rng)}, rng
-        )
+        changed = self.parameters[name].near(x[name], rng)
+        return self._completed({**x, name: changed}, rng)
 
     def _completed(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
-        whole: dict[str, Any] = {}
+        """Return the active values of x, and random ones for the active parameters that it lacks."""
+        complete: dict[str, Any] = {}
         for name in self.order:
-            if self.active(name, whole):
-                whole[name] = (
-                    x[name] if name in x else self.parameters[name].sample(rng)
-                )
-        return self._sorted(whole)
+            if not self.active(name, complete):
+                continue
+            if name in x:
+                complete[name] = x[name]
+            else:
+                complete[name] = self.parameters[name].sample(rng)
+        return self._sorted(complete)
 
     def describe(self) -> str:
-        """Return the parameters for a model to read, one a line.
+        """Return the parameters for a model to read, one per line.
 
         >>> print(Space({"lr": Float(0.001, 1, log=True), "kind": Choice("a", "b", description="of thing")}).describe())
         - "lr": a number from 0.001 to 1, on a logarithmic scale
         - "kind": one of "a", "b" (of thing)
         """
-        return "\n".join(
-            _line(name, parameter) for name, parameter in self.parameters.items()
-        )
+        lines = [_line(name, value) for name, value in self.parameters.items()]
+        return "\n".join(lines)
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON schema of x; parameters with a condition are not required, and say on what they depend.
+        """Return the JSON schema of x; parameters with a condition are not required, and describe it.
 
         >>> Space({"n": Int(1, 9)}).schema()["properties"]
         {'n': {'type': 'integer', 'minimum': 1, 'maximum': 9}}
         """
-        return object_schema(self.parameters)
+        return to_schema(self.parameters)
 
     def to_json(self) -> dict[str, Any]:
         """Return plain data that `as_space` reads."""
-        return {
-            name: {"kind": type(parameter).__name__.lower(), **asdict(parameter)}
-            for name, parameter in self.parameters.items()
-        }
+        data = {}
+        for name, parameter in self.parameters.items():
+            kind = type(parameter).__name__.lower()
+            data[name] = {"kind": kind, **asdict(parameter)}
+        return data
 
     def _checked(self, name: str, value: Any) -> Any:
         try:
@@ -153,7 +166,28 @@ class Space:
                 raise UnknownName("parameter", str(name), self.parameters)
 
     def _sorted(self, x: Mapping[str, Any]) -> dict[str, Any]:
+        """Return x in the order in which the parameters were given."""
         return {name: x[name] for name in self.parameters if name in x}
+
+
+def _note_on_change(name: str, parameter: Parameter, given: Any, value: Any) -> str:
+    """Return what became of a given value; "" where it is the same number, or names the same option."""
+    if isinstance(parameter, Choice) or abs(float(given) - value) <= 1e-9 * abs(value):
+        return ""
+    return f"{name} was {given} and became {value}"
+
+
+def _replacement(
+    name: str, parameter: Parameter, parent: Mapping[str, Any]
+) -> tuple[Any, str]:
+    """Return a value in place of a missing one, and a note on it."""
+    try:
+        value = parameter.check(parent[name])
+        origin = "as in the parent"
+    except (KeyError, UsageError):
+        value = parameter.usual()
+        origin = "its usual value"
+    return value, f"{name} was missing and is {value!r}, {origin}"
 
 
 def _check_conditions(name: str, parameters: Mapping[str, Parameter]) -> None:
@@ -168,53 +202,48 @@ def _check_conditions(name: str, parameters: Mapping[str, Parameter]) -> None:
                 f"{name!r} depends on {other!r}, a real number: make that a Choice, Bool or Int"
             )
         for value in values:
-            if (
-                value not in on.options
-                if isinstance(on, Choice)
-                else on.check(value) != value
-            ):
+            if isinstance(on, Choice):
+                possible = value in on.options
+            else:
+                possible = on.check(value) == value
+            if not possible:
                 raise UsageError(
-                    f"{name!r} is there when {other!r} is {value!r}, which it can never be"
+                    f"{name!r} depends on {other!r} being {value!r}, which it can never be"
                 )
 
 
-def _in_order(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
-    """Return the names, each behind those that it depends on, else as they were given. Raises UsageError."""
+def _in_order_of_dependence(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
+    """Return the names, each after those that it depends on, else in the given order. Raises UsageError."""
     order: list[str] = []
-    left = list(parameters)
-    while left:
-        ready = next(
-            (
-                name
-                for name in left
-                if all(other in order for other in parameters[name].when)
-            ),
-            None,
-        )
-        if ready is None:
+    remaining = list(parameters)
+    while remaining:
+        for name in remaining:
+            if all(other in order for other in parameters[name].when):
+                break
+        else:
             raise UsageError(
-                f"the conditions of {', '.join(left)} run in a circle: one of them must have none"
+                f"the conditions of {', '.join(remaining)} form a circle: one of them must have none"
             )
-        order.append(ready)
-        left.remove(ready)
+        order.append(name)
+        remaining.remove(name)
     return tuple(order)
 
 
 def _line(name: str, parameter: Parameter) -> str:
+    """Return one parameter in words."""
     if isinstance(parameter, Choice):
-        what = "one of " + ", ".join(json.dumps(option) for option in parameter.options)
+        words = "one of " + ", ".join(map(json.dumps, parameter.options))
     else:
         kind = "a whole number" if isinstance(parameter, Int) else "a number"
-        scale = ", on a logarithmic scale" if parameter.log else ""
-        step = f" in steps of {parameter.step:g}" if parameter.step else ""
-        what = f"{kind} from {parameter.low:.12g} to {parameter.high:.12g}{step}{scale}"
-    usual = (
-        f", usually {json.dumps(parameter.default)}"
-        if parameter.default is not None
-        else ""
-    )
-    condition = (
-        f", only when {conditions_in_words(parameter)}" if parameter.when else ""
-    )
-    note = f" ({parameter.description})" if parameter.description else ""
-    return f"- {json.dumps(name)}: {what}{usual}{condition}{note}"
+        words = f"{kind} from {parameter.low:.12g} to {parameter.high:.12g}"
+        if parameter.step:
+            words += f" in steps of {parameter.step:g}"
+        if parameter.log:
+            words += ", on a logarithmic scale"
+    if parameter.default is not None:
+        words += f", usually {json.dumps(parameter.default)}"
+    if parameter.when:
+        words += f", only when {condition_in_words(parameter)}"
+    if parameter.description:
+        words += f" ({parameter.description})"
+    return f"- {json.dumps(name)}: {words}"

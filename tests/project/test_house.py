@@ -24,7 +24,7 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors redaction identity text records settings stop blocking ucb1",  # earlier ones only
+    "errors checks redaction identity text records settings stop blocking ucb1",  # earlier ones only
     "llm store sandbox space",
     "search propose evaluate eval_utils testing watch",
     "optimize",

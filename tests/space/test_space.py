@@ -39,7 +39,7 @@ def test_numbers_are_clipped_rounded_and_read_from_text():
     [
         ({**X, "lrr": 1}, UnknownName, "did you mean 'lr'"),
         ({"lr": 0.1}, UsageError, "no value for drop, width"),
-        ({**X, "lr": True}, UsageError, "lr: True is no number"),
+        ({**X, "lr": True}, UsageError, "lr: True is not a number"),
         ({**X, "lr": float("nan")}, UsageError, "lr: nan is not finite"),
         ({**X, "kind": "elu"}, UsageError, "kind: 'elu' is none of 'relu', 'tanh'"),
         ({**X, "norm": 1}, UsageError, "norm: 1 is none of"),
@@ -150,7 +150,7 @@ def test_samples_and_neighbours_respect_conditions():
         (
             {"a": Bool(when={"b": True}), "b": Bool(when={"a": True})},
             UsageError,
-            "a, b run in a circle",
+            "a, b form a circle",
         ),
         ({"a": Bool(when={"a": True})}, UsageError, "circle"),
         (
@@ -166,7 +166,7 @@ def test_samples_and_neighbours_respect_conditions():
         (
             {"n": Int(1, 3), "b": Bool(when={"n": 4})},
             UsageError,
-            "4, which it can never be",
+            "being 4, which it can never be",
         ),
         ({"r": Float(0, 1), "b": Bool(when={"r": 0.5})}, UsageError, "a real number"),
     ],
@@ -183,11 +183,11 @@ def test_impossible_conditions_are_refused(parameters, error, words):
         (lambda: Float(0, 1, step=2), "step is 2"),
         (lambda: Float(0.1, 1, log=True, step=0.1), "logarithmic"),
         (lambda: Int(0.5, 3), "the low of an Int is 0.5"),
-        (lambda: Float(0, 1, default=2), "default 2 is no legal value"),
+        (lambda: Float(0, 1, default=2), "default 2 is not a legal value"),
         (lambda: Float(0, 1, step=0.5, default=0.4), "the nearest is 0.5"),
         (lambda: Choice("a", default="b"), "'b' is none of"),
         (lambda: Choice("a", "a"), "twice"),
-        (lambda: Choice("a", ("b",)), "no text, number"),
+        (lambda: Choice("a", ("b",)), "not a text, number"),
         (lambda: Choice("a", when={"b": ()}), "allows no value"),
     ],
 )
@@ -248,7 +248,7 @@ PARENT = {
 }
 
 
-def test_a_right_answer_needs_no_mending():
+def test_a_right_answer_needs_no_repair():
     assert SPACE.repair(X, PARENT) == (X, "")
     assert SPACE.repair({**X, "lr": "1e-3", "layers": "2", "norm": "true"}, None) == (
         {**X, "lr": 0.001},
@@ -256,7 +256,7 @@ def test_a_right_answer_needs_no_mending():
     )
 
 
-def test_what_is_mended_is_said():
+def test_what_is_repaired_is_said():
     x, said = SPACE.repair(
         {"lr": 5, "layers": 2.6, "width": "99999"}, {"drop": 0.25, "kind": "gone"}
     )
@@ -269,13 +269,13 @@ def test_what_is_mended_is_said():
         "norm": False,
     }
     assert said == (
-        "mended: lr was 5 and became 0.1; drop was missing and is 0.25, as in the parent; width was 99999 and became "
+        "repaired: lr was 5 and became 0.1; drop was missing and is 0.25, as in the parent; width was 99999 and became "
         "512; layers was 2.6 and became 3; kind was missing and is 'relu', its usual value; norm was missing and is "
         "False, its usual value"
     )
 
 
-def test_a_mended_x_has_what_its_conditions_ask_for():
+def test_a_repaired_x_has_what_its_conditions_ask_for():
     x, said = LINKED.repair(
         {"kind": "adam", "momentum": 2, "lr": 0.44},
         {"kind": "sgd", "momentum": 3, "lr": 0.1},
@@ -283,7 +283,7 @@ def test_a_mended_x_has_what_its_conditions_ask_for():
     assert x == {"kind": "adam", "lr": 0.4}
     assert (
         said
-        == 'mended: momentum was left out: it is there only when "kind" is "sgd"; lr was 0.44 and became 0.4'
+        == 'repaired: momentum was left out: it is there only when "kind" is "sgd"; lr was 0.44 and became 0.4'
     )
     assert LINKED.repair({"kind": "sgd", "momentum": 1})[0] == {
         "kind": "sgd",
@@ -296,12 +296,12 @@ def test_a_mended_x_has_what_its_conditions_ask_for():
     ("values", "error", "words"),
     [
         ({**X, "layer": 3}, UnknownName, "did you mean 'layers'"),
-        ({**X, "lr": "fast"}, UsageError, "lr: 'fast' is no number"),
+        ({**X, "lr": "fast"}, UsageError, "lr: 'fast' is not a number"),
         ({**X, "kind": "elu"}, UsageError, "kind: 'elu' is none of"),
         ([1], UsageError, "give an object"),
     ],
 )
-def test_what_cannot_be_mended_is_refused(values, error, words):
+def test_what_cannot_be_repaired_is_refused(values, error, words):
     with pytest.raises(error, match=words):
         SPACE.repair(values, PARENT)
 

@@ -1,4 +1,4 @@
-"""A space made of whatever says what values there may be."""
+"""Conversion to a Space: of a dict, a JSON schema, a pydantic model, Optuna's distributions, or stored data."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from ._parameters import Choice, Float, Int, Parameter
 from ._schema import from_schema
 from ._space import Space
 
-_KINDS: dict[str, type[Float] | type[Int]] = {"float": Float, "int": Int}
+_NUMERIC: dict[str, type[Float] | type[Int]] = {"float": Float, "int": Int}
 
 
 def as_space(space: Any) -> Space:
-    """Return a Space for whatever describes one.
+    """Return a Space for any description of one.
 
     Args:
-        space: a Space; a dict of parameters by name, where distributions of Optuna may stand as well; a JSON schema
-            of an object, whose numbers have both bounds ("log": true beside them makes the scale logarithmic); a
-            pydantic model class; or what `Space.to_json` returned.
+        space: a Space; a dict of parameters by name, among which Optuna's distributions may stand; a JSON schema of an
+            object, whose numbers have both bounds ("log": true beside them makes the scale logarithmic); a pydantic
+            model class; or what `Space.to_json` returned.
 
-    Raises UsageError for what cannot be mapped, with what to write instead.
+    Raises UsageError for anything else, with what to write instead.
 
     >>> schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}}}
     >>> as_space(schema).parameters["n"].high
@@ -29,11 +29,10 @@ def as_space(space: Any) -> Space:
     """
     if isinstance(space, Space):
         return space
-    model_schema = (
-        getattr(space, "model_json_schema", None) if isinstance(space, type) else None
-    )
-    if callable(model_schema):
-        return Space(from_schema(model_schema()))
+    if isinstance(space, type):
+        pydantic_schema = getattr(space, "model_json_schema", None)
+        if callable(pydantic_schema):
+            return Space(from_schema(pydantic_schema()))
     if not isinstance(space, Mapping):
         raise UsageError(
             f"the space is {space!r}: give a dict of Float, Int, Choice and Bool, a JSON schema, a pydantic model "
@@ -45,10 +44,11 @@ def as_space(space: Any) -> Space:
 
 
 def _is_schema(space: Mapping[str, Any]) -> bool:
+    """Return whether a dict is a JSON schema, and not parameters of which one is called "properties"."""
+    if space.get("type") == "object":
+        return True
     properties = space.get("properties")
-    return space.get("type") == "object" or (
-        isinstance(properties, Mapping) and not _is_stored(properties)
-    )
+    return isinstance(properties, Mapping) and not _is_stored(properties)
 
 
 def _is_stored(value: Any) -> bool:
@@ -56,25 +56,28 @@ def _is_stored(value: Any) -> bool:
 
 
 def _parameter(name: str, value: Any) -> Any:
+    """Return the parameter that a value of a dict describes; Space refuses one that does not."""
     if _is_stored(value):
         return _from_stored(value)
-    if type(value).__module__.partition(".")[0] == "optuna":
+    package = type(value).__module__.partition(".")[0]
+    if package == "optuna":
         return _from_optuna(name, value)
     return value
 
 
 def _from_stored(value: Mapping[str, Any]) -> Parameter:
-    """Read what `Space.to_json` wrote, also before there were steps, conditions and defaults."""
+    """Return a parameter that `Space.to_json` wrote; early versions wrote no step, condition or default."""
     data = {key: item for key, item in value.items() if key != "kind"}
-    if value["kind"] == "choice":
+    kind = value["kind"]
+    if kind == "choice":
         return Choice(*data.pop("options"), **data)
-    if value["kind"] not in _KINDS:
-        raise UnknownName("kind of parameter", value["kind"], [*_KINDS, "choice"])
-    return _KINDS[value["kind"]](**data)
+    if kind not in _NUMERIC:
+        raise UnknownName("kind of parameter", kind, [*_NUMERIC, "choice"])
+    return _NUMERIC[kind](**data)
 
 
 def _from_optuna(name: str, distribution: Any) -> Parameter:
-    """Map a distribution by its fields, so that Optuna itself need not be there."""
+    """Return the parameter of a distribution; it is known by its fields, so that Optuna is not imported."""
     choices = getattr(distribution, "choices", None)
     if choices is not None:
         return Choice(*choices)
@@ -82,11 +85,11 @@ def _from_optuna(name: str, distribution: Any) -> Parameter:
     if kind not in ("FloatDistribution", "IntDistribution"):
         raise UsageError(
             f"the parameter {name!r} is {distribution!r}: FloatDistribution, IntDistribution and "
-            "CategoricalDistribution can be mapped"
+            "CategoricalDistribution are supported"
         )
     low, high, step = distribution.low, distribution.high, distribution.step
     if low == high:
         return Choice(low)
-    if kind == "IntDistribution":
-        return Int(low, high, distribution.log, step=step if step > 1 else None)
-    return Float(low, high, distribution.log, step=step)
+    if kind == "FloatDistribution":
+        return Float(low, high, distribution.log, step=step)
+    return Int(low, high, distribution.log, step=step if step > 1 else None)

@@ -84,10 +84,10 @@ def test_an_excluded_bound_of_a_real_number_is_never_reached():
             "'p' of the schema: it has no maximum",
         ),
         (schema(p={"type": "string"}), "list its values as enum"),
-        (schema(p={"type": "array", "items": {}}), "an array is no single value"),
+        (schema(p={"type": "array", "items": {}}), "an array is not a single value"),
         (
             schema(p={"type": "object", "properties": {}}),
-            "an object is no single value",
+            "an object is not a single value",
         ),
         (
             schema(p={"anyOf": [{"type": "number"}, {"type": "null"}]}),
@@ -238,7 +238,7 @@ def test_a_space_without_conditions_is_read_back_from_its_schema(named):
         st.one_of(st.none(), st.floats(), st.text()),
     )
 )
-def test_whatever_is_answered_is_mended_or_refused(values):
+def test_whatever_is_answered_is_repaired_or_refused(values):
     try:
         x, said = SPACE.repair(values, None)
     except (UnknownName, UsageError):
