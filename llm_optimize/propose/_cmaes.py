@@ -1,55 +1,76 @@
-"""CMA-ES over the numbers of a space, rebuilt from the told trials: whatever was scored makes up its generations."""
+"""CMA-ES over the numbers of a space, rebuilt from the observed trials.
+
+The algorithm is Hansen's, arXiv 1604.00772 ("the tutorial"), in the package `cmaes`. This file decides which trials
+make up its generations, where it starts, and when it starts again. It keeps no state beyond the observed trials, so
+that a resumed run continues with the same points.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
-from itertools import takewhile
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtra
+from ..errors import require
 from ..space import Float, Int, Space
 from ._study import rounded
 
 if TYPE_CHECKING:
     import numpy as np
 
-_SIGMA = 1 / 6  # of the range: six of them reach from one end to the other
-_MAX_RESTARTS_DOUBLE = 4  # times that a restart doubles the population
+_SIGMA = 1 / 6  # of the range: six standard deviations reach from one end to the other
+_WARM_START_SHARE = (
+    0.1  # gamma of Nomura et al.: the trials that a warm start is fitted to
+)
+_MAX_FITTED_DIMENSIONS = (
+    100  # beyond, the determinant of the fitted covariance underflows
+)
+_MAX_DOUBLINGS = 4  # of the population, over all restarts
 
 
 class Generations:
-    """The state of CMA-ES after the trials told so far, in their order.
+    """The state of CMA-ES after the trials observed so far.
 
-    A generation is the next `population` scored trials, whoever proposed them: those of others are injected, which
-    means that their distance from the mean is shortened where it is unlikely (Hansen, "Injecting External Solutions
-    Into CMA-ES", arXiv 1110.4181). When the algorithm stops by its own criteria it starts again elsewhere with twice
-    the population (Auger and Hansen, "A Restart CMA Evolution Strategy With Increasing Population Size", CEC 2005).
+    1. Start at the middle of every range. If there are scored trials before the first one of its own (x0, a user's
+       or a model's), start at a normal distribution that is fitted to the best tenth of them, at least one (Nomura
+       et al., "Warm Starting CMA-ES for Hyperparameter Optimization", arXiv 2012.06932, equation 5).
+    2. A generation is the next `population` scored trials of its own, in the order of observation.
+       Later trials of others are ignored: they are no samples of the distribution that is being adapted.
+    3. When the algorithm meets its own stopping criteria, start again at a random point with twice the population
+       (Auger and Hansen, "A Restart CMA Evolution Strategy With Increasing Population Size", CEC 2005).
+
+    Args:
+        space: the parameters.
+        names: those that are moved; at least one, each a number without a condition.
+
+    Raises MissingExtra where cmaes is not installed.
     """
 
     def __init__(self, space: Space, names: Sequence[str]) -> None:
-        """Take the names of the numbers; at least one. Raises MissingExtra where cmaes is not installed."""
-        try:
-            import cmaes
-        except ImportError as error:
-            raise MissingExtra(
-                'the sampler "cmaes" needs it: pip install "llm_optimize[classical]"'
-            ) from error
-        self._make = cmaes.CMA
-        self._parameters = {name: space.parameters[name] for name in names}
+        require("cmaes", extra="classical", needed_by='the sampler "cmaes"')
+        import cmaes
+
+        self._cmaes = cmaes
+        self._parameters: dict[str, Float | Int] = {}
+        for name in names:
+            parameter = space.parameters[name]
+            if isinstance(parameter, Float | Int):
+                self._parameters[name] = parameter
         self._scored: dict[int, tuple[Mapping[str, Any], float]] = {}
-        self._own: set[int] = set()  # numbers of what was drawn from its distribution
-        self._stale = True  # a trial was told again: all generations are to be lived through again
-        self._used = 0
+        self._own: set[int] = set()  # numbers of the trials that it proposed
+        self._optimizer: Any = None  # None: to be rebuilt from all trials
+        self._used = 0  # own scored trials that are part of a generation
         self._restarts = 0
-        self._state: Any = None
 
     def observe(
         self, number: int, x: Mapping[str, Any], score: float | None, *, own: bool
     ) -> None:
-        """Learn of a trial; failed ones have no place in an order, so that they are left out."""
-        self._stale = self._stale or number in self._scored
-        self._own |= {number} if own else set()
+        """Learn from a trial; one without a score is left out, because it has no rank."""
+        if number in self._scored or not self._used:
+            self._optimizer = None
+        if own:
+            self._own.add(number)
         if score is not None:
             self._scored[number] = (x, score)
         else:
@@ -58,83 +79,89 @@ class Generations:
     def ask(self, seed: int) -> dict[str, Any]:
         """Return the next values."""
         self._catch_up()
-        self._state.reseed_rng(seed % 2**32)
-        point = self._state.ask()
-        return {
-            name: rounded(parameter, parameter.from_unit(float(share)))
-            for (name, parameter), share in zip(self._numeric(), point, strict=True)
-        }
+        self._optimizer.reseed_rng(seed % 2**32)
+        point = self._optimizer.ask()
+        values = {}
+        for name, share in zip(self._parameters, point, strict=True):
+            parameter = self._parameters[name]
+            values[name] = rounded(parameter, parameter.from_unit(float(share)))
+        return values
 
     def _catch_up(self) -> None:
-        told = list(self._scored.values())
-        if self._stale or not self._used:
-            self._used, self._restarts, self._stale = 0, 0, False
-            self._state = self._begun(self._first_mean(), 1)
-        while len(told) - self._used >= self._state.population_size:
-            generation = told[self._used : self._used + self._state.population_size]
-            self._used += len(generation)
-            self._state.tell(
-                [(self._shortened(self._point(x)), -score) for x, score in generation]
-            )
-            if self._state.should_stop():
-                self._restart()
+        """Pass every complete generation on to the optimizer."""
+        if self._optimizer is None:
+            self._used = 0
+            self._restarts = 0
+            self._optimizer = self._started()
+        own = [pair for number, pair in self._scored.items() if number in self._own]
+        while len(own) - self._used >= self._optimizer.population_size:
+            end = self._used + self._optimizer.population_size
+            generation = own[self._used : end]
+            self._used = end
+            # cmaes minimizes.
+            self._optimizer.tell([(self._point(x), -score) for x, score in generation])
+            if self._optimizer.should_stop():
+                self._optimizer = self._restarted()
 
-    def _restart(self) -> None:
-        self._restarts += 1
-        dice = Random(self._restarts)
-        mean = [dice.random() for _ in self._parameters]
-        self._state = self._begun(mean, 2 ** min(self._restarts, _MAX_RESTARTS_DOUBLE))
-
-    def _begun(self, mean: Sequence[float], times: int) -> Any:
+    def _started(self) -> Any:
         import numpy as np
 
-        size = len(mean)
-        bounds = np.array([[0.0, 1.0]] * size)
-        population = (
-            times * self._make(mean=np.array(mean), sigma=_SIGMA).population_size
+        best = self._best_before_own()
+        if not best:
+            return self._new_optimizer(np.full(len(self._parameters), 0.5))
+        if len(best) == 1 or len(self._parameters) > _MAX_FITTED_DIMENSIONS:
+            return self._new_optimizer(best[0][0])
+        # gamma=1: they are the best ones already. With alpha=sigma, trials that all lie at one point give the same
+        # distribution as one trial alone.
+        mean, sigma, covariance = self._cmaes.get_warm_start_mgd(
+            best, gamma=1.0, alpha=_SIGMA
         )
-        return self._make(
-            mean=np.array(mean),
-            sigma=_SIGMA,
-            bounds=bounds,
-            n_max_resampling=10 * size,
-            population_size=population,
-        )
+        return self._new_optimizer(mean, sigma, covariance)
 
-    def _first_mean(self) -> Sequence[float]:
-        """Begin at the best of the x that were there before the first of its own, such as x0; else in the middle."""
-        before = list(takewhile(lambda number: number not in self._own, self._scored))
-        if not before:
-            return [0.5] * len(self._parameters)
-        x, _ = max(
-            (self._scored[number] for number in before), key=lambda pair: pair[1]
+    def _best_before_own(self) -> list[tuple[np.ndarray, float]]:
+        """Return the best trials before the first of its own, the best one first, as points with a loss."""
+        before = []
+        for number, (x, score) in self._scored.items():
+            if number in self._own:
+                break
+            before.append((self._point(x), -score))
+        before.sort(key=lambda pair: pair[1])
+        kept = max(1, math.floor(_WARM_START_SHARE * len(before)))
+        return before[:kept]
+
+    def _restarted(self) -> Any:
+        import numpy as np
+
+        self._restarts += 1
+        rng = Random(self._restarts)
+        mean = np.array([rng.random() for _ in self._parameters])
+        return self._new_optimizer(mean)
+
+    def _new_optimizer(
+        self,
+        mean: np.ndarray,
+        sigma: float = _SIGMA,
+        covariance: np.ndarray | None = None,
+    ) -> Any:
+        import numpy as np
+
+        dimensions = len(self._parameters)
+        population = 4 + math.floor(3 * math.log(dimensions))  # tutorial, equation 48
+        doublings = min(self._restarts, _MAX_DOUBLINGS)
+        return self._cmaes.CMA(
+            mean=np.clip(mean, 0.0, 1.0),
+            sigma=sigma,
+            bounds=np.array([[0.0, 1.0]] * dimensions),
+            n_max_resampling=10 * dimensions,
+            population_size=population * 2**doublings,
+            cov=covariance,
         )
-        return list(self._point(x))
 
     def _point(self, x: Mapping[str, Any]) -> np.ndarray:
+        """Return where x is in the unit cube."""
         import numpy as np
 
-        return np.array(
-            [parameter.to_unit(x[name]) for name, parameter in self._numeric()]
-        )
-
-    def _shortened(self, point: np.ndarray) -> np.ndarray:
-        """Return a point no farther from the mean, as the distribution measures, than a sample would be."""
-        import numpy as np
-
-        state, size = self._state, len(self._parameters)
-        step = (point - state.mean) / state._sigma
-        length = float(np.sqrt(max(0.0, step @ np.linalg.solve(state._C, step))))
-        most = size**0.5 + 2 * size / (size + 2)  # eq. 4 there
-        return (
-            point
-            if length <= most
-            else state.mean + state._sigma * step * (most / length)
-        )
-
-    def _numeric(self) -> list[tuple[str, Float | Int]]:
-        return [
-            (name, p)
-            for name, p in self._parameters.items()
-            if isinstance(p, Float | Int)
+        shares = [
+            parameter.to_unit(x[name]) for name, parameter in self._parameters.items()
         ]
+        return np.array(shares)

@@ -1,4 +1,7 @@
-"""A study of Optuna, in memory, that holds what was told, and asks one of its samplers for the next values."""
+"""Optuna study in memory: it holds the observed trials, and one of Optuna's samplers chooses the next values.
+
+Options and steps are known to Optuna by their position, because 1 and True are equal to it.
+"""
 
 from __future__ import annotations
 
@@ -8,65 +11,66 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.util import find_spec
 from typing import Any
 
-from ..errors import MissingExtra
+from ..errors import require
 from ..identity import key_of
 from ..space import Choice, Float, Int, Parameter, Space
 
 SAMPLERS = ("cmaes", "gp", "random", "tpe")
-_MOST = {
+_MAX_TRIALS = {
     "gp": 300,
     "random": 0,
-    "tpe": 2000,
-}  # trials that a sampler looks at; a Gaussian process takes their cube
-_DIGITS = 6
-_BLOCK = {
-    "gp": 50,
-    "random": 1000,
-    "tpe": 500,
-}  # further trials, after which they are chosen anew
+}  # a Gaussian process costs their cube; random uses none
+_SIGNIFICANT_DIGITS = 6
 
 
 class Study:
-    """Knows trials by number; names are those of the parameters that it is asked for, the others are given."""
+    """The observed trials as Optuna sees them.
+
+    Args:
+        space: the parameters.
+        sampler: "gp", "random" or "tpe".
+        startup: scored trials that "gp" and "tpe" wait for; None for Optuna's own number.
+        names: the parameters that the sampler chooses; the others are given with each call of `ask`.
+
+    Raises MissingExtra where Optuna, or torch for "gp", is not installed.
+    """
 
     def __init__(
         self, space: Space, sampler: str, startup: int | None, names: Sequence[str]
     ) -> None:
-        """Take the kind of sampler, and how many scored trials it waits for. Raises MissingExtra."""
-        self._optuna = load_optuna()
+        require("optuna", extra="classical", needed_by=f'the sampler "{sampler}"')
         if sampler == "gp":
-            _check_torch()
+            require("torch", extra=None, needed_by='the sampler "gp"')
+        import optuna
+
+        self._optuna = optuna
         self._space = space
         self._sampler = sampler
-        self._startup = (
-            {}
-            if startup is None or sampler == "random"
-            else {"n_startup_trials": startup}
-        )
+        self._startup = {} if startup is None else {"n_startup_trials": startup}
         self._names = [name for name in space.order if name in names]
         self._distributions = {
             name: self._distribution(space.parameters[name]) for name in self._names
         }
-        self._told: dict[int, tuple[dict[str, Any], float | None]] = {}
-        self._running: dict[
-            str, list[tuple[dict[str, Any], int]]
-        ] = {}  # key of x -> x, its numbers in the study
-        self._study: Any = None  # None: to be filled anew
+        self._observed: dict[int, tuple[dict[str, Any], float | None]] = {}
+        self._open: list[_Open] = []  # asked for, neither observed nor forgotten
+        self._study: Any = None  # None: to be filled again
 
     def observe(self, number: int, x: Mapping[str, Any], score: float | None) -> None:
-        """Learn of a trial; one that is told again replaces what was known of it."""
-        again = number in self._told
-        self._told[number] = (dict(x), score)
-        if again or self._study is None or self._is_to_be_thinned():
+        """Learn from a trial; a second observation of the same number replaces the first."""
+        again = number in self._observed
+        self._observed[number] = (dict(x), score)
+        if again or len(self._observed) > self._max_trials():
             self._study = None
-        else:
-            self._study.add_trial(self._frozen(x, score, self._state(score)))
+        elif self._study is not None:
+            self._study.add_trial(self._finished(x, score))
 
     def ask(self, seed: int, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Return given and the values that the sampler chooses beside them; they count as running until told."""
+        """Return the given values and those that the sampler adds.
+
+        The trial counts as running until `forget` is called.
+        """
         with _quiet():
             study = self._filled()
             study.sampler = self._new_sampler(seed)
@@ -75,168 +79,135 @@ class Study:
             for name in self._names:
                 if self._space.active(name, x):
                     x[name] = self._suggested(trial, name)
-        self._running.setdefault(key_of(x), []).append((x, trial.number))
+        self._open.append(_Open(x, trial.number))
         return x
 
     def forget(self, x: Mapping[str, Any]) -> None:
-        """Take back that x is being scored: it was told, which adds it as a resume would, or is given up."""
+        """Forget that x is being scored.
+
+        The running trial is marked as failed, which the samplers ignore. Where x was scored, `observe` adds it as a
+        new trial, in the same place as after a resume: the samplers look at the order of the trials.
+        """
         key = key_of(dict(x))
-        several = self._running.pop(key, [])
-        if len(several) > 1:
-            self._running[key] = several[:-1]
-        if several and self._study is not None:
-            self._study.tell(several[-1][1], state=self._optuna.trial.TrialState.FAIL)
+        for open_trial in reversed(self._open):
+            if key_of(open_trial.x) == key:
+                self._open.remove(open_trial)
+                if self._study is not None:
+                    failed = self._optuna.trial.TrialState.FAIL
+                    self._study.tell(open_trial.number, state=failed)
+                return
 
     def _filled(self) -> Any:
+        """Return the study, made from all trials where it has to be."""
         if self._study is not None:
             return self._study
         storage = self._optuna.storages.InMemoryStorage()
         study = self._optuna.create_study(storage=storage, direction="maximize")
-        for x, score in self._kept():
-            study.add_trial(self._frozen(x, score, self._state(score)))
-        running = [x for several in self._running.values() for x, _ in several]
-        self._running = {}
-        for x in running:
-            number = len(study.get_trials(deepcopy=False))
-            study.add_trial(
-                self._frozen(x, None, self._optuna.trial.TrialState.RUNNING)
-            )
-            self._running.setdefault(key_of(x), []).append((x, number))
+        observed = list(self._observed.values())
+        for x, score in most_informative(observed, self._max_trials()):
+            study.add_trial(self._finished(x, score))
+        for open_trial in self._open:
+            open_trial.number = len(study.get_trials(deepcopy=False))
+            study.add_trial(self._running(open_trial.x))
         self._study = study
         return study
 
-    def _is_to_be_thinned(self) -> bool:
-        told = len(self._told)
-        return told > _MOST[self._sampler] and told % _BLOCK[self._sampler] == 0
+    def _max_trials(self) -> float:
+        return _MAX_TRIALS.get(self._sampler, math.inf)
 
-    def _kept(self) -> list[tuple[dict[str, Any], float | None]]:
-        """Return those that are worth knowing of all whole blocks, and all that came after; the same on a resume."""
-        told = list(self._told.values())
-        whole = len(told) - len(told) % _BLOCK[self._sampler]
-        return worth_knowing(told[:whole], _MOST[self._sampler]) + told[whole:]
+    def _finished(self, x: Mapping[str, Any], score: float | None) -> Any:
+        states = self._optuna.trial.TrialState
+        state = states.FAIL if score is None else states.COMPLETE
+        return self._frozen(x, score, state)
+
+    def _running(self, x: Mapping[str, Any]) -> Any:
+        return self._frozen(x, None, self._optuna.trial.TrialState.RUNNING)
 
     def _frozen(self, x: Mapping[str, Any], score: float | None, state: Any) -> Any:
-        named = [name for name in self._names if name in x]
+        params = {}
+        distributions = {}
+        for name in self._names:
+            if name in x:
+                params[name] = _to_optuna(self._space.parameters[name], x[name])
+                distributions[name] = self._distributions[name]
         return self._optuna.trial.create_trial(
-            state=state,
-            value=score,
-            params={
-                name: _inner(self._space.parameters[name], x[name]) for name in named
-            },
-            distributions={name: self._distributions[name] for name in named},
+            state=state, value=score, params=params, distributions=distributions
         )
 
-    def _state(self, score: float | None) -> Any:
-        states = self._optuna.trial.TrialState
-        return states.FAIL if score is None else states.COMPLETE
-
     def _new_sampler(self, seed: int) -> Any:
-        """Return a fresh sampler: all that it knows is in the study, and all its dice are in the seed."""
+        """Return a new sampler: all its knowledge is in the study, all its randomness in the seed."""
         samplers = self._optuna.samplers
         with warnings.catch_warnings():
             warnings.simplefilter(
                 "ignore"
-            )  # of what is called experimental, or deprecated, in one version or other
+            )  # some arguments are experimental in some versions
             if self._sampler == "gp":
                 return samplers.GPSampler(seed=seed, **self._startup)
             if self._sampler == "random":
                 return samplers.RandomSampler(seed=seed)
+            # With constant_liar, running trials count as bad ones: workers stay away from each other.
             return samplers.TPESampler(
                 seed=seed, multivariate=True, constant_liar=True, **self._startup
             )
 
     def _suggested(self, trial: Any, name: str) -> Any:
-        distribution, parameter = (
-            self._distributions[name],
-            self._space.parameters[name],
-        )
-        if isinstance(distribution, self._optuna.distributions.CategoricalDistribution):
-            inner: Any = trial.suggest_categorical(name, distribution.choices)
-        elif isinstance(distribution, self._optuna.distributions.IntDistribution):
-            inner = trial.suggest_int(
-                name, distribution.low, distribution.high, log=distribution.log
-            )
+        distribution = self._distributions[name]
+        kinds = self._optuna.distributions
+        value: Any
+        if isinstance(distribution, kinds.CategoricalDistribution):
+            value = trial.suggest_categorical(name, distribution.choices)
         else:
-            inner = trial.suggest_float(
+            suggest = trial.suggest_float
+            if isinstance(distribution, kinds.IntDistribution):
+                suggest = trial.suggest_int
+            value = suggest(
                 name, distribution.low, distribution.high, log=distribution.log
             )
-        return _outer(parameter, inner)
+        return _from_optuna(self._space.parameters[name], value)
 
     def _distribution(self, parameter: Parameter) -> Any:
-        distributions = self._optuna.distributions
+        kinds = self._optuna.distributions
         if isinstance(parameter, Choice):
-            return distributions.CategoricalDistribution(
-                tuple(range(len(parameter.options)))
-            )
+            return kinds.CategoricalDistribution(tuple(range(len(parameter.options))))
         if parameter.step is not None:
-            return distributions.IntDistribution(
-                0, _inner(parameter, parameter.check(parameter.high))
-            )
-        kind = (
-            distributions.IntDistribution
-            if isinstance(parameter, Int)
-            else distributions.FloatDistribution
-        )
+            last = parameter.check(parameter.high)
+            return kinds.IntDistribution(0, _to_optuna(parameter, last))
+        kind = kinds.FloatDistribution
+        if isinstance(parameter, Int):
+            kind = kinds.IntDistribution
         return kind(parameter.low, parameter.high, log=parameter.log)
 
 
-def worth_knowing(
-    told: Sequence[tuple[dict[str, Any], float | None]], most: int
-) -> list[tuple[dict[str, Any], float | None]]:
-    """Return so many at the most: the best have half of the places, the newest the others; in their order.
+class _Open:
+    """An x that is being scored, and its number in the study."""
 
-    >>> worth_knowing([({}, 9.0), ({}, 1.0), ({}, None), ({}, 2.0), ({}, 3.0)], 2)
+    def __init__(self, x: dict[str, Any], number: int) -> None:
+        self.x = x
+        self.number = number
+
+
+def most_informative(
+    trials: Sequence[tuple[dict[str, Any], float | None]], limit: float
+) -> list[tuple[dict[str, Any], float | None]]:
+    """Return at most `limit` trials, in their order: half of them the best ones, the others the newest.
+
+    >>> most_informative([({}, 9.0), ({}, 1.0), ({}, None), ({}, 2.0), ({}, 3.0)], 2)
     [({}, 9.0), ({}, 3.0)]
     """
-    if len(told) <= most:
-        return list(told)
-    scored = [
-        (score, place) for place, (_, score) in enumerate(told) if score is not None
-    ]
-    best = {
-        place
-        for _, place in sorted(scored, key=lambda pair: (-pair[0], pair[1]))[
-            : most // 2
-        ]
-    }
-    newest = [place for _, place in scored if place not in best]
-    kept = best | set(newest[max(0, len(newest) - (most - len(best))) :])
-    return [told[place] for place in sorted(kept)]
-
-
-def load_optuna() -> Any:
-    """Return the module. Raises MissingExtra where it is not installed."""
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtra(
-            'the samplers need optuna: pip install "llm_optimize[classical]"'
-        ) from error
-    return optuna
-
-
-def _check_torch() -> None:
-    if find_spec("torch") is None:
-        raise MissingExtra(
-            'the sampler "gp" needs torch: pip install torch, or take "tpe"'
-        )
-
-
-def _inner(parameter: Parameter, value: Any) -> Any:
-    """Return what Optuna knows a value as: options and steps by their place, since 1 and True are one to it."""
-    if isinstance(parameter, Choice):
-        return next(
-            place
-            for place, option in enumerate(parameter.options)
-            if option is parameter.check(value)
-        )
-    if parameter.step is not None:
-        return round((value - parameter.low) / parameter.step)
-    return value
+    if len(trials) <= limit:
+        return list(trials)
+    scored = []
+    for position, (_, score) in enumerate(trials):
+        if score is not None:
+            scored.append((-score, position))
+    best = [position for _, position in sorted(scored)[: int(limit) // 2]]
+    others = [position for _, position in scored if position not in set(best)]
+    newest = others[max(0, len(others) - (int(limit) - len(best))) :]
+    return [trials[position] for position in sorted([*best, *newest])]
 
 
 def rounded(parameter: Parameter, value: Any) -> Any:
-    """Return a value without digits that nobody can tell apart, a millionth of the range or of the value.
+    """Return a value without the digits beyond a millionth of its range, or of itself on a logarithmic scale.
 
     >>> rounded(Float(0, 10), 3.14159265358979), rounded(Float(1e-5, 1, log=True), 0.0123456789)
     (3.14159, 0.0123457)
@@ -244,38 +215,46 @@ def rounded(parameter: Parameter, value: Any) -> Any:
     if not isinstance(parameter, Float) or parameter.step is not None:
         return parameter.check(value)
     if parameter.log:
-        return parameter.check(float(f"{value:.6g}"))
-    return parameter.check(
-        round(value, _DIGITS - math.floor(math.log10(parameter.high - parameter.low)))
-    )
+        return parameter.check(float(f"{value:.{_SIGNIFICANT_DIGITS}g}"))
+    magnitude = math.floor(math.log10(parameter.high - parameter.low))
+    return parameter.check(round(value, _SIGNIFICANT_DIGITS - magnitude))
 
 
-def _outer(parameter: Parameter, inner: Any) -> Any:
+def _to_optuna(parameter: Parameter, value: Any) -> Any:
     if isinstance(parameter, Choice):
-        return parameter.options[inner]
+        return parameter.index(value)
     if parameter.step is not None:
-        return parameter.check(parameter.low + inner * parameter.step)
-    return rounded(parameter, inner)
+        return round((value - parameter.low) / parameter.step)
+    return value
+
+
+def _from_optuna(parameter: Parameter, value: Any) -> Any:
+    if isinstance(parameter, Choice):
+        return parameter.options[value]
+    if parameter.step is not None:
+        return parameter.check(parameter.low + value * parameter.step)
+    return rounded(parameter, value)
 
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what Optuna would say of this thread's study out of the log, and leave its configuration alone."""
-    own = threading.get_ident()
+    """Drop what Optuna logs in this thread; the logging configuration of the user stays as it is.
 
-    def others(record: logging.LogRecord) -> bool:
-        return record.thread != own
+    A filter applies only to the logger that it is attached to, not to its children: each logger of Optuna needs it.
+    """
+    this_thread = threading.get_ident()
 
-    names = [
-        name
-        for name in list(logging.root.manager.loggerDict)
-        if name.startswith("optuna.")
-    ]
-    loggers = [logging.getLogger(name) for name in names]
+    def from_others(record: logging.LogRecord) -> bool:
+        return record.thread != this_thread
+
+    loggers = []
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("optuna."):
+            loggers.append(logging.getLogger(name))
     for logger in loggers:
-        logger.addFilter(others)
+        logger.addFilter(from_others)
     try:
         yield
     finally:
         for logger in loggers:
-            logger.removeFilter(others)
+            logger.removeFilter(from_others)

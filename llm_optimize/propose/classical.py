@@ -1,4 +1,7 @@
-"""Optuna's samplers as proposers on a space: tpe, cmaes, gp, random; told of all trials, whoever proposed them."""
+"""Optuna's samplers as proposers on a space: tpe, cmaes, gp, random.
+
+They learn from all trials of a run and ask no model.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,25 @@ from ._cmaes import Generations
 from ._study import SAMPLERS, Study
 
 _log = logging.getLogger("llm_optimize")
-_ATTEMPTS = 4  # to propose an x that was not tried
+_ATTEMPTS = 4  # to find an x that was not tried
 
 
 class Classical:
     """Proposes by a classical method; no model is asked.
 
-    All that it knows are the told trials, so that a resumed run goes on as if nothing had happened: the sampler is
-    made anew for each proposal, from the dice of that trial.
+    Its knowledge is a function of the observed trials: the sampler is created anew for each proposal, with the random
+    generator of that trial, so that a resumed run continues as if it had not been interrupted.
+
+    Args:
+        space: the values that x may have; a conditional parameter is chosen only where its condition holds.
+        sampler: "tpe", a tree-structured Parzen estimator, for any space (Bergstra et al., NeurIPS 2011); "cmaes",
+            which adapts a normal distribution to the numbers and leaves options and conditional parameters to tpe
+            (Hansen, arXiv 1604.00772); "gp", a Gaussian process, which takes a second or more per proposal and needs
+            torch; "random".
+        startup: scored trials that "tpe" and "gp" wait for before they stop drawing at random; None for Optuna's 10.
+
+    Raises UnknownName for another sampler, UsageError for "cmaes" on a space without a free number or for a `startup`
+    that is not possible, and MissingExtra where Optuna, or what it needs for the method, is not installed.
 
     >>> import asyncio
     >>> from llm_optimize.space import Float
@@ -36,20 +50,6 @@ class Classical:
     def __init__(
         self, space: Space, sampler: str = "tpe", *, startup: int | None = None
     ) -> None:
-        """Take the parameters and the method.
-
-        Args:
-            space: what values x may have; under conditions each parameter is asked for where it is there.
-            sampler: "tpe", a tree-structured Parzen estimator, for any space (Bergstra et al., NeurIPS 2011);
-                "cmaes" adapts a normal distribution to the numbers, and leaves options and what has a condition to
-                tpe (Hansen, arXiv 1604.00772); "gp", a Gaussian process, which thinks for a second or more and needs
-                torch; "random".
-            startup: how many scored trials "tpe" and "gp" draw at random, or are told of, before they begin; None
-                takes Optuna's own 10.
-
-        Raises UnknownName for another word, UsageError for a space without a number for "cmaes" or a `startup` that
-        means nothing, and MissingExtra where Optuna, or what it needs for the method, is not installed.
-        """
         if sampler not in SAMPLERS:
             raise UnknownName("sampler", sampler, SAMPLERS)
         if startup is not None and (sampler not in ("tpe", "gp") or startup < 1):
@@ -58,91 +58,92 @@ class Classical:
             )
         self._space = space
         self._name = sampler
-        self._told: set[int] = set()
-        self._seen: set[str] = set()
-        self._open: list[dict[str, Any]] = []  # proposed, not yet told, oldest first
-        numbers = _free_numbers(space) if sampler == "cmaes" else []
-        if sampler == "cmaes" and not numbers:
-            raise UsageError(
-                "'cmaes' moves numbers, and this space has none without a condition: take 'tpe'"
-            )
-        self._generations = Generations(space, numbers) if numbers else None
+        self._observed: set[int] = set()  # numbers of trials
+        self._tried: set[str] = set()  # keys of x
+        self._open: list[
+            dict[str, Any]
+        ] = []  # proposed, not yet observed; oldest first
+        self._generations: Generations | None = None
+        self._study: Study | None = None
+        numbers: list[str] = []
+        if sampler == "cmaes":
+            numbers = _free_numbers(space)
+            self._generations = Generations(space, numbers)
+            sampler = "tpe"  # for the other parameters
         others = [name for name in space.parameters if name not in numbers]
-        self._study = (
-            Study(space, "tpe" if sampler == "cmaes" else sampler, startup, others)
-            if others
-            else None
-        )
+        if others:
+            self._study = Study(space, sampler, startup, others)
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
-        """Return the next x, one that was not tried where a few attempts find one; the plan is not looked at."""
-        drawn = [self._next(rng)]
-        while self._is_known(drawn[-1]) and len(drawn) < _ATTEMPTS:
-            drawn.append(self._next(rng))
-        *refused, x = drawn
+        """Return the next x, an untried one if a few attempts find one; the plan is ignored."""
+        refused: list[dict[str, Any]] = []
+        x = self._next(rng)
+        while self._is_known(x) and len(refused) < _ATTEMPTS - 1:
+            refused.append(x)
+            x = self._next(rng)
         for other in refused:
             self._forget(other)
         self._open.append(x)
         return Proposal(x, self._name)
 
     def drop(self, x: dict[str, Any]) -> None:
-        """Take back a proposal that nobody is going to score."""
+        """Forget a proposal that will not be scored."""
         if x in self._open:
             self._open.remove(x)
             self._forget(x)
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a trial, whoever proposed it; a duplicate, and one outside of the space, say nothing new."""
+        """Learn from a trial of any proposer; duplicates and trials outside of the space are ignored."""
         if trial.status is Status.PENDING:
             return
         x = self._read(trial)
-        if trial.number not in self._told:
-            self._told.add(trial.number)
+        if trial.number not in self._observed:
+            self._observed.add(trial.number)
             self._close(x)
         if x is None or trial.status is Status.DUPLICATE:
             return
-        self._seen.add(key_of(x))
+        self._tried.add(key_of(x))
         if self._generations is not None:
-            self._generations.observe(
-                trial.number, x, trial.score, own=trial.source == self._name
-            )
+            own = trial.source == self._name
+            self._generations.observe(trial.number, x, trial.score, own=own)
         if self._study is not None:
             self._study.observe(trial.number, x, trial.score)
 
     def _next(self, rng: Random) -> dict[str, Any]:
-        x = (
-            self._generations.ask(rng.getrandbits(32))
-            if self._generations is not None
-            else {}
-        )
+        x: dict[str, Any] = {}
+        if self._generations is not None:
+            x = self._generations.ask(rng.getrandbits(32))
         if self._study is not None:
             x = self._study.ask(rng.getrandbits(32), x)
         return {name: x[name] for name in self._space.parameters if name in x}
 
     def _read(self, trial: Trial) -> dict[str, Any] | None:
+        """Return the parameters of a trial; None where they are not in the space."""
+        if trial.x is None:
+            return None
         try:
-            return None if trial.x is None else self._space.check(trial.x)
+            return self._space.check(trial.x)
         except UsageError as error:
             _log.debug(
-                "trial %d is outside of the space and teaches %s nothing: %s",
-                trial.number,
+                "%s ignores trial %d, which is outside of the space: %s",
                 self._name,
+                trial.number,
                 error,
             )
             return None
 
     def _is_known(self, x: dict[str, Any]) -> bool:
-        return key_of(x) in self._seen or any(x == other for other in self._open)
+        return key_of(x) in self._tried or x in self._open
 
     def _close(self, x: dict[str, Any] | None) -> None:
-        """Take a told x off the open ones.
+        """Remove an observed x from the open proposals.
 
-        An x that nobody here proposed stands for the oldest of them: a gate may have mixed that, or dropped it, and
-        what is told must leave the same state as on a resume, where nothing is open.
+        An x that is not among them replaces the oldest one: a gate may have blended that with another proposer's x, or
+        dropped it. Otherwise it would stay open, and a resumed run, which begins with none open, would differ.
         """
         if self._open:
-            place = self._open.index(x) if x in self._open else 0
-            self._forget(self._open.pop(place))
+            position = self._open.index(x) if x in self._open else 0
+            self._forget(self._open.pop(position))
 
     def _forget(self, x: dict[str, Any]) -> None:
         if self._study is not None:
@@ -150,7 +151,7 @@ class Classical:
 
 
 def makers(space: Space | None) -> Mapping[str, Callable[[], Proposer]]:
-    """Return how to make the proposer of each name. The making raises UsageError without a space, and MissingExtra."""
+    """Return a constructor by the name of each sampler; it raises UsageError without a space, and MissingExtra."""
     return {name: partial(_made, space, name) for name in SAMPLERS}
 
 
@@ -163,11 +164,16 @@ def _made(space: Space | None, name: str) -> Proposer:
 
 
 def _free_numbers(space: Space) -> list[str]:
-    return [
-        name
-        for name, p in space.parameters.items()
-        if not isinstance(p, Choice) and not p.when
-    ]
+    """Return the names of the numbers without a condition. Raises UsageError where there are none."""
+    names = []
+    for name, parameter in space.parameters.items():
+        if not isinstance(parameter, Choice) and not parameter.when:
+            names.append(name)
+    if not names:
+        raise UsageError(
+            "'cmaes' moves numbers, and this space has none without a condition: use 'tpe'"
+        )
+    return names
 
 
 __all__ = ["SAMPLERS", "Classical", "makers"]
