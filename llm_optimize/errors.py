@@ -1,32 +1,32 @@
-"""One tree of exceptions; each says what happened, with the value, and what to do about it.
+"""Exceptions, in one tree; each names what happened, the value, and the repair.
 
 LlmOptimizeError
-├── UsageError (ValueError)          a wrong argument; the command line answers it with exit code 2
+├── UsageError (ValueError)          a wrong argument; exit code 2 of the command line
 │   ├── UnknownName                  a word that is none of the known ones, with the nearest
 │   ├── FunctionUnusable             f cannot be imported or cannot be sent to a sandbox
-│   ├── TaskFileError                a TASK.toml cannot be read, or says what cannot be
-│   ├── NotAllowed                   an agent asked for what a human decides
+│   ├── TaskFileError                a TASK.toml cannot be read, or has a wrong value
+│   ├── NotAllowed                   an agent asked for what only a human may decide
 │   └── MissingExtra (ImportError)   an optional package is not installed
 ├── NothingToPropose                 a proposer has no further x: the run is over
 ├── InvalidScore (ValueError)        f returned something that is no finite score
-├── EditFailed (ValueError)          a model's edits do not fit x; it is told so, the user never sees it
+├── EditFailed (ValueError)          a model's edits do not fit x; only the model sees it
 ├── ModelError (RuntimeError)        a chat model did not answer
 │   ├── MissingKey                   no API key was given
 │   ├── BudgetSpent                  the budget allows no further call
 │   ├── ModelUnavailable             it failed for good after the allowed attempts, or its deadline passed
-│   │   └── EndpointRests            it is left alone for a while after many failures
-│   ├── ModelRefused                 something must be changed (400, 401, 403, 404, quota, a wrong address)
+│   │   └── EndpointRests            its circuit is open after many failures
+│   ├── ModelRefused                 the request must change (400, 401, 403, 404, quota, wrong address)
 │   │   └── ContextTooLong           the prompt does not fit: make it smaller and ask again
 │   └── ScriptExhausted              a scripted model ran out of replies
 ├── StoreError (RuntimeError)        runs cannot be written or read
 │   ├── NotAStore                    the file or URL is no database of ours
 │   ├── NewerStore                   it was written by a newer version
-│   ├── RunHeld                      another process writes this run, or this one does already
+│   ├── RunHeld                      the run is open for writing already
 │   └── RunNotFound (LookupError)    no run of that name, with the nearest
-└── SandboxError (RuntimeError)      code in a sandbox did not end well
+└── SandboxError (RuntimeError)      code in a sandbox failed
     ├── SandboxUnavailable           this level cannot work on this machine
     ├── ScriptFailed                 a script ended with an error
-    ├── VariableMissing (KeyError)   a script never set what was asked for
+    ├── VariableMissing (KeyError)   a script did not set a variable that was asked for
     └── ScriptTimeout (subprocess.TimeoutExpired)   a script did not end within its deadline
 """
 
@@ -48,10 +48,15 @@ class UsageError(LlmOptimizeError, ValueError):
 
 
 class UnknownName(UsageError):
-    """A word is none of the known ones."""
+    """A word is none of the known ones.
+
+    Args:
+        what: the kind of word, such as "search".
+        given: the unknown word.
+        known: the words that are right.
+    """
 
     def __init__(self, what: str, given: str, known: Iterable[str]) -> None:
-        """Say which `what` was `given`, and the nearest of the `known` ones."""
         self.given = given
         self.known = tuple(sorted(known))
         super().__init__(f"unknown {what} {given!r}: {suggestion(given, self.known)}")
@@ -62,11 +67,11 @@ class FunctionUnusable(UsageError):
 
 
 class TaskFileError(UsageError):
-    """A TASK.toml cannot be read, or a key of it has a value that cannot be; the message names file and key."""
+    """A TASK.toml cannot be read, or has a wrong value; the message names file and key."""
 
 
 class NotAllowed(UsageError):
-    """An agent asked for what a human decides; the message says where a human does."""
+    """An agent asked for what only a human may decide; the message says where a human does."""
 
 
 class MissingExtra(UsageError, ImportError):
@@ -82,16 +87,20 @@ class InvalidScore(LlmOptimizeError, ValueError):
 
 
 class EditFailed(LlmOptimizeError, ValueError):
-    """Edits that a model wrote cannot be made; the message is for the model, and says what to write instead."""
+    """Edits by a model do not fit x; the message tells the model what to write instead."""
 
 
 class ModelError(LlmOptimizeError, RuntimeError):
-    """A chat model did not answer."""
+    """A chat model did not answer.
 
-    def __init__(self, said: str = "", *, uncertain_calls: int = 0) -> None:
-        """Take the message, and how many requests brought no answer but may be billed all the same."""
+    Args:
+        message: the sentence.
+        uncertain_calls: requests that brought no answer but may be billed all the same.
+    """
+
+    def __init__(self, message: str = "", *, uncertain_calls: int = 0) -> None:
         self.uncertain_calls = uncertain_calls
-        super().__init__(said)
+        super().__init__(message)
 
 
 class BudgetSpent(ModelError):
@@ -107,7 +116,7 @@ class ModelUnavailable(ModelError):
 
 
 class EndpointRests(ModelUnavailable):
-    """The endpoint failed many times in a row, or asked for a pause: it is left alone for a while."""
+    """The circuit of the endpoint is open: it failed many times in a row, or asked for a pause."""
 
 
 class ModelRefused(ModelError):
@@ -115,19 +124,24 @@ class ModelRefused(ModelError):
 
 
 class ContextTooLong(ModelRefused):
-    """The messages are longer than the model reads: make them smaller and ask again."""
+    """The messages are longer than the model's context: make them shorter and ask again.
+
+    Args:
+        message: the sentence.
+        limit_tokens: the context of the model; None where it is unknown.
+        prompt_tokens: the length of the messages; None where it is unknown.
+    """
 
     def __init__(
         self,
-        said: str,
+        message: str,
         *,
         limit_tokens: int | None = None,
         prompt_tokens: int | None = None,
     ) -> None:
-        """Take the message, how many tokens the model reads, and how many there were; None where it is unknown."""
         self.limit_tokens = limit_tokens
         self.prompt_tokens = prompt_tokens
-        super().__init__(said)
+        super().__init__(message)
 
 
 class ScriptExhausted(ModelError):
@@ -147,33 +161,40 @@ class NewerStore(StoreError):
 
 
 class RunHeld(StoreError):
-    """The run is open for writing already, in the process `pid` of `host`; 0 and "" where they are not known."""
+    """The run is open for writing already.
+
+    Args:
+        name: of the run.
+        store: its URL, without a password.
+        pid: of the process that writes it; 0 where it is unknown.
+        host: of that process; empty where it is unknown.
+        repair: what to do about it.
+    """
 
     def __init__(self, name: str, store: str, pid: int, host: str, repair: str) -> None:
-        """Say who holds which run of which store, and what to do about it."""
-        self.name, self.pid, self.host = name, pid, host
-        who = f"process {pid} on host {host}" if pid else "another process"
+        self.name = name
+        self.pid = pid
+        self.host = host
+        holder = f"process {pid} on host {host}" if pid else "another process"
         super().__init__(
-            f"the run {name!r} in {store} is held by {who}: {repair}, or start a run of another name"
+            f"the run {name!r} in {store} is held by {holder}: {repair}, "
+            "or start a run of another name"
         )
 
 
 class RunNotFound(StoreError, LookupError):
-    """The store has no run of that name."""
+    """The store has no run of that name; the message names the nearest of the `known` ones."""
 
     def __init__(self, name: str, known: Iterable[str], store: str) -> None:
-        """Say which name is missing from which store, and the nearest names."""
         self.name = name
-        super().__init__(
-            f"no run named {name!r} in {store}: {suggestion(name, tuple(known))}"
-        )
+        nearest = suggestion(name, tuple(known))
+        super().__init__(f"no run named {name!r} in {store}: {nearest}")
 
 
 class SandboxError(LlmOptimizeError, RuntimeError):
-    """Code in a sandbox did not end well; `outcome` is a `sandbox.Outcome`, or None where nothing ran."""
+    """Code in a sandbox failed; `outcome` is a `sandbox.Outcome`, or None where nothing ran."""
 
     def __init__(self, *words: object, outcome: Any = None) -> None:
-        """Take the message, and what became of the code."""
         super().__init__(*words)
         self.outcome = outcome
 
@@ -187,24 +208,33 @@ class ScriptFailed(SandboxError):
 
 
 class VariableMissing(SandboxError, KeyError):
-    """A script ended well but never set a variable, or defined a function, that was asked for."""
+    """A script ended without an error, but did not set a variable that was asked for."""
 
     def __str__(self) -> str:
-        return str(self.args[0]) if self.args else ""
+        return str(self.args[0]) if self.args else ""  # a KeyError would quote it
 
 
 class ScriptTimeout(SandboxError, subprocess.TimeoutExpired):
-    """A script did not end within its deadline and was killed with all that it had started."""
+    """A script did not end within its deadline and was killed with its descendants.
+
+    Args:
+        cmd: what ran.
+        timeout: the deadline in seconds.
+        output: what the script had printed.
+        outcome: a `sandbox.Outcome`.
+    """
 
     def __init__(
         self, cmd: str, timeout: float, output: str = "", outcome: Any = None
     ) -> None:
-        """Take what ran, its deadline in seconds, what it had printed, and its whole outcome."""
         subprocess.TimeoutExpired.__init__(self, cmd, timeout, output)
         self.outcome = outcome
 
     def __str__(self) -> str:
-        return f"{self.cmd} was killed at its deadline of {self.timeout:g} s: give it more time or make it faster"
+        return (
+            f"{self.cmd} was killed at its deadline of {self.timeout:g} s: "
+            "give it more time or make it faster"
+        )
 
 
 def suggestion(given: str, known: Iterable[str]) -> str:
@@ -221,7 +251,9 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(given, words, n=3, cutoff=0.6)
     if near:
         return "did you mean " + " or ".join(map(repr, near)) + "?"
-    return "known are " + ", ".join(words[:20]) if words else "there are none yet"
+    if not words:
+        return "there are none yet"
+    return "known are " + ", ".join(words[:20])
 
 
 def require(*modules: str, extra: str | None, needed_by: str) -> None:

@@ -1,4 +1,8 @@
-"""Identity: what makes two candidates the same."""
+"""Identity of candidates: a key that is equal for two x which are the same for f.
+
+Pure functions of x. Keys are stored, so they depend on no hash of this process and hardly on the
+version of Python.
+"""
 
 from __future__ import annotations
 
@@ -18,16 +22,13 @@ _NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields of a syn
 
 
 def key_of(x: X) -> str:
-    r"""Return what two candidates share if, and only if, they are the same for f as far as can be told.
+    r"""Return a key that two candidates share if they are the same for f, as far as can be told.
 
-    Python is compared by its syntax tree: comments, layout and quotes are one, docstrings count. A text is taken for
-    Python only where it holds a statement that prose and data do not hold by chance (see `is_python`). Other texts are
-    compared line by line, without trailing white space and empty lines at either end. In a dict the order of the names
-    does not count, 1 is 1.0, and a text whose name is a file's is compared as a text. No text raises, and texts too
-    long or too deep to parse are compared as texts.
-
-    The key of Python is a digest of the tree's classes and of those of their fields that hold something; neither the
-    hashes of this process nor fields that newer versions of Python add empty are in it, so that it may be stored.
+    Python is compared by its syntax tree: comments, layout and quotes do not count, docstrings
+    do. A text counts as Python only if `is_python` says so. Other texts are compared line by
+    line, without trailing white space and without empty lines at either end. In a dict the order
+    of the names does not count, 1 is 1.0, and a text with the name of a file is compared as a
+    text. No text raises; one that is too long or too deep to parse is compared as a text.
 
     >>> key_of("x=1 # one") == key_of("x = 1\n")
     True
@@ -41,13 +42,15 @@ def key_of(x: X) -> str:
     try:
         return json.dumps(_comparable(x), sort_keys=True, default=repr)
     except (RecursionError, TypeError, ValueError):
-        return f"like no other: {uuid.uuid4().hex}"  # no plain data: never taken for one that is known
+        # x is no plain data: its key is unique, so it is never taken for a known x.
+        return f"like no other: {uuid.uuid4().hex}"
 
 
 def is_python(text: str) -> bool:
-    """Return whether a text is a Python module with a statement that is no bare expression or annotation.
+    """Return whether a text is Python with more than bare expressions and annotations.
 
-    Almost any word is an expression to Python, and "note: this" an annotation; such texts are taken for prose.
+    Almost any word is an expression to Python, and "note: this" an annotation: such texts count
+    as prose.
 
     >>> is_python("x = 1"), is_python("hello"), is_python("note: this"), is_python("two words")
     (True, False, False, False)
@@ -58,15 +61,12 @@ def is_python(text: str) -> bool:
 def _key_of_text(text: str) -> str:
     tree = _tree_of(text)
     if tree is not None:
-        digest = hashlib.blake2b(digest_size=16)
-        for token in _tokens(tree):
-            digest.update(token.encode("ascii", "backslashreplace") + b"\0")
-        return f"python \n{digest.hexdigest()}"  # no line of another key ends in white space
+        # No other key has a line that ends in white space.
+        return f"python \n{_digest(tree)}"
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     key = "\n".join(line.rstrip() for line in lines).strip("\n")
-    return (
-        text if key == text else key
-    )  # the same object: whoever keeps the key of such a text needs no memory for it
+    # Return the same object where the two are equal, so that to keep the key costs no memory.
+    return text if key == text else key
 
 
 def _tree_of(text: str) -> ast.Module | None:
@@ -75,9 +75,7 @@ def _tree_of(text: str) -> ast.Module | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of the candidate's code, for the candidate
+            warnings.simplefilter("ignore")  # about the candidate's code
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
@@ -85,31 +83,45 @@ def _tree_of(text: str) -> ast.Module | None:
 
 
 def _is_statement(node: ast.stmt) -> bool:
-    return not (
-        isinstance(node, ast.Expr)
-        or (isinstance(node, ast.AnnAssign) and node.value is None)
-    )
+    if isinstance(node, ast.AnnAssign):
+        return node.value is not None
+    return not isinstance(node, ast.Expr)
+
+
+# The digest of a syntax tree. `ast.dump` is no substitute: it calls itself, so a deep tree ends it,
+# and its text changes when a version of Python adds a field. Here only the classes of the nodes
+# and those of their fields that hold something are hashed.
+
+
+def _digest(tree: ast.Module) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    for token in _tokens(tree):
+        digest.update(token.encode("ascii", "backslashreplace") + b"\0")
+    return digest.hexdigest()
 
 
 def _tokens(tree: ast.AST) -> Iterator[str]:
-    """Yield what a tree is made of, in order, without calling itself: a tree may be deep."""
-    left: list[tuple[str, Any]] = [
-        ("", tree)
-    ]  # a token, or what is still to be taken apart
-    while left:
-        token, part = left.pop()
+    """Yield what a tree is made of, depth first, with a stack of its own.
+
+    An entry of the stack is a token, or no token and a part that is yet to be taken apart.
+    """
+    stack: list[tuple[str, Any]] = [("", tree)]
+    while stack:
+        token, part = stack.pop()
         if token:
             yield token
         elif isinstance(part, ast.AST):
             yield f"({type(part).__name__}"
-            left.append((")", None))
+            stack.append((")", None))
             for name in sorted(set(part._fields) - _NO_MEANING, reverse=True):
                 value = getattr(part, name, None)
                 if value is not None and value != []:
-                    left += [("", value), (f".{name}", None)]
+                    stack.append(("", value))
+                    stack.append((f".{name}", None))
         elif isinstance(part, list):
             yield "["
-            left += [("]", None), *(("", one) for one in reversed(part))]
+            stack.append(("]", None))
+            stack.extend(("", item) for item in reversed(part))
         else:
             yield _leaf(part)
 
@@ -121,18 +133,16 @@ def _leaf(value: Any) -> str:
     if isinstance(value, bytes):
         return f"b{value.hex()}"
     if type(value) is int:
-        return hex(value)  # of any length: there is a cap on decimal digits
+        return hex(value)  # of any length: Python limits decimal digits
     if isinstance(value, float):
         return value.hex()
-    return (
-        f"{value.real.hex()} {value.imag.hex()}j"
-        if isinstance(value, complex)
-        else repr(value)
-    )
+    if isinstance(value, complex):
+        return f"{value.real.hex()} {value.imag.hex()}j"
+    return repr(value)
 
 
 def _comparable(value: Any, name: str = "") -> Any:
-    """Return data of which equal JSON means equal to f."""
+    """Return data whose JSON is equal where the values are the same for f."""
     if isinstance(value, dict):
         return {str(key): _comparable(part, str(key)) for key, part in value.items()}
     if isinstance(value, list | tuple):

@@ -1,4 +1,4 @@
-"""To look at runs: fed by events and the store, they steer nothing."""
+"""Watchers: they show runs, fed by events and by the store, and steer nothing."""
 
 from __future__ import annotations
 
@@ -9,5 +9,8 @@ __all__ = ["screen"]
 
 
 def screen() -> Console | Notebook:
-    """Return the watcher for where this program runs: a notebook, a terminal, or a file; `close` it at the end."""
+    """Return the watcher for where this program runs: a notebook, or a terminal or file.
+
+    `close` it at the end.
+    """
     return Notebook() if in_notebook() else Console()

@@ -1,4 +1,4 @@
-"""The code of a champion in a terminal: what changed against its parent, with syntax colours."""
+"""The code of a champion in a terminal: its changes against another trial, highlighted."""
 
 from __future__ import annotations
 
@@ -15,35 +15,32 @@ if TYPE_CHECKING:
 
 _MAX_LINES = 2_000  # compared, and shown
 _MAX_LINE_CHARS = 400  # no screen is wider
-_AROUND = 2  # unchanged lines shown around a change
+_CONTEXT_LINES = 2  # unchanged, shown around a change
 
 
 class Code:
-    """The lines that show a champion; computed once, since a view is drawn several times a second."""
+    """The lines that show a champion; cached, since a view is drawn several times a second."""
 
     def __init__(self) -> None:
-        """Begin with nothing."""
         self._shown: tuple[Trial, Trial | None] | None = None
         self._lines: list[Text] = []
 
     def lines(self, champion: Trial, base: Trial | None) -> list[Text]:
-        """Return the difference of the champion to `base` in lines, or all of its x where there is nothing to compare.
+        """Return the difference of the champion to `base`, or its whole x without a difference.
 
-        Each line has its control characters made visible, and is of bounded length.
+        Control characters are visible, and each line is of bounded length.
         """
-        if (
-            self._shown is None
-            or self._shown[0] is not champion
-            or self._shown[1] is not base
-        ):
-            self._lines = _difference(champion, base) or [
-                line for _, line in _whole(champion)
-            ]
-            self._shown = (champion, base)
+        if self._shown is not None:
+            shown_champion, shown_base = self._shown
+            if shown_champion is champion and shown_base is base:
+                return self._lines
+        self._lines = _difference(champion, base) or _whole(champion)
+        self._shown = (champion, base)
         return self._lines
 
 
 def _difference(champion: Trial, base: Trial | None) -> list[Text]:
+    """Return the changes in lines; nothing where there are none, or too many to compare."""
     from rich.text import Text
 
     if base is None or base.x is None or champion.x is None:
@@ -54,59 +51,60 @@ def _difference(champion: Trial, base: Trial | None) -> list[Text]:
     colored = highlighted(new, language_of(show_x(champion.x)))
     shown: list[Text] = []
     for mark, place in _marked(old, new):
-        if mark == "@":
-            shown += [Text("⋯", style="dim")] if shown else []
-        elif mark == "-":
-            shown.append(Text("- " + old[place], style="red"))
-        elif mark == "+":
-            shown.append(Text.assemble(("+ ", "bold green"), colored[place]))
-        else:
-            shown.append(Text(f"  {new[place]}", style="dim"))
+        match mark:
+            case "@" if shown:
+                shown.append(Text("⋯", style="dim"))
+            case "-":
+                shown.append(Text("- " + old[place], style="red"))
+            case "+":
+                shown.append(Text.assemble(("+ ", "bold green"), colored[place]))
+            case " ":
+                shown.append(Text(f"  {new[place]}", style="dim"))
     return shown
 
 
 def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int]]:
-    """Yield "@" before each group of changes, and its lines: "-" with a place in old, "+" or " " with one in new."""
+    """Yield the lines of a difference, each as a mark and the index of the line.
+
+    "@" begins a group of changes, "-" is a line of old, "+" and " " are lines of new.
+    """
     matcher = difflib.SequenceMatcher(None, old, new)
-    for group in matcher.get_grouped_opcodes(_AROUND):
+    for group in matcher.get_grouped_opcodes(_CONTEXT_LINES):
         if group[0][0] == "equal" and len(group) == 1:
             continue
         yield "@", 0
         for tag, old_from, old_to, new_from, new_to in group:
-            if tag != "equal":
-                yield from (("-", place) for place in range(old_from, old_to))
-            yield from (
-                (" " if tag == "equal" else "+", place)
-                for place in range(new_from, new_to)
-            )
+            if tag == "equal":
+                yield from ((" ", place) for place in range(new_from, new_to))
+                continue
+            yield from (("-", place) for place in range(old_from, old_to))
+            yield from (("+", place) for place in range(new_from, new_to))
 
 
-def _whole(champion: Trial) -> list[tuple[str, Text]]:
+def _whole(champion: Trial) -> list[Text]:
     x = "" if champion.x is None else champion.x
-    return [
-        ("", line)
-        for line in highlighted(plain_code(x)[:_MAX_LINES], language_of(show_x(x)))
-    ]
+    return highlighted(plain_code(x)[:_MAX_LINES], language_of(show_x(x)))
 
 
 def plain_code(x: X) -> list[str]:
-    """Return x in lines that a terminal may be sent."""
-    return [
-        visible(line).expandtabs(4)[:_MAX_LINE_CHARS] for line in show_x(x).splitlines()
-    ]
+    """Return x in lines that may be sent to a terminal."""
+    lines = []
+    for line in show_x(x).splitlines():
+        lines.append(visible(line).expandtabs(4)[:_MAX_LINE_CHARS])
+    return lines
 
 
 def highlighted(lines: Sequence[str], language: str) -> list[Text]:
-    """Return lines with the colours of their language, as many as there were."""
+    """Return as many lines as were given, with the colors of their language."""
     from rich.syntax import Syntax
     from rich.text import Text
 
     if language == "text":
         return [Text(line) for line in lines]
     syntax = Syntax("", language, theme="ansi_dark", background_color="default")
-    found = list(syntax.highlight("\n".join(lines)).split("\n", allow_blank=True))
-    if [line.plain for line in found[: len(lines)]] != list(
-        lines
-    ):  # a lexer may drop blank lines at the ends
+    colored = syntax.highlight("\n".join(lines)).split("\n", allow_blank=True)
+    found = list(colored)[: len(lines)]
+    # A lexer may drop blank lines at the ends: then colors would be off by some lines.
+    if [line.plain for line in found] != list(lines):
         return [Text(line) for line in lines]
-    return found[: len(lines)]
+    return found

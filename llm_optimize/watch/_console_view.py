@@ -1,26 +1,33 @@
-"""The live view: a function of what is known of a run and of the size of the screen."""
+"""The live view in a terminal: a function of a `RunView` and the size of the screen.
+
+From top to bottom: name, task and best score; the last trials, and the code of the best one
+below or beside them; what is in flight, and what is used of each cap. The table is drawn by hand,
+at exactly the width of the screen: a general one takes 30 ms, four times a second.
+"""
 
 from __future__ import annotations
 
 import itertools
 import textwrap
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from ..records import Cap
+from ..records import Cap, Status, Trial, describe_failure
 from ..text import one_line, visible
 from ._console_code import Code
-from ._console_table import HEADER_LINES, table
-from ._lines import doing, failure_line, look_line, score_of, sparkline
-from .amounts import LABELS, amount, duration
+from ._plain_lines import doing, failure_line, look_line, score_of, sparkline, verdict
+from .amounts import LABELS, amount, duration, signed
 from .run_view import RunView
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
     from rich.text import Text
 
+    Cell = tuple[str, str]  # a text, and its style
+
 _LOW_SCREEN = 18  # lines, below which the task has one of them
 _WIDE_SCREEN = 130  # columns, from which the code stands beside the trials
-_GAP = 3  # columns, between the table and the code
+_CODE_GAP = 3  # columns, between the table and the code
 _FEW_ROWS = 4  # of the table, which the code leaves to it
 _LEAST_CODE = 4  # lines, its title included
 _BAR_CHARS = 10
@@ -29,44 +36,52 @@ _WHERE_USED = ("tokens", "usd")
 _MAX_TASK_CHARS = 2_000
 _MAX_X_LINES = 24  # of the best x, when the run is over
 
+_HEADER_LINES = 2  # of the table
+_GAP = "   "  # between two columns of it
+_TITLES = ("trial", "source", "score", "to best", "time", "what it was")
+_RIGHT = (True, False, True, True, True, False)  # columns aligned to the right
+_STYLES = {Status.COMPLETE: "", Status.DUPLICATE: "dim", Status.TIMEOUT: "yellow"}
+_MAX_CELL_CHARS = 400  # no screen is wider
+
 
 class View:
-    """Draws a run; it remembers the colours of the code that it drew last."""
+    """Draws a run, which may go on; it caches the highlighted code.
+
+    Args:
+        run: what is known of the run, updated by its owner.
+    """
 
     def __init__(self, run: RunView) -> None:
-        """Take what is known of a run, which may grow."""
         self._run = run
         self._code = Code()
 
     def draw(self, columns: int, lines: int) -> RenderableType:
-        """Return the view for a screen of this size: fewer lines than it has, none longer than it is wide."""
+        """Return the view, in fewer lines than the screen has and none wider than it."""
         from rich.console import Group
 
-        top, bottom = self._top(columns, lines), self._bottom(columns, lines)
-        room = max(1, lines - 1 - len(top) - len(bottom))
-        middle = (
-            self._side_by_side(columns, room)
-            if columns >= _WIDE_SCREEN
-            else self._stacked(columns, room)
-        )
+        top = self._top(columns, lines)
+        bottom = self._bottom(columns, lines)
+        free = max(1, lines - 1 - len(top) - len(bottom))
+        if columns >= _WIDE_SCREEN:
+            middle = self._side_by_side(columns, free)
+        else:
+            middle = self._stacked(columns, free)
         return Group(*top, *middle, *bottom)
 
     def _top(self, columns: int, lines: int) -> list[Text]:
         from rich.text import Text
 
         run = self._run
-        described = visible(" ".join(run.description[:_MAX_TASK_CHARS].split()))
-        said = textwrap.wrap(
-            described,
-            columns,
-            max_lines=1 if lines < _LOW_SCREEN else 2,
-            placeholder=" …",
-        ) or [""]
-        return [
-            title(run.name, "cyan", columns),
-            *(_line(Text(line, style="dim")) for line in said),
-            self._headline(columns),
-        ]
+        words = run.description[:_MAX_TASK_CHARS].split()
+        max_lines = 1 if lines < _LOW_SCREEN else 2
+        described = textwrap.wrap(
+            visible(" ".join(words)), columns, max_lines=max_lines, placeholder=" …"
+        )
+        top = [title(run.name, "cyan", columns)]
+        for line in described or [""]:
+            top.append(_line(Text(line, style="dim")))
+        top.append(self._headline(columns))
+        return top
 
     def _headline(self, columns: int) -> Text:
         from rich.text import Text
@@ -75,62 +90,55 @@ class View:
         if best is None:
             return Text("no score yet", style="dim")
         ago = duration(run.seconds - (run.champion_at - run.begun_at))
+        source = one_line(best.source, 30)
         line = _line(Text.assemble(("best ", "bold")))
         line.append(score_of(best), style="bold green")
-        line.append(
-            f"  trial {best.number} by {one_line(best.source, 30)}, {ago} ago  ",
-            style="dim",
-        )
-        line.append(
-            sparkline(run.best_scores, min(100, columns - line.cell_len)), style="green"
-        )
+        line.append(f"  trial {best.number} by {source}, {ago} ago  ", style="dim")
+        width = min(100, columns - line.cell_len)
+        line.append(sparkline(run.best_scores, width), style="green")
         return line
 
     # The trials, and the code of the best one.
 
-    def _stacked(self, columns: int, room: int) -> list[Text]:
-        few = min(self._run.finished, max(_FEW_ROWS, room // 2 - 1))
-        code = self._best_code(columns, room - HEADER_LINES - few)
-        return [*self._table(columns, max(1, room - HEADER_LINES - len(code))), *code]
+    def _stacked(self, columns: int, lines: int) -> list[Text]:
+        """Return the table above the code; the code gets at most about half of the lines."""
+        few = min(self._run.finished, max(_FEW_ROWS, lines // 2 - 1))
+        code = self._best_code(columns, lines - _HEADER_LINES - few)
+        rows = max(1, lines - _HEADER_LINES - len(code))
+        return [*self._table(columns, rows), *code]
 
-    def _side_by_side(self, columns: int, room: int) -> list[Text]:
+    def _side_by_side(self, columns: int, lines: int) -> list[Text]:
         from rich.text import Text
 
         left = columns // 2
-        right = columns - left - _GAP
-        rows = self._table(left, max(1, room - HEADER_LINES))
-        both = itertools.zip_longest(
-            rows, self._best_code(right, room), fillvalue=Text()
-        )
-        return [_beside(row, code, left + _GAP, right) for row, code in both]
+        right = columns - left - _CODE_GAP
+        table = self._table(left, max(1, lines - _HEADER_LINES))
+        code = self._best_code(right, lines)
+        pairs = itertools.zip_longest(table, code, fillvalue=Text())
+        return [_beside(row, line, left + _CODE_GAP, right) for row, line in pairs]
 
-    def _best_code(self, columns: int, room: int) -> list[Text]:
+    def _best_code(self, columns: int, lines: int) -> list[Text]:
         from rich.text import Text
 
         best, base = self._run.champion, self._run.base
-        if best is None or room < _LEAST_CODE:
+        if best is None or lines < _LEAST_CODE:
             return []
-        lines = self._code.lines(best, base)
-        kept = lines if len(lines) < room else lines[: room - 2]
-        more = (
-            [Text(f"… {len(lines) - len(kept)} more lines", style="dim")]
-            if len(kept) < len(lines)
-            else []
-        )
-        words = (
-            f"trial {best.number} against trial {base.number}"
-            if base
-            else f"x of trial {best.number}"
-        )
-        return [title(words, "green", columns), *map(_line, [*kept, *more])]
+        code = self._code.lines(best, base)
+        if len(code) >= lines:  # the title, and a line about the rest
+            left_out = len(code) - (lines - 2)
+            code = code[: lines - 2]
+            code.append(Text(f"… {left_out} more lines", style="dim"))
+        words = f"x of trial {best.number}"
+        if base is not None:
+            words = f"trial {best.number} against trial {base.number}"
+        return [title(words, "green", columns), *map(_line, code)]
 
     def _table(self, columns: int, rows: int) -> list[Text]:
         best = self._run.champion
-        return table(
-            list(self._run.last)[-rows:], None if best is None else best.number, columns
-        )
+        number = None if best is None else best.number
+        return _table(list(self._run.last)[-rows:], number, columns)
 
-    # What goes on, and what it costs.
+    # What is in flight, and what is used.
 
     def _bottom(self, columns: int, height: int) -> list[Text]:
         from rich.text import Text
@@ -138,92 +146,161 @@ class View:
         run = self._run
         lines: list[Text] = []
         if run.failure is not None:
-            many = (
-                f"{run.failed_calls} calls failed, the last: "
-                if run.failed_calls > 1
-                else ""
-            )
-            lines.append(_line(Text(many + failure_line(run.failure), style="yellow")))
-        lines.append(
-            _line(
-                Text(
-                    one_line(doing(run), 400),
-                    style="dim" if run.result is None else "bold",
-                )
-            )
-        )
-        return [*lines, *_flowing(self._spending(), columns)[: max(1, height // 6)]]
+            words = failure_line(run.failure)
+            if run.failed_calls > 1:
+                words = f"{run.failed_calls} calls failed, the last: {words}"
+            lines.append(_line(Text(words, style="yellow")))
+        style = "dim" if run.result is None else "bold"
+        lines.append(_line(Text(one_line(doing(run), 400), style=style)))
+        gauges = _flowing(self._gauges(), columns)
+        return [*lines, *gauges[: max(1, height // 6)]]
 
-    def _spending(self) -> list[Text]:
+    def _gauges(self) -> list[Text]:
+        """Return what is used of each cap, what is left of the time, and an unknown price."""
         from rich.text import Text
 
         run = self._run
-        shown = [
-            cap
-            for cap in run.caps()
-            if cap.cap is not None
-            or cap.name in _ALWAYS
-            or (cap.name in _WHERE_USED and cap.used)
-        ]
-        parts = [
-            _gauge(cap, run.usage.cost_usd is None and cap.name == "usd")
-            for cap in shown
-        ]
-        if run.usage.calls and not any(cap.name == "usd" for cap in shown):
+        shown = [cap for cap in run.caps() if _is_shown(cap)]
+        parts = []
+        for cap in shown:
+            is_unknown = cap.name == "usd" and run.usage.cost_usd is None
+            parts.append(_gauge(cap, "unknown" if is_unknown else None))
+        if run.usage.calls and all(cap.name != "usd" for cap in shown):
             parts.append(Text("price unknown", style="dim"))
         left = run.seconds_left()
         if left is not None and run.result is None:
-            parts.insert(
-                1,
-                Text(
-                    f"about {duration(round(left) or 1).replace('.00', '')} left",
-                    style="bold",
-                ),
-            )
+            shown_left = duration(round(left) or 1).replace(".00", "")
+            parts.insert(1, Text(f"about {shown_left} left", style="bold"))
         return parts
 
 
-def _gauge(cap: Cap, unknown: bool) -> Text:
+def _is_shown(cap: Cap) -> bool:
+    if cap.cap is not None or cap.name in _ALWAYS:
+        return True
+    return cap.name in _WHERE_USED and bool(cap.used)
+
+
+def _gauge(cap: Cap, used: str | None) -> Text:
+    """Return the name of a cap, a bar, and its use: the given words, or the amount."""
     from rich.text import Text
 
-    line = Text.assemble((f"{LABELS.get(cap.name, one_line(cap.name, 30))} ", "dim"))
-    used = "unknown" if unknown else amount(cap.name, cap.used)
+    if used is None:
+        used = amount(cap.name, cap.used)
+    label = LABELS.get(cap.name, one_line(cap.name, 30))
+    line = Text.assemble((f"{label} ", "dim"))
     if cap.cap is None:
         return line.append(used)
-    full = (
-        min(_BAR_CHARS, round(_BAR_CHARS * cap.used / cap.cap))
-        if cap.cap
-        else _BAR_CHARS
-    )
-    style = "yellow" if full == _BAR_CHARS else "cyan"
-    line.append("━" * full, style=style).append("─" * (_BAR_CHARS - full), style="dim")
+    full = _BAR_CHARS
+    if cap.cap:
+        full = min(_BAR_CHARS, round(_BAR_CHARS * cap.used / cap.cap))
+    line.append("━" * full, style="yellow" if full == _BAR_CHARS else "cyan")
+    line.append("─" * (_BAR_CHARS - full), style="dim")
     return line.append(f" {used}/{amount(cap.name, cap.cap)}")
 
 
+# The table of the last trials.
+
+
+def _table(
+    trials: Sequence[tuple[Trial, float | None]], champion: int | None, columns: int
+) -> list[Text]:
+    """Return a header of two lines and a line for each trial.
+
+    Args:
+        trials: each with its change to the best one before.
+        champion: number of the best trial.
+        columns: width of every line.
+    """
+    from rich.cells import cell_len
+    from rich.text import Text
+
+    rows = [[(name, "dim") for name in _TITLES]]
+    for trial, change in trials:
+        rows.append(_cells(trial, change, trial.number == champion, columns))
+
+    # Every column is as wide as its widest cell, and the last one takes the rest.
+    widths = []
+    for place in range(len(_TITLES) - 1):
+        widths.append(max(cell_len(row[place][0]) for row in rows))
+    taken = sum(widths) + len(_GAP) * len(widths)
+    widths.append(max(1, columns - taken))
+
+    lines = [_row(row, widths) for row in rows]
+    for line in lines:
+        line.truncate(columns, overflow="ellipsis")
+    return [lines[0], Text("─" * columns, style="dim"), *lines[1:]]
+
+
+def _cells(
+    trial: Trial, change: float | None, is_champion: bool, columns: int
+) -> list[Cell]:
+    number, style = str(trial.number), _STYLES.get(trial.status, "red")
+    if is_champion:
+        number, style = f"★ {number}", "bold green"
+    what, what_style = describe_failure(trial), style
+    if trial.status is Status.COMPLETE:
+        what, what_style = trial.feedback[:_MAX_CELL_CHARS], "dim"
+    is_better = change is not None and change > 0
+    source = one_line(trial.source, max(8, min(26, columns // 4)))
+    return [
+        (number, style),
+        (source, "dim" if trial.source == "x0" else ""),
+        (verdict(trial), style),
+        ("" if change is None else signed(change), "green" if is_better else "dim"),
+        (duration(trial.seconds), "dim"),
+        (one_line(what, _MAX_CELL_CHARS), what_style),
+    ]
+
+
+def _row(cells: Sequence[Cell], widths: Sequence[int]) -> Text:
+    from rich.text import Text
+
+    line = Text(no_wrap=True, overflow="ellipsis")
+    last = len(widths) - 1
+    for place, ((text, style), width) in enumerate(zip(cells, widths, strict=True)):
+        line.append(_fitted(text, width, right=_RIGHT[place]), style=style)
+        if place < last:
+            line.append(_GAP)
+    return line
+
+
+def _fitted(text: str, width: int, *, right: bool) -> str:
+    """Return text of exactly this width on the screen, where wide letters take two columns."""
+    from rich.cells import cell_len, set_cell_size
+
+    space = width - cell_len(text)
+    if space < 0:
+        return set_cell_size(text, width - 1) + "…"
+    return " " * space + text if right else text + " " * space
+
+
+# Lines.
+
+
 def _flowing(parts: list[Text], columns: int) -> list[Text]:
-    """Return parts in lines, each as full as it can be."""
+    """Return parts side by side in lines, each line as full as it can be."""
     from rich.text import Text
 
     lines: list[Text] = []
     for part in parts:
-        if lines and lines[-1].cell_len + 3 + part.cell_len <= columns:
-            lines[-1].append("   ").append_text(part)
+        if lines and lines[-1].cell_len + len(_GAP) + part.cell_len <= columns:
+            lines[-1].append(_GAP).append_text(part)
         else:
             lines.append(_line(Text("").append_text(part)))
     return lines
 
 
-def _beside(left: Text, right: Text, at: int, width: int) -> Text:
-    """Return a line that holds two, the second one from a column on."""
+def _beside(left: Text, right: Text, start: int, width: int) -> Text:
+    """Return a line that holds two, the second one from column `start` on."""
     line = left.copy()
-    line.append(" " * (at - line.cell_len))
+    line.append(" " * (start - line.cell_len))
     cut = right.copy()
     cut.truncate(width, overflow="ellipsis")
     return _line(line.append_text(cut))
 
 
 def title(words: str, color: str, columns: int) -> Text:
-    """Return a line across the screen that begins with some words."""
+    """Return a rule across the screen that begins with some words."""
     from rich.text import Text
 
     line = Text.assemble((f" {one_line(words, columns - 8)} ", f"bold {color}"))
@@ -233,12 +310,13 @@ def title(words: str, color: str, columns: int) -> Text:
 
 def _line(text: Text) -> Text:
     """Return a text that takes one line on every screen."""
-    text.no_wrap, text.overflow = True, "ellipsis"
+    text.no_wrap = True
+    text.overflow = "ellipsis"
     return text
 
 
 def ending(run: RunView, columns: int) -> RenderableType:
-    """Return what stands below the view when the run is over: the best x, and how to look at the rest."""
+    """Return what stands below the view of an ended run: the best x, and how to see the rest."""
     from rich.console import Group
     from rich.text import Text
 
@@ -247,9 +325,8 @@ def ending(run: RunView, columns: int) -> RenderableType:
     if best is None or best.x is None:
         return Group(Text("no trial has a score", style="bold red"), hint)
     lines = Code().lines(best, None)
-    more = (
-        [Text(f"[... {len(lines) - _MAX_X_LINES} more lines ...]", "dim")]
-        if len(lines) > _MAX_X_LINES
-        else []
-    )
-    return Group(title("best x", "green", columns), *lines[:_MAX_X_LINES], *more, hint)
+    shown = lines[:_MAX_X_LINES]
+    if len(lines) > len(shown):
+        more = len(lines) - len(shown)
+        shown.append(Text(f"[... {more} more lines ...]", "dim"))
+    return Group(title("best x", "green", columns), *shown, hint)

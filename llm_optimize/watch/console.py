@@ -1,4 +1,8 @@
-"""A run in the terminal: a live view where there is one, plain lines where there is none."""
+"""Terminal watcher: a live view where the terminal can show one, plain lines elsewhere.
+
+With its `_console_*` files the only door to rich. Whatever is in x or in feedback is shown as
+text; nothing of it is sent to the terminal as a command.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +17,38 @@ from typing import TYPE_CHECKING, TextIO
 
 from ..records import Event, RunEnded, RunStarted
 from ._console_view import View, ending
-from ._lines import plain_lines
+from ._plain_lines import plain_lines
 from .run_view import RunView
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
     from rich.live import Live
 
-_REFRESH_HZ = 4  # a view takes milliseconds to draw, of which the run shall not feel more than a few per second
+_REFRESH_HZ = 4  # a view takes milliseconds to draw, which the run must not notice
 _LEAST_COLUMNS, _LEAST_LINES = 60, 12  # of a screen with a live view
-_FONTS_TO_LOAD = re.compile(
-    r"@font-face \{.*?\}\s*", re.S
-)  # of a picture; the viewer has one of fixed width
-_BLOCKS_AND_STARS = "▁★━…"  # what a terminal must be able to show for it
+_BLOCKS_AND_STARS = "▁★━…"  # that a terminal must be able to show for it
+# Fonts that a picture would load; every viewer has one of fixed width.
+_FONTS_TO_LOAD = re.compile(r"@font-face \{.*?\}\s*", re.S)
 
 
 class Console:
     """A watcher that shows a run; `close` gives the terminal back.
 
-    A terminal of at least 60 columns and 12 lines has a live view. A smaller or a dumb one, a file and a pipe get plain
-    lines without any control character. With NO_COLOR in the environment there are no colours. Whatever is in x or in
-    feedback is shown, and nothing of it is sent.
+    A terminal of at least 60 columns and 12 lines has a live view. A smaller or a dumb one, a file
+    and a pipe get plain lines without any control character. With NO_COLOR in the environment
+    there are no colors.
+
+    Args:
+        file: where to write; None is the standard output.
+        clock: returns seconds.
 
     >>> import pathlib
     >>> from llm_optimize import optimize
+    >>> def model(messages):
+    ...     return "```\\n2\\n```"
     >>> with open("run.txt", "w") as file, Console(file) as console:
-    ...     result = optimize.run("d", "q", float, "1", 1, lambda messages: "```\\n2\\n```", False,
-    ...                           sandbox="inline", name="amber", callbacks=[console])
+    ...     result = optimize.run("d", "q", float, "1", 1, model, False, sandbox="inline",
+    ...                           name="amber", callbacks=[console])
     >>> print(pathlib.Path("run.txt").read_text().splitlines()[-1])
     look at it: llm-optimize show amber
     """
@@ -47,7 +56,6 @@ class Console:
     def __init__(
         self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Write to `file`, or to the standard output; `clock` returns seconds."""
         self._file = sys.stdout if file is None else file
         self._run = RunView(clock)
         self._view = View(self._run)
@@ -86,14 +94,14 @@ class Console:
         console.print(ending(self._run, console.width))
 
     def close(self) -> None:
-        """Stop the live view; what it showed last stays on the screen. May be called again."""
+        """Stop the live view; its last picture stays on the screen. May be called again."""
         if self._live is not None:
             self._live.refresh()
             self._live.stop()
             self._live = None
 
     def svg(self, title: str, *, width: int = 100, height: int = 30) -> str:
-        """Return the view as it is now as a picture (SVG) that loads nothing; `width` and `height` in characters."""
+        """Return the present view as a picture (SVG) that loads nothing; sizes in characters."""
         from rich.console import Console as RichConsole
 
         console = RichConsole(
@@ -108,10 +116,13 @@ class Console:
         return _FONTS_TO_LOAD.sub("", console.export_svg(title=title))
 
     def _write_lines(self, event: Event) -> None:
-        columns = _rich_console(self._file).width if self._file.isatty() else None
+        columns = None
+        if self._file.isatty():
+            columns = _rich_console(self._file).width
         encoding = getattr(self._file, "encoding", None) or "utf-8"
         for line in plain_lines(self._run, event, columns):
-            self._file.write(line.encode(encoding, "replace").decode(encoding) + "\n")
+            writable = line.encode(encoding, "replace").decode(encoding)
+            self._file.write(writable + "\n")
         self._file.flush()
 
     def __enter__(self) -> Console:
@@ -127,11 +138,9 @@ class Console:
 
 
 def _is_screen(file: TextIO) -> bool:
-    return (
-        file.isatty()
-        and os.environ.get("TERM", "") not in ("dumb", "")
-        and _can_write_blocks(file)
-    )
+    if not file.isatty() or os.environ.get("TERM", "") in ("dumb", ""):
+        return False
+    return _can_write_blocks(file)
 
 
 def _can_write_blocks(file: TextIO) -> bool:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import MissingExtra, UnknownName, UsageError
 from ..records import Trial
 from ..text import plain, show_x, visible
-from .files import whole
+from .atomic import atomic_path
 from .rendering import rows_of
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def export(run: Run, form: str, file: Path) -> int:
     if file.exists():
         raise UsageError(f"the file {file} exists: choose another, or remove it")
     trials = in_order(run)
-    with whole(file) as unfinished:
+    with atomic_path(file) as unfinished:
         writers[form](run, trials, unfinished)
     return len(trials)
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import require
 from ..records import Cap, Event, RunEnded, RunStarted, Trial
 from ..text import show_number
-from ._lines import doing, failure_line
+from ._plain_lines import doing, failure_line
 from .amounts import LABELS, duration, used_of
 from .html_parts import as_html, bar_html, curve_html, table_html, x_html
 from .rendering import champions, shown_scores

@@ -25,7 +25,7 @@ from llm_optimize.records import (
     Usage,
 )
 from llm_optimize.testing import ScriptedChat
-from llm_optimize.watch._lines import sparkline
+from llm_optimize.watch._plain_lines import sparkline
 from llm_optimize.watch.console import Console
 
 HOSTILE = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe \r\x9b31m"

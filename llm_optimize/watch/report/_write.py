@@ -12,7 +12,7 @@ from typing import Any
 from ...errors import RunNotFound
 from ...records import Trial
 from ...store import Call, Store
-from ..files import whole
+from ..atomic import atomic_path
 from ..run_view import stored_view
 from . import bundle
 from .colours import Colours
@@ -74,7 +74,7 @@ def write(store: Store, name: str, path: str | Path) -> Path:
     else:
         raise _missing(store, name)
     page = _page(name, kind, blocks)
-    with whole(path) as unfinished:
+    with atomic_path(path) as unfinished:
         unfinished.write_bytes(page.encode())
     return path
 

@@ -1,4 +1,4 @@
-"""Files that are there whole, or not at all."""
+"""Atomic files: a file that is complete, or not there at all."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from pathlib import Path
 
 from ..errors import UsageError
 
-__all__ = ["whole"]
+__all__ = ["atomic_path"]
 
 
 @contextmanager
-def whole(file: Path) -> Iterator[Path]:
-    """Yield a path to write to; at the end what was written there takes the name of `file`, at once.
+def atomic_path(file: Path) -> Iterator[Path]:
+    """Yield a path to write to; at the end, what was written there becomes `file` at once.
 
-    A file of that name is replaced. Until then it stays as it was, and so it does where an exception ends the writing.
+    The path lies in the same folder, since only within one file system is a rename atomic. An
+    existing file is replaced. It stays as it was until then, and where an exception ends the
+    writing.
 
     Raises UsageError when the file cannot be written.
     """
@@ -28,7 +30,7 @@ def whole(file: Path) -> Iterator[Path]:
             yield unfinished
             unfinished.replace(file)
     except OSError as error:
-        said = error.strerror or error
+        reason = error.strerror or error
         raise UsageError(
-            f"the file {file} cannot be written: {said}; name another one"
+            f"the file {file} cannot be written: {reason}; name another one"
         ) from error

@@ -1,0 +1,170 @@
+"""Plain lines about a run: for files, pipes, dumb terminals and narrow ones.
+
+Also the words that the terminal and the notebook share. No line holds a control character,
+whatever a trial, an error or a name holds.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+
+from ..records import (
+    CallFailed,
+    Event,
+    RunEnded,
+    RunStarted,
+    Status,
+    Trial,
+    TrialFinished,
+    describe_failure,
+)
+from ..store import option_of
+from ..text import one_line, show_number, visible
+from .amounts import signed
+from .run_view import RunView
+
+_BLOCKS = "▁▂▃▄▅▆▇█"
+
+
+def plain_lines(run: RunView, event: Event, columns: int | None = None) -> list[str]:
+    """Return lines that describe an event, each of at most `columns` characters; None: no limit.
+
+    `run` has learned from the event already.
+    """
+    lines = _lines(run, event, columns)
+    if columns is None:
+        return lines
+    if not isinstance(event, RunEnded):
+        return [one_line(line, columns) for line in lines]
+    wrapped = []
+    for line in lines:  # the last lines are never cut
+        wrapped += textwrap.wrap(line, columns, break_on_hyphens=False)
+    return wrapped
+
+
+def _lines(run: RunView, event: Event, columns: int | None) -> list[str]:
+    match event:
+        case RunStarted():
+            line = f"run {visible(event.name)}: {one_line(event.task.description, 100)}"
+            if event.trials:
+                line += f", {len(event.trials)} trials so far"
+            return [line]
+        case TrialFinished() if columns is None:
+            return [_trial_line(run, event.trial)]
+        case TrialFinished():
+            return [_short_line(run, event.trial)]
+        case CallFailed():
+            return [failure_line(event)]
+        case RunEnded():
+            return _last_lines(run, event)
+    return []
+
+
+def _last_lines(run: RunView, event: RunEnded) -> list[str]:
+    best = run.champion
+    found = "no trial has a score"
+    if best is not None:
+        found = f"best {score_of(best)} in trial {best.number}"
+    counts = (
+        f"{run.finished} trials",
+        f"{run.usage.calls} model calls",
+        f"{run.usage.tokens} tokens",
+        f"{run.seconds:.1f} s",
+    )
+    reason = one_line(event.result.stop_reason, 400)
+    return [f"{reason}: {found}; {', '.join(counts)}", look_line(run)]
+
+
+def look_line(run: RunView) -> str:
+    """Return the command that shows more of a run.
+
+    The URL of a server is left out, since it may hold a password.
+    """
+    command = f"look at it: llm-optimize show {shlex.quote(run.name)}"
+    if run.store.startswith("sqlite:") or "://" not in run.store:
+        command += option_of(run.store)
+    return visible(command)
+
+
+def doing(run: RunView) -> str:
+    """Return what is in flight, or why the run ended."""
+    if run.stop_reason is not None:
+        return f"ended: {run.stop_reason}"
+    waiting = [f"{number} {what}" for number, what in sorted(run.in_flight.items())]
+    return f"in flight: {', '.join(waiting) or 'nothing'}"
+
+
+def failure_line(failure: CallFailed) -> str:
+    """Return a line about a model call that ended without a reply."""
+    model, error = one_line(failure.model, 40), one_line(failure.error, 200)
+    return f"no reply for trial {failure.number} from {model}: {error}"
+
+
+def _trial_line(run: RunView, trial: Trial) -> str:
+    """Return a trial in aligned columns."""
+    why = ""
+    if trial.status is not Status.COMPLETE:
+        why = one_line(describe_failure(trial), 80)
+    cells = (
+        f"{trial.number:4d}",
+        f"{_mark(run, trial):4}",
+        f"{verdict(trial):>10}",
+        f"{_change(run, trial):>10}",
+        f"{one_line(trial.source, 24):24}",
+        f"{trial.seconds:7.2f} s",
+        why,
+    )
+    return "  ".join(cells).rstrip()
+
+
+def _short_line(run: RunView, trial: Trial) -> str:
+    shown, why = "", describe_failure(trial)
+    if trial.status is Status.COMPLETE:
+        shown, why = score_of(trial), one_line(trial.source, 24)
+    words = [str(trial.number), _mark(run, trial), shown, _change(run, trial), why]
+    return " ".join(word for word in words if word)
+
+
+def _mark(run: RunView, trial: Trial) -> str:
+    if run.champion is not None and run.champion.number == trial.number:
+        return "best"
+    return ""
+
+
+def _change(run: RunView, trial: Trial) -> str:
+    for known, change in reversed(run.last):
+        if known.number == trial.number:
+            return "" if change is None else signed(change)
+    return ""
+
+
+def verdict(trial: Trial) -> str:
+    """Return the score of a trial, or its status where it has none."""
+    return score_of(trial) or trial.status.value
+
+
+def score_of(trial: Trial) -> str:
+    """Return the formatted score of a trial, or nothing where there is none."""
+    return "" if trial.score is None else show_number(trial.score)
+
+
+def sparkline(values: list[float], width: int) -> str:
+    """Return values as a row of blocks, at most `width` of them.
+
+    >>> sparkline([0, 1, 2, 3], 4)
+    '▁▃▆█'
+    """
+    values = list(values)  # a copy: another thread may append
+    if not values or width < 1:
+        return ""
+    count = min(width, len(values))
+    stride = len(values) / count
+    # Halves, since the difference of two floats may be too large for a float.
+    halves = [values[int((place + 1) * stride) - 1] / 2 for place in range(count)]
+    low, high = min(halves), max(halves)
+    if low == high:
+        return _BLOCKS[0] * count
+    top = len(_BLOCKS) - 1
+    places = [round(top * ((half - low) / (high - low))) for half in halves]
+    return "".join(_BLOCKS[place] for place in places)
