@@ -51,6 +51,8 @@ async def aresume(
     with closing(Store(store, create=False)) as opened:
         row = opened.hold(name, changes.get("func_version"))
         parts = choose(RunSettings.from_json(row.settings).changed(changes))
+        if changes:
+            row.change(parts.settings.to_json())
         with watching(verbose, callbacks) as watchers:
             return await _go(row, func, parts, watchers)
 

@@ -1,7 +1,7 @@
 """Where runs live: one SQLite file by default, any SQLAlchemy URL on request.
 
-Everything that is paid for is on disk before anything else happens: a request before it is sent, a reply before anything is
-parsed, an x before it is scored, a score before it is shown. The stored rows are the only state of a run. One process
+Everything that is paid for is on disk before it is used: a request before it is sent, a reply before anything is done
+with what it says, an x before it is scored, a score before it is shown. The stored rows are the only state of a run. One process
 writes a run; any number read it, and others may write other runs of the same store.
 """
 

@@ -113,6 +113,11 @@ class Run:
         """Write why the run ended; None says that it goes on."""
         self._write(writes.end(self.key, stop_reason))
 
+    def change(self, settings: Mapping[str, Any]) -> None:
+        """Write the settings with which the run goes on."""
+        self.settings = dict(settings)
+        self._write(writes.change(self.key, settings))
+
     def test(self, scores: Mapping[int, float]) -> None:
         """Write the scores of some trials on examples that no model has seen."""
         self.test_scores = dict(scores)

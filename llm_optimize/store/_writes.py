@@ -115,6 +115,11 @@ def end(run: int, stop_reason: str | None) -> Write:
     return Write("run", {"stop_reason": stop_reason}, {"id": run})
 
 
+def change(run: int, settings: Mapping[str, Any]) -> Write:
+    """Return the settings with which a run goes on."""
+    return Write("run", {"settings": json.dumps(settings)}, {"id": run})
+
+
 def test(run: int, scores: Mapping[int, float]) -> Write:
     """Return the scores on examples that no model has seen."""
     return Write("run", {"test_scores": json.dumps(dict(scores))}, {"id": run})

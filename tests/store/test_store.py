@@ -206,7 +206,7 @@ for number in range(100_000):
 
 def test_what_was_acknowledged_survives_a_kill(tmp_path):
     url = f"sqlite:///{tmp_path / 'runs.db'}"
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     with subprocess.Popen(
         [sys.executable, "-c", WRITER, url],
         stdout=subprocess.PIPE,

@@ -18,7 +18,7 @@ from llm_optimize import optimize
 from llm_optimize.store import Store
 from pages import TASK, fill, write
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 AS_ROOT = os.name == "posix" and os.geteuid() == 0
 OBEY_MODES = (
     ["setpriv", "--bounding-set=-dac_override,-dac_read_search,-fowner"]
@@ -219,7 +219,7 @@ def test_a_reader_sees_a_writer_that_comes_later(path, folder):
 
 def test_a_store_of_an_older_format_is_refused_in_the_same_words(folder):
     path = folder / "old.db"
-    shutil.copy(Path(__file__).parent / "data" / "store_v1.db", path)
+    shutil.copy(Path(__file__).parents[1] / "data" / "store_v1.db", path)
     closed(path, file=0o444, folder=0o555)
     refused = program("list", "--store", path)
     assert refused.returncode == 1

@@ -6,15 +6,15 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from test_store_faults import check_integrity, program
 
 from llm_optimize import optimize
 from llm_optimize.errors import NewerStore, StoreError
 from llm_optimize.records import Plan, Status, Trial, Usage
 from llm_optimize.store import Store
 from llm_optimize.store._database import VERSION
-from test_store_faults import check_integrity, program
 
-OLD = Path(__file__).parent / "data" / "store_v1.db"  # written by format 1
+OLD = Path(__file__).parents[1] / "data" / "store_v1.db"  # written by format 1
 
 
 @pytest.fixture

@@ -28,7 +28,7 @@ from llm_optimize.settings import RunSettings
 from llm_optimize.stop import stale
 from llm_optimize.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TASK = Task("d", "q", "sys", "human")
 OF_THE_CALL = {"func", "verbose", "store", "name", "callbacks"}
 FOUND_OUT = {"func", "is_chat"}  # fields that nobody gives as options

@@ -9,16 +9,16 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from test_store_faults import check_integrity
 
 from llm_optimize import optimize
 from llm_optimize.evaluate import Repeats
 from llm_optimize.propose.language.fences import fence
 from llm_optimize.records import Status
 from llm_optimize.store import Store
-from test_store_faults import check_integrity
 
 OLD = (
-    Path(__file__).parent / "data" / "store_v3.db"
+    Path(__file__).parents[1] / "data" / "store_v3.db"
 )  # data/make_store_v3.py says how it was made
 RUNS = ("amber", "birch", "cedar", "elder", "damson")
 FACTS = (

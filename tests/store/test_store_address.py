@@ -15,7 +15,7 @@ from llm_optimize.errors import LlmOptimizeError, UsageError
 from llm_optimize.store import Store, option_of
 from pages import TASK
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
 NAMES = [
     "q?mark",

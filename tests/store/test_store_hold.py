@@ -18,7 +18,7 @@ from llm_optimize.store._hold import RowHold, Taken
 from llm_optimize.store._holder import Holder, this_process
 from llm_optimize.testing import ScriptedChat
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 posix = pytest.mark.skipif(
     not hasattr(signal, "SIGKILL"), reason="SIGKILL and fork are of POSIX"
 )

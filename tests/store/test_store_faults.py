@@ -17,7 +17,7 @@ from llm_optimize.errors import NotAStore, StoreError, UsageError
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
 from llm_optimize.store import Store
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 TEXT = "".join(
     chr(33 + number % 90) for number in range(10_000)
 )  # which fills pages of its own
@@ -78,7 +78,7 @@ def go_on_after(path, finished):
 
 LIMITED = """
 import resource, sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/store"]
 from llm_optimize.store import Store
 from test_store_faults import write_trial, write_until_refused
 run = Store(sys.argv[1]).create_run("amber", {})
@@ -422,7 +422,7 @@ def test_a_password_stays_out_of_messages():
 
 BUSY = """
 import sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/store"]
 from llm_optimize.store import Store
 from test_store_faults import write_trial
 print("ready", flush=True)

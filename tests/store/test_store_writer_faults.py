@@ -9,12 +9,12 @@ import threading
 from contextlib import closing
 
 import pytest
+from test_store_faults import ROOT, TEXT, check_integrity, fill, posix, small_disk
+from test_store_writer import finished, locked, run
 
 from llm_optimize.errors import StoreError, UsageError
 from llm_optimize.records import Plan, Proposal
 from llm_optimize.store import Store
-from test_store_faults import ROOT, TEXT, check_integrity, fill, posix, small_disk
-from test_store_writer import finished, locked, run
 
 __all__ = ["run", "small_disk"]  # fixtures
 
@@ -140,7 +140,7 @@ def test_a_full_disk_is_told_and_once_there_is_space_it_goes_on(small_disk):
 
 LIMITED = """
 import asyncio, resource, sys
-sys.path.insert(0, "tests")
+sys.path[:0] = ["tests", "tests/store"]
 from llm_optimize.store import Store
 from test_store_writer_faults import fail_then_go_on
 run = Store(sys.argv[1]).create_run("amber", {})

@@ -9,9 +9,9 @@ import time
 from contextlib import closing
 
 import pytest
+from test_store_faults import ROOT, check_integrity, posix
 
 from llm_optimize.store import Store
-from test_store_faults import ROOT, check_integrity, posix
 
 VICTIM = """
 import asyncio, itertools, os, sys

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from llm_optimize.errors import RunNotFound, UnknownName, UsageError
 from llm_optimize.store import Store
 from llm_optimize.testing import ScriptedChat
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STEPS = 12
 
 # A model and an f that write down each call before they answer, and take a moment, so that kills hit everywhere.
@@ -254,3 +255,17 @@ def test_what_cannot_be_resumed_is_said(tmp_path):
         optimize.resume("ambr", float, store=url)
     with pytest.raises(UnknownName, match="did you mean 'max_steps'"):
         optimize.resume("amber", float, store=url, max_step=3)
+
+
+def test_what_a_resume_changes_holds_from_there_on(tmp_path):
+    """The caps with which a run goes on are those that the next resume, and everybody who looks, finds."""
+    store, f = str(tmp_path / "runs.db"), float
+    model = ScriptedChat(*(f"```\n{n}\n```" for n in range(1, 9)))
+    words = {"store": store, "verbose": False}
+    optimize.run("d", "q", f, "0", 2, model, name="amber", sandbox="inline", **words)
+    optimize.resume("amber", f, model=model, max_steps=4, timeout_secs=7.0, **words)
+    with closing(Store(store)) as opened:
+        settings = opened.run("amber").settings
+    assert (settings["max_steps"], settings["timeout_secs"]) == (4, 7.0)
+    again = optimize.resume("amber", f, model=model, **words)
+    assert (len(again.trials), again.stop_reason) == (5, "max_steps")
