@@ -1,21 +1,24 @@
-"""f and x to a score, or to what went wrong; f's answer is never trusted, a failure has no number.
+"""Scoring of candidates: from f and x to a score, or to what went wrong.
 
-One `Evaluator` scores the candidates of a run, each in a sandbox under its deadline. How f is asked is said by plain
-records: `Stage`s, cheap ones first; `Examples`, where f is f(x, example); `Repeats`, where f is noisy; a `Judging`
-holds what goes beyond one call of f.
+What f returns is never trusted, and a failure has no number. One `Evaluator` scores the candidates
+of a run, each in a sandbox under its deadline. How f is called is described by plain records:
+`Stage`s, cheap ones first; `Examples`, where f is f(x, example); `Repeats`, where f is noisy; a
+`Judging` holds what goes beyond one call of f.
+
+    evaluator    the way of one candidate: stages, then examples or repeats
+    backends     one call of f, in a sandbox or by an executor -> Outcome
+    evaluation   one Outcome -> Evaluation
+    stages, examples, challenge, repeats    what several of these amount to
 """
 
 from __future__ import annotations
 
 from ..records import Evaluation
-from ._evaluation import IMPOSSIBLE, MINIBATCH, SYNTAX
-from ._evaluator import Evaluator, Judging
-from ._examples import Examples
-from ._format_3 import Mean
-from ._repeats import Repeats, mean_of
-from ._score import as_score, judge
-from ._stages import Stage, as_stages
-from ._trials import TrialJudge
+from .evaluation import IMPOSSIBLE, MINIBATCH, SYNTAX, as_score, judge
+from .evaluator import Evaluator, Judging, TrialJudge
+from .examples import Examples
+from .repeats import Mean, Repeats, mean_of
+from .stages import Stage, as_stages
 
 __all__ = [
     "IMPOSSIBLE",

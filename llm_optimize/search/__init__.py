@@ -1,9 +1,9 @@
 """Searches: strategies that decide which trial the next x is built on and what is shown beside it.
 
-One search is one file, with its rule in pseudo-code at the top: `best`, `best_of_n`, `chat`, `tree`,
-`islands`, `pareto`. What they share is in `selection` (archive, parents, what is shown), `distance`
-and `hints`. A search observes every finished trial and is asked for plans. It calls no model, scores
-nothing, and draws random numbers only from the `rng` that it is given.
+One search is one file, with its rule in pseudo-code at the top: `best`, `best_of_n`, `chat`,
+`tree`, `islands`, `pareto`. What they share is in `selection` (archive, parents, what is shown),
+`distance` and `hints`. A search observes every finished trial and is asked for plans. It calls no
+model, scores nothing, and draws random numbers only from the `rng` that it is given.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from llm_optimize.errors import (
     UsageError,
 )
 from llm_optimize.evaluate import Evaluator, Examples, Judging, Repeats
-from llm_optimize.evaluate._places import Elsewhere, Where
+from llm_optimize.evaluate.backends import BackendOptions, ExecutorBackend
 from llm_optimize.records import Limits, Status
 from llm_optimize.sandbox import OutcomeStatus
 
@@ -169,7 +169,9 @@ def test_a_worker_keeps_its_sandbox_warm_and_f_is_sent_once():
 def test_a_worker_that_does_not_know_f_gets_it():
     async def work():
         with process_pool(2) as pool:
-            place = Elsewhere(act, Where("process", Limits(), (), 2), pool)
+            place = ExecutorBackend(
+                act, BackendOptions("process", Limits(), (), 2), pool
+            )
             first = await place.run("a", 20.0, 0)
             both = await asyncio.gather(
                 *(place.run("abcd", 20.0, seed) for seed in range(6))
@@ -294,8 +296,8 @@ class Silent(InThreads):
 def test_an_executor_that_says_nothing_is_not_waited_for_for_ever():
     async def work():
         with Silent() as silent:
-            place = Elsewhere(
-                act, Where("process", Limits(), (), 2), silent, margin_secs=0.2
+            place = ExecutorBackend(
+                act, BackendOptions("process", Limits(), (), 2), silent, margin_secs=0.2
             )
             outcome = await place.run("a", 0.2, 0)
             silent.may_answer.set()
@@ -313,8 +315,8 @@ def test_a_queue_that_moves_is_waited_for():
 
     async def work():
         with process_pool(1) as pool:
-            place = Elsewhere(
-                nap, Where("process", Limits(), (), 2), pool, margin_secs=1.0
+            place = ExecutorBackend(
+                nap, BackendOptions("process", Limits(), (), 2), pool, margin_secs=1.0
             )
             await place.run("a", 20.0, 0)  # it is warm
             return await asyncio.gather(*(place.run("a", 0.5, 0) for _ in range(6)))

@@ -24,7 +24,7 @@ from llm_optimize.evaluate import (
     Repeats,
     mean_of,
 )
-from llm_optimize.evaluate._repeats import together
+from llm_optimize.evaluate.repeats import together
 from llm_optimize.records import Limits, Status
 from llm_optimize.store import Store
 

@@ -83,9 +83,9 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "eval_utils.py",
         "LlmScorer.__call__",
     ),  # error_score of get_llm_scorer, a contract of 2023
-    ("evaluate/_places.py", "Here._run_on_loop"),  # around an async f
+    ("evaluate/backends.py", "LocalSandbox._run_on_loop"),  # around an async f
     (
-        "evaluate/_score.py",
+        "evaluate/evaluation.py",
         "_text",
     ),  # the __str__ of an object that f returned at `inline`
     ("optimize/engine.py", "Watchers.notify"),  # a watcher's callback, logged

@@ -1,4 +1,7 @@
-"""The guard: from whatever f returns to one Score, and from whatever happens to one Evaluation."""
+"""Evaluation of one call: from what f returned to one Score, from any outcome to one Evaluation.
+
+What f returns is never trusted: it may be an object of the candidate's. A failure has no number.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,16 @@ from ..errors import InvalidScore
 from ..records import Evaluation, Score, Status
 from ..sandbox import Outcome, OutcomeStatus
 from ..text import clip, show_number, visible
-from ._evaluation import IMPOSSIBLE
 
 _log = logging.getLogger("llm_optimize")
+
+# Stages that are not the user's.
+SYNTAX = "syntax"  # before all others: x does not compile where its parent does
+MINIBATCH = "minibatch"  # before all examples: x is no better than its parent on a few
+IMPOSSIBLE = (
+    "max_score"  # the score is above the user's `max_score`; report such trials
+)
+
 MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less
 MAX_OUTPUT_CHARS = 20_000
 _SCORE_KEYS = ("score", "combined_score")
@@ -21,24 +31,20 @@ _ROUNDING = 1e-9  # relative: a mean of ones may be a little more than one
 
 
 def judge(outcome: Outcome, max_score: float | None = None) -> Evaluation:
-    """Turn the outcome of f(x) into a score, or into a failure that says what it was.
+    """Return the evaluation of an outcome of f(x): a score, or a failure that says what happened.
 
-    That a scoring was made again, since a process of the sandbox had died under it, is said at the end of its output.
-
-    A score above `max_score` is impossible: it is refused as invalid, its stage is IMPOSSIBLE, and it is logged.
+    A score above `max_score` is impossible: it is refused as invalid, its stage is IMPOSSIBLE, and
+    it is logged. Where a process of the sandbox died and the scoring was made again, the output
+    ends with a note of that.
     """
     if outcome.status is OutcomeStatus.OK:
         return _of_value(outcome, max_score)
     if outcome.status is OutcomeStatus.TIMEOUT:
-        return _failure(
-            Status.TIMEOUT,
-            f"no score after {outcome.seconds:.3g} s: stopped at the deadline",
-            outcome,
-        )
+        feedback = f"no score after {outcome.seconds:.3g} s: stopped at the deadline"
+        return _failure(Status.TIMEOUT, feedback, outcome)
     if outcome.unusable:
-        return _failure(
-            Status.INVALID, f"f returned no score: {outcome.message}", outcome
-        )
+        feedback = f"f returned no score: {outcome.message}"
+        return _failure(Status.INVALID, feedback, outcome)
     return _failure(Status.FAILED, outcome.traceback or outcome.message, outcome)
 
 
@@ -47,15 +53,14 @@ def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
         score = as_score(outcome.value)
     except InvalidScore as error:
         return _failure(Status.INVALID, str(error), outcome)
-    if max_score is not None and score.value > max_score + _ROUNDING * max(
-        1.0, abs(max_score)
-    ):
-        said = (
-            f"the score {show_number(score.value, [max_score])} is above the highest possible one, "
-            f"{show_number(max_score)}: it does not count; solve the task itself"
+    if max_score is not None and _is_above(score.value, max_score):
+        shown = show_number(score.value, [max_score])
+        feedback = (
+            f"the score {shown} is above the highest possible one, {show_number(max_score)}: "
+            "it does not count; solve the task itself"
         )
-        _log.warning("a candidate was refused: %s", said)
-        return _failure(Status.INVALID, said, outcome, IMPOSSIBLE)
+        _log.warning("a candidate was refused: %s", feedback)
+        return _failure(Status.INVALID, feedback, outcome, IMPOSSIBLE)
     return Evaluation(
         Status.COMPLETE,
         score.value,
@@ -66,6 +71,11 @@ def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
         outcome.seconds,
         scored_again=outcome.scored_again,
     )
+
+
+def _is_above(value: float, limit: float) -> bool:
+    """Return whether a value exceeds a limit by more than rounding."""
+    return value > limit + _ROUNDING * max(1.0, abs(limit))
 
 
 def _failure(
@@ -83,21 +93,21 @@ def _failure(
 
 
 def _output(outcome: Outcome) -> str:
-    note = (
-        f"[llm_optimize: scored a second time; at the first, {outcome.scored_again}]\n"
-        if outcome.scored_again
-        else ""
-    )
-    return clip(outcome.output, MAX_OUTPUT_CHARS) + note
+    output = clip(outcome.output, MAX_OUTPUT_CHARS)
+    if outcome.scored_again:
+        output += f"[llm_optimize: scored a second time; at the first, {outcome.scored_again}]\n"
+    return output
 
 
 def as_score(raw: Any) -> Score:
-    """Return the score that f meant: a number, (score, feedback), (score, dict), a dict with "score", or a Score.
+    """Return what f returned as a Score.
 
-    A number is an int, a float, or a scalar or 0-d array of numpy's. Booleans are refused, and so is what else can be
-    made a number (Decimal, Fraction, text): whoever means one says `float(...)`.
+    f may return a number, (score, feedback), (score, dict), a dict with "score", or a Score. A
+    number is an int, a float, or a scalar or 0-d array of numpy. Booleans are refused, and so is
+    everything else that could be made a number (Decimal, Fraction, text): f should call `float`.
 
-    Raises InvalidScore with what came instead.
+    Raises:
+        InvalidScore: f returned something else; the message says what.
 
     >>> as_score((0.5, "half")).feedback
     'half'
@@ -122,23 +132,25 @@ def as_score(raw: Any) -> Score:
             )
         return _with_feedback(_number(raw[0]), raw[1])
     if isinstance(raw, dict):
-        key = next((key for key in _SCORE_KEYS if key in raw), None)
-        if key is None:
-            raise InvalidScore(
-                f"f returned a dict with {_listed(raw)}: it needs a 'score'"
-            )
-        return _with_feedback(
-            _number(raw[key]),
-            {name: value for name, value in raw.items() if name != key},
-        )
+        return _of_dict(raw)
     value = _number(raw)
     return Score(value, f"f(x) = {value:.6g}")
+
+
+def _of_dict(raw: dict[Any, Any]) -> Score:
+    rest = dict(raw)
+    for key in _SCORE_KEYS:
+        if key in rest:
+            value = _number(rest.pop(key))
+            return _with_feedback(value, rest)
+    names = clip(", ".join(map(_shown, raw)), 80) or "nothing in it"
+    raise InvalidScore(f"f returned a dict with {names}: it needs a 'score'")
 
 
 def _number(raw: Any) -> float:
     if type(raw) not in (int, float):
         try:
-            raw = _plain(raw)
+            raw = _of_numpy(raw)
         except (TypeError, ValueError):
             raise InvalidScore(
                 f"the score is {_shown(raw)}, no number: return int or float"
@@ -151,43 +163,41 @@ def _number(raw: Any) -> float:
         ) from None
 
 
-def _plain(raw: Any) -> float:
-    """Return a numpy scalar or 0-d array as a float; refuse booleans and everything else."""
-    if (
-        type(raw).__module__ != "numpy"
-        or raw.shape != ()
-        or raw.dtype.kind not in "iuf"
-    ):
+def _of_numpy(raw: Any) -> float:
+    """Return a numpy scalar or 0-d array as a float. Raises TypeError for everything else."""
+    if type(raw).__module__ != "numpy":
+        raise TypeError
+    if raw.shape != () or raw.dtype.kind not in "iuf":
         raise TypeError
     return float(raw)
 
 
 def _shown(raw: Any) -> str:
     """Return a value as its author wrote it, where that is short and safe; of others the type."""
-    return (
-        clip(repr(raw), 80)
-        if raw is None or type(raw) in (bool, str)
-        else f"a value of type {type(raw).__name__}"
-    )
+    if raw is None or type(raw) in (bool, str):
+        return clip(repr(raw), 80)
+    return f"a value of type {type(raw).__name__}"
 
 
 def _with_feedback(value: float, rest: Any) -> Score:
-    """Split what came with the score into feedback for the model, metrics and scores per example."""
+    """Split what came with the score into feedback for the model, metrics and instances."""
     if not isinstance(rest, dict):
         return Score(value, _text(rest))
     metrics = {**_numbers(rest), **_numbers(rest.get("metrics"))}
-    texts = [_text(text) for name, text in rest.items() if name == "feedback" and text]
-    texts += [
-        f"{name}: {text}"
-        for name, text in rest.items()
-        if isinstance(text, str) and name != "feedback"
-    ]
+    texts = []
+    if rest.get("feedback"):
+        texts.append(_text(rest["feedback"]))
+    for name, text in rest.items():
+        if isinstance(text, str) and name != "feedback":
+            texts.append(f"{name}: {text}")
     return Score(value, "\n".join(texts), metrics, _numbers(rest.get("instances")))
 
 
 def _text(feedback: Any) -> str:
-    if feedback is None or isinstance(feedback, str):
-        return feedback or ""
+    if feedback is None:
+        return ""
+    if isinstance(feedback, str):
+        return feedback
     try:
         return str(feedback)
     except Exception as error:  # at `inline` it may be an object of the candidate's
@@ -195,14 +205,13 @@ def _text(feedback: Any) -> str:
 
 
 def _numbers(values: Any) -> dict[str, float]:
-    """Return what is a finite number in a dict; all else is left out."""
-    if not isinstance(values, Mapping):
-        return {}
-    return {
-        str(name): float(value)
-        for name, value in values.items()
-        if type(value) in (int, float) and _is_finite(value)
-    }
+    """Return what is a finite number in a dict, without everything else."""
+    numbers: dict[str, float] = {}
+    if isinstance(values, Mapping):
+        for name, value in values.items():
+            if type(value) in (int, float) and _is_finite(value):
+                numbers[str(name)] = float(value)
+    return numbers
 
 
 def _is_finite(value: float) -> bool:
@@ -210,7 +219,3 @@ def _is_finite(value: float) -> bool:
         return math.isfinite(value)
     except OverflowError:  # an integer too large for a float
         return False
-
-
-def _listed(raw: Mapping[Any, Any]) -> str:
-    return clip(", ".join(map(_shown, raw)), 80) or "nothing in it"
