@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..blocking import cancel_all
+from ..checks import is_number
 from ..errors import UsageError
 from ..records import Evaluation, Limits, Trial, X
 from .backends import Backend, BackendOptions, Dispatch, Order, open_backend
@@ -42,28 +43,22 @@ class Judging:
     executor: Executor | None = None
 
     def __post_init__(self) -> None:
-        if self.max_score is not None and not _is_finite(self.max_score):
+        limit, repeats, examples = self.max_score, self.repeats, self.examples
+        is_finite = is_number(limit) and math.isfinite(limit)
+        if limit is not None and not is_finite:
+            raise UsageError(f"max_score is {limit!r}: give a finite number, or None")
+        if not isinstance(repeats, Repeats | None):
+            raise UsageError(f"repeats is {repeats!r}: give evaluate.Repeats(n=3)")
+        if not isinstance(examples, Examples | None):
             raise UsageError(
-                f"max_score is {self.max_score!r}: give a finite number, or None"
-            )
-        if self.repeats is not None and not isinstance(self.repeats, Repeats):
-            raise UsageError(f"repeats is {self.repeats!r}: give evaluate.Repeats(n=3)")
-        if self.examples is not None and not isinstance(self.examples, Examples):
-            raise UsageError(
-                f"examples is a {type(self.examples).__name__}: "
+                f"examples is a {type(examples).__name__}: "
                 "give optimize.Examples(train=[...])"
             )
-        if self.repeats is not None and self.examples is not None:
+        if repeats is not None and examples is not None:
             raise UsageError(
                 "repeats and examples: examples already average several scorings, "
                 "pass either one or the other"
             )
-
-
-def _is_finite(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return math.isfinite(value)
 
 
 class Evaluator:

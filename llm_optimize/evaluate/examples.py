@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
+from ..checks import is_whole_number
 from ..errors import UsageError
 from ..records import Evaluation, Status
 from ..text import clip, show_number
@@ -60,7 +61,7 @@ class Examples:
         size = self.minibatch
         if size is None:
             return
-        if isinstance(size, bool) or not isinstance(size, int) or size < 1:
+        if not is_whole_number(size) or size < 1:
             raise UsageError(
                 f"examples: minibatch is {size!r}, give at least 1, or None for none"
             )

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from random import Random
 
+from ..checks import is_whole_number
 from ..errors import UsageError
 from ..records import Evaluation, Status
 from .evaluation import IMPOSSIBLE
@@ -37,7 +38,7 @@ class Repeats:
     champion: bool = True
 
     def __post_init__(self) -> None:
-        if isinstance(self.n, bool) or not isinstance(self.n, int) or self.n < 2:
+        if not is_whole_number(self.n) or self.n < 2:
             raise UsageError(
                 f"repeats: n is {self.n!r}, give a whole number of scorings, at least 2"
             )

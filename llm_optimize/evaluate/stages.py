@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..checks import is_number
 from ..errors import UsageError
 from ..identity import is_python
 from ..records import Evaluation, Status, X
@@ -55,12 +56,14 @@ class Stage:
                 f"a stage cannot be named {name!r}: give it a name other than {reserved}"
             )
         threshold = self.threshold
-        if threshold is not None and not _is_number(threshold):
+        is_threshold = is_number(threshold) and not math.isnan(threshold)
+        if threshold is not None and not is_threshold:
             raise UsageError(
                 f"the threshold of stage {name!r} is {threshold!r}: give a number, or None"
             )
         secs = self.timeout_secs
-        if secs is not None and not (_is_number(secs) and secs > 0):
+        is_timeout = is_number(secs) and secs > 0
+        if secs is not None and not is_timeout:
             raise UsageError(
                 f"the timeout_secs of stage {name!r} is {secs!r}: give more than 0"
             )
@@ -69,12 +72,6 @@ class Stage:
     def title(self) -> str:
         """Its name, which is never None."""
         return str(self.name)
-
-
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return not math.isnan(value)
 
 
 def as_stages(func: Any) -> tuple[Stage, ...]:

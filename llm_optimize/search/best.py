@@ -21,9 +21,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from ..checks import share, whole_number
 from ..records import Plan, Trial
 from . import hints
-from ._checks import share, whole
 from .selection import KEPT, NOVELTY, Elite, PromptSelection, pick_parent
 
 _WIDEST = 2.5  # limit of the width
@@ -68,11 +68,11 @@ class Best:
         novelty: float = NOVELTY,
     ) -> None:
         self._champion_share = share("best", "champion_share", champion_share)
-        self._patience = whole("best", "patience", patience, 1)
+        self._patience = whole_number("best", "patience", patience, 1)
         self._elite = Elite(KEPT)
         self._prompt = PromptSelection(
-            whole("best", "shown", shown, 1),
-            whole("best", "failures", failures, 1),
+            whole_number("best", "shown", shown, 1),
+            whole_number("best", "failures", failures, 1),
             share("best", "novelty", novelty),
         )
         self._stale = 0  # trials since there was a new champion

@@ -18,8 +18,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from random import Random
 
+from ..checks import whole_number
 from ..records import Plan, Trial, rank
-from ._checks import whole
 from .selection import least_pending
 
 
@@ -43,7 +43,7 @@ class Chat:
     """
 
     def __init__(self, max_trials: int = 100) -> None:
-        self._max_trials = whole("chat", "max_trials", max_trials, 1)
+        self._max_trials = whole_number("chat", "max_trials", max_trials, 1)
         self._recent: list[Trial] = []
         self._champion: Trial | None = None
         # The highest number among those that left: observed again, they do not come back.

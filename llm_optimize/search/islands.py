@@ -28,11 +28,11 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from random import Random
 
+from ..checks import whole_number
 from ..errors import UsageError
 from ..records import Plan, Trial, X
 from ..ucb1 import ucb1
 from . import hints
-from ._checks import whole
 from .selection import BATCH, KEPT, Elite, PromptSelection, least_pending
 
 _DECAY = 0.9  # of gains, from trial to trial; AdaEvolve
@@ -84,20 +84,20 @@ class Islands:
         shown: int = 6,
         failures: int = 8,
     ) -> None:
-        count = whole("islands", "islands", islands, 1)
-        if whole("islands", "max_islands", max_islands, 1) < count:
+        count = whole_number("islands", "islands", islands, 1)
+        if whole_number("islands", "max_islands", max_islands, 1) < count:
             raise UsageError(
                 f"islands: max_islands is {max_islands}, it must be at least islands, {count}"
             )
         self._max_islands = max_islands
-        self._migrate_every = whole("islands", "migrate_every", migrate_every, 1)
-        self._patience = whole("islands", "patience", patience, 1)
+        self._migrate_every = whole_number("islands", "migrate_every", migrate_every, 1)
+        self._patience = whole_number("islands", "patience", patience, 1)
         names = [metrics] if isinstance(metrics, str) else metrics
         self._grid = _Grid(names)
         self._shape = _Shape(
-            whole("islands", "population", population, 2),
-            whole("islands", "shown", shown, 1),
-            whole("islands", "failures", failures, 1),
+            whole_number("islands", "population", population, 2),
+            whole_number("islands", "shown", shown, 1),
+            whole_number("islands", "failures", failures, 1),
             self._grid.niche,
         )
         self._islands = [_Island(number, self._shape) for number in range(count)]

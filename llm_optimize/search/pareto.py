@@ -19,9 +19,9 @@ import math
 from collections.abc import Mapping, Sequence
 from random import Random
 
+from ..checks import share, whole_number
 from ..records import Plan, Trial
 from . import hints
-from ._checks import share, whole
 from .selection import KEPT, Elite, PromptSelection, least_pending, pick_parent
 
 _CHAMPION_SHARE = 0.85  # of the plans, where only the score is known; that of `best`
@@ -74,10 +74,11 @@ class Pareto:
         elif metrics is not None:
             self._metrics = tuple(metrics)
         self._merge_share = share("pareto", "merge_share", merge_share)
-        self._front = _Front(whole("pareto", "kept", kept, 2))
+        self._front = _Front(whole_number("pareto", "kept", kept, 2))
         self._elite = Elite(KEPT)
         self._prompt = PromptSelection(
-            whole("pareto", "shown", shown, 1), whole("pareto", "failures", failures, 1)
+            whole_number("pareto", "shown", shown, 1),
+            whole_number("pareto", "failures", failures, 1),
         )
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:

@@ -22,9 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from random import Random
 
+from ..checks import share, whole_number
 from ..records import Plan, Trial
 from . import hints
-from ._checks import share, whole
 from .selection import KEPT, Elite, PromptSelection, is_failure, least_pending
 
 _MAX_BROKEN = 20  # failed leaves that may be repaired
@@ -75,13 +75,14 @@ class Tree:
         shown: int = 6,
         failures: int = 8,
     ) -> None:
-        self._drafts = whole("tree", "drafts", drafts, 0)
+        self._drafts = whole_number("tree", "drafts", drafts, 0)
         self._repair_share = share("tree", "repair_share", repair_share)
-        self._max_repairs = whole("tree", "max_repairs", max_repairs, 0)
-        self._patience = whole("tree", "patience", patience, 1)
+        self._max_repairs = whole_number("tree", "max_repairs", max_repairs, 0)
+        self._patience = whole_number("tree", "patience", patience, 1)
         self._elite = Elite(KEPT)
         self._prompt = PromptSelection(
-            whole("tree", "shown", shown, 1), whole("tree", "failures", failures, 1)
+            whole_number("tree", "shown", shown, 1),
+            whole_number("tree", "failures", failures, 1),
         )
         self._root: Trial | None = None
         self._drafted: set[int] = set()  # numbers, at most as many as there are drafts
