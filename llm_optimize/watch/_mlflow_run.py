@@ -1,4 +1,8 @@
-"""One run of MLflow, written by the thread of a `watch.mlflow.Tracker`."""
+"""One run in MLflow, written by the thread of a `watch.mlflow.Tracker`.
+
+A run is found again by a digest of its store, name and time of creation, kept in a tag: so a
+resumed run goes on in its old one, and trials that MLflow has are not written twice.
+"""
 
 from __future__ import annotations
 
@@ -28,20 +32,21 @@ from .run_view import RunView
 
 ARTIFACTS = ("champions", "all", "none")
 _MAX_PARAM_CHARS = 500  # what every version of MLflow takes
-_MAX_BATCH = 900  # metrics at a time; MLflow takes 1,000
+_MAX_BATCH = 900  # metrics at once; MLflow takes 1,000
 _MAX_PARAM_BATCH = 90
 _NOT_IN_A_NAME = re.compile(r"[^\w\-. /]", re.ASCII)
-_KEY_TAG, _RUN_TAG, _STORE_TAG = (
-    "llm_optimize.key",
-    "llm_optimize.run",
-    "llm_optimize.store",
-)
+_KEY_TAG = "llm_optimize.key"
+_RUN_TAG = "llm_optimize.run"
+_STORE_TAG = "llm_optimize.store"
 _PARENT_TAG = "llm_optimize.parent"
+_STOP_TAG = "llm_optimize.stop_reason"
+_BEST_TAG = "llm_optimize.best_trial"
 _NESTED_TAG = "mlflow.parentRunId"  # MLflow's own
+_NO_PARAMS = ("x0", "task.system_prompt", "task.human_prompt", "is_chat")
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Target:
     """Where a Tracker writes, and what."""
 
     experiment: str
@@ -59,31 +64,35 @@ class Wanted:
 
 
 class MlflowRun:
-    """A run as MLflow has it; every method may raise whatever MLflow raises."""
+    """A run in MLflow: an old one of the same key, or a new one.
 
-    def __init__(self, wanted: Wanted, event: RunStarted) -> None:
-        """Find the run that this one goes on with, or make a new one; write what is known so far."""
+    Every method may raise whatever MLflow raises.
+
+    Args:
+        target: where to write.
+        event: the start of the run; all trials so far are written at once.
+    """
+
+    def __init__(self, target: Target, event: RunStarted) -> None:
         from mlflow.tracking import MlflowClient
 
-        self._client = MlflowClient(wanted.tracking_uri)
-        self._wanted = wanted
+        self._client = MlflowClient(target.tracking_uri)
+        self._target = target
         self._view = RunView()
-        self._experiment = wanted.experiment_id or self._experiment_named(
-            wanted.experiment
-        )
-        self._parent = wanted.parent_id or (
-            self._parent_named(wanted.parent) if wanted.parent else None
-        )
+        self._experiment = target.experiment_id
+        if self._experiment is None:
+            self._experiment = self._experiment_named(target.experiment)
+        self._parent = target.parent_id
+        if self._parent is None and target.parent:
+            self._parent = self._parent_named(target.parent)
+
         settings, created_at = _stored(event)
-        key = f"{event.store} {event.name} {created_at}"
-        self._id, known = self._run_of(
-            event, hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
-        )
-        self._write_params({**_params(event, settings), **wanted.params})
-        if wanted.artifacts != "none":
-            self._client.log_text(
-                self._id, json.dumps(settings, indent=2), "settings.json"
-            )
+        key = _digest(f"{event.store} {event.name} {created_at}")
+        self._id, known = self._run_of(event, key)
+        self._write_params({**_params(event, settings), **target.params})
+        if target.artifacts != "none":
+            text = json.dumps(settings, indent=2)
+            self._client.log_text(self._id, text, "settings.json")
         self._catch_up(event.trials, known)
 
     def _catch_up(self, trials: Sequence[Trial], known: Collection[int]) -> None:
@@ -91,15 +100,13 @@ class MlflowRun:
         counts = Counts(first_trials=0)
         for trial in trials:
             counts.observe(trial)
-            self._view.update(
-                TrialFinished(
-                    trial, counts.champion is trial, self._view.usage + trial.usage
-                )
-            )
+            usage = self._view.usage + trial.usage
+            is_champion = counts.champion is trial
+            self._view.update(TrialFinished(trial, is_champion, usage))
             if trial.number not in known:
                 self._write_trial(trial)
 
-    # Runs of MLflow.
+    # Finding and making runs.
 
     def _experiment_named(self, name: str) -> str:
         from mlflow.exceptions import MlflowException
@@ -108,54 +115,49 @@ class MlflowRun:
         if found is None:
             try:
                 return str(self._client.create_experiment(name))
-            except MlflowException:  # another program was faster
+            except MlflowException:  # another program has made it meanwhile
                 found = self._client.get_experiment_by_name(name)
                 if found is None:
                     raise
         return str(found.experiment_id)
 
-    def _found(self, tag: str, value: str) -> str | None:
-        runs = self._client.search_runs(
-            [self._experiment], f"tags.`{tag}` = '{value}'", max_results=1
-        )
-        return str(runs[0].info.run_id) if runs else None
-
     def _parent_named(self, name: str) -> str:
-        value = hashlib.blake2b(
-            name.encode(), digest_size=16
-        ).hexdigest()  # a filter has no quoting
-        return self._again(self._found(_PARENT_TAG, value)) or self._new(
-            name, {_PARENT_TAG: value}
-        )
-
-    def _again(self, run_id: str | None) -> str | None:
-        if run_id is not None:
-            self._client.update_run(run_id, status="RUNNING")
-        return run_id
-
-    def _new(self, name: str, tags: Mapping[str, str]) -> str:
-        run = self._client.create_run(
-            self._experiment, run_name=one_line(name, 250), tags=dict(tags)
-        )
-        return str(run.info.run_id)
+        value = _digest(name)  # a filter of MLflow cannot quote every name
+        found = self._reopened(_PARENT_TAG, value)
+        return found or self._created(name, {_PARENT_TAG: value})
 
     def _run_of(self, event: RunStarted, key: str) -> tuple[str, set[int]]:
-        """Return the run of MLflow, and the trials that it has."""
-        found = self._again(self._found(_KEY_TAG, key))
+        """Return the id of the run, and the numbers of the trials that it has."""
+        found = self._reopened(_KEY_TAG, key)
         if found is not None:
-            return found, {
-                metric.step
-                for metric in self._client.get_metric_history(found, "seconds")
-            }
+            history = self._client.get_metric_history(found, "seconds")
+            return found, {metric.step for metric in history}
         tags = {
             _KEY_TAG: key,
             _RUN_TAG: one_line(event.name, 250),
             _STORE_TAG: without_credentials(event.store),
         }
-        nested = {_NESTED_TAG: self._parent} if self._parent else {}
-        return self._new(event.name, {**tags, **nested}), set()
+        if self._parent:
+            tags[_NESTED_TAG] = self._parent
+        return self._created(event.name, tags), set()
 
-    # What is written.
+    def _reopened(self, tag: str, value: str) -> str | None:
+        """Return the id of the run with this tag, running again; None without one."""
+        runs = self._client.search_runs(
+            [self._experiment], f"tags.`{tag}` = '{value}'", max_results=1
+        )
+        if not runs:
+            return None
+        run_id = str(runs[0].info.run_id)
+        self._client.update_run(run_id, status="RUNNING")
+        return run_id
+
+    def _created(self, name: str, tags: dict[str, str]) -> str:
+        shown = one_line(name, 250)
+        run = self._client.create_run(self._experiment, run_name=shown, tags=tags)
+        return str(run.info.run_id)
+
+    # Writing.
 
     def log(self, event: Event) -> None:
         """Write an event."""
@@ -164,9 +166,8 @@ class MlflowRun:
             case TrialFinished():
                 self._write_trial(event.trial)
             case CallFailed():
-                self._write_metrics(
-                    {"failed_calls": float(self._view.failed_calls)}, event.number
-                )
+                failed = float(self._view.failed_calls)
+                self._write_metrics({"failed_calls": failed}, event.number)
             case RunEnded():
                 self._end(event.result.stop_reason)
 
@@ -174,38 +175,39 @@ class MlflowRun:
         best, usage = self._view.champion, self._view.usage
         numbers = {
             "score": trial.score,
-            "best": best.score if best is not None else None,
+            "best": None if best is None else best.score,
             "seconds": trial.seconds,
             "failures": float(self._view.failures),
             "calls": float(usage.calls),
             "tokens": float(usage.tokens),
             "cost_usd": usage.cost_usd,
-            **{f"metric/{name}": value for name, value in trial.metrics.items()},
         }
+        for name, value in trial.metrics.items():
+            numbers[f"metric/{name}"] = value
         self._write_metrics(numbers, trial.number, trial.finished_at)
-        champion = best is not None and best.number == trial.number
-        if trial.x is not None and (
-            self._wanted.artifacts == "all"
-            or (champion and self._wanted.artifacts != "none")
-        ):
-            folder = "champions" if champion else "others"
-            self._client.log_text(
-                self._id,
-                storable(show_x(trial.x)),
-                f"{folder}/trial_{trial.number:05d}.txt",
-            )
+        self._write_x(trial, best is not None and best.number == trial.number)
+
+    def _write_x(self, trial: Trial, is_champion: bool) -> None:
+        wanted = self._target.artifacts
+        if trial.x is None or wanted == "none":
+            return
+        if wanted == "champions" and not is_champion:
+            return
+        folder = "champions" if is_champion else "others"
+        file = f"{folder}/trial_{trial.number:05d}.txt"
+        self._client.log_text(self._id, storable(show_x(trial.x)), file)
 
     def _write_metrics(
         self, numbers: Mapping[str, float | None], step: int, at: float = 0.0
     ) -> None:
         from mlflow.entities import Metric
 
-        now = int(1000 * (at or time.time()))
-        known = ((name, value) for name, value in numbers.items() if value is not None)
-        metrics = [
-            Metric(_name(name), float(value), now, step) for name, value in known
-        ]
-        for batch in _parts(metrics, _MAX_BATCH):
+        now_ms = int(1000 * (at or time.time()))
+        metrics = []
+        for name, value in numbers.items():
+            if value is not None:
+                metrics.append(Metric(_name(name), float(value), now_ms, step))
+        for batch in _batches(metrics, _MAX_BATCH):
             self._client.log_batch(self._id, metrics=batch)
 
     def _write_params(self, values: Mapping[str, object]) -> None:
@@ -213,27 +215,21 @@ class MlflowRun:
         from mlflow.entities import Param
 
         there = self._client.get_run(self._id).data.params
-        named = {
-            _name(name): clip(storable(str(value)), _MAX_PARAM_CHARS)
-            for name, value in values.items()
-        }
-        params = [
-            Param(name, value) for name, value in named.items() if name not in there
-        ]
-        for batch in _parts(params, _MAX_PARAM_BATCH):
+        texts = {}
+        for name, value in values.items():
+            texts[_name(name)] = clip(storable(str(value)), _MAX_PARAM_CHARS)
+        new = [Param(name, text) for name, text in texts.items() if name not in there]
+        for batch in _batches(new, _MAX_PARAM_BATCH):
             self._client.log_batch(self._id, params=batch)
 
     def _end(self, stop_reason: str) -> None:
-        self._client.set_tag(
-            self._id, "llm_optimize.stop_reason", one_line(stop_reason, 400)
-        )
+        self._client.set_tag(self._id, _STOP_TAG, one_line(stop_reason, 400))
         best = self._view.champion
         if best is not None:
-            self._client.set_tag(self._id, "llm_optimize.best_trial", str(best.number))
-        self._client.set_terminated(
-            self._id, "FAILED" if stop_reason.startswith("error") else "FINISHED"
-        )
-        if self._parent is not None and self._wanted.parent_id is None:
+            self._client.set_tag(self._id, _BEST_TAG, str(best.number))
+        status = "FAILED" if stop_reason.startswith("error") else "FINISHED"
+        self._client.set_terminated(self._id, status)
+        if self._parent is not None and self._target.parent_id is None:
             self._client.set_terminated(self._parent, "FINISHED")
 
 
@@ -241,42 +237,38 @@ def _stored(event: RunStarted) -> tuple[Mapping[str, Any], float]:
     """Return the settings of a run, and when it was made."""
     with closing(Store(event.store, create=False)) as store:
         settings = store.run(event.name).settings
-        created_at = next(
-            info.created_at for info in store.runs() if info.name == event.name
-        )
-    return settings, created_at
+        info = next(info for info in store.runs() if info.name == event.name)
+    return settings, info.created_at
 
 
 def _params(event: RunStarted, settings: Mapping[str, Any]) -> dict[str, object]:
-    """Return what is to be compared between runs: settings that say something, and the price of the model."""
-    flat = dict(_flat({**settings, "max_steps": event.max_steps}))
-    left_out = ("x0", "task.system_prompt", "task.human_prompt", "is_chat")
-    params = {
-        name: value
-        for name, value in flat.items()
-        if value not in (None, "", [], ()) and name not in left_out
-    }
-    model, base_url = settings.get("model"), settings.get("base_url")
-    price = (
-        Chat(model, base_url=base_url).price
-        if model and settings.get("is_chat", True)
-        else None
-    )
+    """Return what is to be compared between runs: settings with a value, and the model's price."""
+    params: dict[str, object] = {}
+    for name, value in _flat({**settings, "max_steps": event.max_steps}):
+        if value not in (None, "", [], ()) and name not in _NO_PARAMS:
+            params[name] = value
+    model = settings.get("model")
+    if not model or not settings.get("is_chat", True):
+        return params
+    price = Chat(model, base_url=settings.get("base_url")).price
     if price is not None:
-        params |= {
-            f"price.{name}": value
-            for name, value in vars(price).items()
-            if value is not None
-        }
+        for name, value in vars(price).items():
+            if value is not None:
+                params[f"price.{name}"] = value
     return params
 
 
 def _flat(value: Any, name: str = "") -> Iterator[tuple[str, object]]:
-    if isinstance(value, Mapping):
-        for key, part in value.items():
-            yield from _flat(part, f"{name}.{key}" if name else str(key))
-    else:
+    """Yield the leaves of nested mappings, each with its dotted name."""
+    if not isinstance(value, Mapping):
         yield name, value
+        return
+    for key, part in value.items():
+        yield from _flat(part, f"{name}.{key}" if name else str(key))
+
+
+def _digest(text: str) -> str:
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def _name(text: str) -> str:
@@ -284,5 +276,6 @@ def _name(text: str) -> str:
     return _NOT_IN_A_NAME.sub("_", text)[:240].strip("/. ") or "_"
 
 
-def _parts(items: list[Any], size: int) -> Iterator[list[Any]]:
-    yield from (items[at : at + size] for at in range(0, len(items), size))
+def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield items[start : start + size]

@@ -1,4 +1,7 @@
-"""Runs for other tools: JSON lines, CSV, a study of Optuna."""
+"""Exports of a run for other tools: JSON lines, CSV, and a study of Optuna.
+
+Reads a stored run and writes one new file, atomically.
+"""
 
 from __future__ import annotations
 
@@ -11,11 +14,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtra, UnknownName, UsageError
+from ..errors import UnknownName, UsageError, require
 from ..records import Trial
 from ..text import plain, show_x, visible
 from .atomic import atomic_path
-from .rendering import rows_of
+from .rendering import column_names, rows_of
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -26,13 +29,11 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "as_csv", "as_json_lines", "export"]
 
 FORMATS = ("csv", "jsonl", "optuna")
-_FORMULA = ("=", "+", "-", "@")  # how a text begins that a spreadsheet computes
+_FORMULA = ("=", "+", "-", "@")  # the beginnings of texts that a spreadsheet computes
 
 
 def export(run: Run, form: str, file: Path) -> int:
-    """Write the finished trials of a run into a new file; return how many they are.
-
-    The file is there whole, or not at all.
+    """Write the finished trials of a run into a new file, atomically; return their number.
 
     Args:
         run: in a store, in progress or not.
@@ -42,7 +43,7 @@ def export(run: Run, form: str, file: Path) -> int:
     Raises:
         UnknownName: another form.
         UsageError: the file exists, or cannot be written.
-        MissingExtra: Optuna is wanted and not installed.
+        MissingExtra: the form is "optuna", and Optuna is not installed.
     """
     writers: dict[str, Callable[[Run, Sequence[Trial], Path], None]] = {
         "csv": lambda run, trials, file: _write(file, as_csv(trials)),
@@ -68,23 +69,25 @@ def _write(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", newline="")
 
 
-# Lines and columns.
+# JSON lines and CSV.
 
 
 def as_json_lines(trials: Sequence[Trial]) -> str:
     r"""Return a line of JSON for each trial, with all its fields; only ASCII.
 
     >>> from llm_optimize.records import Status
-    >>> json.loads(as_json_lines([Trial.of(0, "\x1b", Status.COMPLETE, "x0", score=1.0)]))["x"]
+    >>> trial = Trial.of(0, "\x1b", Status.COMPLETE, "x0", score=1.0)
+    >>> json.loads(as_json_lines([trial]))["x"]
     '\x1b'
     """
     return "".join(json.dumps(plain(trial)) + "\n" for trial in trials)
 
 
 def as_csv(trials: Sequence[Trial]) -> str:
-    """Return a row for each trial below the names of the columns; see `rendering.rows_of` for these.
+    """Return a row for each trial below the names of the columns, those of `rendering.rows_of`.
 
-    Texts that a spreadsheet would compute begin with ', and control characters but line ends are written as text.
+    A text that a spreadsheet would compute begins with ', and control characters but line ends
+    are written as text.
 
     >>> from llm_optimize.records import Status
     >>> as_csv([Trial.of(0, "=1+1", Status.COMPLETE, "x0", score=-1.0)]).splitlines()[1]
@@ -93,19 +96,18 @@ def as_csv(trials: Sequence[Trial]) -> str:
     rows = rows_of(trials)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(
-        [_cell(name) for name in rows[0]]
-        if rows
-        else ["trial", "status", "score", "source", "x"]
-    )
-    writer.writerows([_cell(value) for value in row.values()] for row in rows)
+    writer.writerow(map(_cell, column_names(rows)))
+    for row in rows:
+        writer.writerow(map(_cell, row.values()))
     return text.getvalue()
 
 
 def _cell(value: Any) -> Any:
     if value is None or isinstance(value, bool | int | float):
         return value
-    text = visible(value if isinstance(value, str) else json.dumps(value, default=repr))
+    if not isinstance(value, str):
+        value = json.dumps(value, default=repr)
+    text = visible(value)
     return f"'{text}" if text.lstrip().startswith(_FORMULA) else text
 
 
@@ -113,34 +115,33 @@ def _cell(value: Any) -> Any:
 
 
 def _write_study(run: Run, trials: Sequence[Trial], file: Path) -> None:
-    try:
-        import optuna
-    except ImportError as error:
-        raise MissingExtra(
-            'an export to Optuna needs it: pip install "llm_optimize[classical]"'
-        ) from error
+    require("optuna", extra="classical", needed_by="an export to Optuna")
+    import optuna
+
+    task = str(run.settings.get("task", {}).get("description", ""))
     distributions = _distributions(run.settings.get("space") or {})
-    told = optuna.logging.get_verbosity()
+
+    def connect() -> sqlite3.Connection:
+        return sqlite3.connect(file, check_same_thread=False)
+
+    # The creator opens the file instead of the URL, which could not hold every file name.
+    options = {"creator": connect}
+    verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    opened = {
-        "creator": lambda: sqlite3.connect(file, check_same_thread=False)
-    }  # a URL would not hold every name
-    storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs=opened)
+    storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs=options)
     try:
         study = optuna.create_study(
             storage=storage, study_name=visible(run.name), direction="maximize"
         )
-        study.set_user_attr(
-            "task", visible(str(run.settings.get("task", {}).get("description", "")))
-        )
+        study.set_user_attr("task", visible(task))
         study.add_trials([_frozen(trial, distributions) for trial in trials])
     finally:
-        optuna.logging.set_verbosity(told)
+        optuna.logging.set_verbosity(verbosity)
         storage.engine.dispose()
 
 
 def _distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
-    """Return Optuna's word for each parameter of a stored space; a kind that it has no word for is left out."""
+    """Return Optuna's distribution of each parameter of a stored space, where it has one."""
     from optuna.distributions import (
         CategoricalDistribution,
         FloatDistribution,
@@ -151,58 +152,58 @@ def _distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
     for name, parameter in space.items():
         match parameter:
             case {"kind": "float", "low": low, "high": high}:
-                found[name] = FloatDistribution(
-                    low, high, log=bool(parameter.get("log"))
-                )
+                log = bool(parameter.get("log"))
+                found[name] = FloatDistribution(low, high, log=log)
             case {"kind": "int", "low": low, "high": high}:
-                found[name] = IntDistribution(low, high, log=bool(parameter.get("log")))
+                log = bool(parameter.get("log"))
+                found[name] = IntDistribution(low, high, log=log)
             case {"kind": "choice", "options": [*options]}:
-                if all(
-                    option is None or isinstance(option, str | int | float | bool)
-                    for option in options
-                ):
+                if all(map(_is_category, options)):
                     found[name] = CategoricalDistribution(options)
     return found
+
+
+def _is_category(option: Any) -> bool:
+    return option is None or isinstance(option, str | int | float | bool)
 
 
 def _frozen(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
     x = trial.x if isinstance(trial.x, dict) else {}
-    params = {
-        name: x[name]
-        for name, known in distributions.items()
-        if name in x and _inside(known, x[name])
-    }
+    params, used = {}, {}
+    for name, distribution in distributions.items():
+        if name in x and _is_inside(distribution, x[name]):
+            params[name] = x[name]
+            used[name] = distribution
+    state = TrialState.FAIL if trial.score is None else TrialState.COMPLETE
     frozen = create_trial(
-        state=TrialState.FAIL if trial.score is None else TrialState.COMPLETE,
+        state=state,
         value=trial.score,
         params=params,
-        distributions={name: distributions[name] for name in params},
+        distributions=used,
         user_attrs=_attributes(trial),
     )
     if trial.finished_at:
+        begun_at = trial.finished_at - trial.seconds
+        frozen.datetime_start = datetime.fromtimestamp(begun_at)
         frozen.datetime_complete = datetime.fromtimestamp(trial.finished_at)
-        frozen.datetime_start = datetime.fromtimestamp(
-            trial.finished_at - trial.seconds
-        )
     return frozen
 
 
-def _inside(distribution: Any, value: Any) -> bool:
-    """Whether Optuna takes this value; x0 need not be of the space."""
-    if hasattr(distribution, "choices"):
-        return any(
-            value == option and type(value) is type(option)
-            for option in distribution.choices
-        )
-    return (
-        type(value) in (int, float) and distribution.low <= value <= distribution.high
-    )
+def _is_inside(distribution: Any, value: Any) -> bool:
+    """Whether Optuna takes this value; x0 may lie outside of the space."""
+    if not hasattr(distribution, "choices"):
+        is_number = type(value) in (int, float)
+        return is_number and distribution.low <= value <= distribution.high
+    same_type = [
+        choice for choice in distribution.choices if type(choice) is type(value)
+    ]
+    return value in same_type  # 1 is not True
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:
-    """Return what Optuna has no place for, as texts and numbers that JSON has."""
+    """Return what Optuna has no field for, as texts and numbers that JSON has."""
     values = {
         "number": trial.number,
         "status": trial.status.value,
@@ -213,6 +214,7 @@ def _attributes(trial: Trial) -> dict[str, Any]:
         "calls": trial.usage.calls,
         "tokens": trial.usage.tokens,
         "cost_usd": trial.usage.cost_usd,
-        **{f"metric.{name}": value for name, value in trial.metrics.items()},
     }
+    for name, value in trial.metrics.items():
+        values[f"metric.{name}"] = value
     return {name: plain(value) for name, value in values.items() if value is not None}

@@ -1,7 +1,9 @@
-"""Runs in MLflow: metrics by step, candidates as artifacts, settings and prices as params.
+"""MLflow watcher: metrics by step, candidates as artifacts, settings and prices as params.
 
-MLflow may be slow, far away or down: a thread of its own talks to it, behind a queue of bounded length. The run waits
-for nothing but, once it is over, `wait_secs` for what is still in the queue.
+MLflow may be slow, far away or down. So a thread of its own talks to it, behind a queue of bounded
+length: the run never waits, except for `wait_secs` at its end until the queue is empty. MLflow's
+own asynchronous logging would not do: it covers metrics, params and tags, while a run still waits
+for the server when it is made, found, nested, ended, or logs an artifact.
 """
 
 from __future__ import annotations
@@ -12,11 +14,11 @@ import threading
 from collections.abc import Mapping
 from types import TracebackType
 
-from ..errors import MissingExtra, UnknownName
+from ..errors import UnknownName, require
 from ..records import Event, RunEnded, RunStarted
 from ..redaction import without_credentials
 from ..text import one_line
-from ._mlflow_run import ARTIFACTS, MlflowRun, Wanted
+from ._mlflow_run import ARTIFACTS, MlflowRun, Target
 
 __all__ = ["Tracker"]
 
@@ -25,15 +27,26 @@ _MAX_WAITING = 10_000  # events
 
 
 class Tracker:
-    """A watcher that writes runs to MLflow; one Tracker follows one run after another, not two at a time.
+    """A watcher that writes runs to MLflow, one after another, not two at a time.
 
-    Each run is a run of MLflow. It is nested below the one that is active where the Tracker is made, or else below one
-    named `parent`, which is made when it does not exist, so that all runs of a comparison stand together. A run that is
-    resumed goes on in its old one. When MLflow fails, that is logged once, and the rest of the run is not tracked.
+    Each run is a run of MLflow. It is nested below the run that is active where the Tracker is
+    made, or else below one named `parent`, so that all runs of a comparison stand together. A
+    resumed run goes on in its old one. When MLflow fails, that is logged once, and the rest of the
+    run is not tracked.
 
     with Tracker("primes", parent="model against mutation") as tracker:
         for model in ("gpt-5-mini", "mutation"):
             optimize.run(..., model=model, callbacks=[tracker])
+
+    Args:
+        experiment: its name; it is made when it does not exist.
+        tracking_uri: of MLflow; None takes MLflow's own settings.
+        parent: name of the run below which the runs are nested; made when it does not exist.
+        artifacts: which x become artifacts: "champions", "all" or "none".
+        params: more of them, for example {"price": "0.25 and 2 dollars a million"}.
+        wait_secs: how long the end of a run waits until all is written.
+
+    Raises MissingExtra where MLflow is not installed, and UnknownName for other artifacts.
     """
 
     def __init__(
@@ -46,43 +59,33 @@ class Tracker:
         params: Mapping[str, object] | None = None,
         wait_secs: float = 30.0,
     ) -> None:
-        """Take where to write.
+        require("mlflow", extra="mlflow", needed_by="Tracker")
+        import mlflow
 
-        Args:
-            experiment: its name; it is made when it does not exist.
-            tracking_uri: of MLflow; None takes MLflow's own settings.
-            parent: name of the run below which the runs of this Tracker are nested.
-            artifacts: which x become artifacts: "champions", "all" or "none".
-            params: more of them, for example {"price": "0.25 and 2 dollars a million"}.
-            wait_secs: how long the end of a run waits until all is written, in seconds.
-
-        Raises MissingExtra where MLflow is not installed, and UnknownName for other artifacts.
-        """
-        try:
-            import mlflow
-        except ImportError as error:
-            raise MissingExtra(
-                'Tracker needs mlflow: pip install "llm_optimize[mlflow]"'
-            ) from error
         if artifacts not in ARTIFACTS:
             raise UnknownName("choice of artifacts", artifacts, ARTIFACTS)
+        parent_id = experiment_id = None
         active = mlflow.active_run()
-        self._wanted = Wanted(
+        if active is not None:
+            parent_id = active.info.run_id
+            experiment_id = active.info.experiment_id
+        self._target = Target(
             experiment=experiment,
             tracking_uri=tracking_uri or mlflow.get_tracking_uri(),
             parent=parent,
-            parent_id=active.info.run_id if active is not None else None,
-            experiment_id=active.info.experiment_id if active is not None else None,
+            parent_id=parent_id,
+            experiment_id=experiment_id,
             artifacts=artifacts,
             params=dict(params or {}),
         )
         self._wait_secs = wait_secs
+        # A threading.Event in the queue is set by the thread as soon as it arrives there.
         self._events: queue.Queue[Event | threading.Event] = queue.Queue(_MAX_WAITING)
         self._thread: threading.Thread | None = None
-        self._full = False
+        self._was_full = False
 
     def __call__(self, event: Event) -> None:
-        """Put an event into the queue; at the end of a run, wait until it is empty."""
+        """Put an event into the queue; at the end of a run, wait until the queue is empty."""
         self._put(event)
         if isinstance(event, RunEnded):
             self._flush()
@@ -96,19 +99,19 @@ class Tracker:
         try:
             self._events.put_nowait(event)
         except queue.Full:
-            if not self._full:
+            if not self._was_full:
                 _log.warning(
-                    "MLflow is too slow: %d events wait for it, further ones are left out",
+                    "MLflow is too slow: %d events wait for it, further ones are dropped",
                     _MAX_WAITING,
                 )
-            self._full = True
+            self._was_full = True
 
     def _flush(self) -> None:
         done = threading.Event()
         self._put(done)
         if not done.wait(self._wait_secs):
             _log.warning(
-                "MLflow has not taken everything within %g s; the run goes on without",
+                "MLflow has not taken everything within %g s; the run goes on without it",
                 self._wait_secs,
             )
 
@@ -129,7 +132,7 @@ class Tracker:
         self.close()
 
     def _work(self) -> None:
-        """Write events until the program ends; a run that MLflow fails at is left at that."""
+        """Write events until the program ends; a run for which MLflow fails is given up."""
         run: MlflowRun | None = None
         while True:
             event = self._events.get()
@@ -138,16 +141,14 @@ class Tracker:
                 continue
             try:
                 if isinstance(event, RunStarted):
-                    run = MlflowRun(self._wanted, event)
+                    run = MlflowRun(self._target, event)
                 elif run is not None:
                     run.log(event)
-            except (
-                Exception
-            ) as error:  # MLflow, its database and its server raise what they like
-                said = one_line(without_credentials(str(error)), 500)
+            # MLflow, its database and its server raise exceptions of many kinds.
+            except Exception as error:
                 _log.error(
                     "this run is no longer tracked: MLflow at %s failed: %s",
-                    self._wanted.shown_uri,
-                    said,
+                    self._target.shown_uri,
+                    one_line(without_credentials(str(error)), 500),
                 )
                 run = None

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _MAX_ROWS = 20  # of a table in a notebook
-_NO_ROWS = ("trial", "status", "score", "source", "x")  # columns without any trial
 
 
 # Rows.
@@ -78,6 +77,11 @@ def _row(trial: Trial) -> dict[str, Any]:
     return row
 
 
+def column_names(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return the columns of these `rows_of`; of no rows those that every run has."""
+    return list(rows[0]) if rows else ["trial", "status", "score", "source", "x"]
+
+
 def champions(trials: Iterable[Trial]) -> list[Trial]:
     """Return the trials that scored more than every trial of a lower number.
 
@@ -111,8 +115,7 @@ def data_frame(trials: Sequence[Trial]) -> pandas.DataFrame:
     import pandas as pd
 
     rows = rows_of(trials)
-    columns = list(rows[0]) if rows else list(_NO_ROWS)
-    frame = pd.DataFrame(rows, columns=columns).set_index("trial")
+    frame = pd.DataFrame(rows, columns=column_names(rows)).set_index("trial")
     if "finished_at" in frame:
         times = pd.to_datetime(frame["finished_at"], unit="s", utc=True)
         frame["finished_at"] = times
@@ -205,6 +208,7 @@ def _best_html(best: Trial | None) -> str:
 
 __all__ = [
     "champions",
+    "column_names",
     "data_frame",
     "draw",
     "result_html",

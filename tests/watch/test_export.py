@@ -224,7 +224,7 @@ def test_the_command_writes_files_and_prints_texts(store, tmp_path, monkeypatch,
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (("texts", "--to", "optuna"), "say into which file with -o FILE"),
+        (("texts", "--to", "optuna"), "name its file with -o FILE"),
         (("texts", "--to", "xml"), "unknown format 'xml'"),
         (("text", "--to", "csv"), "did you mean 'texts'?"),
         (("texts", "--to", "csv", "-o", "runs.db"), "runs.db exists"),
