@@ -5,6 +5,7 @@ processes, its shared memory or its limits, in one as well, so that none of thes
 """
 
 import re
+import signal
 
 import pytest
 
@@ -13,6 +14,12 @@ from server import Server
 ON_THE_MACHINE = re.compile(
     r"test_(ablation|sandbox|hostile|run_script|evaluate_executor|eval_utils)"
 )
+
+# A shell starts a background job, such as `nohup make test &`, with SIGINT ignored, and an
+# ignored signal stays ignored in all descendants. Tests interrupt programs of theirs: so this
+# process has a handler, in whose place a new program gets the default action.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items):

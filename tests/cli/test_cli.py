@@ -302,14 +302,6 @@ def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(
     assert "sk-test" not in said
 
 
-# llm-optimize where Ctrl-C is not ignored; a job in the background inherits that it is
-MINDFUL = """
-import runpy, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-runpy.run_module("llm_optimize", run_name="__main__")
-"""
-
-
 @pytest.fixture
 def stopped(folder, server):
     """Return a function that starts a run, sends it a signal in the middle of a scoring, and returns how it ended."""
@@ -318,8 +310,8 @@ def stopped(folder, server):
         server.replies(block("slow"), block(7))
         command = [
             sys.executable,
-            "-c",
-            MINDFUL,
+            "-m",
+            "llm_optimize",
             *RUN,
             "--name",
             "amber",

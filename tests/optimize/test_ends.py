@@ -129,7 +129,8 @@ import sys, threading, time
 from llm_optimize import optimize
 
 def f(x):
-    print("scoring", x, file=sys.__stderr__, flush=True)
+    sys.__stderr__.write(f"scoring {x}\\n")  # in one piece: two threads write
+    sys.__stderr__.flush()
     time.sleep(1.0 if x == "2" else 60.0 if x == "3" else 0.0)
     return float(x)
 
