@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any
 
 from llm_optimize.errors import BudgetSpent
-from llm_optimize.propose.gates import Adaptive, FixedAlpha
+from llm_optimize.propose.gates import AdaptiveRule, FixedAlphaRule, Gate, Rule
 from llm_optimize.propose.policy_gradient import PolicyGradient
 from llm_optimize.records import (
     Ask,
@@ -154,9 +154,13 @@ def learner(seeds: int = SEEDS) -> Iterable[Bar]:
 
 def useless_model(problem: Problem, seeds: int = SEEDS) -> Iterable[Bar]:
     """Measure what is left of the learner's best score when a gate asks a model that knows nothing."""
+
+    def mixed(space: Space, rule: Rule) -> Gate:
+        return Gate(Uniform(space), PolicyGradient(space), rule)
+
     gates: dict[str, Callable[[Space], Proposer]] = {
-        "adaptive": lambda space: Adaptive(Uniform(space), PolicyGradient(space)),
-        "fixed_alpha": lambda space: FixedAlpha(Uniform(space), PolicyGradient(space)),
+        "adaptive": lambda space: mixed(space, AdaptiveRule()),
+        "fixed_alpha": lambda space: mixed(space, FixedAlphaRule()),
     }
     found = table({"alone": PolicyGradient, **gates}, problem, seeds)
     alone = columns(found["alone"])

@@ -3,6 +3,7 @@
 import asyncio
 from random import Random
 
+from llm_optimize.propose.gates import AdaptiveRule, FixedAlphaRule, Gate
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
 
 
@@ -35,6 +36,14 @@ class Writer:
 
     def observe(self, trial):
         self.told.append(trial)
+
+
+def adaptive_gate(model, other, **options):
+    return Gate(model, other, AdaptiveRule(**options))
+
+
+def fixed_alpha_gate(model, other, **options):
+    return Gate(model, other, FixedAlphaRule(**options))
 
 
 async def answer(messages):

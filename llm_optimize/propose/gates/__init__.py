@@ -1,24 +1,23 @@
-"""Gates: they decide for each trial who proposes it, a model or another proposer, and say why.
+"""Gates: they decide for each trial which of two proposers writes it, usually a model or a cheap learner, and why.
 
-`fixed_alpha` throws dice; `adaptive` asks the model when the scores stop rising. The proposers of a gate are named, or
-given as objects: `optimize.run(..., proposer=gates.adaptive("model", "policy_gradient"))`.
+`fixed_alpha` draws at random; `adaptive` asks the model when the scores stop rising. Both describe a gate by the names
+of its proposers, or by the proposers: `optimize.run(..., proposer=gates.adaptive("model", "policy_gradient"))`. The run
+makes a `Gate` of that.
 """
 
 from __future__ import annotations
 
-from ._adaptive import Adaptive, AdaptiveRule
-from ._fixed_alpha import FixedAlpha, FixedAlphaRule
-from ._gate import Decision, Gate
+from ._gate import Gate
+from ._rules import AdaptiveRule, Decision, FixedAlphaRule, Rule
 from ._spec import GateSpec, adaptive, fixed_alpha, read
 
 __all__ = [
-    "Adaptive",
     "AdaptiveRule",
     "Decision",
-    "FixedAlpha",
     "FixedAlphaRule",
     "Gate",
     "GateSpec",
+    "Rule",
     "adaptive",
     "fixed_alpha",
     "read",

@@ -10,9 +10,16 @@ from statistics import fmean
 import pytest
 
 from llm_optimize.errors import BudgetSpent, ModelUnavailable, UsageError
-from llm_optimize.propose.gates import Adaptive, FixedAlpha
 from llm_optimize.records import Plan, Proposal, Status, Trial, Usage
-from writers import Writer, answer, ask, finished, live
+from writers import (
+    Writer,
+    adaptive_gate,
+    answer,
+    ask,
+    finished,
+    fixed_alpha_gate,
+    live,
+)
 
 
 def model_trials(gate, scores):
@@ -21,7 +28,7 @@ def model_trials(gate, scores):
 
 
 def adaptive(**options):
-    return Adaptive(Writer("model:m"), Writer("learner"), **options)
+    return adaptive_gate(Writer("model:m"), Writer("learner"), **options)
 
 
 def lived_through(gate, window, **facts):
@@ -195,7 +202,7 @@ def test_a_proposal_that_is_cancelled_opens_the_gate_again():
         async def propose(self, plan, ask, rng):
             await asyncio.Event().wait()
 
-    gate = Adaptive(Stuck("model:m"), Writer("learner"))
+    gate = adaptive_gate(Stuck("model:m"), Writer("learner"))
     live(gate, [1.0] * 5)
 
     async def cancelled():
@@ -213,7 +220,7 @@ def test_a_proposal_that_is_cancelled_opens_the_gate_again():
 
 def test_alpha_is_the_share_of_the_model_and_the_same_for_equal_seeds():
     def share(seed):
-        gate = FixedAlpha(Writer("model:m"), Writer("learner"), alpha=0.3)
+        gate = fixed_alpha_gate(Writer("model:m"), Writer("learner"), alpha=0.3)
         return [
             gate.decide(Random(f"{seed}/propose/{number}")).who == "model"
             for number in range(10_000)
@@ -229,7 +236,7 @@ def test_alpha_0_is_never_and_1_always(alpha, who):
     assert (
         set(
             live(
-                FixedAlpha(Writer("model:m"), Writer("learner"), alpha=alpha),
+                fixed_alpha_gate(Writer("model:m"), Writer("learner"), alpha=alpha),
                 [1.0] * 200,
             )
         )
@@ -238,7 +245,7 @@ def test_alpha_0_is_never_and_1_always(alpha, who):
 
 
 def test_the_first_throw_is_stored():
-    gate = FixedAlpha(Writer("model:m"), Writer("learner"))
+    gate = fixed_alpha_gate(Writer("model:m"), Writer("learner"))
     decision = ask(gate, 7).decision
     assert decision["u"] == Random("1/propose/7").random()
     names = ("gate", "who", "reason", "alpha", "slope", "threshold", "n", "since_model")
@@ -258,7 +265,7 @@ def test_the_first_throw_is_stored():
 def test_by_parameter_both_are_mixed():
     names = [f"p{number}" for number in range(20)]
     model = Writer("model:m", dict.fromkeys(names, "model"), asks=1)
-    gate = FixedAlpha(
+    gate = fixed_alpha_gate(
         model, Writer("tpe", dict.fromkeys(names, "other")), blend="parameter"
     )
     proposals = [ask(gate, number) for number in range(300)]
@@ -269,7 +276,9 @@ def test_by_parameter_both_are_mixed():
     assert proposals[0].usage == Usage(1, 10, 2, cost_usd=0.25)
     assert (
         ask(
-            FixedAlpha(model, Writer("tpe", {"p0": 1}), alpha=0, blend="parameter")
+            fixed_alpha_gate(
+                model, Writer("tpe", {"p0": 1}), alpha=0, blend="parameter"
+            )
         ).decision["who"]
         == "learner"
     )
@@ -277,14 +286,14 @@ def test_by_parameter_both_are_mixed():
 
 def test_the_model_is_not_asked_where_no_parameter_is_to_be_its_own():
     model = Writer("model:m", {"a": 1})
-    gate = FixedAlpha(model, Writer("tpe", {"a": 2}), blend="parameter")
+    gate = fixed_alpha_gate(model, Writer("tpe", {"a": 2}), blend="parameter")
     who = [ask(gate, number).decision["who"] for number in range(100)]
     assert model.asked == who.count("model") < 60
     assert who.count("learner") == 100 - model.asked
 
 
 def test_where_the_two_have_other_parameters_the_whole_x_is_of_one():
-    gate = FixedAlpha(
+    gate = fixed_alpha_gate(
         Writer("model:m", {"a": 1, "b": 1}),
         Writer("tpe", {"a": 2, "c": 2}),
         blend="parameter",
@@ -299,7 +308,7 @@ def test_texts_cannot_be_mixed_by_parameter():
             return Proposal("text", "mutation")
 
     with pytest.raises(UsageError, match="x is a text"):
-        ask(FixedAlpha(Writer("model:m"), Text("mutation"), blend="parameter"))
+        ask(fixed_alpha_gate(Writer("model:m"), Text("mutation"), blend="parameter"))
 
 
 # A model that fails.
@@ -315,7 +324,7 @@ def test_texts_cannot_be_mixed_by_parameter():
 )
 @pytest.mark.parametrize("blend", ["config", "parameter"])
 def test_the_learner_stands_in_for_a_model_that_fails(error, reason, blend):
-    gate = FixedAlpha(
+    gate = fixed_alpha_gate(
         Writer("model:m", error=error, asks=2), Writer("tpe"), alpha=1, blend=blend
     )
     proposal = ask(gate)
@@ -328,7 +337,7 @@ def test_the_learner_stands_in_for_a_model_that_fails(error, reason, blend):
 
 
 def test_calls_that_may_be_billed_are_not_lost():
-    gate = FixedAlpha(
+    gate = fixed_alpha_gate(
         Writer("model:m", error=ModelUnavailable("gone", uncertain_calls=3)),
         Writer("tpe"),
         alpha=1,
@@ -338,7 +347,7 @@ def test_calls_that_may_be_billed_are_not_lost():
 
 def test_after_three_failures_in_a_row_the_model_is_left_alone_for_the_cooldown():
     model = Writer("model:m", error="no JSON")
-    gate = Adaptive(model, Writer("tpe"))
+    gate = adaptive_gate(model, Writer("tpe"))
     who = live(gate, [1.0] * 5 + [1.0] * 15)
     assert who[5:] == ["fallback"] * 3 + ["learner"] * 5 + ["fallback"] + [
         "learner"
@@ -352,7 +361,7 @@ def test_after_three_failures_in_a_row_the_model_is_left_alone_for_the_cooldown(
 
 def test_two_failures_and_a_success_are_no_row():
     model = Writer("model:m", error="no JSON")
-    gate = FixedAlpha(model, Writer("tpe"), alpha=1)
+    gate = fixed_alpha_gate(model, Writer("tpe"), alpha=1)
     for number in range(8):
         model.error = None if number % 3 == 2 else "no JSON"
         assert live(gate, [1.0], first=number) == [
@@ -361,7 +370,7 @@ def test_two_failures_and_a_success_are_no_row():
 
 
 def test_a_spent_budget_is_no_failure_of_the_model():
-    gate = FixedAlpha(
+    gate = fixed_alpha_gate(
         Writer("model:m", error=BudgetSpent("all spent")), Writer("tpe"), alpha=1
     )
     assert live(gate, [1.0] * 6) == ["fallback"] * 6
@@ -370,7 +379,7 @@ def test_a_spent_budget_is_no_failure_of_the_model():
 def test_what_is_no_fault_of_the_model_goes_up():
     with pytest.raises(ZeroDivisionError):
         ask(
-            FixedAlpha(
+            fixed_alpha_gate(
                 Writer("model:m", error=ZeroDivisionError()), Writer("tpe"), alpha=1
             )
         )
@@ -379,7 +388,7 @@ def test_what_is_no_fault_of_the_model_goes_up():
 def test_both_are_told_of_every_trial_and_the_log_says_who_decided(caplog):
     model, other = Writer("model:m"), Writer("tpe")
     with caplog.at_level(logging.INFO, "llm_optimize"):
-        live(Adaptive(model, other), [1.0] * 7)
+        live(adaptive_gate(model, other), [1.0] * 7)
     assert (
         [trial.number for trial in model.told]
         == [trial.number for trial in other.told]

@@ -12,25 +12,26 @@ from benchmarks.problems import A, B
 from llm_optimize import optimize
 from llm_optimize.errors import ModelUnavailable, UnknownName, UsageError
 from llm_optimize.propose import gates
-from llm_optimize.propose.gates import Adaptive, FixedAlpha
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.propose.policy_gradient import PolicyGradient
 from llm_optimize.records import Budget, Plan, Proposal, Status, Task
 from llm_optimize.space import Float
 from llm_optimize.store import Store
 from llm_optimize.testing import ScriptedChat
-from writers import Writer, ask, finished
+from writers import Writer, adaptive_gate, ask, finished, fixed_alpha_gate
 
 # Resume.
 
 
 def gates_of(model, other):
-    yield lambda: Adaptive(model(), other(), threshold=0.02, min_trials=3, cooldown=2)
-    yield lambda: Adaptive(
+    yield lambda: adaptive_gate(
+        model(), other(), threshold=0.02, min_trials=3, cooldown=2
+    )
+    yield lambda: adaptive_gate(
         model(), other(), slope_scale="range", max_model_fraction=0.3, cooldown=0
     )
-    yield lambda: FixedAlpha(model(), other(), alpha=0.5)
-    yield lambda: FixedAlpha(model(), other(), alpha=0.2, blend="parameter")
+    yield lambda: fixed_alpha_gate(model(), other(), alpha=0.5)
+    yield lambda: fixed_alpha_gate(model(), other(), alpha=0.2, blend="parameter")
 
 
 @pytest.mark.parametrize("which", range(4))
@@ -84,16 +85,13 @@ def test_a_gate_is_read_from_its_text():
     assert gates.fixed_alpha(llm_alpha=0.4).options == {"alpha": 0.4}
 
 
-def test_of_two_proposers_a_gate_is_made_at_once():
-    gate = gates.adaptive(
-        Writer("model:m"), Writer("tpe"), min_episodes=0, window=3, cooldown=0
-    )
-    assert isinstance(gate, Adaptive)
+def test_a_gate_takes_names_and_proposers():
+    model, other = Writer("model:m"), Writer("tpe")
+    spec = gates.adaptive(model, "tpe", min_episodes=0)
+    gate = spec.resolve({"tpe": other}.get)
+    assert (gate.model, gate.other) == (model, other)
     assert ask(gate).decision["reason"] == "warmup"
-    assert isinstance(
-        gates.fixed_alpha(Writer("model:m"), Writer("tpe"), llm_alpha=1), FixedAlpha
-    )
-    assert isinstance(gates.fixed_alpha(Writer("model:m"), "tpe"), gates.GateSpec)
+    assert str(spec) == "adaptive(Writer, tpe, min_trials=0)"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +106,7 @@ def test_of_two_proposers_a_gate_is_made_at_once():
     ],
 )
 def test_what_is_no_gate_is_said(text):
-    with pytest.raises(UsageError, match="is no gate: write adaptive"):
+    with pytest.raises(UsageError, match="is not a gate: write adaptive"):
         gates.read(text)
 
 
@@ -326,7 +324,7 @@ def test_a_good_model_reaches_the_optimum_within_a_cooldown_of_a_plateau(
 ):
     """After trials that rise, the plateau begins; the optimum comes within min_trials + cooldown + 1 trials."""
     proposer, model = scripted(problem, problem.best)
-    gate = Adaptive(proposer, PolicyGradient(problem.space))
+    gate = adaptive_gate(proposer, PolicyGradient(problem.space))
     rising = [0.02 * number for number in range(before)]
     flat = [0.02 * before] * 11  # min_trials + cooldown + 1
     reached = []

@@ -20,7 +20,7 @@ from llm_optimize.propose.mutation import Mutation
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.space import Float, Int, Space
 
-SHARED = Path(__file__).parents[2] / "shared" / "hostile"
+SHARED = Path(__file__).parents[3] / "shared" / "hostile"
 SVC = "from sklearn.svm import SVC\n\nclf = SVC()\nclf.fit(X_train, y_train)\n"
 
 

@@ -17,7 +17,7 @@ from llm_optimize.propose.policy_gradient import Group, PolicyGradient
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.space import Bool, Choice, Float, Int, Space
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 UNIT = Space({"a": Float(0, 1), "b": Float(0, 1)})
 
 
