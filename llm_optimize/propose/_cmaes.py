@@ -34,7 +34,7 @@ class Generations:
 
     1. Start at the middle of every range. If there are scored trials before the first one of its own (x0, a user's
        or a model's), start at a normal distribution that is fitted to the best tenth of them, at least one (Nomura
-       et al., "Warm Starting CMA-ES for Hyperparameter Optimization", arXiv 2012.06932, equation 5).
+       et al., "Warm Starting CMA-ES for Hyperparameter Optimization", arXiv 2012.06932).
     2. A generation is the next `population` scored trials of its own, in the order of observation.
        Later trials of others are ignored: they are no samples of the distribution that is being adapted.
     3. When the algorithm meets its own stopping criteria, start again at a random point with twice the population

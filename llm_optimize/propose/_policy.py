@@ -1,17 +1,18 @@
-"""One factor a parameter, in numpy: a Gaussian in the logit of the unit interval, or a softmax over the options.
+"""Policy of the learner: an independent distribution for each parameter, in numpy, and the steps that move it.
 
-A point of the space is written as `Point`: one number and one index for each parameter, of which one counts.
+A number has a Gaussian in the logit of its position in its range; a choice has a softmax over its options. Numpy is
+optional: it is imported inside of functions, by `numpy`.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ..errors import MissingExtra, UsageError
+from ..errors import UsageError, require
 from ..space import Choice, Float, Int, Space
 
 if TYPE_CHECKING:
@@ -21,182 +22,179 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Ints = NDArray[np.int64]
 
-_EDGE = 1e-3  # of the unit interval: its ends lie at infinity in the logit
+# Tuned on the two problems of benchmarks/learner.py.
+_EDGE = 1e-3  # of the unit interval is cut off at both ends, whose logits are infinite
 _START_SD = 1.5  # in the logit: nearly uniform on the unit interval
-_LOW_SD, _HIGH_SD = 0.05, 2.5
-_UNIFORM_SHARE = 0.1  # of the draws of an option, so that none dies out
-_MEAN_STEP, _LOG_SD_STEP, _LOGIT_STEP = (
-    0.3,
-    0.05,
-    0.6,
-)  # for an advantage of one standard deviation
-_FAR = 3.0  # standard deviations, beyond which a point pulls no harder
+_MIN_SD, _MAX_SD = 0.05, 2.5
+_UNIFORM_SHARE = 0.1  # of the draws of an option, so that none disappears
+_MEAN_STEP = 0.3  # each step for an advantage of one standard deviation
+_LOG_SD_STEP = 0.05
+_LOGIT_STEP = 0.6
+_MAX_DISTANCE = 3.0  # standard deviations; a point farther away pulls no harder
 _ABSENT = -1
 
 
 def numpy() -> Any:
     """Return the module. Raises MissingExtra where it is not installed."""
-    try:
-        import numpy as np
-    except ImportError as error:
-        raise MissingExtra(
-            "the proposer policy_gradient needs numpy: pip install 'llm_optimize[classical]'"
-        ) from error
+    require("numpy", extra="classical", needed_by="the proposer policy_gradient")
+    import numpy as np
+
     return np
 
 
 @dataclass(frozen=True)
 class Point:
-    """Where an x is in the space; both arrays have one place for each parameter."""
+    """The position of an x in the space; both arrays have one entry for each parameter."""
 
-    logits: Floats  # of the position of a number in its range; NaN for an option or an absent parameter
+    logits: Floats  # of a number's position in its range; NaN for a choice or an absent parameter
     options: Ints  # the index of an option; -1 for a number or an absent parameter
 
     @property
     def present(self) -> NDArray[np.bool_]:
         """Which parameters the x has."""
-        given: NDArray[np.bool_] = (self.options != _ABSENT) | (
-            self.logits == self.logits
-        )  # NaN is not itself
-        return given
+        is_number = self.logits == self.logits  # NaN is not equal to itself
+        present: NDArray[np.bool_] = (self.options != _ABSENT) | is_number
+        return present
 
 
 class Coordinates:
-    """Translates between the x of a space and its points."""
+    """Translates between the x of a space and points."""
 
     def __init__(self, space: Space) -> None:
-        """Take the space."""
         self._space = space
         self.names = list(space.parameters)
-        self.parameters = list(space.parameters.values())
-        self.sizes = [
-            len(p.options) if isinstance(p, Choice) else 0 for p in self.parameters
-        ]
+        self._parameters = list(space.parameters.values())
+        self.sizes = []  # number of options of each parameter; 0 for a number
+        for parameter in self._parameters:
+            options = parameter.options if isinstance(parameter, Choice) else ()
+            self.sizes.append(len(options))
 
     def point(self, x: Mapping[str, Any]) -> Point:
-        """Return where x is; a value that its parameter does not know counts as absent."""
+        """Return the position of x; a value that is not legal counts as absent."""
         np = numpy()
-        logits, options = (
-            np.full(len(self.names), math.nan),
-            np.full(len(self.names), _ABSENT),
-        )
-        for place, (name, parameter) in enumerate(
-            zip(self.names, self.parameters, strict=True)
-        ):
+        logits = np.full(len(self.names), math.nan)
+        options = np.full(len(self.names), _ABSENT)
+        for i, (name, parameter) in enumerate(self._named()):
             if name not in x:
                 continue
             try:
                 if isinstance(parameter, Choice):
-                    options[place] = _index(parameter, x[name])
+                    options[i] = parameter.index(x[name])
                 else:
-                    logits[place] = _logit(_share(parameter, parameter.check(x[name])))
+                    share = _to_share(parameter, parameter.check(x[name]))
+                    logits[i] = _logit(share)
             except UsageError:
                 continue
         return Point(logits, options)
 
     def x(self, point: Point) -> dict[str, Any]:
-        """Return the x that is there."""
-        found: dict[str, Any] = {}
-        for place, (name, parameter) in enumerate(
-            zip(self.names, self.parameters, strict=True)
-        ):
+        """Return the x at a point."""
+        x: dict[str, Any] = {}
+        for i, (name, parameter) in enumerate(self._named()):
             if isinstance(parameter, Choice):
-                found[name] = parameter.options[point.options[place]]
+                x[name] = parameter.options[point.options[i]]
             else:
-                found[name] = _number(
-                    parameter, 1 / (1 + math.exp(-point.logits[place]))
-                )
-        return self._space.check(found)
+                share = 1 / (1 + math.exp(-point.logits[i]))
+                x[name] = _from_share(parameter, share)
+        return self._space.check(x)
+
+    def _named(self) -> zip[tuple[str, Float | Int | Choice]]:
+        return zip(self.names, self._parameters, strict=True)
 
 
 class Policy:
-    """Where the next points are drawn, each parameter by itself, and how that moves."""
+    """The distribution of the next points.
 
-    def __init__(self, sizes: list[int]) -> None:
-        """Take the number of options of each parameter; 0 for a number."""
+    Args:
+        sizes: the number of options of each parameter; 0 for a number.
+    """
+
+    def __init__(self, sizes: Sequence[int]) -> None:
         np = numpy()
         self._sizes = np.array(sizes)
         self._mean = np.zeros(len(sizes))
         self._log_sd = np.full(len(sizes), math.log(_START_SD))
-        self._is_option = (
-            np.arange(max(sizes)) < self._sizes[:, None]
-        )  # parameters x options
+        columns = np.arange(max(sizes))
+        self._is_option = columns < self._sizes[:, None]  # parameters x options
         self._weights = np.zeros(self._is_option.shape)  # logits of the softmax
 
     def draw(self, rng: Random) -> Point:
-        """Return one point."""
+        """Return a random point."""
         np = numpy()
-        logits = self._mean + np.exp(self._log_sd) * np.array(
-            [rng.gauss(0, 1) for _ in self._sizes]
-        )
-        limit = _logit(0)
-        logits = np.where(self._sizes > 0, math.nan, np.clip(logits, limit, -limit))
+        normal = np.array([rng.gauss(0, 1) for _ in self._sizes])
+        limit = _logit(1)
+        logits = np.clip(self._mean + np.exp(self._log_sd) * normal, -limit, limit)
+        logits = np.where(self._sizes > 0, math.nan, logits)
+
         uniform = self._is_option / np.maximum(self._sizes, 1)[:, None]
         shares = (1 - _UNIFORM_SHARE) * self._softmax() + _UNIFORM_SHARE * uniform
-        dice = np.array([rng.random() for _ in self._sizes])[:, None]
-        options = np.minimum(
-            (shares.cumsum(axis=1) <= dice).sum(axis=1), self._sizes - 1
-        )  # -1 for a number
-        return Point(logits, options)
+        draws = np.array([rng.random() for _ in self._sizes])[:, None]
+        # The index of an option is the number of cumulated shares that are not above the draw. Rounding may leave the
+        # last sum below 1; a number has no options, and its index is -1.
+        options = (shares.cumsum(axis=1) <= draws).sum(axis=1)
+        return Point(logits, np.minimum(options, self._sizes - 1))
 
     def climb(self, point: Point, advantages: Floats) -> None:
-        """Make the point likelier by each parameter's advantage, or less likely where that is negative.
+        """Make the point more likely by the advantage of each parameter; less likely where that is negative.
 
-        This is the score function ascent of R. J. Williams, Simple statistical gradient-following algorithms for
-        connectionist reinforcement learning, Machine Learning 8 (1992), with the gradient of a mean in units of its
-        own variance. A parameter that the point lacks stays where it is.
+        This is REINFORCE (R. J. Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist
+        Reinforcement Learning", Machine Learning 8, 1992): a step along the gradient of log p(point), called the
+        characteristic eligibility there, times the advantage.
+
+            Gaussian, mean m:    (x - m) / s^2              (section 6)
+            Gaussian, log s:     ((x - m) / s)^2 - 1        (section 6, for log s in place of s)
+            softmax, logits:     1[option taken] - share
+
+        The gradient of the mean is taken in units of its own variance, as a natural gradient is. A parameter that the
+        point lacks stays as it is.
         """
         np = numpy()
         advantages = np.where(point.present, advantages, 0.0)
+
         sd = np.exp(self._log_sd)
-        far = np.clip(np.nan_to_num((point.logits - self._mean) / sd), -_FAR, _FAR)
-        moved = np.where(np.isnan(point.logits), 0.0, advantages)
-        self._mean = self._mean + _MEAN_STEP * moved * far * sd
-        log_sd = self._log_sd + _LOG_SD_STEP * moved * (far**2 - 1)
-        self._log_sd = np.clip(log_sd, math.log(_LOW_SD), math.log(_HIGH_SD))
-        taken = np.arange(self._is_option.shape[1]) == point.options[:, None]
-        self._weights = (
-            self._weights
-            + _LOGIT_STEP
-            * advantages[:, None]
-            * (taken - self._softmax())
-            * self._is_option
-        )
+        distance = np.nan_to_num((point.logits - self._mean) / sd)
+        distance = np.clip(distance, -_MAX_DISTANCE, _MAX_DISTANCE)
+        pull = np.where(np.isnan(point.logits), 0.0, advantages)
+        self._mean = self._mean + _MEAN_STEP * pull * distance * sd
+        log_sd = self._log_sd + _LOG_SD_STEP * pull * (distance**2 - 1)
+        self._log_sd = np.clip(log_sd, math.log(_MIN_SD), math.log(_MAX_SD))
+
+        columns = np.arange(self._is_option.shape[1])
+        taken = columns == point.options[:, None]
+        gradient = (taken - self._softmax()) * self._is_option
+        self._weights = self._weights + _LOGIT_STEP * advantages[:, None] * gradient
 
     def _softmax(self) -> Floats:
+        """Return the share of each option; 0 where a parameter has no such option."""
         np = numpy()
-        raised = (
-            np.exp(self._weights - self._weights.max(axis=1, initial=0.0)[:, None])
-            * self._is_option
-        )
-        shares: Floats = (
-            raised / np.maximum(raised.sum(axis=1), np.finfo(float).tiny)[:, None]
-        )
+        highest = self._weights.max(axis=1, initial=0.0)[:, None]
+        raised = np.exp(self._weights - highest) * self._is_option
+        total = np.maximum(raised.sum(axis=1), np.finfo(float).tiny)[:, None]
+        shares: Floats = raised / total
         return shares
 
 
-def _index(parameter: Choice, value: Any) -> int:
-    """Return which option is meant; 1 and True are two."""
-    option = parameter.check(value)
-    return next(at for at, other in enumerate(parameter.options) if other is option)
-
-
 def _bounds(parameter: Float | Int) -> tuple[float, float]:
-    """Return the ends on the parameter's own scale; each whole number has a cell of its own, those at the ends too."""
+    """Return the ends on the parameter's scale; whole numbers have cells of equal size, also at the ends."""
     half = 0.5 if isinstance(parameter, Int) else 0.0
-    low, high = parameter.low - half, parameter.high + half
-    return (math.log(low), math.log(high)) if parameter.log else (low, high)
+    low = parameter.low - half
+    high = parameter.high + half
+    if parameter.log:
+        return math.log(low), math.log(high)
+    return low, high
 
 
-def _share(parameter: Float | Int, value: float) -> float:
+def _to_share(parameter: Float | Int, value: float) -> float:
     low, high = _bounds(parameter)
-    return ((math.log(value) if parameter.log else value) - low) / (high - low)
+    if parameter.log:
+        value = math.log(value)
+    return (value - low) / (high - low)
 
 
-def _number(parameter: Float | Int, share: float) -> float:
+def _from_share(parameter: Float | Int, share: float) -> float:
     low, high = _bounds(parameter)
-    place = low + (high - low) * share
-    return math.exp(place) if parameter.log else place
+    value = low + (high - low) * share
+    return math.exp(value) if parameter.log else value
 
 
 def _logit(share: float) -> float:

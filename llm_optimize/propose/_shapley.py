@@ -1,4 +1,8 @@
-"""Which group of parameters earned what was gained: Shapley's shares, on a smooth fit to the scores."""
+"""Shapley values: which group of parameters contributed how much to an improvement, on a smooth fit to the scores.
+
+The fit is kernel ridge regression. No library in the extra `classical` has one; scikit-learn, which has, is no
+requirement of the learner.
+"""
 
 from __future__ import annotations
 
@@ -13,133 +17,159 @@ if TYPE_CHECKING:
     from ._policy import Floats
 
 Draw: TypeAlias = Callable[[Random], Point]
-Legal: TypeAlias = Callable[[Point], Point]
 _FIRST, _LAST = (
     100,
     50,
-)  # points that the fit is made to at the most: its cost grows with their cube
+)  # trials that the fit uses at most: its cost grows with their cube
 
 
 @dataclass(frozen=True)
 class _Setting:
-    """Of the fit."""
+    """A candidate for the hyperparameters of the fit; leave-one-out chooses one."""
 
-    weight: float  # of a squared distance, where the range of a parameter is 1 long
-    share: float  # c, times the number of parameters
-    noise: (
-        float  # what of the scores is left aside, as a share of the mean of the kernel
-    )
+    inverse_length: float  # factor to the squared distance; a range is 1 long
+    strength: float  # c of the ANOVA kernel, times the number of parameters
+    noise: float  # ridge, as a share of the mean of the kernel matrix
 
 
 _SETTINGS = [
-    _Setting(weight, share, noise)
-    for weight in (0.1, 0.3, 1.0, 3.0)
-    for share in (0.3, 1.0, 3.0)
+    _Setting(inverse_length, strength, noise)
+    for inverse_length in (0.1, 0.3, 1.0, 3.0)
+    for strength in (0.3, 1.0, 3.0)
     for noise in (1e-4, 1e-3, 1e-2)
 ]
 
 
-def shares(
+def shapley_shares(
     known: Sequence[tuple[Point, float]],
-    draws: tuple[Draw, Draw],
-    legal: Legal,
+    *,
+    draw_before: Draw,
+    draw_after: Draw,
+    to_legal: Callable[[Point], Point],
     groups: Mapping[str, Sequence[int]],
     orders: int,
 ) -> dict[str, float]:
-    """Return the share of each group in what the second way of drawing gains over the first; they sum to 1.
+    """Return the share of each group in what `draw_after` gains over `draw_before`; the shares sum to 1.
+
+    The Shapley value of a group is its mean marginal contribution over all orders in which groups may join. It is
+    estimated from random orders, always the same ones.
 
     Args:
-        known: points with their scores, to which the fit is made.
-        draws: how points are drawn before and after.
-        legal: makes of any point one that the space has, without the parameters that are absent there.
-        groups: the places of each group's parameters.
-        orders: in how many random orders the groups go over; always the same ones.
+        known: points with their scores, which the fit is made to.
+        draw_before: draws a point of the start.
+        draw_after: draws a point of the end.
+        to_legal: turns any point into one of the space, without the parameters that are absent there.
+        groups: the indices of each group's parameters.
+        orders: number of random orders.
     """
     names = list(groups)
     equal = dict.fromkeys(names, 1 / len(names))
-    if len(known) < 2 or len({score for _, score in known}) < 2:
+    if len({score for _, score in known}) < 2:
         return equal
-    known = [*known[:_FIRST], *known[_FIRST:][-_LAST:]]
-    np, rng = numpy(), Random(0)
-    paths, walks = [], []
+    np = numpy()
+    rng = Random(0)
+    points: list[Point] = []
+    walks = []
     for _ in range(orders):
         order = rng.sample(names, len(names))
         walks.append(order)
-        paths += _walk(draws[0](rng), draws[1](rng), [groups[name] for name in order])
-    heights = _fit(known)(np.array([_features(legal(point)) for point in paths]))
+        before = draw_before(rng)
+        after = draw_after(rng)
+        points += _walk(before, after, [groups[name] for name in order])
+
+    predict = _fit([*known[:_FIRST], *known[_FIRST:][-_LAST:]])
+    heights = predict(np.array([_features(to_legal(point)) for point in points]))
     steps = np.diff(heights.reshape(orders, len(names) + 1), axis=1)
     gains = dict.fromkeys(names, 0.0)
     for order, row in zip(walks, steps, strict=True):
-        for name, gain in zip(order, row, strict=True):
-            gains[name] += float(gain)
-    earned = {name: max(gain, 0.0) for name, gain in gains.items()}
-    total = sum(earned.values())
-    return {name: gain / total for name, gain in earned.items()} if total > 0 else equal
+        for name, step in zip(order, row, strict=True):
+            gains[name] += float(step)
+
+    positive = {name: max(gain, 0.0) for name, gain in gains.items()}
+    total = sum(positive.values())
+    if total == 0:
+        return equal
+    return {name: gain / total for name, gain in positive.items()}
 
 
 def _walk(before: Point, after: Point, order: Sequence[Sequence[int]]) -> list[Point]:
-    """Return the points on the way from one to the other, a group a step."""
+    """Return the points on the way from one to the other; each step moves one group."""
     path = [before]
-    for places in order:
-        logits, options = path[-1].logits.copy(), path[-1].options.copy()
-        logits[places], options[places] = after.logits[places], after.options[places]
+    for indices in order:
+        logits = path[-1].logits.copy()
+        options = path[-1].options.copy()
+        logits[indices] = after.logits[indices]
+        options[indices] = after.options[indices]
         path.append(Point(logits, options))
     return path
 
 
 def _features(point: Point) -> Floats:
-    """Return of each parameter the position in its range, the index of its option, and whether it is there."""
+    """Return three rows: the position of each parameter in its range, the index of its option, whether it is there."""
     np = numpy()
-    units = np.where(
-        np.isnan(point.logits), 0.0, 1 / (1 + np.exp(-np.nan_to_num(point.logits)))
-    )
-    features: Floats = np.stack(
-        [units, point.options.astype(float), point.present.astype(float)]
-    )
+    sigmoid = 1 / (1 + np.exp(-np.nan_to_num(point.logits)))
+    positions = np.where(np.isnan(point.logits), 0.0, sigmoid)
+    options = point.options.astype(float)
+    present = point.present.astype(float)
+    features: Floats = np.stack([positions, options, present])
     return features
 
 
 def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
-    """Return kernel ridge regression to the standardised scores.
+    """Return the prediction of kernel ridge regression on the standardized scores.
 
-    Its kernel is a product of 1 + c k over the parameters, so that effects of one parameter and of several together are
-    told apart (N. Durrande and others, ANOVA kernels and RKHS of zero mean functions, arXiv 1106.3571). Of some
-    settings that one is taken by which each score is predicted best from the others; the mean error of this comes in
-    closed form from the inverse (C. E. Rasmussen and C. K. I. Williams, Gaussian Processes for Machine Learning, 2006,
-    equation 5.12).
+    With the kernel matrix K and the ridge r, the weights are (K + r I)^-1 y. The setting with the smallest
+    leave-one-out error is used; the error of y_i has the closed form [K^-1 y]_i / [K^-1]_ii (C. E. Rasmussen and
+    C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, equation 5.12).
     """
     np = numpy()
     points = np.array([_features(point) for point, _ in known])
     scores = np.array([score for _, score in known])
-    scores = (
-        scores / np.abs(scores).max()
-    )  # so that no sum of them is too large for a float
-    aims = (scores - scores.mean()) / max(scores.std(), np.finfo(float).tiny)
-    apart = _distances(points, points)
-    best, pull, setting = np.inf, aims, _SETTINGS[0]
-    for tried in _SETTINGS:
-        likeness = _kernel(apart, tried)
-        inverse = np.linalg.inv(
-            likeness + tried.noise * likeness.mean() * np.eye(len(aims))
-        )
-        error = float(np.mean((inverse @ aims / np.diag(inverse)) ** 2))
-        if error < best:
-            best, pull, setting = error, inverse @ aims, tried
-    return lambda new: _kernel(_distances(new, points), setting) @ pull
+    scores = scores / np.abs(scores).max()  # so that no sum overflows
+    targets = (scores - scores.mean()) / max(scores.std(), np.finfo(float).tiny)
+
+    distances = _squared_distances(points, points)
+    best_error = np.inf
+    best_weights = targets
+    best_setting = _SETTINGS[0]
+    for setting in _SETTINGS:
+        kernel = _kernel(distances, setting)
+        ridge = setting.noise * kernel.mean() * np.eye(len(targets))
+        inverse = np.linalg.inv(kernel + ridge)
+        errors = inverse @ targets / np.diag(inverse)
+        error = float(np.mean(errors**2))
+        if error < best_error:
+            best_error = error
+            best_weights = inverse @ targets
+            best_setting = setting
+
+    def predict(new: Floats) -> Floats:
+        kernel = _kernel(_squared_distances(new, points), best_setting)
+        predicted: Floats = kernel @ best_weights
+        return predicted
+
+    return predict
 
 
-def _kernel(apart: Floats, setting: _Setting) -> Floats:
-    share = setting.share / apart.shape[-1]
-    alike: Floats = (1 + share * numpy().exp(-setting.weight * apart)).prod(axis=-1)
-    return alike
+def _kernel(distances: Floats, setting: _Setting) -> Floats:
+    """Return the ANOVA kernel, the product of 1 + c k_i over the parameters i.
+
+    It separates effects of one parameter from those of several together (N. Durrande and others, "ANOVA Kernels and
+    RKHS of Zero Mean Functions", arXiv 1106.3571).
+    """
+    parameters = distances.shape[-1]
+    gaussian = numpy().exp(-setting.inverse_length * distances)
+    kernel: Floats = (1 + setting.strength / parameters * gaussian).prod(axis=-1)
+    return kernel
 
 
-def _distances(left: Floats, right: Floats) -> Floats:
-    """Return the squared distance of each pair in each parameter: 1 for another option, or where one has none."""
+def _squared_distances(left: Floats, right: Floats) -> Floats:
+    """Return the squared distance of each pair in each parameter: 1 for another option, or where one lacks it."""
     np = numpy()
-    one, other = left[:, None], right[None]
-    apart = (one[..., 0, :] - other[..., 0, :]) ** 2 + (
-        one[..., 1, :] != other[..., 1, :]
-    )
-    found: Floats = np.where(one[..., 2, :] == other[..., 2, :], apart, 1.0)
-    return found
+    one = left[:, None]
+    other = right[None]
+    positions = (one[..., 0, :] - other[..., 0, :]) ** 2
+    other_option = one[..., 1, :] != other[..., 1, :]
+    both_or_neither = one[..., 2, :] == other[..., 2, :]
+    distances: Floats = np.where(both_or_neither, positions + other_option, 1.0)
+    return distances

@@ -1,8 +1,8 @@
-"""A small learner for spaces: it draws each parameter by itself, and moves towards what scored above the average.
+"""Policy gradient learner: it draws each parameter independently, and moves toward values with scores above average.
 
-It learns from the second finished trial on, whoever proposed it: from its own trials what to do and what to avoid, from
-those of others only what is better than the average. All that it knows is a function of the trials that it was told, in
-their order; the dice come from outside.
+It learns from the second finished trial on: from its own trials what to do and what to avoid, from those of others only
+what is better than the average. Its state is a function of the observed trials, in their order; randomness comes from
+outside.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from ..errors import UnknownName, UsageError
 from ..records import Ask, Plan, Proposal, Status, Trial
 from ..space import Space
 from ._policy import Coordinates, Point, Policy, numpy
-from ._shapley import shares
+from ._shapley import shapley_shares
 
 if TYPE_CHECKING:
     from ._policy import Floats
 
 SOURCE = "policy_gradient"
-_CLIP = 2.0  # standard deviations: one lucky trial does not decide
-_REPLAY = 0.3  # weight of the best x so far, which is climbed again after each trial
+_MAX_ADVANTAGE = 2.0  # standard deviations: one lucky trial does not decide
+_REPLAY_WEIGHT = 0.3  # of the step toward the best x so far, after each trial
 _ATTEMPTS = 20  # to draw an x that was not tried
 _MEMORY = 300  # trials whose points are kept
 
@@ -37,10 +37,10 @@ class Group:
 
     Args:
         parameters: their names.
-        step: a factor to the sizes of all its steps; 1 is what suits most spaces.
+        step: factor to all of its step sizes; 1 suits most spaces.
         window: how many of the last trials that had one of its parameters make up its baseline, 2 to 300.
 
-    Raises UsageError for numbers that cannot be.
+    Raises UsageError for numbers that are not possible.
     """
 
     parameters: Sequence[str]
@@ -59,7 +59,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class _Told:
+class _Observed:
     """What is kept of a finished trial."""
 
     number: int
@@ -68,14 +68,15 @@ class _Told:
 
 
 class PolicyGradient:
-    """Proposes parameters by score function ascent on independent factors.
+    """Proposes parameters by policy gradient ascent on independent distributions.
 
-    A number has a Gaussian in the logit of its range, options have a softmax with a tenth of uniform draws mixed in.
-    The advantage of a trial is its distance from the mean of the last trials in their standard deviations; a failed
-    trial counts as the worst score so far. After each trial a part of a step goes to the best x so far.
+    A number has a Gaussian in the logit of its range; a choice has a softmax, with a tenth of uniform draws mixed in.
 
-    Sources: R. J. Williams, Machine Learning 8 (1992), for the ascent; J. Oh and others, Self-Imitation Learning
-    (arXiv 1806.05635), for the step to the best.
+    1. Draw x. Its advantage is its score minus the mean of the last trials, in their standard deviations, at most 2.
+       A failed trial counts as the worst score so far.
+    2. Step along the gradient of log p(x), times the advantage (R. J. Williams, Machine Learning 8, 1992).
+    3. Step toward the best x so far, with the weight 0.3 (J. Oh and others, "Self-Imitation Learning",
+       arXiv 1806.05635: only a positive advantage counts, equation 2).
 
     Args:
         space: the parameters.
@@ -84,7 +85,7 @@ class PolicyGradient:
 
     Raises:
         MissingExtra: numpy is not installed.
-        UnknownName: a group names a parameter that there is not.
+        UnknownName: a group names an unknown parameter.
         UsageError: a parameter is in no group, or in two.
 
     >>> import asyncio
@@ -105,22 +106,21 @@ class PolicyGradient:
         self._space = Coordinates(space)
         self._policy = Policy(self._space.sizes)
         self._groups = _partition(self._space.names, groups)
-        self._places = {
-            name: [self._space.names.index(parameter) for parameter in group.parameters]
-            for name, group in self._groups.items()
-        }
-        self._latest = {
-            name: deque[int](maxlen=group.window)
-            for name, group in self._groups.items()
-        }
-        self._told: dict[int, _Told] = {}  # the last ones, and the best
-        self._best: _Told | None = None
+        self._indices: dict[str, list[int]] = {}  # of the parameters of each group
+        self._latest: dict[
+            str, deque[int]
+        ] = {}  # numbers of the trials of its baseline
+        for name, group in self._groups.items():
+            self._indices[name] = [self._space.names.index(p) for p in group.parameters]
+            self._latest[name] = deque(maxlen=group.window)
+        self._observed: dict[int, _Observed] = {}  # the last ones, and the best
+        self._best: _Observed | None = None
         self._worst: float | None = None
         self._climbed: set[int] = set()  # numbers of trials
         self._tried: set[str] = set()  # keys of x
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
-        """Return an x drawn from what was learnt, untried where one is found; neither plan nor model is asked."""
+        """Return a random x, an untried one where one is found; plan and model are ignored."""
         for _ in range(_ATTEMPTS):
             x = self._space.x(self._policy.draw(rng))
             proposal = Proposal(x, SOURCE)
@@ -129,77 +129,76 @@ class PolicyGradient:
         return proposal
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a finished trial. One that is told again replaces its score and is not climbed twice."""
-        if not isinstance(trial.x, dict) or trial.status in (
-            Status.DUPLICATE,
-            Status.PENDING,
-        ):
+        """Learn from a finished trial; a second observation of the same number replaces its score, without a step."""
+        if trial.status in (Status.DUPLICATE, Status.PENDING):
+            return
+        if not isinstance(trial.x, dict):
             return
         self._tried.add(trial.key)
-        told = _Told(trial.number, self._space.point(trial.x), trial.score)
-        self._remember(told)
+        observed = _Observed(trial.number, self._space.point(trial.x), trial.score)
+        self._remember(observed)
         if trial.number not in self._climbed:
             self._climbed.add(trial.number)
-            self._learn(told, own=trial.source == SOURCE)
+            self._learn(observed, own=trial.source == SOURCE)
 
-    def _remember(self, told: _Told) -> None:
-        self._told[told.number] = told
-        if told.score is not None:
-            self._worst = (
-                told.score if self._worst is None else min(self._worst, told.score)
-            )
-        scored = [other for other in self._told.values() if other.score is not None]
-        self._best = max(
-            scored, key=lambda other: (other.score, -other.number), default=None
-        )
-        if len(self._told) > _MEMORY:
-            del self._told[
-                next(
-                    number
-                    for number, other in self._told.items()
-                    if other is not self._best
-                )
-            ]
+    def _remember(self, observed: _Observed) -> None:
+        self._observed[observed.number] = observed
+        if observed.score is not None:
+            worst = observed.score if self._worst is None else self._worst
+            self._worst = min(worst, observed.score)
+        self._best = None
+        for other in self._observed.values():
+            if other.score is not None and (
+                self._best is None or _rank(other) > _rank(self._best)
+            ):
+                self._best = other
+        if len(self._observed) > _MEMORY:
+            for number, other in self._observed.items():
+                if other is not self._best:
+                    del self._observed[number]
+                    break
 
-    def _learn(self, told: _Told, *, own: bool) -> None:
-        for name, places in self._places.items():
-            if told.point.present[places].any():
-                self._latest[name].append(told.number)
-        score = self._worst if told.score is None else told.score
-        if score is None or len(self._told) < 2:
+    def _learn(self, observed: _Observed, *, own: bool) -> None:
+        for name, indices in self._indices.items():
+            if observed.point.present[indices].any():
+                self._latest[name].append(observed.number)
+        score = self._score_of(observed)
+        if score is None or len(self._observed) < 2:
             return
         advantages = self._advantages(score)
-        self._policy.climb(told.point, advantages if own else advantages.clip(min=0.0))
+        if not own:
+            advantages = advantages.clip(min=0.0)
+        self._policy.climb(observed.point, advantages)
         best = self._best
-        if best is not None and best.score is not None and best is not told:
-            self._policy.climb(
-                best.point, _REPLAY * self._advantages(best.score).clip(min=0.0)
-            )
+        if best is not None and best.score is not None and best is not observed:
+            advantages = self._advantages(best.score).clip(min=0.0)
+            self._policy.climb(best.point, _REPLAY_WEIGHT * advantages)
+
+    def _score_of(self, observed: _Observed) -> float | None:
+        """Return its score, for a failed trial the worst one so far; None where there is no score yet."""
+        return self._worst if observed.score is None else observed.score
 
     def _advantages(self, score: float) -> Floats:
-        """Return for each parameter how far a score is above the baseline of its group, times the group's step."""
-        found: Floats = numpy().zeros(len(self._space.names))
+        """Return the advantage of a score for each parameter: over the baseline of its group, times the group's step."""
+        advantages: Floats = numpy().zeros(len(self._space.names))
         for name, group in self._groups.items():
-            latest = [
-                self._told[number].score
-                for number in self._latest[name]
-                if number in self._told
-            ]
-            baseline = [
-                worst
-                for worst in (self._worst if one is None else one for one in latest)
-                if worst is not None
-            ]
-            found[self._places[name]] = group.step * _advantage(score, baseline)
-        return found
+            baseline = []
+            for number in self._latest[name]:
+                if number in self._observed:
+                    known = self._score_of(self._observed[number])
+                    if known is not None:
+                        baseline.append(known)
+            indices = self._indices[name]
+            advantages[indices] = group.step * _advantage(score, baseline)
+        return advantages
 
     def contributions(self, orders: int = 200) -> dict[str, float]:
-        """Return each group's share in the improvement that is expected of what was learnt; they sum to 1.
+        """Return each group's share in the expected improvement; the shares sum to 1.
 
-        It compares what would be drawn now with what was drawn at the start, by a smooth fit to the told scores: groups
-        go over from the start to now in random orders, and each is credited with what its step changes, in the mean
-        over the orders (L. S. Shapley, A value for n-person games, 1953). A group that makes it worse has 0. Where
-        nothing is learnt yet, or nothing improved, all shares are equal.
+        These are Shapley values (L. S. Shapley, "A Value for n-Person Games", 1953), on a smooth fit to the observed
+        scores. One group after the other, in random orders, moves from what was drawn at the start to what would be
+        drawn now, and is credited with what its move changes, averaged over the orders. A group that lowers the score
+        has 0. Where nothing is learned yet, or nothing improved, all shares are equal.
 
         Args:
             orders: how many random orders; the error of a share falls with its root.
@@ -208,53 +207,65 @@ class PolicyGradient:
         """
         if orders < 1:
             raise UsageError(f"contributions: orders is {orders}, give at least 1")
+        known = []
+        for observed in self._observed.values():
+            score = self._score_of(observed)
+            if score is not None:
+                known.append((observed.point, score))
         start = Policy(self._space.sizes)
-        told = [
-            (t.point, self._worst if t.score is None else t.score)
-            for t in self._told.values()
-        ]
-        known = [(point, score) for point, score in told if score is not None]
-        return shares(
-            known, (start.draw, self._policy.draw), self._legal, self._places, orders
+        return shapley_shares(
+            known,
+            draw_before=start.draw,
+            draw_after=self._policy.draw,
+            to_legal=lambda point: self._space.point(self._space.x(point)),
+            groups=self._indices,
+            orders=orders,
         )
 
-    def _legal(self, point: Point) -> Point:
-        return self._space.point(self._space.x(point))
+
+def _rank(observed: _Observed) -> tuple[float, int]:
+    """Return what is compared to find the best; of equal scores, the earliest is best."""
+    score = -math.inf if observed.score is None else observed.score
+    return score, -observed.number
 
 
 def _advantage(score: float, baseline: Sequence[float]) -> float:
-    """Return how far the score is above the mean, in standard deviations, clipped; 0 where all are equal."""
-    size = max(map(abs, baseline), default=0.0)
-    shares = (
-        [one / size for one in baseline] if size else [0.0]
-    )  # so that no sum of them is too large for a float
-    mean = fmean(shares)
-    spread = math.sqrt(fmean([(one - mean) ** 2 for one in shares]))
-    return (
-        min(max((score / size - mean) / spread, -_CLIP), _CLIP) if spread > 0 else 0.0
-    )
+    """Return how far the score is above the mean, in standard deviations, clipped; 0 where all are equal.
+
+    The scores are divided by the largest one, so that no sum or square overflows.
+    """
+    largest = max(map(abs, baseline), default=0.0)
+    if largest == 0:
+        return 0.0
+    scaled = [one / largest for one in baseline]
+    mean = fmean(scaled)
+    spread = math.sqrt(fmean([(one - mean) ** 2 for one in scaled]))
+    if spread == 0:
+        return 0.0
+    advantage = (score / largest - mean) / spread
+    return min(max(advantage, -_MAX_ADVANTAGE), _MAX_ADVANTAGE)
 
 
 def _partition(
     names: Sequence[str], groups: Mapping[str, Group | Sequence[str]] | None
 ) -> dict[str, Group]:
-    """Return the groups as records. Raises UnknownName or UsageError where they are no partition of the names."""
+    """Return the groups as records. Raises UnknownName or UsageError where they do not partition the names."""
     if groups is None:
         return {name: Group([name]) for name in names}
-    found = {
-        name: group if isinstance(group, Group) else Group(group)
-        for name, group in groups.items()
-    }
-    placed = [parameter for group in found.values() for parameter in group.parameters]
+    records = {}
+    placed: list[str] = []
+    for name, group in groups.items():
+        records[name] = group if isinstance(group, Group) else Group(group)
+        placed += records[name].parameters
     for parameter in placed:
         if parameter not in names:
             raise UnknownName("parameter in a group", parameter, names)
     wrong = [name for name in names if placed.count(name) != 1]
     if wrong:
         raise UsageError(
-            f"{', '.join(wrong)} must be in exactly one group: write groups that share out all parameters"
+            f"{', '.join(wrong)} must be in exactly one group: put each parameter into one group"
         )
-    return found
+    return records
 
 
 __all__ = ["Group", "PolicyGradient"]

@@ -457,6 +457,6 @@ def test_without_numpy_one_sentence_names_the_extra():
     )
     assert (
         done.stdout
-        == "the proposer policy_gradient needs numpy: pip install 'llm_optimize[classical]'\n"
+        == 'the proposer policy_gradient needs numpy: pip install "llm_optimize[classical]"\n'
     )
     assert issubclass(MissingExtra, ImportError)
