@@ -21,9 +21,10 @@ from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
 from .comparison import Comparison
 from .documented import documented
-from .engine import Engine, watching
+from .engine import Engine
 from .names import new_name
 from .sessions import areplay, aresume, fork
+from .watchers import watching
 
 __all__ = [
     "Changes",

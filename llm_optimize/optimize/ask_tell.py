@@ -21,8 +21,9 @@ from ..sandbox import Outcome, OutcomeStatus
 from ..settings import Options, RunSettings, option_of, refuse_unknown
 from ..store import DEFAULT_URL, Store
 from .build import as_callbacks, choose
-from .engine import Engine, Watchers
+from .engine import Engine
 from .names import new_name
+from .watchers import Watchers
 
 _MANY_STEPS = 1_000_000  # who owns the loop ends it
 _OPEN = "tell the score of an open trial first"

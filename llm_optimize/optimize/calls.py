@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import math
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -107,7 +106,7 @@ class ModelCalls:
         self._unwritten[place[0]].append(self._writer.received(key, reply))
 
     def unwritten(self, number: int) -> list[Awaitable[None]]:
-        """Return the writes of the replies to a trial, to be awaited before anything is done with what was read in them."""
+        """Return the writes of the replies to a trial; await them before anything is done with these."""
         return self._unwritten.pop(number, [])
 
     async def _replayed(
@@ -162,16 +161,18 @@ class ModelCalls:
             return True
         budget = self._state.settings.budget
         used = self._state.counts.usage
-        expected = sum(self._in_flight.values(), expected)
-        tokens = used.tokens + expected.tokens
-        usd = (used.cost_usd or 0.0) + (expected.cost_usd or 0.0)
-        max_tokens = math.inf if budget.tokens is None else budget.tokens
-        max_usd = math.inf if budget.usd is None else budget.usd
-        return tokens <= max_tokens and usd <= max_usd
+        in_flight = sum(self._in_flight.values(), expected)
+        if budget.tokens is not None:
+            if used.tokens + in_flight.tokens > budget.tokens:
+                return False
+        if budget.usd is not None:
+            usd = (used.cost_usd or 0.0) + (in_flight.cost_usd or 0.0)
+            return usd <= budget.usd
+        return True
 
     def _refuse_spent(self) -> None:
         for cap in self._state.counts.call_caps(self._state.settings.budget):
-            if cap.cap is not None and cap.used >= cap.cap:
+            if cap.is_reached():
                 raise BudgetSpent(
                     f"the budget of the run allows no further model call: {cap.name} is {cap.cap:g}"
                 )
@@ -185,8 +186,9 @@ class ModelCalls:
         ratio = 0.0
         if chars and not usage.estimated:
             ratio = min(usage.prompt_tokens / chars, 1.0)
+        longest = self._seen.longest_reply or 1
         self._seen = Seen(
-            longest_reply=max(usage.completion_tokens, self._seen.longest_reply or 1),
+            longest_reply=max(usage.completion_tokens, longest),
             tokens_per_char=max(self._seen.tokens_per_char, ratio),
         )
 

@@ -12,8 +12,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -27,7 +26,6 @@ from ..errors import (
 )
 from ..llm import Ensemble
 from ..propose.gates import Gate
-from ..propose.language.protected import check_change
 from ..records import (
     BudgetUsed,
     ChampionFound,
@@ -40,58 +38,25 @@ from ..records import (
     RunEnded,
     RunStarted,
     ScoredAgain,
-    Status,
     Trial,
     TrialFinished,
     TrialProposed,
     TrialStarted,
-    Watcher,
     usage_of,
 )
 from ..store import Pending, Run
-from ..watch import report, screen
+from ..watch import report
 from .build import Judge, Parts
 from .calls import ModelCalls, Place
-from .state import DRAIN_SECS, RunState, Slots, Wishes, with_hints
+from .slots import Slots
+from .state import DRAIN_SECS, Control, RunState, with_hints
 
 _log = logging.getLogger("llm_optimize")
 INTERRUPTED = "interrupted"  # why a run ended
 _LESSON_INDEX = (
-    1000  # of the call for a lesson: after all that a proposer makes for a trial
+    1000  # of the call for a lesson: above all that a proposer makes for a trial
 )
-_POLL_SECS = 0.25  # between two looks at the store for what watchers want
-
-
-class Watchers:
-    """Those who are told of a run."""
-
-    def __init__(self, watchers: Sequence[Watcher]) -> None:
-        """Take any callables."""
-        self._watchers = list(watchers)
-
-    def notify(self, event: Event) -> None:
-        """Tell all of them."""
-        for watcher in list(self._watchers):
-            try:
-                watcher(event)
-            except Exception:  # a watcher never breaks a run
-                name = getattr(watcher, "__qualname__", type(watcher).__qualname__)
-                _log.exception(
-                    "the callback %s failed at %s and is switched off",
-                    name,
-                    type(event).__name__,
-                )
-                self._watchers.remove(watcher)
-
-
-@contextmanager
-def watching(verbose: bool, callbacks: Sequence[Watcher]) -> Iterator[Watchers]:
-    """Yield the watchers of a run; the terminal is left as it was, whatever happens."""
-    if not verbose:
-        yield Watchers(callbacks)
-        return
-    with closing(screen()) as shown:
-        yield Watchers([shown, *callbacks])
+_POLL_SECS = 0.25  # between two looks at the store for control commands
 
 
 class Engine:
@@ -139,13 +104,16 @@ class Engine:
         )
 
     def _take_over(self) -> dict[Place, Reply]:
-        """Count what earlier sessions used; return their replies to trials that are not finished."""
+        """Count what earlier sessions used; return their replies to unfinished trials."""
         if not self.state.trials and not self._left:
             return {}
+        trials = self.state.trials.values()
+        inherited, used = usage_of(trials, self._run.last_inherited)
         stored = self._run.unused_replies()
-        inherited, used = usage_of(self.state.trials.values(), self._run.last_inherited)
-        used = sum((reply.usage for reply in stored.values()), used)
-        self.state.counts.take_over(inherited, used, self._run.answered_calls())
+        for reply in stored.values():
+            used += reply.usage
+        calls = self._run.answered_calls()
+        self.state.counts.take_over(inherited, used, calls)
         return stored
 
     # The life of one candidate.
@@ -159,13 +127,13 @@ class Engine:
         step = left or self._plan()
         number, plan = step.number, step.plan
         self.state.begin(number, plan)
-        # Rows are written in the order of these calls. Nothing is paid for a plan, so nobody waits
-        # for its row alone: the request, which is awaited before it is sent, comes after it.
-        written = [] if left else [self._store.plan(number, plan)]
+        # Rows reach the disk in the order of these calls. A plan costs nothing, so nobody waits
+        # for its row alone: the row of the request, which is awaited before it is sent, comes later.
+        written = []
+        if left is None:
+            written.append(self._store.plan(number, plan))
         with self._slots.writing():
-            self._notify(
-                TrialStarted(number, plan.parent.number if plan.parent else None)
-            )
+            self._notify(TrialStarted(number, plan.parent_number))
             try:
                 proposal = step.proposal or await self._propose(number, plan)
             except (ModelError, NothingToPropose) as error:
@@ -175,7 +143,9 @@ class Engine:
         await asyncio.gather(*self._calls.unwritten(number), *written)
         trial = self._opened(step, proposal)
 
-        evaluation = None if step.evaluation else await self._known(trial)
+        evaluation = None
+        if step.evaluation is None:
+            evaluation = await self._known(trial)
         if evaluation is not None:
             trial = replace(trial, evaluation=evaluation)
         elif self._is_draining:
@@ -194,8 +164,8 @@ class Engine:
             trial = await self._reflected(trial, plan.parent)
 
         trial = replace(trial, finished_at=time.time())
-        finished = self._store.finish(trial, self.state.place())
-        await asyncio.gather(*self._calls.unwritten(number), finished)
+        written = [self._store.finish(trial, self.state.place())]
+        await asyncio.gather(*self._calls.unwritten(number), *written)
         return self._learn(trial)
 
     def _plan(self) -> Pending:
@@ -204,17 +174,22 @@ class Engine:
         number = state.new_number()
         if state.is_first(number):
             return Pending(number, Plan(parent=None), None)
-        pending = [
-            plan.parent.number for plan in state.in_flight.values() if plan.parent
-        ]
-        plan = self._parts.search.ask(state.rng("plan", number), pending)
-        return Pending(number, with_hints(plan, state.wishes.hints), None)
+        parents = [plan.parent_number for plan in state.in_flight.values()]
+        pending = [parent for parent in parents if parent is not None]
+        rng = state.rng("plan", number)
+        plan = self._parts.search.ask(rng, pending)
+        return Pending(number, with_hints(plan, state.control.hints), None)
 
     async def _propose(self, number: int, plan: Plan) -> Proposal:
-        """Return the x of a trial, or why there is none. Raises ModelError where no model answers."""
+        """Return the x of a trial, or why there is none.
+
+        Raises ModelError where no model answers.
+        """
         if self.state.is_first(number):
-            decision = {"who": "x0"} if isinstance(self._parts.proposer, Gate) else {}
-            return Proposal(self.state.settings.x0[number], "x0", decision=decision)
+            x0 = self.state.settings.x0[number]
+            if isinstance(self._parts.proposer, Gate):
+                return Proposal(x0, "x0", decision={"who": "x0"})
+            return Proposal(x0, "x0")
         ask = self._calls.of_trial(number)
         rng = self.state.rng("propose", number)
         begun_at = time.monotonic()
@@ -230,41 +205,23 @@ class Engine:
     def _opened(self, step: Pending, proposal: Proposal) -> Trial:
         """Return the trial of a proposal, which waits for its score or has it already."""
         parent = proposal.parent
-        if parent is None and step.plan.parent is not None:
-            parent = step.plan.parent.number
+        if parent is None:
+            parent = step.plan.parent_number
         seed = self.state.scoring_seed(step.number)
-        return Trial(
-            step.number, proposal, step.evaluation or Evaluation.open(), parent, seed
-        )
+        evaluation = step.evaluation or Evaluation.open()
+        return Trial(step.number, proposal, evaluation, parent, seed)
 
     async def _known(self, trial: Trial) -> Evaluation | None:
         """Return the evaluation of a trial that f need not score; None where it must."""
-        if trial.x is None:
-            return Evaluation(Status.INVALID, None, "", scorings=0)
-        problem = self._change_outside(trial)
-        if problem is not None:
-            return Evaluation(Status.INVALID, None, problem, scorings=0)
-        first = self.state.same_as(trial)
-        if first is not None:
-            return self.state.duplicate(first)
+        settled = self.state.settled(trial)
         version = self._run.func_version
-        if version is None:
+        if settled is not None or version is None:
+            return settled
+        find = self._run.store.known_score
+        known = await asyncio.to_thread(find, version, trial.key)
+        if known is None:
             return None
-        known = await asyncio.to_thread(self._run.store.known_score, version, trial.key)
-        return None if known is None else replace(known.evaluation, scorings=0)
-
-    def _change_outside(self, trial: Trial) -> str | None:
-        """Return what an x changed outside of its EVOLVE-BLOCK regions, whoever wrote it.
-
-        It is held against the trial it was built on; without one, against the x0 it is nearest to.
-        """
-        if trial.x is None or self.state.is_first(trial.number):
-            return None
-        parent = None if trial.parent is None else self.state.trials.get(trial.parent)
-        if parent is not None and parent.x is not None:
-            return check_change(parent.x, trial.x)
-        problems = [check_change(x, trial.x) for x in self.state.settings.x0] or [None]
-        return None if None in problems else problems[0]
+        return replace(known.evaluation, scorings=0)
 
     async def _scored(self, trial: Trial, step: Pending) -> Trial:
         """Return the trial with what f says of it, or said of it in an earlier session."""
@@ -288,7 +245,8 @@ class Engine:
             champion = self.state.champion
             if champion is None or not self.state.beats_champion(trial):
                 return
-            trial, again = await asyncio.gather(self._full(trial), self._full(champion))
+            both = self._full(trial), self._full(champion)
+            trial, again = await asyncio.gather(*both)
             yield trial
             if again is not champion:
                 yield again
@@ -303,10 +261,12 @@ class Engine:
         repeats = self._parts.judging.repeats
         if repeats is None or trial.x is None:
             return trial
-        seeds = repeats.seeds(self.state.scoring_seed(trial.number), trial.evaluation)
+        first_seed = self.state.scoring_seed(trial.number)
+        seeds = repeats.seeds(first_seed, trial.evaluation)
         if not seeds:
             return trial
-        return replace(trial, evaluation=await self._judge.more(trial, seeds))
+        evaluation = await self._judge.more(trial, seeds)
+        return replace(trial, evaluation=evaluation)
 
     async def _reflected(self, trial: Trial, parent: Trial | None) -> Trial:
         """Return the trial with the lesson that the model draws from it, where there is one."""
@@ -350,7 +310,7 @@ class Engine:
         self._notify(BudgetUsed(self.state.caps()))
 
     def _observe(self, trial: Trial) -> None:
-        """Let all who learn from trials learn from this one; on resume from each stored one, in order."""
+        """Let state, search, proposer and model observe a trial; on resume each stored one, in order."""
         self.state.observe(trial)
         self._parts.search.observe(trial)
         self._parts.proposer.observe(trial)
@@ -383,9 +343,10 @@ class Engine:
     async def start(self) -> None:
         """Write that the run goes on, and tell the watchers."""
         before = self._run.steers()
-        hints = [steer.text for steer in before if steer.kind == "hint"]
-        self.state.wishes = Wishes(hints=tuple(hints))
-        self._last_steer = before[-1].key if before else 0
+        hints = tuple(steer.text for steer in before if steer.kind == "hint")
+        self.state.control = Control(hints=hints)
+        if before:
+            self._last_steer = before[-1].key
         await self._store.end(None)
         settings = self.state.settings
         self._notify(
@@ -405,24 +366,32 @@ class Engine:
         """Keep as many candidates alive as there is room for; return why the run is over."""
         while True:
             await self.look()
-            while self._slots.has_room(len(self._tasks)) and self.may_begin():
+            while self._has_room() and self.may_begin():
                 self.begin()
                 await asyncio.sleep(0)  # it begins, and counts
             stop = self.state.why_stop()
             if stop is not None and stop.drain_secs < math.inf:
                 await self._drain(stop.drain_secs)
                 return stop.reason
-            if not self._tasks and not self._ended and not self.state.wishes.paused:
-                return stop.reason if stop else "nothing left to do"
+            is_idle = not self._tasks and not self._ended
+            if is_idle and not self.state.control.paused:
+                if stop is not None:
+                    return stop.reason
+                return "nothing left to do"
             await self._wait()
 
+    def _has_room(self) -> bool:
+        return self._slots.has_room(len(self._tasks))
+
     def may_begin(self) -> bool:
-        """Whether another candidate may begin."""
+        """Whether another candidate may begin: no cap would be overrun."""
         return self.state.may_begin(waiting=bool(self._left))
 
     def begin(self) -> asyncio.Task[None]:
         """Begin the next candidate, first those that an earlier session left; return its task."""
-        left = self._left.popleft() if self._left else None
+        left = None
+        if self._left:
+            left = self._left.popleft()
         task = asyncio.create_task(self.live(left))
         self._tasks.add(task)
         task.add_done_callback(self._end_of)
@@ -450,22 +419,22 @@ class Engine:
             task.result()
 
     async def look(self) -> None:
-        """Read what watchers want, not more often than every quarter of a second.
+        """Read the control commands of watchers, at most every quarter of a second.
 
         Hints last for the whole run; a stop or a pause is of the session in which it was given.
         """
         if time.monotonic() - self._looked_at < _POLL_SECS:
             return
         steers = await asyncio.to_thread(self._run.steers, self._last_steer)
-        wishes = self.state.wishes
+        control = self.state.control
         for steer in steers:
             self._last_steer = steer.key
-            _log.info("a watcher wants: %s %s", steer.kind, steer.text)
+            _log.info("control command: %s %s", steer.kind, steer.text)
             if steer.kind == "hint":
-                wishes.hints = (*wishes.hints, steer.text)
+                control.hints = (*control.hints, steer.text)
             else:
-                wishes.stopped = wishes.stopped or steer.kind == "stop"
-                wishes.paused = steer.kind == "pause"
+                control.stopped = control.stopped or steer.kind == "stop"
+                control.paused = steer.kind == "pause"
         self._looked_at = time.monotonic()
 
     async def _drain(self, seconds: float) -> None:
@@ -505,7 +474,7 @@ class Engine:
         await self._parts.aclose()
 
     async def end(self, reason: str) -> Result:
-        """Write why the run is over, and return what it found; a store that fails is only logged."""
+        """Write why the run is over, and return what it found. A store that fails is only logged."""
         try:
             await self._store.end(reason)
         except StoreError as error:

@@ -14,7 +14,8 @@ from ..settings import options as options_of_a_run
 from ..store import DEFAULT_URL, Run, Store
 from .build import Func, Parts, as_callbacks, choose, open_judge
 from .calls import Place
-from .engine import Engine, Watchers, watching
+from .engine import Engine
+from .watchers import Watchers, watching
 
 
 async def aresume(

@@ -19,6 +19,19 @@ class Cap:
     used: float
     cap: float | None  # None: no cap
 
+    def is_reached(self, in_flight: float = 0) -> bool:
+        """Whether nothing is left of it, once what is in flight is used as well."""
+        if self.cap is None:
+            return False
+        return self.used + in_flight >= self.cap
+
+    @property
+    def stop_reason(self) -> str:
+        """Why a run ends that has reached it."""
+        if self.name == "max_steps":
+            return self.name
+        return f"budget: {self.name}"
+
 
 @dataclass(frozen=True)
 class RunStarted:

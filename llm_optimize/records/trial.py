@@ -371,6 +371,13 @@ class Plan:
     transcript: bool = False  # show context and parent as a conversation, oldest first
     hint: str = ""  # one more sentence for the model
 
+    @property
+    def parent_number(self) -> int | None:
+        """The number of the parent; None where there is none."""
+        if self.parent is None:
+            return None
+        return self.parent.number
+
 
 def describe_failure(trial: Trial) -> str:
     """Return in one line why a trial has no score.

@@ -405,7 +405,7 @@ def test_the_command_refuses_what_it_does_not_know(folder, capsys):
     command("--contender", "best", "--contender", "best", *SHORT, code=2)
     assert capsys.readouterr().err == (
         "error: unknown contender 'bset': did you mean 'best'?\n"
-        "error: the contender 'best' is given twice: name one of them, OTHER=best\n"
+        "error: the contender 'best' is given twice: rename one, as OTHER=best\n"
     )
 
 

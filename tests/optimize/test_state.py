@@ -5,7 +5,8 @@ import math
 import pytest
 
 from llm_optimize.errors import ModelRefused, ModelUnavailable, NothingToPropose
-from llm_optimize.optimize.state import RunState, Slots, with_hints
+from llm_optimize.optimize.slots import Slots
+from llm_optimize.optimize.state import RunState, with_hints
 from llm_optimize.records import Budget, Plan, Status, Task, Trial
 from llm_optimize.settings import RunSettings
 from llm_optimize.stop import stale
@@ -102,11 +103,12 @@ def test_equals_do_not_take_over_and_failures_have_no_rank():
 
 def test_the_first_trial_with_an_x_is_the_one_that_counts():
     known = fed(1.0)
-    assert known.same_as(scored(1, None, x="new")) is None
-    assert known.same_as(scored(2, None, x="new  ")) == 1
-    assert known.same_as(scored(3, None, x="x0")) == 0
-    assert known.duplicate(0).score == 1.0
-    assert "which is being scored" in known.duplicate(1).feedback
+    assert known.settled(scored(1, None, x="new")) is None
+    again = known.settled(scored(2, None, x="new  "))
+    assert (again.status, again.score) == (Status.DUPLICATE, None)
+    assert again.feedback == "the same x as trial 1, which is being scored"
+    same = known.settled(scored(3, None, x="x0"))
+    assert (same.status, same.score, same.scorings) == (Status.DUPLICATE, 1.0, 0)
 
 
 @pytest.mark.parametrize(
@@ -131,9 +133,9 @@ def test_a_run_without_an_end_goes_on():
     known = fed(1.0, 3.0)
     assert known.why_stop() is None
     assert known.seconds_left() == math.inf
-    known.wishes.paused = True
+    known.control.paused = True
     assert not known.may_begin()
-    known.wishes.stopped = True
+    known.control.stopped = True
     assert known.why_stop().reason == "stopped by a watcher"
 
 

@@ -88,7 +88,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "evaluate/evaluation.py",
         "_text",
     ),  # the __str__ of an object that f returned at `inline`
-    ("optimize/engine.py", "Watchers.notify"),  # a watcher's callback, logged
+    ("optimize/watchers.py", "Watchers.notify"),  # a watcher's callback, logged
     ("sandbox/_child.py", "call"),  # around f, in the child
     ("sandbox/_child.py", "_describe"),  # a candidate's own __str__
     (
