@@ -119,9 +119,9 @@ def test_the_options_are_arguments_of_a_run():
 @pytest.mark.parametrize(
     ("text", "error", "words"),
     [
-        ("task = ", TaskFileError, "digits.toml is no TOML: "),
-        ("seed = " + "9" * 5000, TaskFileError, "digits.toml is no TOML: "),
-        ("x0 = " + "[" * 10_000, TaskFileError, "digits.toml is no TOML: "),
+        ("task = ", TaskFileError, "digits.toml is not TOML: "),
+        ("seed = " + "9" * 5000, TaskFileError, "digits.toml is not TOML: "),
+        ("x0 = " + "[" * 10_000, TaskFileError, "digits.toml is not TOML: "),
         ('func = "judge.py:f"', TaskFileError, "digits.toml has no 'task'"),
         ('task = "t"', TaskFileError, "digits.toml has no 'func'"),
         (
@@ -229,7 +229,7 @@ def test_a_file_that_cannot_be_read_is_named(file):
     ):
         task_file.read(file)
     file.write_bytes(b"task = '\xff'")
-    with pytest.raises(TaskFileError, match=r"digits\.toml is no UTF-8 text"):
+    with pytest.raises(TaskFileError, match=r"digits\.toml is not UTF-8 text"):
         task_file.read(file)
     file.write_bytes(b"#" * 1_000_001)
     with pytest.raises(TaskFileError, match=r"longer than 1,000,000 bytes"):
@@ -239,5 +239,5 @@ def test_a_file_that_cannot_be_read_is_named(file):
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
 def test_a_pipe_is_no_task_and_holds_nobody_up(file):
     os.mkfifo(file)
-    with pytest.raises(TaskFileError, match=r"digits\.toml is no file"):
+    with pytest.raises(TaskFileError, match=r"digits\.toml is not a regular file"):
         task_file.read(file)

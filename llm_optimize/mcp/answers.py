@@ -1,4 +1,9 @@
-"""What the tools of `llm-optimize mcp` say: plain data of bounded size, without secrets."""
+"""Answers of the tools: plain data of bounded size, without secrets.
+
+Nothing that an agent reads holds the value of an environment variable that is named like a
+secret. Texts are redacted before they are clipped: a cut through a secret would leave a part of
+it that no search finds.
+"""
 
 from __future__ import annotations
 
@@ -14,27 +19,39 @@ from ..text import clip, one_line, storable, visible
 
 MAX_X_CHARS = 100_000
 _MAX_FEEDBACK_CHARS = 300  # in a list of trials
-_MAX_TEXT_CHARS = (
-    4_000  # of feedback and output of a single trial, and of a task's words
-)
+_MAX_TEXT_CHARS = 4_000  # of the feedback and output of one trial, or a task's words
 _MAX_SENTENCE_CHARS = 1_000
 _SECRET_NAME = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
-_LEAST_SECRET_CHARS = 8
+_LEAST_SECRET_CHARS = 8  # a shorter value would also occur by chance
 WITHHELD = "[withheld]"
 
 
 def without_secrets(text: str) -> str:
-    """Return a text in which no value stands of an environment variable that is named like a secret."""
-    secrets = [value for name, value in os.environ.items() if _SECRET_NAME.search(name)]
-    for secret in sorted(secrets, key=len, reverse=True):
-        if len(secret) >= _LEAST_SECRET_CHARS:
-            text = text.replace(secret, WITHHELD)
+    """Return the text with the values of secret environment variables withheld."""
+    secrets = []
+    for name, value in os.environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _LEAST_SECRET_CHARS:
+            secrets.append(value)
+    for secret in sorted(secrets, key=len, reverse=True):  # one may hold another
+        text = text.replace(secret, WITHHELD)
     return text
 
 
-def written(answer: Mapping[str, Any]) -> str:
-    """Return an answer as JSON that UTF-8 can hold."""
-    return storable(json.dumps(_clean(answer), ensure_ascii=False, default=repr))
+def as_json(answer: Mapping[str, Any]) -> str:
+    """Return an answer as JSON that UTF-8 can hold, without secrets."""
+    text = json.dumps(_redacted(answer), ensure_ascii=False, default=repr)
+    return storable(text)
+
+
+def _redacted(value: Any) -> Any:
+    if isinstance(value, str):
+        return without_secrets(value)
+    if isinstance(value, Mapping):
+        pairs = value.items()
+        return {without_secrets(str(key)): _redacted(inner) for key, inner in pairs}
+    if isinstance(value, list | tuple):
+        return [_redacted(inner) for inner in value]
+    return value
 
 
 def sentence(error: Exception) -> str:
@@ -42,20 +59,13 @@ def sentence(error: Exception) -> str:
     return one_line(without_secrets(str(error)), _MAX_SENTENCE_CHARS)
 
 
-def _clean(value: Any) -> Any:
-    if isinstance(value, str):
-        return without_secrets(value)
-    if isinstance(value, Mapping):
-        return {
-            without_secrets(str(key)): _clean(inner) for key, inner in value.items()
-        }
-    return (
-        [_clean(inner) for inner in value] if isinstance(value, list | tuple) else value
-    )
+def clipped(text: str, max_chars: int) -> str:
+    """Return the text without secrets, cut to a length."""
+    return clip(visible(without_secrets(text)), max_chars)
 
 
-def task_of(task: TaskFile) -> dict[str, Any]:
-    """Describe an allowed task: what it is, and what an agent may decide of it."""
+def task_facts(task: TaskFile) -> dict[str, Any]:
+    """Describe an allowed task: what it is, and what an agent may decide about it."""
     return {
         "name": task.name,
         "title": one_line(task.title, 200),
@@ -71,20 +81,20 @@ def task_of(task: TaskFile) -> dict[str, Any]:
 
 
 def caps(budget: Budget) -> dict[str, Any]:
-    """Return the caps that there are."""
+    """Return the caps that are set."""
     return {key: value for key, value in vars(budget).items() if value is not None}
 
 
 def used(caps: Sequence[Cap]) -> dict[str, Any]:
-    """Return what is used of each cap that there is."""
-    return {
-        cap.name: {"used": cap.used, "cap": cap.cap}
-        for cap in caps
-        if cap.cap is not None
-    }
+    """Return what is used of each cap that is set."""
+    amounts = {}
+    for cap in caps:
+        if cap.cap is not None:
+            amounts[cap.name] = {"used": cap.used, "cap": cap.cap}
+    return amounts
 
 
-def line_of(trial: Trial) -> dict[str, Any]:
+def short_trial(trial: Trial) -> dict[str, Any]:
     """Describe a trial in a few words."""
     return {
         "number": trial.number,
@@ -92,28 +102,28 @@ def line_of(trial: Trial) -> dict[str, Any]:
         "score": trial.score,
         "source": one_line(trial.source, 80),
         "parent": trial.parent,
-        "feedback": said(trial.feedback, _MAX_FEEDBACK_CHARS),
+        "feedback": clipped(trial.feedback, _MAX_FEEDBACK_CHARS),
     }
 
 
-def whole(trial: Trial) -> dict[str, Any]:
-    """Describe a trial with its x; a long one is clipped."""
-    x = trial.x
-    if isinstance(x, str):
-        x = clip(
-            without_secrets(x), MAX_X_CHARS
-        )  # to the letter: an agent may write it into a file
-    elif len(json.dumps(x, default=repr)) > MAX_X_CHARS:
-        x = clip(without_secrets(json.dumps(x, default=repr)), MAX_X_CHARS)
-    told = {"x": x, "metrics": dict(trial.metrics), "seconds": trial.seconds}
-    texts = {"feedback": trial.feedback, "output": trial.output, "lesson": trial.lesson}
+def whole_trial(trial: Trial) -> dict[str, Any]:
+    """Describe a trial with its x; a long x is clipped."""
     return {
-        **line_of(trial),
-        **told,
-        **{name: said(text, _MAX_TEXT_CHARS) for name, text in texts.items()},
+        **short_trial(trial),
+        "x": _clipped_x(trial.x),
+        "metrics": dict(trial.metrics),
+        "seconds": trial.seconds,
+        "feedback": clipped(trial.feedback, _MAX_TEXT_CHARS),
+        "output": clipped(trial.output, _MAX_TEXT_CHARS),
+        "lesson": clipped(trial.lesson, _MAX_TEXT_CHARS),
     }
 
 
-def said(text: str, max_chars: int) -> str:
-    """Return a text without secrets, clipped: first the one, so that no half of a secret is left at a cut."""
-    return clip(visible(without_secrets(text)), max_chars)
+def _clipped_x(x: Any) -> Any:
+    if isinstance(x, str):
+        # Unchanged otherwise, control characters too: an agent may write it into a file.
+        return clip(without_secrets(x), MAX_X_CHARS)
+    text = json.dumps(x, default=repr)
+    if len(text) > MAX_X_CHARS:
+        return clip(without_secrets(text), MAX_X_CHARS)
+    return x

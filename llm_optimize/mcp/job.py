@@ -1,7 +1,11 @@
-"""One run in a process of its own, for `llm-optimize mcp`: the job comes as JSON on standard input.
+"""One run in a process of its own, as the server starts it: `python -m llm_optimize.mcp.job`.
 
-The name of the run goes to standard output as soon as the run has begun; whatever else is printed goes to standard
-error, and so does the one sentence that says what went wrong.
+The order comes as JSON on standard input. The name of the run goes to standard output as soon as
+the run has started; whatever else is printed goes to standard error, and so does, last, the one
+sentence that says what went wrong.
+
+It is not `llm-optimize run`: x0, tables and prompts of an order are data of any shape and length,
+which flags cannot carry, and the arguments of a process can be read by every user of the machine.
 """
 
 from __future__ import annotations
@@ -22,59 +26,66 @@ OK, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def main() -> int:
-    """Do the job and return the exit code."""
-    signal.signal(
-        signal.SIGINT, signal.default_int_handler
-    )  # a job in the background may have inherited none
-    started = os.fdopen(
-        os.dup(1), "w"
-    )  # what a user's program prints must not get into it
+    """Execute the order and return the exit code."""
+    # The server may itself be a job in the background, which inherits an ignored SIGINT: but SIGINT
+    # is how the server ends a run.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    # Standard output carries the name and nothing else: the user's code must not print into it. So
+    # the pipe moves to another descriptor, and descriptor 1 becomes standard error, also for
+    # processes that the user's code starts.
+    name_pipe = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
-    def notify(event: Event) -> None:
+    def watch(event: Event) -> None:
         if isinstance(event, RunStarted):
-            started.write(json.dumps(event.name) + "\n")
-            started.close()
+            name_pipe.write(json.dumps(event.name) + "\n")
+            name_pipe.close()
 
     try:
-        result = _done(json.load(sys.stdin), notify)
+        result = _execute(json.load(sys.stdin), watch)
     except LlmOptimizeError as error:
-        return _failed(str(error))
+        return _fail(str(error))
     except KeyboardInterrupt:
         return INTERRUPTED
-    return _failed(result.stop_reason) if result.stop_reason.startswith("error") else OK
+    if result.stop_reason.startswith("error"):
+        return _fail(result.stop_reason)
+    return OK
 
 
-def _failed(sentence: str) -> int:
-    """Say it last, after all that the user's file printed."""
+def _fail(sentence: str) -> int:
+    """Write the sentence after all that the user's code printed, and return the exit code."""
     sys.stdout.flush()
     sys.stderr.write(f"\n{sentence}\n")
     return FAILED
 
 
-def _done(job: Mapping[str, Any], notify: Callable[[Event], None]) -> Result:
-    common = {"store": job["store"], "verbose": False, "callbacks": [notify]}
-    functions = functions_of(job["func"])
-    model = model_of(job["models"], job["base_url"], job["price"])
-    given = {**job["options"], "max_steps": job["max_steps"], "model": model}
-    given |= {"limits": job["limits"], "budget": job["budget"]}
-    if job["verb"] == "resume":
-        # All that a human decides comes from the task's file, not from the store, which others may have written.
-        changes = {
-            name: value
-            for name, value in given.items()
-            if not settings.option_of(name).no_resume
-        }
-        return optimize.resume(job["name"], functions, **changes, **common)
-    return optimize.run(
-        job["task"],
-        job["question"],
-        functions,
-        job["x0"] or None,
-        name=job["name"],
-        **given,
-        **common,
-    )
+def _execute(order: Mapping[str, Any], watch: Callable[[Event], None]) -> Result:
+    functions = functions_of(order["func"])
+    options = {
+        **order["options"],
+        "max_steps": order["max_steps"],
+        "model": model_of(order["models"], order["base_url"], order["price"]),
+        "limits": order["limits"],
+        "budget": order["budget"],
+        "store": order["store"],
+        "verbose": False,
+        "callbacks": [watch],
+    }
+    if order["verb"] == "run":
+        return optimize.run(
+            order["task"],
+            order["question"],
+            functions,
+            order["x0"] or None,
+            name=order["name"],
+            **options,
+        )
+    # What a human decides comes from the task's file and not from the store, which others may have
+    # written; what a resume cannot change, such as x0, is left to the store.
+    for name, option in settings.options().items():
+        if option.no_resume:
+            options.pop(name, None)
+    return optimize.resume(order["name"], functions, **options)
 
 
 if __name__ == "__main__":

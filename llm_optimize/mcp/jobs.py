@@ -1,4 +1,10 @@
-"""Runs in the background, for `llm-optimize mcp`: each is a process of its own, and ends with this one."""
+"""Runs in the background: processes that the server starts, watches and ends.
+
+Each run is a process of its own, `python -m llm_optimize.mcp.job`, in a session of its own: an
+interrupt of the server's terminal does not reach it, and what the user's code prints or breaks
+does not touch the protocol. The server tells it to end by SIGINT, as Ctrl-C does, so that it
+cleans up and stores why it ended.
+"""
 
 from __future__ import annotations
 
@@ -16,62 +22,73 @@ from ..errors import LlmOptimizeError, NotAllowed
 from ..text import one_line
 from .answers import without_secrets
 
-_START_SECS = 120.0  # in which a run begins: the import of the user's file is in it
-_STOP_SECS = 15.0  # in which an interrupted run has cleaned up
-_MAX_SAID_BYTES = 4_000  # of what a job printed last
+_START_SECS = 120.0  # for a run to start, including the import of the user's file
+_STOP_SECS = 15.0  # for an interrupted run to clean up; then it is killed
+_MAX_OUTPUT_BYTES = 4_000  # of the end of what a job printed
+_MAX_ERROR_CHARS = 600
 
 
 class Job:
-    """A run in a process of its own."""
+    """A run in a process of its own.
 
-    def __init__(self, process: subprocess.Popen[bytes], printed: IO[bytes]) -> None:
-        """Take the process, and the file that it prints into."""
+    Args:
+        process: its standard output is a pipe that carries the name of the run.
+        output: the file that its standard error goes to.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], output: IO[bytes]) -> None:
         self._process = process
-        self._printed = printed
-        self._error: str | None = None  # what it was when the files were closed
+        self._output = output
+        self._final_error: str | None = None  # set when the files are closed
 
     @property
     def running(self) -> bool:
-        """Whether it goes on."""
+        """Whether the process still runs."""
         return self._process.poll() is None
 
     @property
     def error(self) -> str:
-        """What went wrong, in a sentence; empty while it goes on, and where it ended well or was interrupted."""
-        if self._error is not None:
-            return self._error
-        if self._process.poll() in (None, 0, 130):
-            return ""
-        lines = without_secrets(self._said()).strip().splitlines()
-        return (
-            one_line(lines[-1], 600)
-            if lines
-            else f"the process of the run ended with {self._process.returncode}"
-        )
+        """One sentence about what went wrong.
 
-    def _said(self) -> str:
-        size = self._printed.seek(0, os.SEEK_END)
-        self._printed.seek(max(0, size - _MAX_SAID_BYTES))
-        return self._printed.read().decode("utf-8", "replace")
+        Empty while the run goes on, and where it ended well or was interrupted.
+        """
+        if self._final_error is not None:
+            return self._final_error
+        code = self._process.poll()
+        if code in (None, 0, 130):
+            return ""
+        lines = without_secrets(self._end_of_output()).strip().splitlines()
+        if not lines:
+            return f"the process of the run ended with {code}"
+        return one_line(lines[-1], _MAX_ERROR_CHARS)
+
+    def _end_of_output(self) -> str:
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - _MAX_OUTPUT_BYTES))
+        return self._output.read().decode("utf-8", "replace")
 
     def name(self) -> str:
-        """Wait until the run has begun and return its name; empty when it ended before."""
-        said = self._process.stdout.readline() if self._process.stdout else b""
-        return str(json.loads(said)) if said else ""
+        """Wait until the run has started and return its name; "" when it ended before."""
+        if self._process.stdout is None:
+            return ""
+        line = self._process.stdout.readline()
+        return str(json.loads(line)) if line else ""
 
     def interrupt(self) -> None:
-        """Ask it to end at once; what is in flight is done again by a resume."""
-        if self.running:
-            self._process.send_signal(
-                signal.SIGINT
-            ) if os.name == "posix" else self._process.terminate()
+        """Ask it to end at once; a resume does again what was in flight."""
+        if not self.running:
+            return
+        if os.name == "posix":
+            self._process.send_signal(signal.SIGINT)
+        else:
+            self._process.terminate()
 
     def kill(self) -> None:
-        """End it without asking: it has not begun yet, so that there is nothing to keep."""
+        """End it without asking; for one that has not started a run, so that nothing is lost."""
         self._process.kill()
 
     def wait(self) -> None:
-        """Wait until it has ended; end it where it does not."""
+        """Wait until it has ended; kill it where it does not."""
         try:
             self._process.wait(_STOP_SECS)
         except subprocess.TimeoutExpired:
@@ -79,101 +96,103 @@ class Job:
             self._process.wait()
 
     def close(self) -> None:
-        """End it and forget what it printed, except what went wrong."""
+        """End it, and forget what it printed, except the error."""
         self.interrupt()
         self.wait()
-        self._error = self.error
+        self._final_error = self.error
         if self._process.stdout:
             self._process.stdout.close()
-        self._printed.close()
+        self._output.close()
 
 
 class Jobs:
-    """All runs that were begun here, by name."""
+    """All runs that this server started, by name.
+
+    Args:
+        at_a_time: how many may go on at once.
+    """
 
     def __init__(self, at_a_time: int) -> None:
-        """Begin with none; so many may go on at a time."""
-        self._jobs: dict[str, Job] = {}
-        self._beginning: Job | None = None  # whose name is not known yet
         self._at_a_time = at_a_time
+        self._jobs: dict[str, Job] = {}
+        self._starting: Job | None = None  # its name is not known yet
 
     def get(self, name: str) -> Job | None:
-        """Return the job of a run; None where it was begun elsewhere."""
+        """Return the job of a run; None where it was started elsewhere."""
         return self._jobs.get(name)
 
-    async def start(self, job: Mapping[str, Any]) -> str:
-        """Begin a run and return its name. One start at a time, so that their number holds.
+    async def start(self, order: Mapping[str, Any]) -> str:
+        """Start a run and return its name; call it for one run at a time, so that its cap holds.
 
-        Raises NotAllowed where as many go on as may, and LlmOptimizeError where it does not begin.
+        Args:
+            order: what `job` reads.
+
+        Raises NotAllowed where as many runs go on as may, and LlmOptimizeError where it does not
+        start.
         """
-        self._refuse_too_many()
-        begun = self._beginning = _process(job)
+        running = 0
+        for known in self._jobs.values():
+            if known.running:
+                running += 1
+            else:
+                known.close()  # its files: a server may start many runs
+        if running >= self._at_a_time:
+            raise NotAllowed(
+                f"{running} runs go on, as many as may at a time: wait for one to end, or stop one "
+                "with stop_run"
+            )
+        job = self._starting = _open_process(order)
         try:
-            name = await asyncio.wait_for(asyncio.to_thread(begun.name), _START_SECS)
+            name = await asyncio.wait_for(asyncio.to_thread(job.name), _START_SECS)
         except TimeoutError:
-            await asyncio.to_thread(begun.close)
+            await asyncio.to_thread(job.close)
             raise LlmOptimizeError(
-                f"the run has not begun within {_START_SECS:g} s: look at the file of f"
+                f"the run has not started within {_START_SECS:g} s: look at the file of f"
             ) from None
-        except (
-            asyncio.CancelledError
-        ):  # the agent no longer wants it, or the server ends
-            begun.kill()
-            begun.close()
+        except asyncio.CancelledError:
+            # The agent no longer wants it, or the server ends. There is no run yet to clean up.
+            job.kill()
+            job.close()
             raise
         finally:
-            self._beginning = None
+            self._starting = None
         if not name:
-            await asyncio.to_thread(begun.wait)
-            error = begun.error
-            begun.close()
-            raise LlmOptimizeError(error or "the run was interrupted before it began")
+            await asyncio.to_thread(job.wait)
+            error = job.error
+            job.close()
+            raise LlmOptimizeError(error or "the run was interrupted before it started")
         if name in self._jobs:
             self._jobs[name].close()
-        self._jobs[name] = begun
+        self._jobs[name] = job
         return name
 
-    def _refuse_too_many(self) -> None:
-        """Close the files of jobs that have ended, and raise NotAllowed where all places are taken."""
-        running = [job for job in self._jobs.values() if job.running]
-        for job in self._jobs.values():
-            if job not in running:
-                job.close()
-        if len(running) >= self._at_a_time:
-            raise NotAllowed(
-                f"{len(running)} runs go on, as many as may at a time: wait for one to end, or stop one with stop_run"
-            )
-
     def interrupt(self) -> None:
-        """Ask all of them to end at once; one that has not begun is not asked."""
-        if self._beginning is not None:
-            self._beginning.kill()
+        """Ask all of them to end at once; one that has not started a run is killed."""
+        if self._starting is not None:
+            self._starting.kill()
         for job in self._jobs.values():
             job.interrupt()
 
     def close(self) -> None:
-        """End all of them; everything is kept in the store."""
+        """End all of them; everything stays in the store."""
         self.interrupt()
         for job in self._jobs.values():
             job.close()
         self._jobs.clear()
 
 
-def _process(job: Mapping[str, Any]) -> Job:
-    printed = tempfile.TemporaryFile()  # noqa: SIM115
+def _open_process(order: Mapping[str, Any]) -> Job:
+    output = tempfile.TemporaryFile()  # noqa: SIM115
+    # -P: a json.py in the working directory must not be imported in place of Python's own.
+    command = [sys.executable, "-P", "-m", "llm_optimize.mcp.job"]
     process = subprocess.Popen(
-        [
-            sys.executable,
-            "-P",
-            "-m",
-            "llm_optimize.mcp.job",
-        ],  # -P: a json.py of the working directory is not ours
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=printed,
-        start_new_session=True,  # so that nothing but this program interrupts it
+        stderr=output,
+        start_new_session=True,  # so that only this server interrupts it
     )
     if process.stdin:
-        with process.stdin as text:
-            text.write(json.dumps(job).encode())
-    return Job(process, printed)
+        with process.stdin as pipe:
+            pipe.write(json.dumps(order).encode())
+    return Job(process, output)

@@ -1,6 +1,7 @@
-"""The tools of `llm-optimize mcp` as agents see them: titles, parameters with their units, and what a call changes.
+"""Declarations of the tools: titles, parameters with their units, and what a call changes.
 
-The arguments of a call are checked here, and reach a tool as they were sent: a text that looks like JSON stays a text.
+Arguments are checked here by the same declarations that agents get as JSON Schema, and reach a
+tool as they were sent: a text that looks like JSON stays a text.
 """
 
 from __future__ import annotations
@@ -19,12 +20,13 @@ MAX_X_CHARS = 100_000
 MAX_HINT_CHARS = 2_000
 MAX_WAIT_SECS = 60
 _MAX_SEED = 2**63 - 1
+_MAX_SHOWN_CHARS = 100  # of an unknown name in an error
 
-# What an agent may try to say and a human decides: how f runs, where data goes, and which code that is.
-_OF_THE_HUMAN = {
+# What an agent may try to give and a human decides: how f runs, where data goes, and which code.
+_DECIDED_BY_HUMAN = {
     *("allow", "env", "func", "options", "path", "price", "question", "store"),
-    *(name for name in settings.options() if name not in MAY_SET),
-}
+    *settings.options(),
+} - {*MAY_SET}
 _JSON_TYPES = {
     "bool": "boolean",
     "float": "number",
@@ -36,9 +38,16 @@ _JSON_TYPES = {
 
 @dataclass(frozen=True)
 class Parameter:
-    """One argument of a tool. `least` and `most` bound a number, or the characters of a text."""
+    """One argument of a tool.
 
-    kind: str  # a key of KINDS
+    Args:
+        kind: of its value, a key of `task_file.KINDS`.
+        about: what agents read about it.
+        required: whether a call must give it.
+        least, most: bounds of a number, or of the number of characters of a text.
+    """
+
+    kind: str
     about: str
     required: bool = False
     least: int | None = None
@@ -50,17 +59,16 @@ class Parameter:
             "type": _JSON_TYPES[self.kind],
             "description": self.about,
         }
-        names = (
-            ("minLength", "maxLength") if self.kind == "str" else ("minimum", "maximum")
-        )
-        bounds = zip(names, (self.least, self.most), strict=True)
-        schema |= {name: bound for name, bound in bounds if bound is not None}
-        if self.kind == "table":
-            caps = {
-                name: {"type": _JSON_TYPES[kind]}
-                for name, kind in kinds_of(Budget).items()
-            }
-            schema |= {"properties": caps, "additionalProperties": False}
+        if self.kind == "table":  # a budget is the only one
+            caps = {}
+            for name, kind in kinds_of(Budget).items():
+                caps[name] = {"type": _JSON_TYPES[kind]}
+            return {**schema, "properties": caps, "additionalProperties": False}
+        is_text = self.kind == "str"
+        if self.least is not None:
+            schema["minLength" if is_text else "minimum"] = self.least
+        if self.most is not None:
+            schema["maxLength" if is_text else "maximum"] = self.most
         return schema
 
     def refuse(self, name: str, value: Any) -> None:
@@ -70,57 +78,67 @@ class Parameter:
             raise UsageError(f"{name} is {shown(value)}: give {kind.words}")
         if self.kind == "table":
             return
-        size, unit = (len(value), " characters") if self.kind == "str" else (value, "")
+        size, found = value, f"{name} is {value}"
+        if self.kind == "str":
+            size = len(value)
+            found = f"{name} has {size} characters"
         if self.least is not None and size < self.least:
-            raise UsageError(f"{name} has {size}{unit}: give at least {self.least}")
+            raise UsageError(f"{found}: give at least {self.least}")
         if self.most is not None and size > self.most:
-            raise UsageError(f"{name} has {size}{unit}: give at most {self.most}")
+            raise UsageError(f"{found}: give at most {self.most}")
 
 
 @dataclass(frozen=True)
-class Facts:
-    """What is said of a tool besides its description, which is the docstring of the function behind it."""
+class Tool:
+    """What agents get to know of a tool besides its description, the docstring of its method.
+
+    Args:
+        title: one line for people.
+        read_only: whether a call changes nothing.
+        idempotent: whether a second call with the same arguments changes nothing more.
+        open_world: whether a call may reach a model elsewhere.
+        parameters: by name.
+    """
 
     title: str
     read_only: bool
-    idempotent: bool = (
-        True  # whether a second call with the same arguments changes nothing more
-    )
-    open_world: bool = False  # whether a model elsewhere is asked
+    idempotent: bool = True
+    open_world: bool = False
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
 
     def schema(self) -> dict[str, Any]:
-        """Return the schema of the arguments."""
+        """Return the JSON Schema of its arguments."""
+        properties, required = {}, []
+        for name, parameter in self.parameters.items():
+            properties[name] = parameter.schema()
+            if parameter.required:
+                required.append(name)
         return {
             "type": "object",
-            "properties": {
-                name: parameter.schema() for name, parameter in self.parameters.items()
-            },
-            "required": [
-                name
-                for name, parameter in self.parameters.items()
-                if parameter.required
-            ],
+            "properties": properties,
+            "required": required,
             "additionalProperties": False,
         }
 
 
-_NAME = Parameter(
-    "str", "Name of the run, as list_runs shows it.", required=True, least=1, most=200
+_RUN = Parameter(
+    "str", "Name of the run, as in list_runs.", required=True, least=1, most=200
 )
-_STEPS = f"{settings.option_of('max_steps').help} At most what list_tasks shows as most_steps."
+_MAX_STEPS = Parameter(
+    "int",
+    f"{settings.option_of('max_steps').help} At most most_steps of list_tasks.",
+    least=0,
+)
 _BUDGET = Parameter(
     "table",
-    "Caps, each no higher than the task's: scorings (calls of f), seconds (wall clock), calls (of the model), tokens, "
-    "usd (US dollars), stale_steps (steps without a new best).",
+    "Caps, each no higher than the task's: scorings (calls of f), seconds (wall clock), calls (of "
+    "the model), tokens, usd (US dollars), stale_steps (steps without a new best).",
 )
-_MODEL = Parameter(
-    "str", "One of the models that list_tasks shows for the task.", most=200
-)
+_MODEL = Parameter("str", "One of the task's models in list_tasks.", most=200)
 
 TOOLS = {
-    "list_tasks": Facts("List the tasks that may be started", read_only=True),
-    "start_run": Facts(
+    "list_tasks": Tool("List the tasks that may be started", read_only=True),
+    "start_run": Tool(
         "Start a run of an allowed task",
         read_only=False,
         idempotent=False,
@@ -128,22 +146,22 @@ TOOLS = {
         parameters={
             "task": Parameter(
                 "str",
-                "Name of a task that list_tasks shows.",
+                "Name of a task in list_tasks.",
                 required=True,
                 least=1,
                 most=200,
             ),
             "name": Parameter(
                 "str",
-                "Name of the run: letters, digits, '.', '_', '-'; one is made up.",
+                "Name of the run: letters, digits, '.', '_', '-'. One is made up if not given.",
                 most=60,
             ),
-            "max_steps": Parameter("int", _STEPS, least=0),
+            "max_steps": _MAX_STEPS,
             "budget": _BUDGET,
             "x0": Parameter(
                 "str",
-                "The first candidate, where the task lets an agent set it: a text, taken to the letter; for a task "
-                "with parameters or several files a JSON object.",
+                "The first candidate, where the task lets an agent set it: a text, taken "
+                "literally; for a task with parameters or several files a JSON object.",
                 most=MAX_X_CHARS,
             ),
             "model": _MODEL,
@@ -153,11 +171,11 @@ TOOLS = {
             ),
         },
     ),
-    "follow_run": Facts(
+    "follow_run": Tool(
         "Follow a run",
         read_only=True,
         parameters={
-            "name": _NAME,
+            "name": _RUN,
             "since": Parameter(
                 "int",
                 "next_since of the last answer; 0 begins with the first trial.",
@@ -165,58 +183,61 @@ TOOLS = {
             ),
             "wait_secs": Parameter(
                 "float",
-                "Wait so many seconds at the most until there is news.",
+                "Seconds to wait for news at most.",
                 least=0,
                 most=MAX_WAIT_SECS,
             ),
         },
     ),
-    "best_of_run": Facts(
-        "Show the best candidate of a run", read_only=True, parameters={"name": _NAME}
+    "best_of_run": Tool(
+        "Show the best candidate of a run", read_only=True, parameters={"name": _RUN}
     ),
-    "show_trial": Facts(
+    "show_trial": Tool(
         "Show one trial of a run",
         read_only=True,
         parameters={
-            "name": _NAME,
+            "name": _RUN,
             "number": Parameter(
                 "int", "Number of the trial, from 0.", required=True, least=0
             ),
         },
     ),
-    "list_runs": Facts("List the runs of the store", read_only=True),
-    "resume_run": Facts(
+    "list_runs": Tool("List the runs of the store", read_only=True),
+    "resume_run": Tool(
         "Resume a run of an allowed task",
         read_only=False,
         idempotent=False,
         open_world=True,
         parameters={
-            "name": _NAME,
-            "max_steps": Parameter("int", _STEPS, least=0),
+            "name": _RUN,
+            "max_steps": _MAX_STEPS,
             "budget": _BUDGET,
             "model": _MODEL,
         },
     ),
-    "stop_run": Facts(
+    "stop_run": Tool(
         "Stop a run of an allowed task",
         read_only=False,
         parameters={
-            "name": _NAME,
+            "name": _RUN,
             "at_once": Parameter(
                 "bool",
-                "Do not wait for the trials in flight; only for runs that this server started or resumed.",
+                "Do not wait for the trials in flight; only for runs that this server started or "
+                "resumed.",
             ),
         },
     ),
-    "steer_run": Facts(
-        "Pause a run, let it go on, or give its model a hint",
+    "steer_run": Tool(
+        "Pause a run, let it continue, or give its model a hint",
         read_only=False,
         idempotent=False,
         parameters={
-            "name": _NAME,
+            "name": _RUN,
             "kind": Parameter("str", "pause, go, or hint.", required=True, most=20),
             "text": Parameter(
-                "str", "Of a hint: a sentence for the model.", most=MAX_HINT_CHARS
+                "str",
+                "With hint: a sentence for the model.",
+                most=MAX_HINT_CHARS,
             ),
         },
     ),
@@ -226,38 +247,37 @@ TOOLS = {
 def arguments_of(tool: str, given: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of a call, without those that are null.
 
-    Raises UnknownName for another tool or argument, NotAllowed for what a human decides, and UsageError for a value
-    that cannot be, or where one is missing.
+    Raises UnknownName for another tool or argument, NotAllowed for what a human decides, and
+    UsageError for a value that cannot be, or where one is missing.
     """
     if tool not in TOOLS:
-        raise UnknownName("tool", tool[:100], TOOLS)
+        raise UnknownName("tool", tool[:_MAX_SHOWN_CHARS], TOOLS)
     parameters = TOOLS[tool].parameters
     for name in given:
-        if name not in parameters and name in _OF_THE_HUMAN:
+        if name in parameters:
+            continue
+        if name in _DECIDED_BY_HUMAN:
             raise NotAllowed(
-                f"{name} is for a human to decide: it stands in the task's file, and {tool} does not take it"
+                f"{name} is for a human to decide: it stands in the task's file, and {tool} does "
+                "not take it"
             )
-        if name not in parameters:
-            raise UnknownName(f"argument of {tool}", name[:100], parameters)
-    known = {
-        name: _parsed(parameters[name], value)
-        for name, value in given.items()
-        if value is not None
-    }
-    for name, value in known.items():
-        parameters[name].refuse(name, value)
-    missing = [
-        name
-        for name, parameter in parameters.items()
-        if parameter.required and name not in known
-    ]
+        raise UnknownName(f"argument of {tool}", name[:_MAX_SHOWN_CHARS], parameters)
+    arguments = {}
+    for name, value in given.items():
+        if value is not None:
+            arguments[name] = _as_table(parameters[name], value)
+            parameters[name].refuse(name, arguments[name])
+    missing = []
+    for name, parameter in parameters.items():
+        if parameter.required and name not in arguments:
+            missing.append(name)
     if missing:
         raise UsageError(f"{tool} needs {', '.join(missing)}")
-    return known
+    return arguments
 
 
-def _parsed(parameter: Parameter, value: Any) -> Any:
-    """Return an object that came as a text, as some clients send them; everything else as it is."""
+def _as_table(parameter: Parameter, value: Any) -> Any:
+    """Return the object that a text holds, as some clients send it; other values as they are."""
     if parameter.kind != "table" or not isinstance(value, str):
         return value
     try:

@@ -1,7 +1,7 @@
-"""The command `llm-optimize mcp`: runs as tools for coding agents, by the Model Context Protocol on stdio.
+"""The server itself: tools and answers by the Model Context Protocol, on standard input and output.
 
-An agent starts only tasks that a human has named with --allow. Runs go on in the background, each in a process of its
-own; they end with the server, and everything is kept, so that `resume_run` goes on with them.
+An agent starts only tasks that a human named with --allow. Runs are processes of their own; they
+end with the server. Everything is stored, so that `resume_run` continues them.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import llm_optimize
-
-from ..errors import LlmOptimizeError, MissingExtra
+from .. import __version__
+from ..errors import LlmOptimizeError, require
 from . import answers
-from .allowed import Allowed
+from .allowed import AllowedTasks
 from .parameters import TOOLS
-from .tools import Tools, described
+from .tools import Tools, description_of
 
 if TYPE_CHECKING:
     import mcp_types as protocol
@@ -29,10 +28,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 _INSTRUCTIONS = """\
-Optimize a text, a program or parameters: a chat model (or random mutation) writes candidates x, and the user's own
-Python function f scores them; higher is better. A human decides which tasks there are, which code scores them, where it
-runs and what it may cost: list_tasks shows them. Begin with start_run, look with follow_run until the state is "ended",
-take the result with best_of_run. Runs go on in the background, are stored, and can be resumed."""
+Optimize a text, a program or parameters: a chat model (or random mutation) writes candidates x, \
+and the user's own Python function f scores them; higher is better. A human decides which tasks \
+there are, which code scores them, where it runs and what it may cost: list_tasks shows them. \
+Begin with start_run, watch with follow_run until the state is "ended", take the result with \
+best_of_run. Runs go on in the background, are stored, and can be resumed."""
+
+_SEE_LOG = "a human finds the reason in its log, which is its standard error"
 
 
 def serve(store: str, allow: Sequence[Path], at_a_time: int) -> None:
@@ -45,27 +47,32 @@ def serve(store: str, allow: Sequence[Path], at_a_time: int) -> None:
 
     Raises MissingExtra where the SDK is not installed, and what `AllowedTasks` raises.
     """
-    tools = Tools(store, Allowed(allow), at_a_time)
-    try:
-        made = server(tools)
-    except ImportError as error:
-        raise MissingExtra(
-            'llm-optimize mcp needs the SDK: pip install "llm_optimize[mcp]"'
-        ) from error
+    require("mcp", extra="mcp", needed_by="llm-optimize mcp")
+    tools = Tools(store, AllowedTasks(allow), at_a_time)
 
-    def terminated(number: int, frame: object) -> None:
+    # SIGTERM must end the runs, too: they are in sessions of their own and would outlive the
+    # server. An ordinary exit would wait for the thread in which the SDK reads standard input.
+    def on_terminate(number: int, frame: object) -> None:
         tools.jobs.interrupt()
         os._exit(128 + number)
 
-    signal.signal(signal.SIGTERM, terminated)
-    asyncio.run(_serve(made))
+    signal.signal(signal.SIGTERM, on_terminate)
+    asyncio.run(_serve(make_server(tools)))
 
 
-def server(tools: Tools) -> Server[None]:
+async def _serve(server: Server[None]) -> None:
+    from mcp.server.stdio import stdio_server
+
+    async with stdio_server() as (received, sent):
+        await server.run(received, sent, server.create_initialization_options())
+
+
+def make_server(tools: Tools) -> Server[None]:
     """Return the server with its tools; at its end the runs that it started are stopped.
 
-    It is the SDK's lower level, which hands over arguments as they were sent. The upper one reads each text that looks
-    like JSON as JSON, so that x0 "[5, 3]" would arrive as a list, and leaves unknown arguments aside without a word.
+    It is the SDK's lower level, which hands over arguments as they were sent. The upper level
+    reads each text that looks like JSON as JSON, so that x0 "[5, 3]" would arrive as a list, and
+    drops unknown arguments silently.
     """
     import mcp_types as types
     from mcp.server import Server
@@ -78,19 +85,18 @@ def server(tools: Tools) -> Server[None]:
             tools.jobs.close()
 
     async def list_tools(_: Any, __: Any) -> protocol.ListToolsResult:
-        return types.ListToolsResult(tools=[_declared(name) for name in TOOLS])
+        return types.ListToolsResult(tools=[_declaration(name) for name in TOOLS])
 
     async def call_tool(
         _: Any, call: protocol.CallToolRequestParams
     ) -> protocol.CallToolResult:
         text, failed = await _answer(tools, call.name, call.arguments or {})
-        return types.CallToolResult(
-            content=[types.TextContent(type="text", text=text)], is_error=failed
-        )
+        content = types.TextContent(type="text", text=text)
+        return types.CallToolResult(content=[content], is_error=failed)
 
     return Server(
         "llm-optimize",
-        version=llm_optimize.__version__,
+        version=__version__,
         instructions=_INSTRUCTIONS,
         lifespan=lifespan,
         on_list_tools=list_tools,
@@ -98,22 +104,23 @@ def server(tools: Tools) -> Server[None]:
     )
 
 
-def _declared(name: str) -> protocol.Tool:
+def _declaration(name: str) -> protocol.Tool:
+    """Return a tool as the protocol declares it."""
     import mcp_types as types
 
-    facts = TOOLS[name]
+    tool = TOOLS[name]
     hints = types.ToolAnnotations(
-        title=facts.title,
-        read_only_hint=facts.read_only,
+        title=tool.title,
+        read_only_hint=tool.read_only,
         destructive_hint=False,  # nothing is ever deleted
-        idempotent_hint=facts.idempotent,
-        open_world_hint=facts.open_world,
+        idempotent_hint=tool.idempotent,
+        open_world_hint=tool.open_world,
     )
     return types.Tool(
         name=name,
-        title=facts.title,
-        description=described(name),
-        input_schema=facts.schema(),
+        title=tool.title,
+        description=description_of(name),
+        input_schema=tool.schema(),
         annotations=hints,
     )
 
@@ -121,21 +128,12 @@ def _declared(name: str) -> protocol.Tool:
 async def _answer(
     tools: Tools, tool: str, arguments: dict[str, Any]
 ) -> tuple[str, bool]:
-    """Return what a tool says, and whether that is an error; an agent never reads a traceback."""
+    """Return the answer of a tool, and whether it is an error; never a traceback."""
     try:
-        return answers.written(await tools.call(tool, arguments)), False
+        answer = await tools.call(tool, arguments)
+        return answers.as_json(answer), False
     except LlmOptimizeError as error:
         return answers.sentence(error), True
     except Exception:  # the SDK would send its text to the agent
         _log.exception("the tool %s failed", tool)
-        return (
-            f"{tool} failed by a fault of this server: its log, the standard error, says for a human why",
-            True,
-        )
-
-
-async def _serve(made: Server[None]) -> None:
-    from mcp.server.stdio import stdio_server
-
-    async with stdio_server() as (received, sent):
-        await made.run(received, sent, made.create_initialization_options())
+        return f"{tool} failed by a bug of this server; {_SEE_LOG}", True

@@ -164,7 +164,7 @@ WRONG = [
     (
         "start_run",
         {"task": "sum", "max_steps": -1},
-        "max_steps has -1: give at least 0",
+        "max_steps is -1: give at least 0",
     ),
     (
         "start_run",

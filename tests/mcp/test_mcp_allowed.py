@@ -1,4 +1,4 @@
-"""What an agent may decide of a task: pure functions of the task's file and the agent's wish."""
+"""What an agent may decide of a task: pure functions of the task's file and the agent's request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from llm_optimize import task_file
 from llm_optimize.errors import LlmOptimizeError, NotAllowed, UsageError
-from llm_optimize.mcp.allowed import Wish, as_wished, belongs
+from llm_optimize.mcp.allowed import Request, belongs, customized
 from llm_optimize.mcp.parameters import TOOLS, arguments_of
 from llm_optimize.records import Budget
 
@@ -39,19 +39,19 @@ def task_of(folder: Path, text: str = OPEN, **changes: str) -> task_file.TaskFil
 
 def test_what_an_agent_may_set_is_set_and_the_rest_is_as_in_the_file(tmp_path):
     task = task_of(tmp_path)
-    assert as_wished(task, Wish()) == task
-    wished = as_wished(
-        task, Wish(30, {"usd": 1, "seconds": 60}, "[1, 1]", "mutation", "chat", 7)
+    assert customized(task, Request()) == task
+    changed = customized(
+        task, Request(30, {"usd": 1, "seconds": 60}, "[1, 1]", "mutation", "chat", 7)
     )
-    assert (wished.max_steps, wished.x0, wished.models) == (
+    assert (changed.max_steps, changed.x0, changed.models) == (
         30,
         ("[1, 1]",),
         ("mutation",),
     )
-    assert wished.budget == Budget(usd=1, calls=50, seconds=60)
-    assert as_wished(task, Wish(budget={"usd": None})).budget == task.budget
-    assert wished.options == {"search": "chat", "seed": 7}
-    assert (wished.limits, wished.func, wished.base_url) == (
+    assert changed.budget == Budget(usd=1, calls=50, seconds=60)
+    assert customized(task, Request(budget={"usd": None})).budget == task.budget
+    assert changed.options == {"search": "chat", "seed": 7}
+    assert (changed.limits, changed.func, changed.base_url) == (
         task.limits,
         task.func,
         task.base_url,
@@ -59,47 +59,48 @@ def test_what_an_agent_may_set_is_set_and_the_rest_is_as_in_the_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("wish", "words"),
+    ("wanted", "words"),
     [
-        (Wish(max_steps=31), "max_steps is 31: the task 't' allows 30"),
-        (Wish(budget={"usd": 2.01}), "usd is 2.01, and the task allows 2"),
-        (Wish(budget={"calls": 51, "usd": 1}), "calls is 51"),
+        (Request(max_steps=31), "max_steps is 31: the task 't' allows 30"),
+        (Request(budget={"usd": 2.01}), "usd is 2.01, and the task allows at most 2"),
+        (Request(budget={"calls": 51, "usd": 1}), "calls is 51"),
         (
-            Wish(model="big"),
+            Request(model="big"),
             "the model 'big' is not allowed: known are small, mutation",
         ),
     ],
 )
-def test_a_bound_of_the_human_is_never_passed(tmp_path, wish, words):
+def test_a_bound_of_the_human_is_never_passed(tmp_path, wanted, words):
     with pytest.raises(NotAllowed, match=r"human|allow") as caught:
-        as_wished(task_of(tmp_path), wish)
+        customized(task_of(tmp_path), wanted)
     assert words in str(caught.value)
 
 
 @pytest.mark.parametrize("cap", [0, -1, float("nan"), float("inf"), True, "1", [1]])
 def test_a_cap_that_is_no_number_takes_none_away(tmp_path, cap):
     with pytest.raises(UsageError, match="usd is"):
-        as_wished(task_of(tmp_path), Wish(budget={"usd": cap}))
+        customized(task_of(tmp_path), Request(budget={"usd": cap}))
 
 
 @pytest.mark.parametrize(
-    "wish", [Wish(x0="1"), Wish(model="small"), Wish(search="chat"), Wish(seed=1)]
+    "wanted",
+    [Request(x0="1"), Request(model="small"), Request(search="chat"), Request(seed=1)],
 )
-def test_without_a_word_in_the_file_an_agent_sets_nothing_but_caps(tmp_path, wish):
+def test_without_a_word_in_the_file_an_agent_sets_nothing_but_caps(tmp_path, wanted):
     closed = task_of(tmp_path, OPEN.partition("[agent]")[0])
     with pytest.raises(
         NotAllowed, match=r"a human may add it to may_set in \[agent\] of t\.toml"
     ):
-        as_wished(closed, wish)
-    assert as_wished(closed, Wish(max_steps=3, budget={"usd": 1})).max_steps == 3
+        customized(closed, wanted)
+    assert customized(closed, Request(max_steps=3, budget={"usd": 1})).max_steps == 3
 
 
 def test_x0_is_an_object_where_those_of_the_task_are(tmp_path):
     task = task_of(tmp_path, **{'"[5, 3]"': '{ "a.py" = "1" }'})
-    assert as_wished(task, Wish(x0='{"a.py": "2"}')).x0 == ({"a.py": "2"},)
+    assert customized(task, Request(x0='{"a.py": "2"}')).x0 == ({"a.py": "2"},)
     for wrong in ("a = 2", "[1]", "[" * 100_000):
         with pytest.raises(UsageError, match="candidates of the task 't' are objects"):
-            as_wished(task, Wish(x0=wrong))
+            customized(task, Request(x0=wrong))
 
 
 def test_a_run_belongs_to_the_task_with_its_words_and_its_f(tmp_path):

@@ -119,7 +119,7 @@ async def hold_on_to_the_file(call):
         ("steer_run", {"kind": "pause"}),
     ):
         assert "belongs to no task" in await call(tool, name="foreign", **more)
-    assert "hints are not for agents" in await call(
+    assert "agents may not give hints" in await call(
         "steer_run", name="forged", kind="hint", text="x"
     )
     assert "unknown kind of steering 'stop'" in await call(
@@ -522,5 +522,5 @@ def test_a_bound_on_what_a_human_names_is_checked_when_the_server_starts(tmp_pat
     assert "unknown key in wrong.toml 'max_stepz': did you mean 'max_steps'" in says(
         "wrong.toml"
     )
-    assert "both are the task 'sum'" in says("sum.toml", "twin.toml")
+    assert "are both the task 'sum'" in says("sum.toml", "twin.toml")
     assert "'no.toml' does not exist" in says("no.toml")
