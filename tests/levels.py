@@ -45,9 +45,9 @@ def shared_memory() -> list[str]:
 
 ANOTHER_MACHINE = """
 import os, sys
-from llm_optimize.sandbox._confine import drop_capabilities
-from llm_optimize.sandbox._private import own_user_namespace
-own_user_namespace()  # which lets nobody in it make another
+from llm_optimize.sandbox.linux.landlock import drop_capabilities
+from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace
+enter_user_namespace()  # which lets nobody in it make another
 drop_capabilities()
 os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """

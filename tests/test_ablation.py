@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from levels import need_namespaces
-from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
-from llm_optimize.sandbox._private import own_user_namespace, works
+from llm_optimize.sandbox.linux.landlock import SIGNALS_ABI, landlock_abi
+from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace, works
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or landlock_abi() < SIGNALS_ABI,
@@ -66,39 +66,39 @@ def candidate(x):
 # name: file, what is taken out, what stands there instead, the attack
 WALLS = {
     "the sweep of what left the session": (
-        "sandbox/_keeper.py",
-        "        kin = descendants(os.getpid())\n",
-        "        kin = []\n",
+        "sandbox/linux/process_tree.py",
+        "        found = descendants(os.getpid())\n",
+        "        found = []\n",
         "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
     ),
     "adopting orphans": (
-        "sandbox/_slot.py",
+        "sandbox/linux/supervisor.py",
         "            become_subreaper()\n",
         "",
         "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
     ),
     "the clean environment": (
-        "sandbox/_environment.py",
+        "sandbox/environment.py",
         "        if name in allowed or",
         "        if True or",
         "os.environ['OPENAI_API_KEY'] = 'sk-canary'\ntell('sk-canary' not in str(deed('environ')[0].value))",
     ),
     "the bound of an answer": (
-        "sandbox/_child.py",
+        "sandbox/child.py",
         "if length_of(plain) <= limits.result_mb * 2**20",
         "if True",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
         "out = deed(['huge', 100 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 220)",
     ),
     "the exact types": (
-        "sandbox/_data.py",
+        "sandbox/data.py",
         "        return self._of_numpy(value)\n",
         "        return float(value)\n",
         "class_ = 'class Liar(float):\\n    def __float__(self): return 666.0\\n'\n"
         "tell(run(class_ + 'def candidate(x): return Liar(0.0)').value != 666.0)",
     ),
     "the secret of a call": (
-        "sandbox/_wire.py",
+        "sandbox/wire.py",
         "        if body[:NONCE_BYTES] != self._nonce:\n",
         "        if False:\n",
         "answer = b'0' * 16 + (14).to_bytes(4, 'big') + b'{\"value\": 666}'\n"
@@ -107,14 +107,14 @@ WALLS = {
         "tell(run(forged).value != 666)",
     ),
     "new dice for each trial": (
-        "sandbox/_child.py",
+        "sandbox/child.py",
         "    random.seed(seed)\n",
         "",
         "x = 'import random\\ndef candidate(x): return random.random()'\n"
         "one, two = run(x, seed=1).value, run(x, seed=1).value\ntell(one == two)",
     ),
     "Landlock for files": (
-        "sandbox/_confine.py",
+        "sandbox/linux/landlock.py",
         '        checked(libc().syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")\n',
         "",
         "(here.parent / 'key').write_text('secret')\n"
@@ -122,13 +122,13 @@ WALLS = {
         "tell(run(x, limits=Limits()).value != 'secret')",
     ),
     "Landlock for signals": (
-        "sandbox/_confine.py",
+        "sandbox/linux/landlock.py",
         "_SCOPES if abi >= SIGNALS_ABI else 0",
         "0",
         "x = f'import os\\ndef candidate(x): return os.kill({os.getpid()}, 0)'\ntell(run(x).status != 'ok')",
     ),
     "Landlock for TCP": (
-        "sandbox/_confine.py",
+        "sandbox/linux/landlock.py",
         "_TCP_RIGHTS if abi >= 4 and not network else 0",
         "0",
         "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
@@ -136,7 +136,7 @@ WALLS = {
         "tell(run(x, limits=Limits(network=False)).value != 666.0)",
     ),
     "the bound of the scratch directory": (
-        "sandbox/_keeper.py",
+        "sandbox/linux/process_tree.py",
         "            breach = account.breach(descendants(os.getpid()))\n",
         "            breach = None\n",
         "x = 'import tempfile, time\\ndef candidate(x):\\n"
@@ -144,23 +144,23 @@ WALLS = {
         "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
     ),
     "read-only mounts": (
-        "sandbox/_private.py",
-        '        restrict("/", READ_ONLY)\n',
+        "sandbox/linux/private_mounts.py",
+        '        set_mount_flags("/", READ_ONLY)\n',
         "",
         "(here.parent / 'data').write_text('x')\nos.chdir(here.parent)\n"
         "run('import os\\ndef candidate(x): os.chmod(\"data\", 0o606)', limits=Limits())\n"
         "tell((here.parent / 'data').stat().st_mode & 0o777 != 0o606)",
     ),
     "shared memory of its own": (
-        "sandbox/_private.py",
-        "        replace_folder(SHARED_MEMORY, kept, size_mb)\n",
+        "sandbox/linux/private_mounts.py",
+        "        mount_tmpfs_over(SHARED_MEMORY, kept, size_mb)\n",
         "",
         "name = f'/dev/shm/ablation-{os.getpid()}'\nPath(name).write_text('of another program')\n"
         "x = f'def candidate(x): return open({name!r}).read()'\nfound = run(x).value\n"
         "os.unlink(name)\ntell(found is None)",
     ),
     "an IPC namespace": (
-        "sandbox/_private.py",
+        "sandbox/linux/private_mounts.py",
         "unshare(NEW_MOUNTS | NEW_IPC)",
         "unshare(NEW_MOUNTS)",
         "import ctypes\nnumber = ctypes.CDLL(None).shmget(0, 4096, 0o1600)\n"
@@ -170,30 +170,30 @@ WALLS = {
         "found = run(x).value\nctypes.CDLL(None).shmctl(number, 0, 0)\ntell(found)",
     ),
     "hiding the store": (
-        "sandbox/_private.py",
+        "sandbox/linux/private_mounts.py",
         "            mask(path)\n",
         "            pass\n",
         STORE + "tell(found.status != 'ok')",
     ),
     "hiding the store by Landlock": (
-        "sandbox/_walls.py",
-        "    return view.apart_from(real)\n",
+        "sandbox/linux/isolation.py",
+        "    return view.excluding(real)\n",
         "    return view\n",
-        "from llm_optimize.sandbox._confine import drop_capabilities\n"
-        "from llm_optimize.sandbox._private import own_user_namespace\n"
-        "own_user_namespace()\ndrop_capabilities()\n"
+        "from llm_optimize.sandbox.linux.landlock import drop_capabilities\n"
+        "from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace\n"
+        "enter_user_namespace()\ndrop_capabilities()\n"
         + STORE
         + "tell(found.status != 'ok')",
     ),
     "hiding keys": (
-        "sandbox/_process.py",
-        "masked=(*hidden, *secrets_in(order.own_folders, limits))",
+        "sandbox/linux/host.py",
+        "masked=(*hidden, *secret_files_in(order.own_folders, limits))",
         "masked=tuple(hidden)",
         "(here.parent / '.env').write_text('sk-canary')\nos.chdir(here.parent)\n"
         "tell(run('def candidate(x): return open(\".env\").read()', limits=Limits()).status != 'ok')",
     ),
     "the account of files without a name": (
-        "sandbox/_accounting.py",
+        "sandbox/linux/accounting.py",
         "                kind[facts.st_dev, facts.st_ino] = facts.st_blocks * _BLOCK_BYTES\n",
         "                pass\n",
         "x = 'import os, tempfile, time\\ndef candidate(x):\\n"
@@ -202,9 +202,9 @@ WALLS = {
         "tell(run(x, timeout_secs=20.0).value != 666.0)",
     ),
     "the narrowing of a script's limits": (
-        "sandbox/_scripts.py",
-        "narrowed(read_limits(request.message), self._bounds, door.scratch)",
-        "read_limits(request.message)",
+        "sandbox/linux/script_broker.py",
+        "narrow_limits(\n                parse_limits(request.message), self._bounds, door.scratch\n            )",
+        "parse_limits(request.message)",
         "(here.parent / 'key').write_text('secret')\n"
         "x = ('from llm_optimize.eval_utils import run_script\\nfrom llm_optimize.records import Limits\\n'\n"
         '    \'def candidate(x):\\n    try: return run_script("y = open(p).read()", {"p": KEY}, ["y"],\'\n'
@@ -213,25 +213,25 @@ WALLS = {
         "tell(run(x, limits=Limits(), timeout_secs=20.0).value != 'secret')",
     ),
     "the count of a scoring's keepers": (
-        "sandbox/_scripts.py",
+        "sandbox/linux/script_broker.py",
         "        if not self._is_full(door):\n",
         "        if True:\n",
         "x = 'import os, socket\\ndef candidate(x):\\n    links, met = [], 0\\n"
-        '    door = socket.socket(fileno=os.dup(int(os.environ["LLM_OPTIMIZE_DOOR"].split(":")[0])))\\n'
+        '    door = socket.socket(fileno=os.dup(int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])))\\n'
         "    for _ in range(30):\\n        ours, theirs = socket.socketpair()\\n"
         '        socket.send_fds(door, [b"{}"], [theirs.fileno()])\\n        links.append(ours)\\n'
-        '    return sum((link.recv(4) + link.recv(99)).endswith(b"keeper") for link in links)\'\n'
+        '    return sum((link.recv(4) + link.recv(99)).endswith(b"supervisor") for link in links)\'\n'
         "tell(run(x, limits=Limits(processes=20), timeout_secs=20.0).value < 30)",
     ),
     "the weight of an answer": (
-        "sandbox/_wire.py",
+        "sandbox/wire.py",
         "_MAX_GROWTH * self._limits.result_mb * 2**20,",
         "",
         "x = 'def candidate(x): return [[]] * 250_000'\ntell(run(x, timeout_secs=20.0).status == 'protocol')",
     ),
     "the filter of calls": (
-        "sandbox/_walls.py",
-        "        restrict_calls(held)\n",
+        "sandbox/linux/isolation.py",
+        "        install_filter(held)\n",
         "        pass\n",
         "import resource, subprocess\n"
         "other = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
@@ -240,7 +240,7 @@ WALLS = {
         "other.communicate(b'\\n')\ntell(found != (900, 900))",
     ),
     "no keyrings": (
-        "sandbox/_seccomp.py",
+        "sandbox/linux/seccomp.py",
         "for call in (*_KEYRINGS, *_RINGS)]",
         "for call in _RINGS]",
         "import platform\nnumber = {'x86_64': 248, 'aarch64': 217}[platform.machine()]\n"
@@ -248,7 +248,7 @@ WALLS = {
         'x += f\'.syscall({number}, b"user", b"canary", b"x", 1, -2)\'\ntell(run(x).value == -1)',
     ),
     "sockets that stay here": (
-        "sandbox/_seccomp.py",
+        "sandbox/linux/seccomp.py",
         "    if not sockets:\n",
         "    if True:\n",
         "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
@@ -258,20 +258,20 @@ WALLS = {
         "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
     ),
     "no calls of i386": (
-        "sandbox/_seccomp.py",
+        "sandbox/linux/seccomp.py",
         "        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),\n        (_RETURN, 0, 0, refuse),\n",
         "        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),\n        (_RETURN, 0, 0, _ALLOW),\n",
         f"found = run({CALL_AS_I386!r})\ntell(found.status != 'ok' or found.value < 0)",
     ),
     "bounds of what the kernel counts": (
-        "sandbox/_namespaces.py",
+        "sandbox/linux/namespaces.py",
         '            _write(f"/proc/sys/user/{name}", str(value))\n',
         "            pass\n",
         "x = 'import ctypes\\ndef candidate(x):\\n'\n"
         "x += '    return sum(ctypes.CDLL(None).inotify_init1(0) >= 0 for _ in range(60))'\ntell(run(x).value <= 8)",
     ),
     "the lifeline": (
-        "sandbox/_zygote.py",
+        "sandbox/linux/fork_server.py",
         "    with suppress(EOFError, OSError, ValueError):\n        while True:\n",
         "    while True:\n        with suppress(EOFError, OSError, ValueError):\n",
         "import signal\npid = os.fork()\n"
@@ -286,21 +286,21 @@ WALLS = {
         "[os.kill(p, signal.SIGKILL) for p in left]\ntell(not left)",
     ),
     "giving up privileges in a namespace": (
-        "sandbox/_confine.py",
+        "sandbox/linux/landlock.py",
         "    drop_capabilities(_KEPT_CAPABILITIES if os.geteuid() == 0 else ())\n",
         "",
         'x = \'def candidate(x): return int(open("/proc/self/status").read().split("CapEff:")[1].split()[0], 16)\'\n'
         "tell(run(x, 'namespace').value == 0)",
     ),
     "the size of a namespace's files": (
-        "sandbox/_mounts.py",
+        "sandbox/linux/mounts.py",
         'f"size={size_mb}m,mode=1777"',
         '"mode=1777"',
         "x = 'import os\\ndef candidate(x):\\n    s = os.statvfs(\"/tmp\")\\n    return s.f_blocks * s.f_frsize'\n"
         "tell(run(x, 'namespace').value == 50 << 20)",
     ),
     "the network namespace": (
-        "sandbox/_bubblewrap.py",
+        "sandbox/linux/bubblewrap.py",
         '        *([] if limits.network else ["net"]),\n',
         "",
         "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
@@ -312,12 +312,18 @@ WALLS = {
 }
 SECOND_LINES = {  # behind a wall, which go with it
     "Landlock for TCP": [
-        ("sandbox/_seccomp.py", "    if not sockets:\n", "    if True:\n")
+        ("sandbox/linux/seccomp.py", "    if not sockets:\n", "    if True:\n")
     ],
-    "adopting orphans": [("sandbox/_zygote.py", "    become_subreaper()\n", "")],
+    "adopting orphans": [
+        ("sandbox/linux/fork_server.py", "    become_subreaper()\n", "")
+    ],
     "the network namespace": [
-        ("sandbox/_namespaces.py", "(0 if network else _NEW_NET)", "0"),
-        ("sandbox/_namespaces.py", "        _start_loopback()\n", "        pass\n"),
+        ("sandbox/linux/namespaces.py", "(0 if network else _NEW_NET)", "0"),
+        (
+            "sandbox/linux/namespaces.py",
+            "        _start_loopback()\n",
+            "        pass\n",
+        ),
     ],
 }
 NEED_USER_NAMESPACES = {
@@ -369,7 +375,7 @@ def can_call_as_i386():
 def test_an_attack_is_stopped_by_a_wall_and_comes_through_without_it(name, tmp_path):
     if name in NEED_NAMESPACES:
         need_namespaces()
-    if name in NEED_USER_NAMESPACES and not works(own_user_namespace):
+    if name in NEED_USER_NAMESPACES and not works(enter_user_namespace):
         pytest.skip("no user namespace can be made here")
     if name == "no calls of i386" and not can_call_as_i386():
         pytest.skip("this kernel has none to refuse")

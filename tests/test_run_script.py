@@ -237,9 +237,9 @@ def spoils(x):
     import os
     import socket
 
-    from llm_optimize.sandbox._slot import DOOR
+    from llm_optimize.sandbox.linux.supervisor import BROKER_VARIABLE
 
-    fd = int(os.environ[DOOR].split(":")[0])
+    fd = int(os.environ[BROKER_VARIABLE].split(":")[0])
     with socket.socket(fileno=os.dup(fd)) as door:
         door.send(b"\xff not json")
         door.shutdown(socket.SHUT_RDWR)

@@ -114,7 +114,7 @@ def test_what_f_raises_and_what_is_no_data_is_told_in_a_sentence(sandbox, deed, 
 def test_a_traceback_shows_the_lines_of_the_user_and_none_of_ours(sandbox):
     outcome = sandbox.run(Call(["raise", "ValueError", "no good"], 20.0))
     assert "in throw" in outcome.traceback
-    assert "sandbox" not in outcome.traceback
+    assert "llm_optimize/sandbox" not in outcome.traceback
     assert outcome.traceback.endswith("ValueError: no good")
 
 

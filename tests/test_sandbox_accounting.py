@@ -9,7 +9,7 @@ from candidates import load_and_call
 from levels import need_namespaces
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
-from llm_optimize.sandbox._cgroup import Cgroups
+from llm_optimize.sandbox.linux.cgroups import Cgroups
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="it is read from /proc")
 LIMITS = Limits(memory_mb=600, file_mb=64, scratch_mb=100)

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from llm_optimize.records import Limits
-from llm_optimize.sandbox._cgroup import Cgroups, join_groups_of
+from llm_optimize.sandbox.linux.cgroups import Cgroups, join_cgroups_of
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="control groups are there on Linux"
@@ -63,7 +63,7 @@ def test_a_keeper_of_scripts_joins_the_group_of_the_scoring(tree, version):
         (tree / "proc" / "self" / "mounts").write_text(
             f"cgroup {tree / 'cgroup'} cgroup rw,pids 0 0\n"
         )
-    join_groups_of(7, str(tree / "proc"))
+    join_cgroups_of(7, str(tree / "proc"))
     assert (group / "cgroup.procs").read_text() == "0"
 
 
@@ -71,5 +71,5 @@ def test_groups_of_others_are_not_joined(tree):
     watcher = tree / "proc" / "7"
     watcher.mkdir()
     (watcher / "cgroup").write_text(f"0::/{APP}/run-r1.scope\n")
-    join_groups_of(7, str(tree / "proc"))
+    join_cgroups_of(7, str(tree / "proc"))
     assert (tree / "cgroup" / APP / "run-r1.scope" / "cgroup.procs").read_text() == ""

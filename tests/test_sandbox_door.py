@@ -21,15 +21,15 @@ from llm_optimize import eval_utils
 from llm_optimize.errors import SandboxError, ScriptFailed
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
-from llm_optimize.sandbox._accounting import tmpfs_bytes
-from llm_optimize.sandbox._cgroup import Cgroups
-from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
-from llm_optimize.sandbox._narrow import (
-    Bounds,
+from llm_optimize.sandbox.linux.accounting import tmpfs_bytes
+from llm_optimize.sandbox.linux.cgroups import Cgroups
+from llm_optimize.sandbox.linux.landlock import SIGNALS_ABI, landlock_abi
+from llm_optimize.sandbox.linux.script_limits import (
+    ScoringBounds,
     bounds_of,
-    narrowed,
-    pinned,
-    read_limits,
+    narrow_limits,
+    parse_limits,
+    pin_paths,
 )
 
 pytestmark = pytest.mark.skipif(
@@ -72,7 +72,7 @@ def test_an_intersection_is_wider_in_no_field(wanted, outer, namespaced, scratch
         name: tuple(map(os.path.realpath, getattr(outer, name)))
         for name in ("readable", "writable")
     }
-    found = narrowed(wanted, Bounds(outer, network, **tops), scratch)
+    found = narrow_limits(wanted, ScoringBounds(outer, network, **tops), scratch)
     for name in NUMBERS:
         assert getattr(found, name) == min(getattr(wanted, name), getattr(outer, name))
     assert found.cpu_secs == min(
@@ -88,7 +88,7 @@ def test_an_intersection_is_wider_in_no_field(wanted, outer, namespaced, scratch
         assert set(getattr(found, name)) <= set(
             map(os.path.realpath, getattr(wanted, name))
         )
-    assert narrowed(found, Bounds(outer, network, **tops), scratch) == found
+    assert narrow_limits(found, ScoringBounds(outer, network, **tops), scratch) == found
 
 
 def test_a_link_that_leads_out_is_left_out_and_one_that_changes_later_leads_nowhere(
@@ -99,18 +99,18 @@ def test_a_link_that_leads_out_is_left_out_and_one_that_changes_later_leads_nowh
     (tmp_path / "mine" / "link").symlink_to(tmp_path / "secret")
     (tmp_path / "mine" / "data").mkdir()
     mine = tmp_path / "mine"
-    bounds = Bounds(Limits(), True, (str(mine),), (str(mine),))
+    bounds = ScoringBounds(Limits(), True, (str(mine),), (str(mine),))
     wanted = Limits(
         readable=(str(mine / "link"), str(mine / ".." / "secret"), str(mine / "data")),
         writable=(str(mine),),
     )
-    found = narrowed(wanted, bounds)
+    found = narrow_limits(wanted, bounds)
     assert (found.readable, found.writable) == ((str(mine / "data"),), (str(mine),))
-    held, fds = pinned(found)
+    held, fds = pin_paths(found)
     (mine / "data").rename(mine / "away")
     (mine / "data").symlink_to(tmp_path / "secret")
     assert [os.path.realpath(path) for path in held.readable] == [str(mine / "away")]
-    late, more = pinned(found)
+    late, more = pin_paths(found)
     assert late.readable == ()  # what the path leads to now is not what was looked at
     for fd in (*fds, *more):
         os.close(fd)
@@ -138,12 +138,14 @@ def test_the_bounds_of_a_scoring_are_what_it_sees():
 )
 def test_limits_that_anybody_wrote_are_limits_or_refused(given_limits):
     try:
-        limits = read_limits(json.dumps(given_limits).encode())
+        limits = parse_limits(json.dumps(given_limits).encode())
     except (ValueError, TypeError):
         return
     assert all(type(getattr(limits, name)) is int for name in NUMBERS)
     assert limits.cpu_secs is None or limits.cpu_secs <= 1e12
-    assert narrowed(limits, Bounds(Limits(), True, (), ())).memory_mb <= 4096
+    assert (
+        narrow_limits(limits, ScoringBounds(Limits(), True, (), ())).memory_mb <= 4096
+    )
 
 
 # The attack: what a candidate in f's own process asks for through its door.
@@ -332,7 +334,7 @@ def test_files_of_a_scoring_and_its_scripts_count_together(level):
 
 def floods(count):
     """Ask for keepers again and again, as hostile program 91 does; return how many work, and what the others say."""
-    number = int(os.environ["LLM_OPTIMIZE_DOOR"].split(":")[0])
+    number = int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])
     links, alive, said = [], 0, set()
     with socket.socket(fileno=os.dup(number)) as door:
         for _ in range(count):
@@ -344,8 +346,8 @@ def floods(count):
         link.settimeout(10)
         word = link.recv(4096)
         word = word if len(word) > 4 else word + link.recv(4096)
-        alive += word[4:] == b"keeper"
-        if word[4:] == b"keeper":
+        alive += word[4:] == b"supervisor"
+        if word[4:] == b"supervisor":
             link.sendall(b"G")
         else:
             said.add(word[4:].decode())

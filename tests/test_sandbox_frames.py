@@ -16,9 +16,9 @@ from llm_optimize.errors import ScriptFailed, VariableMissing
 from llm_optimize.eval_utils import _outputs_in, _value_in
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, Outcome, OutcomeStatus, open_sandbox
-from llm_optimize.sandbox._data import join
-from llm_optimize.sandbox._weight import weight
-from llm_optimize.sandbox._wire import NONCE_BYTES, Answer
+from llm_optimize.sandbox.data import join
+from llm_optimize.sandbox.json_memory import json_memory_bytes
+from llm_optimize.sandbox.wire import NONCE_BYTES, Answer
 
 NONCE = bytes(range(NONCE_BYTES))
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
@@ -139,7 +139,7 @@ def test_scripts_that_answer_anything_raise_errors_of_ours_or_give_what_was_aske
 @given(JSON)
 def test_the_weight_is_never_less_than_a_part_of_what_the_objects_take(value):
     text = json.dumps(value).encode()
-    assert weight(text, 0) + 40 >= size_of(json.loads(text)) / 3
+    assert json_memory_bytes(text, 0) + 40 >= size_of(json.loads(text)) / 3
 
 
 def size_of(value):
@@ -156,13 +156,13 @@ def size_of(value):
 )
 def test_the_weight_of_text_that_is_no_json_takes_no_time_to_speak_of(text):
     assert (
-        weight(text, 0) > 0
+        json_memory_bytes(text, 0) > 0
     )  # in a few milliseconds; looking at each place twice would take minutes
 
 
 def test_a_long_text_full_of_brackets_is_light():
     text = json.dumps("[{,:" * 250_000 + '"').encode()
-    assert weight(text, len(text) + 100) <= len(text) + 100
+    assert json_memory_bytes(text, len(text) + 100) <= len(text) + 100
     honest = [
         [0.1234567890123456 + n for n in range(10)] for _ in range(4_000)
     ]  # 0.8 MB of result_mb=1

@@ -18,7 +18,7 @@ from llm_optimize.records import Status
 from llm_optimize.sandbox import Call, Outcome, OutcomeStatus, open_sandbox
 
 if sys.platform == "linux":
-    from llm_optimize.sandbox._keeper import CRASH, fork
+    from llm_optimize.sandbox.linux.process_tree import CRASH_EXIT_CODE, fork
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the keepers need Linux"
@@ -35,7 +35,7 @@ def test_what_a_forked_process_of_ours_raised_is_told_with_its_cause():
     os.close(theirs)
     with open(ours) as said:
         text = said.read()
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == CRASH
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == CRASH_EXIT_CODE
     assert "in body" in text
     assert text.endswith("ValueError: the cause")
 
@@ -100,7 +100,7 @@ SLOWLY = """
 import os, sys, time
 from pathlib import Path
 here = Path(__file__).parent
-if "llm_optimize.sandbox._zygote" in sys.modules:
+if "llm_optimize.sandbox.linux.fork_server" in sys.modules:
     (here / "loading").touch()
     time.sleep(0.3)
 def f(x):

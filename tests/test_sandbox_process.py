@@ -18,7 +18,7 @@ from candidates import act, alive, gone
 from levels import need_namespaces
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox, run_once
-from llm_optimize.sandbox._confine import SIGNALS_ABI, landlock_abi
+from llm_optimize.sandbox.linux.landlock import SIGNALS_ABI, landlock_abi
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the keepers need Linux"

@@ -16,7 +16,7 @@ from levels import need_namespaces, shared_memory
 from llm_optimize.errors import SandboxUnavailable, UsageError
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
-from llm_optimize.sandbox._confine import landlock_abi
+from llm_optimize.sandbox.linux.landlock import landlock_abi
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="these walls are made by Linux"),

@@ -14,15 +14,21 @@ from typing import Any
 
 from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
-from ._elsewhere import Parcel, call_there, make_parcel
-from ._inline import InlineSandbox
-from ._machine import Mechanism, check_machine
-from ._outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
-from ._portable import PortableSandbox
-from ._script import MISSING, UNKNOWN, perform
+from .executor_worker import Parcel, call_there, make_parcel
+from .inline import InlineSandbox
+from .machine import Mechanism, check_machine
+from .outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
+from .portable import PortableSandbox
+from .scripts import MISSING, UNKNOWN, perform
 
 if sys.platform == "linux":
-    from ._process import may_fork, open_door, open_namespace, open_process, run_forked
+    from .linux.host import (
+        can_fork_here,
+        open_namespace,
+        open_process,
+        open_script_broker,
+        run_forked,
+    )
 
 __all__ = [
     "LEVELS",
@@ -83,7 +89,7 @@ def open_script_sandbox(level: str, limits: Limits) -> Sandbox:
         raise UnknownName(
             "sandbox", level, [name for name in LEVELS if name != "inline"]
         )
-    beside = open_door(limits) if sys.platform == "linux" else None
+    beside = open_script_broker(limits) if sys.platform == "linux" else None
     if beside is None:
         return _open(level, perform, limits, True, ())
     if level == "namespace" and beside.level != "namespace":
@@ -124,7 +130,7 @@ def run_once(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcome:
     It sees all files that this process sees. Raises FunctionUnusable when a fresh process is needed and f cannot be
     sent to it.
     """
-    if sys.platform == "linux" and may_fork():
+    if sys.platform == "linux" and can_fork_here():
         return run_forked(func, call, limits)
     fresh: Sandbox = (
         open_process(func, limits, alone=False, confined=False)

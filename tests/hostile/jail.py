@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import IO, Any
 
 from llm_optimize.records import Limits
-from llm_optimize.sandbox._cgroup import Cgroups
-from llm_optimize.sandbox._keeper import descendants
+from llm_optimize.sandbox.linux.cgroups import Cgroups
+from llm_optimize.sandbox.linux.process_tree import descendants
 
 ROOT = Path(__file__).parents[2]
 USER_HOME = "/hostile"

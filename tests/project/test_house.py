@@ -89,28 +89,28 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "_text",
     ),  # the __str__ of an object that f returned at `inline`
     ("optimize/watchers.py", "Watchers.notify"),  # a watcher's callback, logged
-    ("sandbox/_child.py", "call"),  # around f, in the child
-    ("sandbox/_child.py", "_describe"),  # a candidate's own __str__
+    ("sandbox/child.py", "call"),  # around f, in the child
+    ("sandbox/child.py", "_describe"),  # a candidate's own __str__
     (
-        "sandbox/_keeper.py",
+        "sandbox/linux/process_tree.py",
         "fork",
     ),  # the last moment of a process of ours: whoever waits for it is told
-    ("sandbox/_slot.py", "_complaining"),  # the same
-    ("sandbox/_inline.py", "InlineSandbox._call"),  # around f
-    ("sandbox/_payload.py", "_surroundings"),  # pickling runs the user's own __reduce__
+    ("sandbox/linux/supervisor.py", "_complaining"),  # the same
+    ("sandbox/inline.py", "InlineSandbox._call"),  # around f
+    ("sandbox/pickling.py", "_surroundings"),  # pickling runs the user's own __reduce__
     (
-        "sandbox/_payload.py",
+        "sandbox/pickling.py",
         "unpack",
     ),  # the import of the user's modules, which f repeats where it matters
-    ("sandbox/_portable.py", "main"),  # the import of the user's module, in the child
-    ("sandbox/_zygote.py", "_load"),  # the same
+    ("sandbox/portable.py", "main"),  # the import of the user's module, in the child
+    ("sandbox/linux/fork_server.py", "_load"),  # the same
     (
         "store/_writer.py",
         "_Line._work",
     ),  # what ends a group of writes travels to all who wait for it
     ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
     (
-        "sandbox/_zygote.py",
+        "sandbox/linux/fork_server.py",
         "_start_scripts",
     ),  # the import of an installed package, which f repeats where it matters
 }

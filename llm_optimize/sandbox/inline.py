@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from ._outcome import Call, Outcome, OutcomeStatus, killed
+from .outcome import Call, Outcome, OutcomeStatus, killed
 
 _TRACEBACK_FRAMES = -6
 

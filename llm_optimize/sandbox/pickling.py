@@ -49,7 +49,7 @@ def unpack(payload: bytes, imports: Iterable[str]) -> Callable[..., Any]:
     return func  # type: ignore[no-any-return]
 
 
-def imports_of(func: Callable[..., Any]) -> list[str]:
+def imported_modules(func: Callable[..., Any]) -> list[str]:
     """Return the modules that f imports when it is called, or its script before, for a warm process to have them."""
     functions = _functions(func)
     inside = {name for mate in functions for name in _imported(mate.__code__)}

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ..records import Score
-from ._weight import weight
+from .json_memory import json_memory_bytes
 
 _LENGTH = struct.Struct("!I")
 _ARRAY = "\0npy"
@@ -25,7 +25,7 @@ _MAX_DEPTH = 100  # of lists and dicts
 _MAX_HEADER_CHARS = 10_000  # of an array: enough for a dtype of many fields
 
 
-class NoPlainData(TypeError):
+class NotPlainData(TypeError):
     """A value is neither plain data nor of numpy's."""
 
 
@@ -48,7 +48,7 @@ class Packer:
         Raises NoPlainData, a TypeError, for what is neither plain data nor of numpy's.
         """
         if depth > _MAX_DEPTH:
-            raise NoPlainData(
+            raise NotPlainData(
                 f"the value holds data nested deeper than {_MAX_DEPTH} levels"
             )
         kind = type(value)
@@ -81,7 +81,7 @@ class Packer:
             if self._arrays and kind is numpy.ndarray and not value.dtype.hasobject:
                 return self._place(value)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
-        raise NoPlainData(
+        raise NotPlainData(
             f"a value of type {name} is no plain data: return numbers, texts, lists and dicts of them"
         )
 
@@ -113,12 +113,12 @@ def length_of(plain: Any) -> int:
     return 1 + sum(map(length_of, plain)) if isinstance(plain, list) else 1
 
 
-class TooHeavy(ValueError):
+class TooMuchMemory(ValueError):
     """JSON that would take too much memory once it is parsed."""
 
 
 def unpack(
-    data: bytes | memoryview, arrays: bool = False, max_weight: int | None = None
+    data: bytes | memoryview, arrays: bool = False, max_memory_bytes: int | None = None
 ) -> Any:
     """Return what is in bytes that anybody may have written.
 
@@ -128,8 +128,11 @@ def unpack(
         raise ValueError("cut off")
     end = _LENGTH.size + _LENGTH.unpack_from(data)[0]
     text = bytes(data[_LENGTH.size : end])
-    if max_weight is not None and weight(text, max_weight) > max_weight:
-        raise TooHeavy("too many values for its length")
+    if (
+        max_memory_bytes is not None
+        and json_memory_bytes(text, max_memory_bytes) > max_memory_bytes
+    ):
+        raise TooMuchMemory("too many values for its length")
     return _filled(json.loads(text), memoryview(data)[end:], arrays)
 
 

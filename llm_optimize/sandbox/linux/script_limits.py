@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from ..records import Limits
-from ._view import View
+from ...records import Limits
+from .visible_paths import VisiblePaths
 
 _NUMBERS = (
     "memory_mb",
@@ -30,7 +30,7 @@ _MAX_PATHS = 100  # of one script; each is held open until it is forked
 
 
 @dataclass(frozen=True)
-class Bounds:
+class ScoringBounds:
     """What a scoring may use; all paths are resolved, and were so before a candidate could change what they lead to."""
 
     limits: Limits
@@ -39,20 +39,24 @@ class Bounds:
     writable: tuple[str, ...]
 
 
-def bounds_of(limits: Limits, view: View | None, namespaced: bool) -> Bounds:
+def bounds_of(
+    limits: Limits, view: VisiblePaths | None, namespaced: bool
+) -> ScoringBounds:
     """Return the bounds of the scorings with these limits and this view; call it before the first of them begins."""
     network = not namespaced if limits.network is None else limits.network
     if view is None:
-        return Bounds(limits, network, ("/",), ("/",))
+        return ScoringBounds(limits, network, ("/",), ("/",))
     readable, writable = _resolved(view.readable), _resolved(view.writable)
-    return Bounds(limits, network, (*readable, *writable), writable)
+    return ScoringBounds(limits, network, (*readable, *writable), writable)
 
 
 def _resolved(paths: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(os.path.realpath(path) for path in paths))
 
 
-def narrowed(wanted: Limits, bounds: Bounds, scratch: str | None = None) -> Limits:
+def narrow_limits(
+    wanted: Limits, bounds: ScoringBounds, scratch: str | None = None
+) -> Limits:
     """Return what of these limits is within the bounds; of paths, what lies within a path of the scoring, resolved.
 
     A folder that is wider than what the scoring sees of it is left out as a whole. `scratch` is the scratch directory
@@ -90,7 +94,7 @@ def _lies_within(path: str, tops: Iterable[str]) -> bool:
     return any(path == top or path.startswith(top.rstrip("/") + "/") for top in tops)
 
 
-def pinned(limits: Limits) -> tuple[Limits, list[int]]:
+def pin_paths(limits: Limits) -> tuple[Limits, list[int]]:
     """Return narrowed limits with each path as `/proc/self/fd/N`, and the descriptors N, for whoever forks to close.
 
     Between the look at a path and its use a candidate may put a link in the place of a folder that it may write to.
@@ -113,7 +117,7 @@ def pinned(limits: Limits) -> tuple[Limits, list[int]]:
     ), fds
 
 
-def read_limits(message: bytes) -> Limits:
+def parse_limits(message: bytes) -> Limits:
     """Return the limits in a message that anybody may have written.
 
     Raises ValueError or TypeError for what is none; UsageError, a ValueError, for what no limits can be.

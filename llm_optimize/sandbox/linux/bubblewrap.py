@@ -12,10 +12,10 @@ import shutil
 import subprocess
 from collections.abc import Sequence
 
-from ..errors import SandboxUnavailable
-from ..records import Limits
-from ._environment import clean_environment
-from ._view import View
+from ...errors import SandboxUnavailable
+from ...records import Limits
+from ..environment import clean_environment
+from .visible_paths import VisiblePaths
 
 _TRIAL_SECS = 20.0
 _HOW_TO_GET = "install it (Debian, Ubuntu: apt install bubblewrap; Fedora: dnf install bubblewrap)"
@@ -25,7 +25,7 @@ _HOW_TO_ALLOW = (
 )
 
 
-def command(view: View, limits: Limits, hidden: Sequence[str]) -> list[str]:
+def command(view: VisiblePaths, limits: Limits, hidden: Sequence[str]) -> list[str]:
     """Return the command that other commands are appended to; it was tried.
 
     Raises SandboxUnavailable, with what is missing and how to get it.
@@ -72,7 +72,7 @@ def _namespaces(limits: Limits) -> list[str]:
     ]
 
 
-def _files(view: View, limits: Limits, hidden: Sequence[str]) -> list[str]:
+def _files(view: VisiblePaths, limits: Limits, hidden: Sequence[str]) -> list[str]:
     size = str(limits.scratch_mb * 2**20)
     made = ["--proc", "/proc", "--dev", "/dev"]
     for folder in ("/dev/shm", "/tmp"):

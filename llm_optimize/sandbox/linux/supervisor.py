@@ -18,33 +18,33 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from ..records import Limits
-from ._accounting import Account
-from ._child import call, cpu_limit, settle
-from ._confine import confine
-from ._data import unpack
-from ._keeper import become_subreaper, fork, say, sweep, watch
-from ._namespaces import enter_scoring, enter_slot, fork_first
-from ._private import IN_USER_NAMESPACE, own_user_namespace
-from ._scratch import Scratch, remove_scratch
-from ._view import View
-from ._walls import NO_WALLS, Walls, close_calls, narrow
-from ._wire import receive_frame, send_frame
+from ...records import Limits
+from ..child import call, cpu_limit_secs, prepare_process
+from ..data import unpack
+from ..scratch import Scratch, remove_scratch
+from ..wire import receive_frame, send_frame
+from .accounting import Account
+from .isolation import NO_ISOLATION, Isolation, restrict_files, restrict_system_calls
+from .landlock import restrict_self
+from .namespaces import enter_scoring_namespaces, run_init, run_namespace_supervisor
+from .private_mounts import IN_USER_NAMESPACE, enter_user_namespace
+from .process_tree import become_subreaper, fork, report_on_stderr, sweep, watch
+from .visible_paths import VisiblePaths
 
-DOOR = "LLM_OPTIMIZE_DOOR"  # the variable that tells a child where its way to the scripts' warm process is
-_DOOR_FD = 4
+BROKER_VARIABLE = "LLM_OPTIMIZE_SCRIPT_BROKER"  # the variable that tells a child where its way to the scripts' warm process is
+_BROKER_FD = 4
 _DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _OWN_PROCESSES = 2  # in the user namespace of a keeper: itself and the child
 _LINK_GONE = 3  # exit code of a process that can score no more
 
 
 @dataclass(frozen=True)
-class Service:
+class ChildSettings:
     """What is served: f, within these limits, with this view of the files."""
 
     func: Callable[[Any], Any]
     limits: Limits
-    view: View | None  # None: that of the process that serves
+    view: VisiblePaths | None  # None: that of the process that serves
     namespaced: bool = False  # whether each scoring has namespaces of its own
     hidden: tuple[
         str, ...
@@ -52,20 +52,20 @@ class Service:
     masked: tuple[
         str, ...
     ] = ()  # files that nobody opens in a scoring, though they lie in what is seen
-    walls: Walls = NO_WALLS
+    isolation: Isolation = NO_ISOLATION
     alone: bool = False  # whether the scratch directory is the working directory, too
     inlet: socket.socket | None = None  # to the warm process of scripts
 
 
-def serve_link(
-    link: socket.socket, service: Service, scorings: int | None = None
+def supervise(
+    link: socket.socket, service: ChildSettings, scorings: int | None = None
 ) -> NoReturn:
     """Be a keeper: serve one scoring after the other until the other end is gone, or so many."""
     os.setsid()
     for number in _DEAF_TO:
         signal.signal(number, signal.SIG_IGN)  # whoever wants an end hangs up
     with suppress(EOFError), _complaining(link):
-        send_frame(link, b"keeper")
+        send_frame(link, b"supervisor")
         if not link.recv(
             1
         ):  # from here on whatever is started here is in the right control group
@@ -74,30 +74,30 @@ def serve_link(
             _in_namespaces(link, service)
         else:
             become_subreaper()
-            if service.walls.private == IN_USER_NAMESPACE:
-                own_user_namespace()
+            if service.isolation.private == IN_USER_NAMESPACE:
+                enter_user_namespace()
             while scorings is None or scorings > 0:
                 _with_scratch(link, service)
                 scorings = None if scorings is None else scorings - 1
     os._exit(0)
 
 
-def _in_namespaces(link: socket.socket, service: Service) -> NoReturn:
+def _in_namespaces(link: socket.socket, service: ChildSettings) -> NoReturn:
     """Score in fresh namespaces each time; with their first process everything in them ends."""
 
-    def be_slot() -> None:
+    def serve() -> None:
         with _complaining(link):
-            while fork_first(lambda: _one_in_namespaces(link, service)) == 0:
+            while run_init(lambda: _one_in_namespaces(link, service)) == 0:
                 pass
         os._exit(0)
 
-    enter_slot(be_slot, network=bool(service.limits.network))
+    run_namespace_supervisor(serve, network=bool(service.limits.network))
 
 
-def _one_in_namespaces(link: socket.socket, service: Service) -> NoReturn:
+def _one_in_namespaces(link: socket.socket, service: ChildSettings) -> NoReturn:
     with suppress(EOFError), _complaining(link):
         seen = (*service.view.readable, *service.view.writable) if service.view else ()
-        enter_scoring(seen, service.hidden, service.limits.scratch_mb)
+        enter_scoring_namespaces(seen, service.hidden, service.limits.scratch_mb)
         _one_scoring(
             link, service, tempfile.mkdtemp(prefix="llm_optimize-", dir="/tmp")
         )
@@ -121,7 +121,7 @@ def _complaining(link: socket.socket) -> Iterator[None]:
         os._exit(_LINK_GONE)
 
 
-def _with_scratch(link: socket.socket, service: Service) -> None:
+def _with_scratch(link: socket.socket, service: ChildSettings) -> None:
     """Serve one scoring, and remove whatever it leaves."""
     scratch = tempfile.mkdtemp(prefix="llm_optimize-")
     try:
@@ -131,7 +131,7 @@ def _with_scratch(link: socket.socket, service: Service) -> None:
         remove_scratch(scratch)
 
 
-def _one_scoring(link: socket.socket, service: Service, scratch: str) -> None:
+def _one_scoring(link: socket.socket, service: ChildSettings, scratch: str) -> None:
     near, far = socket.socketpair()
     with near:
         child = _fork_child(near, far, link, service, scratch)
@@ -161,7 +161,7 @@ def _fork_child(
     near: socket.socket,
     far: socket.socket,
     link: socket.socket,
-    service: Service,
+    service: ChildSettings,
     scratch: str,
 ) -> int:
     door, theirs = _open_door(service.inlet, scratch)
@@ -190,7 +190,7 @@ def _fork_child(
         if far.fileno() >= 0:
             send_frame(far, trouble.encode())
         else:
-            say(trouble)
+            report_on_stderr(trouble)
 
     child = fork(wait_and_score, complain)
     far.close()
@@ -200,16 +200,16 @@ def _fork_child(
     return child
 
 
-def _confine(view: View, scratch: str, service: Service) -> None:
+def _confine(view: VisiblePaths, scratch: str, service: ChildSettings) -> None:
     """Take from this process the rights over files, processes and TCP that a candidate does not have."""
     free = [scratch]
     if service.namespaced:
         free = ["/tmp"]
     else:
-        view = narrow(
-            service.walls, view, scratch, service.masked, service.limits.scratch_mb
+        view = restrict_files(
+            service.isolation, view, scratch, service.masked, service.limits.scratch_mb
         )
-    confine(
+    restrict_self(
         view, free, network=service.namespaced or service.limits.network is not False
     )
 
@@ -240,20 +240,30 @@ def _put_forward() -> None:
 
 
 def _score(
-    request: bytes, has_door: bool, scratch: str, service: Service, nproc: int | None
+    request: bytes,
+    has_door: bool,
+    scratch: str,
+    service: ChildSettings,
+    nproc: int | None,
 ) -> NoReturn:
     """Become the child of one scoring, with this output, this answer and no other open file; then call f."""
     head, _, body = request.partition(b"\n")
     facts = json.loads(head)
     if has_door:
         level = "namespace" if service.namespaced else "process"
-        os.environ[DOOR] = f"{_DOOR_FD}:{os.fstat(_DOOR_FD).st_ino}:{level}"
+        os.environ[BROKER_VARIABLE] = (
+            f"{_BROKER_FD}:{os.fstat(_BROKER_FD).st_ino}:{level}"
+        )
     limits, arrays = service.limits, facts["arrays"]
-    settle(
-        scratch, limits, cpu_limit(limits, facts["timeout_secs"]), facts["seed"], nproc
+    prepare_process(
+        scratch,
+        limits,
+        cpu_limit_secs(limits, facts["timeout_secs"]),
+        facts["seed"],
+        nproc,
     )
     if service.view is not None:
-        close_calls(service.walls, service.namespaced, limits.network)
+        restrict_system_calls(service.isolation, service.namespaced, limits.network)
     call(
         service.func,
         unpack(body, arrays),
@@ -278,12 +288,12 @@ def _only_files(result: int, output: int, door: socket.socket | None) -> bool:
     return door is not None
 
 
-def _processes_counted(service: Service) -> int | None:
+def _processes_counted(service: ChildSettings) -> int | None:
     """Return how many processes a limit of this child's user counts already; None for root.
 
     In a user namespace only its own are counted.
     """
-    if service.walls.private == IN_USER_NAMESPACE and os.getuid() != 0:
+    if service.isolation.private == IN_USER_NAMESPACE and os.getuid() != 0:
         return _OWN_PROCESSES
     return _processes_of_user()
 

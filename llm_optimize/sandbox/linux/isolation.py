@@ -6,14 +6,20 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ._confine import forbid_new_privileges, landlock_abi
-from ._private import enter_private, way_to_privacy, works
-from ._seccomp import LOCAL, LOOPBACK, Held, can_filter, restrict_calls
-from ._view import View
+from .landlock import landlock_abi, set_no_new_privileges
+from .private_mounts import enter_private_mounts, find_namespace_method, works
+from .seccomp import (
+    LOCAL,
+    LOOPBACK,
+    FilterPolicy,
+    has_filter_for_machine,
+    install_filter,
+)
+from .visible_paths import VisiblePaths
 
 
 @dataclass(frozen=True)
-class Walls:
+class Isolation:
     """What was tried and works; nothing of it where a process is not confined."""
 
     private: str = ""  # how scorings get mounts and IPC of their own: IN_USER_NAMESPACE, AS_ROOT; empty: not at all
@@ -30,44 +36,50 @@ class Walls:
         return (*private, *(("seccomp",) if self.filter else ()))
 
 
-NO_WALLS = Walls()
+NO_ISOLATION = Isolation()
 
 
-def find_walls(namespaced: bool) -> Walls:
+def find_isolation(namespaced: bool) -> Isolation:
     """Return which walls work here; at `namespace` others make mounts and IPC. Call it while there is one thread."""
-    return Walls("" if namespaced else way_to_privacy(), filter_works())
+    return Isolation("" if namespaced else find_namespace_method(), seccomp_works())
 
 
-def filter_works() -> bool:
+def seccomp_works() -> bool:
     """Whether this kernel takes our filter, tried in a process apart."""
-    return can_filter() and works(_try_filter)
+    return has_filter_for_machine() and works(_try_filter)
 
 
 def _try_filter() -> None:
-    forbid_new_privileges()
-    restrict_calls(Held(LOCAL))
+    set_no_new_privileges()
+    install_filter(FilterPolicy(LOCAL))
 
 
-def narrow(
-    walls: Walls, view: View, scratch: str, masked: Iterable[str], size_mb: int
-) -> View:
+def restrict_files(
+    isolation: Isolation,
+    view: VisiblePaths,
+    scratch: str,
+    masked: Iterable[str],
+    size_mb: int,
+) -> VisiblePaths:
     """Hide the masked files and guard the rest of the tree, as far as can be; return what Landlock is to allow then."""
     real = [os.path.realpath(path) for path in masked]
-    if walls.private:
-        enter_private(view, scratch, real, size_mb)
+    if isolation.private:
+        enter_private_mounts(view, scratch, real, size_mb)
         return view
-    return view.apart_from(real)
+    return view.excluding(real)
 
 
-def close_calls(walls: Walls, namespaced: bool, network: bool | None) -> None:
+def restrict_system_calls(
+    isolation: Isolation, namespaced: bool, network: bool | None
+) -> None:
     """Filter the system calls of this process, just before foreign code runs in it."""
-    if walls.filter:
+    if isolation.filter:
         refused = LOOPBACK if namespaced else LOCAL
         open_sockets = bool(network) if namespaced else network is not False
-        held = Held(
+        held = FilterPolicy(
             sockets="" if open_sockets else refused,
-            ipc=namespaced or bool(walls.private),
+            ipc=namespaced or bool(isolation.private),
             ptrace=landlock_abi() > 0,
             counters=not namespaced,
         )
-        restrict_calls(held)
+        install_filter(held)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
-from ._data import Packer, join
+from .data import Packer, join
 
 
 class OutcomeStatus(StrEnum):

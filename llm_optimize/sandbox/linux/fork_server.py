@@ -24,18 +24,18 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from ..records import Limits
-from ._keeper import become_subreaper, children, fork, reap, sweep
-from ._namespaces import uncover_proc
-from ._narrow import Bounds, bounds_of
-from ._payload import unpack
-from ._scratch import remove_scratch
-from ._script import perform
-from ._scripts import ScriptServer
-from ._slot import Service, serve_link
-from ._view import View
-from ._walls import NO_WALLS, Walls, find_walls
-from ._wire import receive_frame, send_frame
+from ...records import Limits
+from ..pickling import unpack
+from ..scratch import remove_scratch
+from ..scripts import perform
+from ..wire import receive_frame, send_frame
+from .isolation import NO_ISOLATION, Isolation, find_isolation
+from .namespaces import uncover_proc
+from .process_tree import become_subreaper, children, fork, reap, sweep
+from .script_broker import ScriptBrokerServer
+from .script_limits import ScoringBounds, bounds_of
+from .supervisor import ChildSettings, supervise
+from .visible_paths import VisiblePaths
 
 _GOODBYE_SECS = 1.0  # keepers clean up by themselves in a few milliseconds
 
@@ -48,7 +48,7 @@ def main() -> None:
     if settings["namespaced"]:
         uncover_proc()
     if settings["scratch"] is None:
-        _be_zygote(control, settings)
+        _serve_settings(control, settings)
         os._exit(0)  # without what the modules of f want to do at the end
     try:  # made here and not by the optimizer: one that is killed before it sent this leaves nothing
         os.mkdir(settings["scratch"], 0o700)
@@ -59,36 +59,38 @@ def main() -> None:
         tempfile.tempdir = settings[
             "scratch"
         ]  # of all scorings; it goes when the optimizer is gone
-        _be_zygote(control, settings)
+        _serve_settings(control, settings)
     finally:
         remove_scratch(settings["scratch"])
     os._exit(0)
 
 
-def _be_zygote(control: socket.socket, settings: dict[str, Any]) -> None:
+def _serve_settings(control: socket.socket, settings: dict[str, Any]) -> None:
     """Load f and serve, until the optimizer is gone; nothing that was started here is left."""
     others: set[int] = set()
     limits, view = (
         Limits(**settings["limits"]),
-        View(**settings["view"]) if settings["view"] else None,
+        VisiblePaths(**settings["view"]) if settings["view"] else None,
     )
     bounds = bounds_of(limits, view, settings["namespaced"])
-    walls = find_walls(settings["namespaced"]) if settings["view"] else NO_WALLS
+    isolation = (
+        find_isolation(settings["namespaced"]) if settings["view"] else NO_ISOLATION
+    )
     inlet = None
     if not settings["alone"]:  # before f is received
-        inlet = _start_scripts(control, settings, bounds, others, walls)
+        inlet = _start_scripts(control, settings, bounds, others, isolation)
     func = _load(
-        settings, receive_frame(control)[0], control, walls
+        settings, receive_frame(control)[0], control, isolation
     )  # the payload is not kept: it may be large
     become_subreaper()
     _settle_down()
-    service = Service(
+    service = ChildSettings(
         func,
         limits,
         view,
         settings["namespaced"],
         masked=tuple(settings["masked"]),
-        walls=walls,
+        isolation=isolation,
         alone=settings["alone"],
         inlet=inlet,
     )
@@ -99,9 +101,9 @@ def _be_zygote(control: socket.socket, settings: dict[str, Any]) -> None:
 def _start_scripts(
     control: socket.socket,
     settings: dict[str, Any],
-    bounds: Bounds,
+    bounds: ScoringBounds,
     others: set[int],
-    walls: Walls,
+    isolation: Isolation,
 ) -> socket.socket:
     """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
     folders = settings["installed"]
@@ -118,17 +120,17 @@ def _start_scripts(
         control.close()
         inlet.close()
         _settle_down()
-        service = Service(
+        service = ChildSettings(
             perform,
             bounds.limits,
             None,
             settings["namespaced"],
             tuple(settings["own_folders"]),
             masked=tuple(settings["masked"]),
-            walls=walls,
+            isolation=isolation,
             alone=True,
         )
-        ScriptServer(theirs, service, folders, bounds).serve()
+        ScriptBrokerServer(theirs, service, folders, bounds).serve()
 
     others.add(fork(be_server))
     theirs.close()
@@ -147,7 +149,10 @@ def _is_installed(module: str, folders: list[str]) -> bool:
 
 
 def _load(
-    settings: dict[str, Any], payload: bytes, control: socket.socket, walls: Walls
+    settings: dict[str, Any],
+    payload: bytes,
+    control: socket.socket,
+    isolation: Isolation,
 ) -> Callable[[Any], Any]:
     """Import what f needs, on one thread: children of a process with OpenMP or BLAS threads hang."""
     sys.path[:] = settings["sys_path"]
@@ -163,7 +168,7 @@ def _load(
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    send_frame(control, json.dumps({"walls": walls.names}).encode())
+    send_frame(control, json.dumps({"walls": isolation.names}).encode())
     return func
 
 
@@ -173,7 +178,7 @@ def _settle_down() -> None:
     gc.freeze()
 
 
-def _serve(control: socket.socket, service: Service, others: set[int]) -> None:
+def _serve(control: socket.socket, service: ChildSettings, others: set[int]) -> None:
     """Fork a keeper for each link that arrives, and clean up behind those that died, until the optimizer is gone."""
     wake, woken = socket.socketpair()
     woken.setblocking(False)
@@ -191,7 +196,7 @@ def _serve(control: socket.socket, service: Service, others: set[int]) -> None:
             if control.fileno() in ready:
                 _, (link,) = receive_frame(control, max_fds=1)
                 others.add(
-                    _fork_keeper(
+                    _fork_supervisor(
                         socket.socket(fileno=link), [control, wake, woken], service
                     )
                 )
@@ -219,15 +224,15 @@ def _leave(others: set[int], inlet: socket.socket | None) -> None:
     sweep()
 
 
-def _fork_keeper(
-    link: socket.socket, ours: list[socket.socket], service: Service
+def _fork_supervisor(
+    link: socket.socket, ours: list[socket.socket], service: ChildSettings
 ) -> int:
     def keep() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for other in ours:
             other.close()
-        serve_link(link, service)
+        supervise(link, service)
 
     pid = fork(keep, lambda trouble: send_frame(link, f"no: {trouble}".encode()))
     link.close()

@@ -13,16 +13,22 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
-from ..records import Limits
-from ._bubblewrap import command
-from ._call import Scoring
-from ._cgroup import Cgroups
-from ._confine import landlock_abi
-from ._keeper import fork, kill_with_kin
-from ._outcome import Call, Outcome, OutcomeStatus, killed
-from ._slot import DOOR, Service, serve_link
-from ._view import secrets_in, view_of
-from ._warm import Door, Keeper, Order, Source, Zygote
+from ...records import Limits
+from ..outcome import Call, Outcome, OutcomeStatus, killed
+from .bubblewrap import command
+from .cgroups import Cgroups
+from .fork_server_client import (
+    ForkServer,
+    ForkServerSettings,
+    ScriptBroker,
+    Supervisor,
+    SupervisorSource,
+)
+from .landlock import landlock_abi
+from .process_tree import fork, kill_tree
+from .scoring import Scoring
+from .supervisor import BROKER_VARIABLE, ChildSettings, supervise
+from .visible_paths import secret_files_in, visible_paths_for
 
 _log = logging.getLogger(__name__)
 _STARTS = 3  # of a keeper for one call
@@ -33,7 +39,7 @@ class ProcessSandbox:
 
     def __init__(
         self,
-        start: Callable[[], Source],
+        start: Callable[[], SupervisorSource],
         limits: Limits,
         level: str,
         cgroups: Cgroups | None = None,
@@ -43,8 +49,8 @@ class ProcessSandbox:
         self._start = start
         self._limits = limits
         self._lock = threading.Lock()
-        self._idle: list[Keeper] = []
-        self._busy: set[Keeper] = set()
+        self._idle: list[Supervisor] = []
+        self._busy: set[Supervisor] = set()
         self._closed = False
         self._cgroups = cgroups
         self._source = start()
@@ -55,7 +61,7 @@ class ProcessSandbox:
         abi = landlock_abi()
         found = [f"landlock {abi}"] if abi else []
         found += ["namespaces"] if self.level == "namespace" else []
-        found += self._source.walls
+        found += self._source.isolation
         return (
             *found,
             *(
@@ -80,13 +86,13 @@ class ProcessSandbox:
         """Return what becomes of f(x), and whether a process of ours died under it."""
         refusal = ""
         for _ in range(_STARTS):
-            keeper = self._take()
-            if keeper is None:
+            supervisor = self._take()
+            if supervisor is None:
                 return killed(), False
             try:
-                with call.stop.ends(keeper.hang_up):
-                    if keeper.ready():
-                        scoring = Scoring(keeper, self._limits, call)
+                with call.stop.ends(supervisor.hang_up):
+                    if supervisor.ready():
+                        scoring = Scoring(supervisor, self._limits, call)
                         outcome = scoring.run()
                         ended = (
                             self._closed or call.stop.given
@@ -97,46 +103,46 @@ class ProcessSandbox:
                             else (outcome, scoring.helper_died)
                         )
             finally:
-                keeper.usable = keeper.usable and not call.stop.given
-                self._give_back(keeper)
+                supervisor.usable = supervisor.usable and not call.stop.given
+                self._give_back(supervisor)
             if call.stop.given:
                 return killed(), False
-            if keeper.breach:
+            if supervisor.breach:
                 return Outcome(
-                    OutcomeStatus(keeper.breach["status"]),
-                    message=keeper.breach["message"],
+                    OutcomeStatus(supervisor.breach["status"]),
+                    message=supervisor.breach["message"],
                 ), False
-            refusal = keeper.refusal or refusal
-            self._restart(keeper.source)
+            refusal = supervisor.refusal or refusal
+            self._restart(supervisor.source)
         said = f"the warm process of the sandbox does not start: {refusal or 'it ends without a word'}"
         return Outcome(OutcomeStatus.KILLED, message=said), False
 
-    def _take(self) -> Keeper | None:
+    def _take(self) -> Supervisor | None:
         """Return a keeper that waits for work, or a new one, or None when all is closed."""
         with self._lock:
             if self._closed:
                 return None
             while self._idle:
-                keeper = self._idle.pop()
-                if keeper.alive():
+                supervisor = self._idle.pop()
+                if supervisor.alive():
                     break
-                keeper.discard()
+                supervisor.discard()
             else:
-                keeper = Keeper(
+                supervisor = Supervisor(
                     self._source, self._cgroups.new() if self._cgroups else None
                 )
-            self._busy.add(keeper)
-            return keeper
+            self._busy.add(supervisor)
+            return supervisor
 
-    def _give_back(self, keeper: Keeper) -> None:
+    def _give_back(self, supervisor: Supervisor) -> None:
         with self._lock:
-            self._busy.discard(keeper)
-            if keeper.usable and not self._closed:
-                self._idle.append(keeper)
+            self._busy.discard(supervisor)
+            if supervisor.usable and not self._closed:
+                self._idle.append(supervisor)
                 return
-        keeper.discard()
+        supervisor.discard()
 
-    def _restart(self, source: Source | None) -> None:
+    def _restart(self, source: SupervisorSource | None) -> None:
         """Put another in the place of a warm process that forks no keepers any more, if nobody else did."""
         with self._lock:
             if not self._closed and source is self._source and not source.works():
@@ -153,10 +159,10 @@ class ProcessSandbox:
                 return
             self._closed = True
             idle, busy = self._idle, set(self._busy)
-        for keeper in busy:
-            keeper.hang_up()
-        for keeper in idle:
-            keeper.discard()
+        for supervisor in busy:
+            supervisor.hang_up()
+        for supervisor in idle:
+            supervisor.discard()
         self._source.close()
         if self._cgroups:
             self._cgroups.close()
@@ -173,10 +179,12 @@ def open_process(
 
     Raises FunctionUnusable when f cannot be packed, or cannot be loaded in a fresh process.
     """
-    order = _order(func, limits, alone, namespaced=False)
-    order = replace(order, masked=(*hidden, *secrets_in(order.own_folders, limits)))
+    order = _fork_server_settings(func, limits, alone, namespaced=False)
+    order = replace(
+        order, masked=(*hidden, *secret_files_in(order.own_folders, limits))
+    )
     order = order if confined else replace(order, view=None)
-    return ProcessSandbox(lambda: Zygote(order), limits, "process", Cgroups(limits))
+    return ProcessSandbox(lambda: ForkServer(order), limits, "process", Cgroups(limits))
 
 
 def open_namespace(
@@ -186,26 +194,30 @@ def open_namespace(
 
     Raises FunctionUnusable as above, and SandboxUnavailable when bubblewrap is missing or may not do its work.
     """
-    order = _order(func, limits, alone, namespaced=True)
-    secret = secrets_in(order.own_folders, limits)
-    wrapper = command(order.view or view_of(limits, ()), limits, (*hidden, *secret))
+    order = _fork_server_settings(func, limits, alone, namespaced=True)
+    secret = secret_files_in(order.own_folders, limits)
+    wrapper = command(
+        order.view or visible_paths_for(limits, ()), limits, (*hidden, *secret)
+    )
     return ProcessSandbox(
-        lambda: Zygote(order, wrapper), limits, "namespace", Cgroups(limits)
+        lambda: ForkServer(order, wrapper), limits, "namespace", Cgroups(limits)
     )
 
 
-def open_door(limits: Limits) -> ProcessSandbox | None:
+def open_script_broker(limits: Limits) -> ProcessSandbox | None:
     """Return a sandbox for scripts beside the one that this code runs in; None when it runs in none."""
     with suppress(ValueError, OSError):
-        number, inode, level = os.environ.get(DOOR, "").split(":")
+        number, inode, level = os.environ.get(BROKER_VARIABLE, "").split(":")
         if os.fstat(int(number)).st_ino == int(inode):
-            return ProcessSandbox(lambda: Door(int(number), limits), limits, level)
+            return ProcessSandbox(
+                lambda: ScriptBroker(int(number), limits), limits, level
+            )
     return None
 
 
-def _order(
+def _fork_server_settings(
     func: Callable[..., Any], limits: Limits, alone: bool, namespaced: bool
-) -> Order:
+) -> ForkServerSettings:
     paths = [
         os.path.realpath(entry) for entry in sys.path if entry and os.path.exists(entry)
     ]
@@ -213,8 +225,8 @@ def _order(
     own = tuple(
         dict.fromkeys([os.getcwd(), *(path for path in paths if path not in installed)])
     )
-    view = view_of(limits, installed if alone else (*own, *installed))
-    return Order(func, limits, view, namespaced, alone, own, installed)
+    view = visible_paths_for(limits, installed if alone else (*own, *installed))
+    return ForkServerSettings(func, limits, view, namespaced, alone, own, installed)
 
 
 def _is_installed(path: str) -> bool:
@@ -241,25 +253,25 @@ def run_forked(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcom
 
     def keep() -> None:
         ours.close()
-        serve_link(theirs, Service(func, limits, view=None), scorings=1)
+        supervise(theirs, ChildSettings(func, limits, view=None), scorings=1)
 
     pid = fork(keep)
     theirs.close()
-    keeper = Keeper(None, None, ours)
+    supervisor = Supervisor(None, None, ours)
     try:
-        if not keeper.ready():
+        if not supervisor.ready():
             return Outcome(
                 OutcomeStatus.KILLED,
                 message="the process that watches over it was killed",
             )
-        return Scoring(keeper, limits, call).run()
+        return Scoring(supervisor, limits, call).run()
     finally:
-        keeper.discard()
-        if not keeper.usable:
-            kill_with_kin(pid)
+        supervisor.discard()
+        if not supervisor.usable:
+            kill_tree(pid)
         os.waitpid(pid, 0)
 
 
-def may_fork() -> bool:
+def can_fork_here() -> bool:
     """Whether this process has one thread only: a fork of one with more may wait for ever for a lock."""
     return len(os.listdir("/proc/self/task")) == 1

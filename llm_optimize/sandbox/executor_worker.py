@@ -14,8 +14,8 @@ from typing import Any
 
 from ..errors import FunctionUnusable
 from ..records import Limits
-from ._outcome import Call, Outcome, Sandbox
-from ._payload import pack, unpack
+from .outcome import Call, Outcome, Sandbox
+from .pickling import pack, unpack
 
 _KEPT = 4  # sandboxes of one worker that nobody uses at the moment
 Opener = Callable[[str, Callable[..., Any], Limits, Sequence[str]], Sandbox]

@@ -17,18 +17,18 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
-from ._confine import checked, libc
-from ._keeper import fork
-from ._mounts import (
+from .landlock import checked, libc
+from .mounts import (
     NO_DEV,
     NO_EXEC,
     NO_SUID,
     READ_ONLY,
-    keep_to_ourselves,
+    make_mounts_private,
     mount,
-    replace_folder,
-    uppermost,
+    mount_tmpfs_over,
+    topmost_paths,
 )
+from .process_tree import fork
 
 NEW_MOUNTS, NEW_IPC, NEW_USER = 0x20000, 0x8000000, 0x10000000
 _NEW_PIDS, _NEW_NET = 0x20000000, 0x40000000
@@ -58,7 +58,7 @@ def uncover_proc() -> None:
         checked(libc().umount2(path.encode(), 0), f"umount {path}")
 
 
-def enter_slot(be_slot: Callable[[], None], network: bool) -> NoReturn:
+def run_namespace_supervisor(serve: Callable[[], None], network: bool) -> NoReturn:
     """Fork the first process of a slot, wait until it ends, and end."""
     uid, gid = os.geteuid(), os.getegid()
     kinds = NEW_USER | _NEW_PIDS | (0 if network else _NEW_NET)
@@ -69,14 +69,14 @@ def enter_slot(be_slot: Callable[[], None], network: bool) -> NoReturn:
         ("gid_map", f"{gid or _NOBODY} {gid} 1"),
     ):
         _write(f"/proc/self/{name}", text)
-    bound_what_counts()
+    limit_namespace_counts()
     if not network:
         _start_loopback()
-    os.waitpid(fork(be_slot), 0)
+    os.waitpid(fork(serve), 0)
     os._exit(0)
 
 
-def bound_what_counts() -> None:
+def limit_namespace_counts() -> None:
     """Bound what the kernel counts for each user namespace, in the one of this process; the user's own keep the rest.
 
     A candidate gets no rights in a user namespace of its own, and cannot take all that file watchers of its user need.
@@ -96,7 +96,7 @@ def _start_loopback() -> None:
         fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
 
 
-def fork_first(body: Callable[[], None]) -> int:
+def run_init(body: Callable[[], None]) -> int:
     """Fork the first process of fresh namespaces and wait for its end; return its exit code."""
     ours = os.open("/proc/thread-self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -109,18 +109,20 @@ def fork_first(body: Callable[[], None]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(fork(body), 0)[1])
 
 
-def enter_scoring(seen: Iterable[str], hidden: Iterable[str], scratch_mb: int) -> None:
+def enter_scoring_namespaces(
+    seen: Iterable[str], hidden: Iterable[str], scratch_mb: int
+) -> None:
     """Give this process, the first of its namespace, its own IPC, /proc, /tmp and /dev/shm.
 
     What is `seen` stays so; folders that are `hidden` are empty but for that.
     """
     here = os.getcwd()
     checked(libc().unshare(NEW_MOUNTS | NEW_IPC), "unshare")
-    keep_to_ourselves()
-    tops = uppermost(seen)
+    make_mounts_private()
+    tops = topmost_paths(seen)
     for path in ("/tmp", "/dev/shm", *hidden):
         if os.path.isdir(path):
-            replace_folder(
+            mount_tmpfs_over(
                 path, [top for top in tops if top.startswith(path + "/")], scratch_mb
             )
     mount("proc", "/proc", "proc", READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
-from ._confine import checked, libc
+from .landlock import checked, libc
 
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 1, 2, 4, 8
 _BIND, _RECURSIVE, _PRIVATE = 4096, 16384, 1 << 18
@@ -46,12 +46,12 @@ def mount(
     )
 
 
-def keep_to_ourselves() -> None:
+def make_mounts_private() -> None:
     """Let no mount of this namespace travel to others, nor theirs to this one."""
     mount(None, "/", None, _RECURSIVE | _PRIVATE)
 
 
-def copied(path: str) -> int:
+def clone_tree(path: str) -> int:
     """Return the descriptor of a copy of the mounts at and below a path, which is attached nowhere yet."""
     flags = _CLONE | _CLOEXEC | _ALL_BELOW
     return checked(
@@ -59,7 +59,7 @@ def copied(path: str) -> int:
     )
 
 
-def attach(tree: int, path: str) -> None:
+def move_tree(tree: int, path: str) -> None:
     """Put a copy over what is at a path, and close its descriptor."""
     try:
         moved = libc().syscall(
@@ -70,7 +70,7 @@ def attach(tree: int, path: str) -> None:
         os.close(tree)
 
 
-def restrict(path: str | int, flags: int) -> None:
+def set_mount_flags(path: str | int, flags: int) -> None:
     """Set flags such as READ_ONLY on all mounts at and below a path, or below the descriptor of a copy."""
     place, name = (path, b"") if isinstance(path, int) else (_HERE, os.fsencode(path))
     rules = _Attributes(
@@ -83,7 +83,7 @@ def restrict(path: str | int, flags: int) -> None:
     checked(made, f"mount_setattr {path}")
 
 
-def uppermost(paths: Iterable[str]) -> list[str]:
+def topmost_paths(paths: Iterable[str]) -> list[str]:
     """Return those of the paths that lie below none of the others."""
     found: list[str] = []
     for path in sorted(paths):
@@ -94,7 +94,7 @@ def uppermost(paths: Iterable[str]) -> list[str]:
     return found
 
 
-def replace_folder(path: str, kept: Iterable[str], size_mb: int) -> None:
+def mount_tmpfs_over(path: str, kept: Iterable[str], size_mb: int) -> None:
     """Put an empty folder of its own in the place of one, and show again what is kept of it."""
     inside: list[tuple[str, int]] = []
     for top in kept:

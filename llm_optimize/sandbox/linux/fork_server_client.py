@@ -18,19 +18,19 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import FunctionUnusable, SandboxUnavailable
-from ..records import Limits
-from ._cgroup import Cgroup
-from ._environment import clean_environment, one_thread, threads_as_here
-from ._keeper import descendants, kill_with_kin
-from ._payload import imports_of, pack
-from ._scratch import remove_scratch
-from ._view import View
-from ._wire import receive_frame, send_frame
+from ...errors import FunctionUnusable, SandboxUnavailable
+from ...records import Limits
+from ..environment import clean_environment, one_thread, threads_as_here
+from ..pickling import imported_modules, pack
+from ..scratch import remove_scratch
+from ..wire import receive_frame, send_frame
+from .cgroups import Cgroup
+from .process_tree import descendants, kill_tree
+from .visible_paths import VisiblePaths
 
 _log = logging.getLogger(__name__)
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox._zygote import main; main()"
-_ROOT = str(Path(__file__).resolve().parents[2])
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox.linux.fork_server import main; main()"
+_ROOT = str(Path(__file__).resolve().parents[3])
 REPORT_SECS = 2.5  # for a keeper to kill all and say so; then it is replaced
 _LOAD_SECS = 300.0  # for the imports of f
 _HELLO_SECS = 10.0  # for a keeper and a child to be forked, on a busy machine
@@ -38,12 +38,12 @@ _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 
 
 @dataclass(frozen=True)
-class Order:
+class ForkServerSettings:
     """What a warm process is started for."""
 
     func: Callable[..., Any]
     limits: Limits
-    view: View | None  # None: nothing is hidden
+    view: VisiblePaths | None  # None: nothing is hidden
     namespaced: bool
     alone: bool  # for scripts that are judged: without f's folders
     own_folders: tuple[
@@ -55,10 +55,10 @@ class Order:
     ] = ()  # files that nobody opens in a scoring, though they lie in what is seen
 
 
-class Source(Protocol):
+class SupervisorSource(Protocol):
     """Where keepers come from."""
 
-    walls: tuple[
+    isolation: tuple[
         str, ...
     ]  # what is at work around their children beside Landlock, as people read it
 
@@ -75,10 +75,10 @@ class Source(Protocol):
         """Let go of it."""
 
 
-class Zygote:
+class ForkServer:
     """A warm process of our own."""
 
-    def __init__(self, order: Order, wrapper: Sequence[str] = ()) -> None:
+    def __init__(self, order: ForkServerSettings, wrapper: Sequence[str] = ()) -> None:
         """Start it, in the command that `wrapper` begins, and let it load f.
 
         Raises FunctionUnusable when f cannot be packed or loaded, SandboxUnavailable when the process ends.
@@ -112,7 +112,7 @@ class Zygote:
             self.close()
             raise
 
-    def _greet(self, order: Order, payload: bytes) -> None:
+    def _greet(self, order: ForkServerSettings, payload: bytes) -> None:
         settings = {
             "sys_path": list(order.installed)
             if order.alone
@@ -120,7 +120,7 @@ class Zygote:
             "installed": order.installed,
             "own_folders": order.own_folders,
             "masked": order.masked,
-            "imports": imports_of(order.func),
+            "imports": imported_modules(order.func),
             "limits": asdict(order.limits),
             "view": asdict(order.view) if order.view else None,
             "namespaced": order.namespaced,
@@ -150,7 +150,7 @@ class Zygote:
             raise FunctionUnusable(
                 f"f cannot be loaded in a fresh process:\n{answer['error']}"
             )
-        self.walls = tuple(map(str, answer["walls"]))
+        self.isolation = tuple(map(str, answer["walls"]))
 
     def open_link(self) -> socket.socket:
         """Return the link to a new keeper; nobody speaks on it when this process is gone."""
@@ -161,7 +161,7 @@ class Zygote:
 
     def works(self) -> bool:
         """Whether the process runs and forks a keeper when it is asked."""
-        probe = Keeper(self, None)
+        probe = Supervisor(self, None)
         try:
             return probe.ready()
         finally:
@@ -177,18 +177,18 @@ class Zygote:
         try:
             self._process.wait(REPORT_SECS)
         except subprocess.TimeoutExpired:
-            kill_with_kin(self._process.pid)
+            kill_tree(self._process.pid)
             self._process.wait()
         if self._scratch is not None:
             remove_scratch(self._scratch)
 
 
-class Door:
+class ScriptBroker:
     """The way from inside a scoring to the warm process of scripts, which its sandbox has beside the one of f."""
 
     def __init__(self, fd: int, limits: Limits) -> None:
         """Take the descriptor of the door, which stays open, and the limits for what is asked for."""
-        self.walls: tuple[
+        self.isolation: tuple[
             str, ...
         ] = ()  # they are those of the scoring that the door leads out of
         self._fd = fd
@@ -215,12 +215,12 @@ class Door:
         """Do nothing: the door belongs to the scoring."""
 
 
-class Keeper:
+class Supervisor:
     """The optimizer's end of the link to a keeper."""
 
     def __init__(
         self,
-        source: Source | None,
+        source: SupervisorSource | None,
         cgroup: Cgroup | None,
         link: socket.socket | None = None,
     ) -> None:
@@ -242,7 +242,7 @@ class Keeper:
         self.link.settimeout(_HELLO_SECS)
         try:
             if not self._met:
-                pid = self._hear(b"keeper")
+                pid = self._hear(b"supervisor")
                 if self.cgroup is not None:
                     self.cgroup.add(pid)
                 self.link.sendall(b"G")
@@ -288,7 +288,7 @@ class Keeper:
             and self.source is not None
             and self.source.owns(self._pid)
         ):
-            kill_with_kin(self._pid)
+            kill_tree(self._pid)
 
     def alive(self) -> bool:
         """Whether the other end is there."""

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from ..records import Limits
-from ._data import NoPlainData, Packer, join, length_of
-from ._wire import write_answer, write_endless
+from .data import NotPlainData, Packer, join, length_of
+from .wire import write_answer, write_endless
 
 _TRACEBACK_LINES = 12
 _MAX_MESSAGE_CHARS = 2_000
@@ -48,7 +48,7 @@ def call(
             value = func(x)
             value = asyncio.run(value) if type(value) is types.CoroutineType else value
             answer = _as_answer(value, limits, arrays)
-        except NoPlainData as error:
+        except NotPlainData as error:
             answer = join(
                 {**_describe(TypeError(str(error)), limits), "unusable": True}
             )
@@ -139,7 +139,7 @@ def _limit_behind(error: BaseException, limits: Limits) -> str:
     return f" [{limit}]" if limit else ""
 
 
-def settle(
+def prepare_process(
     scratch: str, limits: Limits, cpu_secs: int, seed: int, nproc: int | None
 ) -> None:
     """Make this process the candidate's: its streams, its scratch directory, its dice, its limits.
@@ -166,7 +166,7 @@ def _lines_to(fd: int) -> TextIO:
     )
 
 
-def cpu_limit(limits: Limits, timeout_secs: float) -> int:
+def cpu_limit_secs(limits: Limits, timeout_secs: float) -> int:
     """Return the CPU seconds of each process: the limit, or what all cores together can use in twice the deadline."""
     wanted = (
         limits.cpu_secs

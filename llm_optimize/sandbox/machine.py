@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ..errors import SandboxError, SandboxUnavailable
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox._probe import main; main()"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox.linux.probe import main; main()"
 _ROOT = str(Path(__file__).resolve().parents[2])
 _TRIAL_SECS = 60.0
 

@@ -21,14 +21,14 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import NoReturn
 
-from ._accounting import Account, Breach, threads_of, tmpfs_bytes
-from ._cgroup import join_groups_of
-from ._keeper import become_subreaper, descendants, fork, kill_with_kin, reap, sweep
-from ._narrow import Bounds, narrowed, pinned, read_limits
-from ._scratch import Scratch, remove_scratch
-from ._slot import Service, serve_link
-from ._view import view_of
-from ._wire import send_frame
+from ..scratch import Scratch, remove_scratch
+from ..wire import send_frame
+from .accounting import Account, Breach, count_threads, tmpfs_bytes
+from .cgroups import join_cgroups_of
+from .process_tree import become_subreaper, descendants, fork, kill_tree, reap, sweep
+from .script_limits import ScoringBounds, narrow_limits, parse_limits, pin_paths
+from .supervisor import ChildSettings, supervise
+from .visible_paths import visible_paths_for
 
 _MAX_MESSAGE_BYTES = 65_536
 _MAX_WAITING = 64  # requests of one door
@@ -37,7 +37,7 @@ _GRACE_SECS = 0.3  # for keepers to end by themselves
 _CREDENTIALS = struct.Struct("3i")  # pid, uid, gid: unix(7)
 # What a keeper comes to, which forks only when it is told to go: itself, a helper for a moment, and the child; in
 # namespaces also the slot and the first process. Counted before they are there, or more would be let in than fit.
-_KEEPER_PROCESSES = {False: 3, True: 4}
+_SUPERVISOR_PROCESSES = {False: 3, True: 4}
 _WHOSE = "the scoring and its scripts"
 
 
@@ -58,7 +58,7 @@ class _Door:
     scratch: str | None  # of the scoring; None where it lies in a world of its own
     folder: str | None  # in which its scripts have theirs; None likewise
     account: Account
-    keepers: dict[int, socket.socket] = field(
+    supervisors: dict[int, socket.socket] = field(
         default_factory=dict
     )  # with their links, to say why they were killed
     waiting: list[_Request] = field(
@@ -70,15 +70,23 @@ class _Door:
         """Return what runs for the scoring: its own processes, and those of its scripts with their keepers."""
         return [
             *descendants(self.watcher),
-            *(pid for keeper in self.keepers for pid in (keeper, *descendants(keeper))),
+            *(
+                pid
+                for supervisor in self.supervisors
+                for pid in (supervisor, *descendants(supervisor))
+            ),
         ]
 
 
-class ScriptServer:
+class ScriptBrokerServer:
     """Serves doors until everybody who could send one is gone."""
 
     def __init__(
-        self, inlet: socket.socket, service: Service, folders: list[str], bounds: Bounds
+        self,
+        inlet: socket.socket,
+        service: ChildSettings,
+        folders: list[str],
+        bounds: ScoringBounds,
     ) -> None:
         """Take where doors arrive, what is served, the folders of installed packages, and what a scoring may use."""
         self._inlet = inlet
@@ -103,7 +111,7 @@ class ScriptServer:
         poll = select.poll()
         for end in (self._inlet, *(door.end for door in open_doors)):
             poll.register(end, select.POLLIN)
-        waits = [door.account.next_look_secs for door in open_doors if door.keepers]
+        waits = [door.account.next_look_secs for door in open_doors if door.supervisors]
         if len(open_doors) < len(self._doors) or any(
             door.waiting for door in open_doors
         ):
@@ -174,7 +182,7 @@ class ScriptServer:
         if not self._is_full(door):
             self._begin(door, request)
         elif len(door.waiting) < _MAX_WAITING and any(
-            map(_is_left, door.keepers.values())
+            map(_is_left, door.supervisors.values())
         ):
             door.waiting.append(request)
         else:
@@ -188,13 +196,19 @@ class ScriptServer:
     def _begin(self, door: _Door, request: _Request) -> None:
         fds: list[int] = []
         try:
-            limits = narrowed(read_limits(request.message), self._bounds, door.scratch)
-            if not self._service.namespaced:
-                limits, fds = pinned(limits)
-            service = replace(
-                self._service, limits=limits, view=view_of(limits, self._folders)
+            limits = narrow_limits(
+                parse_limits(request.message), self._bounds, door.scratch
             )
-            door.keepers[self._fork_keeper(door, request.link, service)] = request.link
+            if not self._service.namespaced:
+                limits, fds = pin_paths(limits)
+            service = replace(
+                self._service,
+                limits=limits,
+                view=visible_paths_for(limits, self._folders),
+            )
+            door.supervisors[self._fork_supervisor(door, request.link, service)] = (
+                request.link
+            )
         except (ValueError, TypeError, OSError):
             self._close(door)
         finally:
@@ -203,28 +217,31 @@ class ScriptServer:
 
     def _is_full(self, door: _Door) -> bool:
         """Whether no further keeper with its child may come: of one script at a time every scoring is able."""
-        whole = _KEEPER_PROCESSES[self._service.namespaced]
+        whole = _SUPERVISOR_PROCESSES[self._service.namespaced]
         coming = sum(
-            max(0, whole - 1 - len(descendants(keeper))) for keeper in door.keepers
+            max(0, whole - 1 - len(descendants(supervisor)))
+            for supervisor in door.supervisors
         )
-        expected = threads_of(door.processes()) + coming + whole
-        return bool(door.keepers) and expected > self._bounds.limits.processes
+        expected = count_threads(door.processes()) + coming + whole
+        return bool(door.supervisors) and expected > self._bounds.limits.processes
 
-    def _fork_keeper(self, door: _Door, link: socket.socket, service: Service) -> int:
+    def _fork_supervisor(
+        self, door: _Door, link: socket.socket, service: ChildSettings
+    ) -> int:
         others = [self._inlet, *(one.end for one in self._doors)]
         for one in self._doors:
             others += [
-                *one.keepers.values(),
+                *one.supervisors.values(),
                 *(waiting.link for waiting in one.waiting),
             ]
 
         def keep() -> None:
             for other in others:
                 other.close()
-            join_groups_of(door.watcher)
+            join_cgroups_of(door.watcher)
             if door.folder is not None:
                 tempfile.tempdir = door.folder
-            serve_link(link, service)
+            supervise(link, service)
 
         return fork(keep, lambda trouble: send_frame(link, f"no: {trouble}".encode()))
 
@@ -233,13 +250,13 @@ class ScriptServer:
     def _look(self) -> None:
         """Close the door of a scoring that uses too much together with its scripts, and end these."""
         for door in self._doors:
-            if door.closed_at is None and door.keepers:
+            if door.closed_at is None and door.supervisors:
                 breach = door.account.breach(door.processes())
                 if breach is not None:
                     self._close(door)
-                    for pid, link in door.keepers.items():
+                    for pid, link in door.supervisors.items():
                         _refuse(link, breach)
-                        kill_with_kin(pid)
+                        kill_tree(pid)
 
     @staticmethod
     def _close(door: _Door) -> None:
@@ -253,22 +270,22 @@ class ScriptServer:
         """Forget keepers that ended; kill those that a door left behind and that do not end."""
         ended = set(reap())
         for door in self._doors:
-            for pid in ended & door.keepers.keys():
-                door.keepers.pop(pid).close()
+            for pid in ended & door.supervisors.keys():
+                door.supervisors.pop(pid).close()
             if (
                 door.closed_at is not None
                 and time.monotonic() > door.closed_at + _GRACE_SECS
             ):
-                for pid in door.keepers:
-                    kill_with_kin(pid)
+                for pid in door.supervisors:
+                    kill_tree(pid)
             if (
                 door.closed_at is not None
-                and not door.keepers
+                and not door.supervisors
                 and door.folder is not None
             ):
                 remove_scratch(door.folder)
         self._doors = [
-            door for door in self._doors if door.keepers or door.closed_at is None
+            door for door in self._doors if door.supervisors or door.closed_at is None
         ]
         for door in self._doors:
             for request in list(door.waiting):

@@ -23,7 +23,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from ..records import Limits
+from ...records import Limits
 
 _MB = 2**20
 _LOOK_SECS = 0.25
@@ -48,7 +48,7 @@ class Breach:
 
 
 @dataclass
-class Use:
+class Usage:
     """What some processes use at one moment, in bytes."""
 
     resident: int = 0
@@ -61,9 +61,9 @@ class Use:
     hidden: bool = False  # whether a living process could not be looked into
 
 
-def use_of(pids: Iterable[int]) -> Use:
+def measure(pids: Iterable[int]) -> Usage:
     """Return what these processes use; those that are gone use nothing."""
-    use = Use()
+    use = Usage()
     for pid in pids:
         resident = _resident(pid)
         use.resident += resident
@@ -87,7 +87,7 @@ def _resident(pid: int) -> int:
     return 0
 
 
-def _add_open_files(folder: str, use: Use) -> None:
+def _add_open_files(folder: str, use: Usage) -> None:
     """Count the regular files that are open and have no name, each once."""
     for name in os.listdir(folder):
         path = f"{folder}/{name}"
@@ -104,7 +104,7 @@ def _add_open_files(folder: str, use: Use) -> None:
                 kind[facts.st_dev, facts.st_ino] = facts.st_blocks * _BLOCK_BYTES
 
 
-def memory_of(pids: Iterable[int], use: Use) -> int:
+def proportional_memory(pids: Iterable[int], use: Usage) -> int:
     """Return the memory of these processes, shared pages in part, and what their open files keep, counted once.
 
     Pages of such a file that are mapped as well are in the share of the process: they are taken off again.
@@ -155,7 +155,7 @@ class Account:
         Looks seldom where a look takes long.
         """
         begun = time.monotonic()
-        use = use_of(pids)
+        use = measure(pids)
         if use.hidden and self._was_hidden:
             said = "one of its processes cannot be looked into, so that what it uses cannot be counted"
             return Breach("killed", said)
@@ -166,7 +166,7 @@ class Account:
             limits.memory_mb * _MB,
         )
         if memory > memory_limit:
-            memory = memory_of(pids, use)
+            memory = proportional_memory(pids, use)
         if memory > memory_limit:
             said = f"memory limit of {limits.memory_mb} MB reached by {self._processes} together (memory_mb)"
             return Breach("memory", said)
@@ -185,7 +185,7 @@ class Account:
         return None
 
 
-def threads_of(pids: Iterable[int]) -> int:
+def count_threads(pids: Iterable[int]) -> int:
     """Return how many threads these processes have together, each at least one."""
     found = 0
     for pid in pids:

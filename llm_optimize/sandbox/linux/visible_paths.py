@@ -9,10 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ..errors import UsageError
-from ..records import Limits
+from ...errors import UsageError
+from ...records import Limits
 
-_OURS = str(Path(__file__).resolve().parents[1])
+_OURS = str(Path(__file__).resolve().parents[2])
 
 # Of /etc only what programs need; keys, password hashes and settings of services stay out of sight.
 _SYSTEM = """
@@ -32,7 +32,7 @@ _ACCELERATORS = ("nvidia", "dri", "kfd")  # beginnings of names in /dev
 
 
 @dataclass(frozen=True)
-class View:
+class VisiblePaths:
     """Absolute paths that exist; what is below them is seen with them."""
 
     readable: tuple[str, ...]
@@ -52,7 +52,7 @@ class View:
             if os.path.exists(path) and any(_is_below(path, top) for top in seen)
         )
 
-    def apart_from(self, masked: Iterable[str]) -> View:
+    def excluding(self, masked: Iterable[str]) -> VisiblePaths:
         """Return what is left when some files are not to be read: where they lie, each neighbour is named by itself.
 
         That is how Landlock can do it, which allows whole folders and takes nothing back. What lies in a folder that
@@ -87,7 +87,7 @@ def _pieces(top: str, masked: Sequence[str]) -> Iterator[tuple[str, bool]]:
                     yield from _pieces(entry.path, inside)
 
 
-def secrets_in(folders: Iterable[str], limits: Limits) -> tuple[str, ...]:
+def secret_files_in(folders: Iterable[str], limits: Limits) -> tuple[str, ...]:
     """Return where keys usually lie in a project, but for what the limits name."""
     named = [
         os.path.abspath(os.path.expanduser(path))
@@ -113,7 +113,7 @@ def _names(folder: str) -> list[str]:
     return []
 
 
-def view_of(limits: Limits, folders: Iterable[str]) -> View:
+def visible_paths_for(limits: Limits, folders: Iterable[str]) -> VisiblePaths:
     """Return what may be seen: the system, the interpreter, these folders, and what the limits name.
 
     Of a folder that is the user's home only what is not hidden is seen, of one above it nothing: keys live there.
@@ -141,7 +141,7 @@ def view_of(limits: Limits, folders: Iterable[str]) -> View:
         *limits.readable,
     ]
     accelerators = _existing(_accelerators())
-    return View(
+    return VisiblePaths(
         _existing(seen),
         _existing(limits.writable),
         _existing([*_DEVICES.split(), *accelerators]),

@@ -24,16 +24,16 @@ from typing import Any
 
 from ..errors import FunctionUnusable
 from ..records import Limits
-from ._child import call, cpu_limit, settle
-from ._data import unpack
-from ._environment import clean_environment
-from ._outcome import Call, Outcome, OutcomeStatus, crashed, killed
-from ._payload import imports_of, pack
-from ._payload import unpack as load
-from ._scratch import Scratch, remove_scratch
-from ._wire import NONCE_BYTES, Answer, Output
+from .child import call, cpu_limit_secs, prepare_process
+from .data import unpack
+from .environment import clean_environment
+from .outcome import Call, Outcome, OutcomeStatus, crashed, killed
+from .pickling import imported_modules, pack
+from .pickling import unpack as load
+from .scratch import Scratch, remove_scratch
+from .wire import NONCE_BYTES, Answer, Output
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox._portable import main; main(sys.argv[2])"
+_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox.portable import main; main(sys.argv[2])"
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CANNOT_LOAD = 71  # exit code
 _CHUNK_BYTES = 1 << 16
@@ -57,7 +57,7 @@ class PortableSandbox:
         self._payload = pack(func)
         self._settings = {
             "sys_path": [entry or os.getcwd() for entry in sys.path],
-            "imports": imports_of(func),
+            "imports": imported_modules(func),
             "limits": {**asdict(limits), "env": ()},
             "alone": alone,
         }
@@ -147,7 +147,7 @@ class _Worker:
             "nonce": self._nonce.hex(),
             "seed": call.seed,
             "arrays": call.arrays,
-            "cpu_secs": cpu_limit(self._limits, call.timeout_secs),
+            "cpu_secs": cpu_limit_secs(self._limits, call.timeout_secs),
         }
         with suppress(OSError), self._process.stdin as stdin:  # type: ignore[union-attr]  # a pipe; ended: seen below
             stdin.write(json.dumps(head).encode() + b"\n" + call.body())
@@ -166,7 +166,7 @@ class _Worker:
             )
             _arrived(file, answer)
         ended = crashed(
-            self._process.wait(), cpu_limit(self._limits, call.timeout_secs)
+            self._process.wait(), cpu_limit_secs(self._limits, call.timeout_secs)
         )
         outcome = verdict or (ended if answer.empty else answer.outcome())
         return replace(outcome, output=self._output.text(), seconds=seconds)
@@ -279,7 +279,7 @@ def main(folder: str) -> None:
     limits, scratch = Limits(**settings["limits"]), str(here / "scratch")
     if settings["alone"]:
         os.chdir(scratch)
-    settle(scratch, limits, request["cpu_secs"], request["seed"], None)
+    prepare_process(scratch, limits, request["cpu_secs"], request["seed"], None)
     (here / "ready").touch()
     arrays = request["arrays"]
     call(

@@ -17,24 +17,24 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 
-from ..errors import SandboxUnavailable
-from ..records import Limits
-from ._bubblewrap import command
-from ._cgroup import Cgroups
-from ._confine import confine, forbid_new_privileges, landlock_abi
-from ._machine import Mechanism
-from ._private import (
+from ...errors import SandboxUnavailable
+from ...records import Limits
+from ..machine import Mechanism
+from .bubblewrap import command
+from .cgroups import Cgroups
+from .landlock import landlock_abi, restrict_self, set_no_new_privileges
+from .private_mounts import (
     AS_ROOT,
     IN_USER_NAMESPACE,
-    enter_private,
-    own_user_namespace,
-    way_to_privacy,
+    enter_private_mounts,
+    enter_user_namespace,
+    find_namespace_method,
     works,
 )
-from ._seccomp import LOCAL, Held, restrict_calls
-from ._view import View, view_of
+from .seccomp import LOCAL, FilterPolicy, install_filter
+from .visible_paths import VisiblePaths, visible_paths_for
 
-_NOTHING = View((), (), (), ())
+_NOTHING = VisiblePaths((), (), (), ())
 _KERNEL = "take a newer kernel: Linux 5.13 for files, 6.7 for TCP, 6.12 for signals; with lsm=landlock where it is off"
 _NAMESPACES = (
     "allow user namespaces (Ubuntu: sysctl kernel.apparmor_restrict_unprivileged_userns=0; elsewhere: sysctl "
@@ -67,16 +67,16 @@ def _landlock() -> list[Mechanism]:
     found = f"ABI {abi}" if abi else "not in this kernel"
 
     def files() -> None:
-        confine(_NOTHING, [], network=True)
+        restrict_self(_NOTHING, [], network=True)
         refused(lambda: os.listdir("/"))
 
     def connections() -> None:
-        confine(_NOTHING, [], network=False)
+        restrict_self(_NOTHING, [], network=False)
         with socket.socket() as any_socket:
             refused(lambda: any_socket.bind(("127.0.0.1", 0)))
 
     def signals() -> None:
-        confine(_NOTHING, [], network=True)
+        restrict_self(_NOTHING, [], network=True)
         refused(lambda: os.kill(os.getppid(), signal.SIGCONT))
 
     rows = (
@@ -91,14 +91,14 @@ def _landlock() -> list[Mechanism]:
 
 
 def _private() -> list[Mechanism]:
-    way = way_to_privacy()
+    way = find_namespace_method()
     found = {IN_USER_NAMESPACE: "in a user namespace", AS_ROOT: "as root"}.get(way, "")
-    user = works(own_user_namespace)
+    user = works(enter_user_namespace)
 
     def enter() -> None:
         if way == IN_USER_NAMESPACE:
-            own_user_namespace()
-        enter_private(_NOTHING, tempfile.gettempdir(), [os.devnull], 1)
+            enter_user_namespace()
+        enter_private_mounts(_NOTHING, tempfile.gettempdir(), [os.devnull], 1)
 
     def mounts() -> None:
         enter()
@@ -136,8 +136,8 @@ def _private() -> list[Mechanism]:
 
 def _filter() -> Mechanism:
     def calls() -> None:
-        forbid_new_privileges()
-        restrict_calls(Held(LOCAL))
+        set_no_new_privileges()
+        install_filter(FilterPolicy(LOCAL))
         refused(lambda: resource.prlimit(os.getppid(), resource.RLIMIT_CORE))
         refused(lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 
@@ -154,7 +154,7 @@ def _bubblewrap() -> Mechanism:
     with suppress(OSError):
         os.chdir("/")
     try:
-        command(view_of(Limits(), ()), Limits(), ())
+        command(visible_paths_for(Limits(), ()), Limits(), ())
     except SandboxUnavailable as error:
         said = str(error)
     return Mechanism("bubblewrap", not said, "", holds, said)

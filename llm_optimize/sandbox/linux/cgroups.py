@@ -13,7 +13,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ..records import Limits
+from ...records import Limits
 
 _log = logging.getLogger(__name__)
 _KNOWN = ("memory", "pids")
@@ -164,7 +164,7 @@ def _remove_stale(parent: Path) -> None:
                 folder.rmdir()
 
 
-def join_groups_of(pid: int, root: str = "/proc") -> None:
+def join_cgroups_of(pid: int, root: str = "/proc") -> None:
     """Put this process into the groups of another one that were made here, so that the kernel counts them together.
 
     Where these cannot be seen or written to, as in a world of bubblewrap's, everything stays as it is.

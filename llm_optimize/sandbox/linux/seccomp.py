@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ._confine import checked, libc
+from .landlock import checked, libc
 
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 _ALLOW, _ERRNO = 0x7FFF0000, 0x00050000  # SECCOMP_RET_
@@ -87,7 +87,7 @@ LOCAL, LOOPBACK = (
 
 
 @dataclass(frozen=True)
-class Held:
+class FilterPolicy:
     """What else holds a candidate, and so needs no filter, or needs one."""
 
     sockets: str = ""  # LOCAL, LOOPBACK; empty: all
@@ -113,7 +113,7 @@ class Rule:
     )
 
 
-def rules_for(held: Held, pid: int) -> list[Rule]:
+def rules_for(held: FilterPolicy, pid: int) -> list[Rule]:
     """Return the rules for a process with this id: it may name itself by it, or by 0."""
     own = (0, pid)
     rules = [Rule(call, errno.ENOSYS) for call in (*_KEYRINGS, *_RINGS)]
@@ -152,12 +152,12 @@ def _socket_rules(sockets: str) -> list[Rule]:
     ]
 
 
-def can_filter() -> bool:
+def has_filter_for_machine() -> bool:
     """Whether the calls of this processor are known here; whether its kernel takes filters is seen by trying."""
     return os.uname().machine in _ARCHITECTURES and struct.calcsize("P") == 8
 
 
-def restrict_calls(held: Held) -> None:
+def install_filter(held: FilterPolicy) -> None:
     """Refuse this process, and all that it starts, what another wall does not hold, for ever.
 
     It must have called prctl(PR_SET_NO_NEW_PRIVS). Raises OSError when the kernel refuses the filter.

@@ -10,8 +10,8 @@ from typing import Any
 
 from ..records import Limits
 from ..text import visible
-from ._data import TooHeavy, unpack
-from ._outcome import Outcome, OutcomeStatus
+from .data import TooMuchMemory, unpack
+from .outcome import Outcome, OutcomeStatus
 
 NONCE_BYTES = 16
 _LENGTH = struct.Struct("!I")
@@ -123,7 +123,7 @@ class Answer:
                     _MAX_GROWTH * self._limits.result_mb * 2**20,
                 )
             )
-        except TooHeavy:
+        except TooMuchMemory:
             said = f"the answer would take more than {_MAX_GROWTH} times the limit of {self._limits.result_mb} MB"
             return _protocol(
                 f"{said} in memory (result_mb): it holds too many small values"

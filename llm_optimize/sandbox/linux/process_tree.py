@@ -18,8 +18,8 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, Literal
 
-from ._accounting import Account, Breach
-from ._wire import receive_frame, send_frame
+from ..wire import receive_frame, send_frame
+from .accounting import Account, Breach
 
 _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _SWEEP_SECS = 2.0  # then whoever is above takes over
@@ -27,7 +27,9 @@ _ROUNDS = (
     10  # of killing before the last blow; what is left goes to the subreaper above
 )
 _TRACEBACK_FRAMES = -6
-CRASH = 70  # exit code of a process of ours that failed: EX_SOFTWARE of sysexits.h
+CRASH_EXIT_CODE = (
+    70  # exit code of a process of ours that failed: EX_SOFTWARE of sysexits.h
+)
 _SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "kill"
 
 
@@ -58,12 +60,14 @@ def fork(
         body()
     except BaseException:  # nobody above would see it: this process ends here
         with suppress(OSError):
-            (complain or say)(traceback.format_exc(limit=_TRACEBACK_FRAMES).strip())
+            (complain or report_on_stderr)(
+                traceback.format_exc(limit=_TRACEBACK_FRAMES).strip()
+            )
     finally:
-        os._exit(CRASH)
+        os._exit(CRASH_EXIT_CODE)
 
 
-def say(trouble: str) -> None:
+def report_on_stderr(trouble: str) -> None:
     """Write on standard error that a process of ours failed, and how."""
     os.write(2, f"a process of the sandbox failed: {trouble}\n".encode())
 
@@ -88,7 +92,7 @@ def watch(
     gone = told and not _word(link)
     facts = _bury(child)
     facts["left"] = sweep()
-    facts["trouble"] = _last_words(near) if facts["exit"] == CRASH else ""
+    facts["trouble"] = _last_words(near) if facts["exit"] == CRASH_EXIT_CODE else ""
     facts["breach"] = asdict(ended) if isinstance(ended, Breach) else None
     if gone:
         raise EOFError("the optimizer is gone")
@@ -159,10 +163,10 @@ def sweep() -> int:
     deadline = time.monotonic() + _SWEEP_SECS
     while True:
         reap()
-        kin = descendants(os.getpid())
-        if not kin or time.monotonic() > deadline:
-            return len(kin)
-        for pid in kin:
+        found = descendants(os.getpid())
+        if not found or time.monotonic() > deadline:
+            return len(found)
+        for pid in found:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
         time.sleep(0.0005)
@@ -198,12 +202,12 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_with_kin(pid: int) -> None:
+def kill_tree(pid: int) -> None:
     """Kill a process that does not answer any more, and all below it first: as long as it lives, they can be found."""
     for _ in range(_ROUNDS):
-        for kin in descendants(pid):
+        for found in descendants(pid):
             with suppress(ProcessLookupError, PermissionError):
-                os.kill(kin, signal.SIGKILL)
+                os.kill(found, signal.SIGKILL)
         time.sleep(0.0005)
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)

@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterable
 
-from ._view import View
+from .visible_paths import VisiblePaths
 
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = (
     444,
@@ -85,19 +85,19 @@ def landlock_abi() -> int:
     return max(0, int(libc().syscall(_CREATE_RULESET, None, 0, _VERSION_FLAG)))
 
 
-def forbid_new_privileges() -> None:
+def set_no_new_privileges() -> None:
     """Let no program that this process executes give it more rights than it has: what filters and Landlock ask for."""
     checked(
         libc().prctl(_PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), "prctl(PR_SET_NO_NEW_PRIVS)"
     )
 
 
-def confine(view: View, scratch: Iterable[str], network: bool) -> None:
+def restrict_self(view: VisiblePaths, scratch: Iterable[str], network: bool) -> None:
     """Let this process see and write no more than that, for ever; where there is no Landlock, only drop privileges.
 
     Raises OSError when the kernel has Landlock and refuses the rules.
     """
-    forbid_new_privileges()
+    set_no_new_privileges()
     abi = landlock_abi()
     if abi:
         ruleset = _open_ruleset(abi, network)

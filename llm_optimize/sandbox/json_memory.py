@@ -17,7 +17,7 @@ _CHUNK_BYTES = (
 )  # of text that is taken apart at a time, or the parts would take more than what they are of
 
 
-def weight(text: bytes, enough: int) -> int:
+def json_memory_bytes(text: bytes, enough: int) -> int:
     """Return how many bytes the objects of a JSON text take, about; more than `enough` may be any such number.
 
     >>> weight(b'[{},{}]', 0) > 3 * 64

@@ -11,11 +11,11 @@ import time
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ..records import Limits
-from ._child import cpu_limit
-from ._outcome import Call, Outcome, OutcomeStatus, crashed
-from ._warm import REPORT_SECS, Keeper
-from ._wire import NONCE_BYTES, Answer, Output, receive_frame, send_frame
+from ...records import Limits
+from ..child import cpu_limit_secs
+from ..outcome import Call, Outcome, OutcomeStatus, crashed
+from ..wire import NONCE_BYTES, Answer, Output, receive_frame, send_frame
+from .fork_server_client import REPORT_SECS, Supervisor
 
 _log = logging.getLogger(__name__)
 _CHUNK_BYTES = 1 << 16
@@ -26,7 +26,7 @@ _DRAIN_BYTES = 1 << 20  # of what is left in a pipe of 64 KiB when everybody is 
 class Scoring:
     """A call in the hands of a keeper."""
 
-    keeper: Keeper
+    supervisor: Supervisor
     limits: Limits
     call: Call
 
@@ -36,7 +36,9 @@ class Scoring:
         self._output = Output()
         self._verdict: Outcome | None = None  # of ours, before the child's
         self._facts: dict[str, Any] | None = None
-        self._oom_kills = self.keeper.cgroup.oom_kills() if self.keeper.cgroup else 0
+        self._oom_kills = (
+            self.supervisor.cgroup.oom_kills() if self.supervisor.cgroup else 0
+        )
 
     def run(self) -> Outcome:
         """Return what becomes of it."""
@@ -53,7 +55,7 @@ class Scoring:
             ended = self._listen(result, output, begun)
         except (OSError, EOFError):
             ended = time.monotonic()
-            self.keeper.kill()
+            self.supervisor.kill()
         finally:
             os.close(result)
             os.close(output)
@@ -66,11 +68,11 @@ class Scoring:
             "arrays": self.call.arrays,
             "nonce": self._nonce.hex(),
         }
-        send_frame(self.keeper.link, json.dumps(head).encode() + b"\n" + body, fds)
+        send_frame(self.supervisor.link, json.dumps(head).encode() + b"\n" + body, fds)
 
     def _listen(self, result: int, output: int, begun: float) -> float:
         """Read until the keeper reports; return when the child was told to end, or ended."""
-        link = self.keeper.link
+        link = self.supervisor.link
         for fd in (result, output):
             os.set_blocking(fd, False)
         deadline, told = begun + self.call.timeout_secs, 0.0
@@ -98,11 +100,11 @@ class Scoring:
     def _report(self, word: bytes) -> dict[str, Any]:
         """Return the facts that a keeper reports. Raises EOFError when it says that it cannot work."""
         if not word.startswith(b"{"):
-            self.keeper.refuse(word)
+            self.supervisor.refuse(word)
             raise EOFError("the keeper cannot work")
         facts: dict[str, Any] = json.loads(word)
         if facts.get("breach"):
-            self.keeper.usable = (
+            self.supervisor.usable = (
                 "exit" in facts
             )  # else it was not the keeper who said so: that one is being killed
         return facts
@@ -140,7 +142,7 @@ class Scoring:
     def _outcome(self, seconds: float) -> Outcome:
         facts = self._facts or {}
         if facts.get("left"):
-            self.keeper.usable = False
+            self.supervisor.usable = False
             _log.warning(
                 "%d processes of a candidate could not be killed in time", facts["left"]
             )
@@ -172,8 +174,8 @@ class Scoring:
             )
         if (
             self._answer.empty
-            and self.keeper.cgroup
-            and self.keeper.cgroup.oom_kills() > self._oom_kills
+            and self.supervisor.cgroup
+            and self.supervisor.cgroup.oom_kills() > self._oom_kills
         ):
             said = f"memory limit of {self.limits.memory_mb} MB reached by all its processes together (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=said)
@@ -183,7 +185,7 @@ class Scoring:
         if not self._answer.empty:
             return self._answer.outcome()
         if self._facts is None:
-            said = f"the process that watched over it was killed: {self.keeper.refusal}".removesuffix(
+            said = f"the process that watched over it was killed: {self.supervisor.refusal}".removesuffix(
                 ": "
             )
             return Outcome(OutcomeStatus.KILLED, message=said)
@@ -198,5 +200,5 @@ class Scoring:
                 message=f"its process failed before f was called: {facts['trouble']}",
             )
         return crashed(
-            code, cpu_limit(self.limits, self.call.timeout_secs), facts["cpu_secs"]
+            code, cpu_limit_secs(self.limits, self.call.timeout_secs), facts["cpu_secs"]
         )

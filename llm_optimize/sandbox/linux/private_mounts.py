@@ -18,20 +18,20 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ._confine import checked, libc
-from ._keeper import fork
-from ._mounts import (
+from .landlock import checked, libc
+from .mounts import (
     NO_DEV,
     READ_ONLY,
-    attach,
-    copied,
-    keep_to_ourselves,
-    replace_folder,
-    restrict,
-    uppermost,
+    clone_tree,
+    make_mounts_private,
+    mount_tmpfs_over,
+    move_tree,
+    set_mount_flags,
+    topmost_paths,
 )
-from ._namespaces import NEW_IPC, NEW_MOUNTS, NEW_USER, bound_what_counts
-from ._view import View
+from .namespaces import NEW_IPC, NEW_MOUNTS, NEW_USER, limit_namespace_counts
+from .process_tree import fork
+from .visible_paths import VisiblePaths
 
 SHARED_MEMORY = "/dev/shm"
 IN_USER_NAMESPACE, AS_ROOT = (
@@ -44,7 +44,7 @@ _COUNTED_SINCE = (
 )  # the kernel that counts the processes of each user namespace apart
 
 
-def own_user_namespace() -> None:
+def enter_user_namespace() -> None:
     """Move this process, which must have one thread, into a user namespace in which everybody is called as before.
 
     An ordinary user may name himself only; root, who needs the files of other owners, names everybody. That must be
@@ -74,7 +74,7 @@ def own_user_namespace() -> None:
         raise OSError(
             code, f"the users of a user namespace cannot be named: {os.strerror(code)}"
         )
-    bound_what_counts()
+    limit_namespace_counts()
 
 
 @contextmanager
@@ -101,8 +101,8 @@ def _name(pid: int, everybody: bool) -> None:
         (place / f"{kind}_map").write_text("\n".join(ranges) + "\n")
 
 
-def enter_private(
-    view: View, scratch: str, masked: Iterable[str], size_mb: int
+def enter_private_mounts(
+    view: VisiblePaths, scratch: str, masked: Iterable[str], size_mb: int
 ) -> None:
     """Give this process mounts and IPC of its own: all is read-only but the scratch directory and what may be written.
 
@@ -112,28 +112,28 @@ def enter_private(
     """
     here = os.getcwd()
     checked(libc().unshare(NEW_MOUNTS | NEW_IPC), "unshare(CLONE_NEWNS | CLONE_NEWIPC)")
-    keep_to_ourselves()
+    make_mounts_private()
     inside = f"{SHARED_MEMORY}/"
     shared = any(inside.startswith(path.rstrip("/") + "/") for path in view.writable)
     kept: list[str] = []
     if os.path.isdir(SHARED_MEMORY) and not shared:
-        seen = uppermost([*view.readable, *view.writable, scratch])
+        seen = topmost_paths([*view.readable, *view.writable, scratch])
         kept = [top for top in seen if top.startswith(inside)]
-        replace_folder(SHARED_MEMORY, kept, size_mb)
+        mount_tmpfs_over(SHARED_MEMORY, kept, size_mb)
     written = [
         *view.writable,
         scratch,
         *([SHARED_MEMORY] if os.path.isdir(SHARED_MEMORY) else []),
     ]
-    tops = uppermost(map(os.path.realpath, written))
+    tops = topmost_paths(map(os.path.realpath, written))
     if tops[:1] != ["/"]:
-        writable = [(copied(top), top) for top in tops if os.path.exists(top)]
-        restrict("/", READ_ONLY)
+        writable = [(clone_tree(top), top) for top in tops if os.path.exists(top)]
+        set_mount_flags("/", READ_ONLY)
         for tree, top in writable:
-            attach(tree, top)
+            move_tree(tree, top)
         for top in kept:
             if not any(path == top or path.startswith(top + "/") for path in written):
-                restrict(top, READ_ONLY)
+                set_mount_flags(top, READ_ONLY)
     for path in masked:
         if os.path.exists(path):
             mask(path)
@@ -146,15 +146,15 @@ def enter_private(
 def mask(path: str) -> None:
     """Put something in the place of a file or folder that nobody can open: a device where there may be none."""
     if os.path.isdir(path):
-        replace_folder(path, (), 1)
-        restrict(path, READ_ONLY)
+        mount_tmpfs_over(path, (), 1)
+        set_mount_flags(path, READ_ONLY)
         return
-    nothing = copied(os.devnull)
-    restrict(nothing, READ_ONLY | NO_DEV)
-    attach(nothing, path)
+    nothing = clone_tree(os.devnull)
+    set_mount_flags(nothing, READ_ONLY | NO_DEV)
+    move_tree(nothing, path)
 
 
-def way_to_privacy() -> str:
+def find_namespace_method() -> str:
     """Return how scorings get mounts and IPC of their own here, tried in a process apart; empty where there is no way.
 
     Call it from a process of one thread.
@@ -167,11 +167,13 @@ def way_to_privacy() -> str:
 
 
 def _try() -> None:
-    enter_private(View((), (), (), ()), tempfile.gettempdir(), [os.devnull], 1)
+    enter_private_mounts(
+        VisiblePaths((), (), (), ()), tempfile.gettempdir(), [os.devnull], 1
+    )
 
 
 def _try_as_user() -> None:
-    own_user_namespace()
+    enter_user_namespace()
     _try()
 
 

@@ -1,0 +1,1 @@
+"""The Linux part of the sandbox."""
