@@ -1,4 +1,4 @@
-"""Coroutines called without await: from a plain program, and from inside a running event loop such as a notebook's."""
+"""Coroutines called without await, from a plain program or inside a running loop (a notebook)."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """Return `function` as one that waits for its result, with the same signature.
+    """Return `function` as one that waits for its result, with the same parameters.
 
     >>> async def double(n: int) -> int:
     ...     return 2 * n
@@ -26,13 +26,11 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
     def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
         try:
             coroutine = function(*args, **kwargs)  # nothing of it runs yet
-        except (
-            TypeError
-        ) as error:  # arguments that do not fit: name the function that was called
-            said = str(error).replace(
-                f"{function.__qualname__}()", f"{waiting.__qualname__}()", 1
-            )
-            raise TypeError(said) from None
+        except TypeError as error:
+            # The arguments do not fit: name the function that was called.
+            called, inner = waiting.__qualname__, function.__qualname__
+            message = str(error).replace(f"{inner}()", f"{called}()", 1)
+            raise TypeError(message) from None
         return wait_for(coroutine)
 
     waiting.__name__ = waiting.__qualname__ = function.__name__.removeprefix("a")
@@ -40,7 +38,10 @@ def blocking(function: Callable[P, Coroutine[Any, Any, T]]) -> Callable[P, T]:
 
 
 def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end; where a loop runs already in this thread, on a loop of another thread."""
+    """Run a coroutine to its end, and return its result.
+
+    Where a loop runs already in this thread, the coroutine runs on a loop of another thread.
+    """
     if not _has_running_loop():
         return asyncio.run(coroutine)
     loop = BackgroundLoop()
@@ -51,8 +52,8 @@ def wait_for(coroutine: Coroutine[Any, Any, T]) -> T:
 
 
 def _has_running_loop() -> bool:
-    # Asked in a function of its own: what the coroutine raises must not be shown as raised "during
-    # handling of" the RuntimeError that answers this question.
+    # A function of its own: what the coroutine raises must not be shown as raised "during handling
+    # of" the RuntimeError that answers this question.
     try:
         asyncio.get_running_loop()
     except RuntimeError:
@@ -90,7 +91,7 @@ class BackgroundLoop:
         return self._loop.is_closed()
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Begin a coroutine, and return what will hold its result."""
+        """Start a coroutine, and return the future of its result."""
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:

@@ -136,7 +136,7 @@ def stop_self(marker):
     hold_out()
 
 
-def stop_keeper(marker):
+def stop_supervisor(marker):
     """Stop the process that watches over this one."""
     mark(marker)
     os.kill(os.getppid(), signal.SIGSTOP)
@@ -145,19 +145,21 @@ def stop_keeper(marker):
 
 def pids(marker):
     """Write down the whole line of processes, then hang."""
-    keeper = os.getppid()
-    zygote = int(Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1])
-    mark(marker, f"{zygote} {keeper} {os.getpid()}\n")
+    supervisor = os.getppid()
+    fork_server = int(
+        Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()[1]
+    )
+    mark(marker, f"{fork_server} {supervisor} {os.getpid()}\n")
     hold_out()
 
 
 def pids_until(marker, release):
     """Write down the whole line of processes as they are called here, then wait for a file."""
-    keeper = os.getppid()
-    parents = Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[1]
+    supervisor = os.getppid()
+    parents = Path(f"/proc/{supervisor}/stat").read_text().rpartition(")")[2].split()[1]
     with contextlib.suppress(FileNotFoundError):
         os.unlink(marker)  # of an earlier scoring
-    mark(marker, f"{parents} {keeper} {os.getpid()}\n")
+    mark(marker, f"{parents} {supervisor} {os.getpid()}\n")
     until = time.monotonic() + LONG_SECS
     while not os.path.exists(release) and time.monotonic() < until:
         time.sleep(0.01)
@@ -306,7 +308,7 @@ DEEDS = {
     "score": lambda: Score(2.0, "fine", {"size": 3.0}, {"a": 1.0}),
     "segfault": lambda: ctypes.string_at(0),
     "sleep": lambda seconds, value=1.0: (time.sleep(seconds), value)[1],
-    "stop_keeper": stop_keeper,
+    "stop_supervisor": stop_supervisor,
     "stop_self": stop_self,
     "surrogate": lambda: "\ud800 end",
     "threads": threads,

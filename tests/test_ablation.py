@@ -6,6 +6,7 @@ which one mechanism is switched off.
 
 import os
 import platform
+import re
 import shutil
 import subprocess
 import sys
@@ -15,7 +16,8 @@ import pytest
 
 from levels import need_namespaces
 from llm_optimize.sandbox.linux.landlock import SIGNALS_ABI, landlock_abi
-from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace, works
+from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace
+from llm_optimize.sandbox.linux.process_tree import works_in_fork
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or landlock_abi() < SIGNALS_ABI,
@@ -63,106 +65,78 @@ def candidate(x):
     return ctypes.CFUNCTYPE(ctypes.c_int)(address)()
 """
 
-# name: file, what is taken out, what stands there instead, the attack
+# The mark of a wall in the source: what stands there instead of its line, and the attack.
 WALLS = {
-    "the sweep of what left the session": (
-        "sandbox/linux/process_tree.py",
-        "        found = descendants(os.getpid())\n",
-        "        found = []\n",
+    "the sweep": (
+        "found = []",
         "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
     ),
     "adopting orphans": (
-        "sandbox/linux/supervisor.py",
-        "            become_subreaper()\n",
-        "",
+        "pass",
         "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
     ),
     "the clean environment": (
-        "sandbox/environment.py",
-        "        if name in allowed or",
-        "        if True or",
+        "if True:",
         "os.environ['OPENAI_API_KEY'] = 'sk-canary'\ntell('sk-canary' not in str(deed('environ')[0].value))",
     ),
-    "the bound of an answer": (
-        "sandbox/child.py",
-        "if length_of(plain) <= limits.result_mb * 2**20",
-        "if True",
+    "the length of an answer": (
+        "if False:",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
         "out = deed(['huge', 100 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 220)",
     ),
     "the exact types": (
-        "sandbox/data.py",
-        "        return self._of_numpy(value)\n",
-        "        return float(value)\n",
+        "return float(value)",
         "class_ = 'class Liar(float):\\n    def __float__(self): return 666.0\\n'\n"
         "tell(run(class_ + 'def candidate(x): return Liar(0.0)').value != 666.0)",
     ),
-    "the secret of a call": (
-        "sandbox/wire.py",
-        "        if body[:NONCE_BYTES] != self._nonce:\n",
-        "        if False:\n",
+    "the nonce of a call": (
+        "if False:",
         "answer = b'0' * 16 + (14).to_bytes(4, 'big') + b'{\"value\": 666}'\n"
         "frame = len(answer).to_bytes(4, 'big') + answer\n"
         "forged = f'import os, time\\ndef candidate(x): os.write(3, {frame!r}), time.sleep(5)'\n"
         "tell(run(forged).value != 666)",
     ),
-    "new dice for each trial": (
-        "sandbox/child.py",
-        "    random.seed(seed)\n",
-        "",
+    "a seed for each scoring": (
+        "pass",
         "x = 'import random\\ndef candidate(x): return random.random()'\n"
         "one, two = run(x, seed=1).value, run(x, seed=1).value\ntell(one == two)",
     ),
     "Landlock for files": (
-        "sandbox/linux/landlock.py",
-        '        checked(libc().syscall(_RESTRICT_SELF, ruleset, 0), "landlock_restrict_self")\n',
-        "",
+        "pass",
         "(here.parent / 'key').write_text('secret')\n"
         "x = f'def candidate(x): return open({str(here.parent / \"key\")!r}).read()'\n"
         "tell(run(x, limits=Limits()).value != 'secret')",
     ),
     "Landlock for signals": (
-        "sandbox/linux/landlock.py",
-        "_SCOPES if abi >= SIGNALS_ABI else 0",
-        "0",
+        "pass",
         "x = f'import os\\ndef candidate(x): return os.kill({os.getpid()}, 0)'\ntell(run(x).status != 'ok')",
     ),
     "Landlock for TCP": (
-        "sandbox/linux/landlock.py",
-        "_TCP_RIGHTS if abi >= 4 and not network else 0",
-        "0",
+        "pass",
         "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
         "x = f'import socket\\ndef candidate(x): socket.create_connection({s.getsockname()!r}); return 666.0'\n"
         "tell(run(x, limits=Limits(network=False)).value != 666.0)",
     ),
-    "the bound of the scratch directory": (
-        "sandbox/linux/process_tree.py",
-        "            breach = account.breach(descendants(os.getpid()))\n",
-        "            breach = None\n",
+    "the limit of the scratch directory": (
+        "breach = None",
         "x = 'import tempfile, time\\ndef candidate(x):\\n"
         '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", "wb").write(bytes(1 << 20))\\n'
         "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
     ),
     "read-only mounts": (
-        "sandbox/linux/private_mounts.py",
-        '        set_mount_flags("/", READ_ONLY)\n',
-        "",
+        "pass",
         "(here.parent / 'data').write_text('x')\nos.chdir(here.parent)\n"
         "run('import os\\ndef candidate(x): os.chmod(\"data\", 0o606)', limits=Limits())\n"
         "tell((here.parent / 'data').stat().st_mode & 0o777 != 0o606)",
     ),
-    "shared memory of its own": (
-        "sandbox/linux/private_mounts.py",
-        "        mount_tmpfs_over(SHARED_MEMORY, kept, size_mb)\n",
-        "",
+    "own /dev/shm": (
+        "pass",
         "name = f'/dev/shm/ablation-{os.getpid()}'\nPath(name).write_text('of another program')\n"
         "x = f'def candidate(x): return open({name!r}).read()'\nfound = run(x).value\n"
         "os.unlink(name)\ntell(found is None)",
     ),
     "an IPC namespace": (
-        "sandbox/linux/private_mounts.py",
-        "unshare(NEW_MOUNTS | NEW_IPC)",
-        "unshare(NEW_MOUNTS)",
+        "pass",
         "import ctypes\nnumber = ctypes.CDLL(None).shmget(0, 4096, 0o1600)\n"
         "x = 'import ctypes\\ndef candidate(x):\\n    libc = ctypes.CDLL(None)\\n'\n"
         "x += '    libc.shmat.restype = ctypes.c_void_p\\n'\n"
@@ -170,15 +144,11 @@ WALLS = {
         "found = run(x).value\nctypes.CDLL(None).shmctl(number, 0, 0)\ntell(found)",
     ),
     "hiding the store": (
-        "sandbox/linux/private_mounts.py",
-        "            mask(path)\n",
-        "            pass\n",
+        "pass",
         STORE + "tell(found.status != 'ok')",
     ),
     "hiding the store by Landlock": (
-        "sandbox/linux/isolation.py",
-        "    return view.excluding(real)\n",
-        "    return view\n",
+        "return paths",
         "from llm_optimize.sandbox.linux.landlock import drop_capabilities\n"
         "from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace\n"
         "enter_user_namespace()\ndrop_capabilities()\n"
@@ -186,25 +156,19 @@ WALLS = {
         + "tell(found.status != 'ok')",
     ),
     "hiding keys": (
-        "sandbox/linux/host.py",
-        "masked=(*hidden, *secret_files_in(order.own_folders, limits))",
-        "masked=tuple(hidden)",
+        "pass",
         "(here.parent / '.env').write_text('sk-canary')\nos.chdir(here.parent)\n"
         "tell(run('def candidate(x): return open(\".env\").read()', limits=Limits()).status != 'ok')",
     ),
-    "the account of files without a name": (
-        "sandbox/linux/accounting.py",
-        "                kind[facts.st_dev, facts.st_ino] = facts.st_blocks * _BLOCK_BYTES\n",
-        "                pass\n",
+    "the account of nameless files": (
+        "pass",
         "x = 'import os, tempfile, time\\ndef candidate(x):\\n"
         "    fds = [os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR) for _ in range(8)]\\n"
         "    for fd in fds: os.write(fd, bytes(10 << 20))\\n    time.sleep(3)\\n    return 666.0'\n"
         "tell(run(x, timeout_secs=20.0).value != 666.0)",
     ),
-    "the narrowing of a script's limits": (
-        "sandbox/linux/script_broker.py",
-        "narrow_limits(\n                parse_limits(request.message), self._bounds, door.scratch\n            )",
-        "parse_limits(request.message)",
+    "narrowed limits": (
+        "limits = asked",
         "(here.parent / 'key').write_text('secret')\n"
         "x = ('from llm_optimize.eval_utils import run_script\\nfrom llm_optimize.records import Limits\\n'\n"
         '    \'def candidate(x):\\n    try: return run_script("y = open(p).read()", {"p": KEY}, ["y"],\'\n'
@@ -212,10 +176,8 @@ WALLS = {
         "repr(str(here.parent / 'key')))\n"
         "tell(run(x, limits=Limits(), timeout_secs=20.0).value != 'secret')",
     ),
-    "the count of a scoring's keepers": (
-        "sandbox/linux/script_broker.py",
-        "        if not self._is_full(door):\n",
-        "        if True:\n",
+    "the count of a scoring's supervisors": (
+        "if True:",
         "x = 'import os, socket\\ndef candidate(x):\\n    links, met = [], 0\\n"
         '    door = socket.socket(fileno=os.dup(int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])))\\n'
         "    for _ in range(30):\\n        ours, theirs = socket.socketpair()\\n"
@@ -223,16 +185,12 @@ WALLS = {
         '    return sum((link.recv(4) + link.recv(99)).endswith(b"supervisor") for link in links)\'\n'
         "tell(run(x, limits=Limits(processes=20), timeout_secs=20.0).value < 30)",
     ),
-    "the weight of an answer": (
-        "sandbox/wire.py",
-        "_MAX_GROWTH * self._limits.result_mb * 2**20,",
-        "",
+    "the memory of an answer": (
+        "if False:",
         "x = 'def candidate(x): return [[]] * 250_000'\ntell(run(x, timeout_secs=20.0).status == 'protocol')",
     ),
     "the filter of calls": (
-        "sandbox/linux/isolation.py",
-        "        install_filter(held)\n",
-        "        pass\n",
+        "pass",
         "import resource, subprocess\n"
         "other = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
         "x = f'import resource\\ndef candidate(x): resource.prlimit({other.pid}, resource.RLIMIT_CPU, (900, 900))'\n"
@@ -240,17 +198,13 @@ WALLS = {
         "other.communicate(b'\\n')\ntell(found != (900, 900))",
     ),
     "no keyrings": (
-        "sandbox/linux/seccomp.py",
-        "for call in (*_KEYRINGS, *_RINGS)]",
-        "for call in _RINGS]",
+        "pass",
         "import platform\nnumber = {'x86_64': 248, 'aarch64': 217}[platform.machine()]\n"
         "x = 'import ctypes\\ndef candidate(x): return ctypes.CDLL(None)'\n"
         'x += f\'.syscall({number}, b"user", b"canary", b"x", 1, -2)\'\ntell(run(x).value == -1)',
     ),
     "sockets that stay here": (
-        "sandbox/linux/seccomp.py",
-        "    if not sockets:\n",
-        "    if True:\n",
+        "if True:",
         "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
         "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
@@ -258,22 +212,16 @@ WALLS = {
         "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
     ),
     "no calls of i386": (
-        "sandbox/linux/seccomp.py",
-        "        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),\n        (_RETURN, 0, 0, refuse),\n",
-        "        (_EQUAL, 1, 0, _ARCHITECTURES[machine]),\n        (_RETURN, 0, 0, _ALLOW),\n",
+        "(_RETURN, 0, 0, _ALLOW),",
         f"found = run({CALL_AS_I386!r})\ntell(found.status != 'ok' or found.value < 0)",
     ),
-    "bounds of what the kernel counts": (
-        "sandbox/linux/namespaces.py",
-        '            _write(f"/proc/sys/user/{name}", str(value))\n',
-        "            pass\n",
+    "limits of kernel counts": (
+        "pass",
         "x = 'import ctypes\\ndef candidate(x):\\n'\n"
         "x += '    return sum(ctypes.CDLL(None).inotify_init1(0) >= 0 for _ in range(60))'\ntell(run(x).value <= 8)",
     ),
     "the lifeline": (
-        "sandbox/linux/fork_server.py",
-        "    with suppress(EOFError, OSError, ValueError):\n        while True:\n",
-        "    while True:\n        with suppress(EOFError, OSError, ValueError):\n",
+        "continue",
         "import signal\npid = os.fork()\n"
         "if pid == 0:\n    sandbox = open_sandbox('process', act, LIMITS)\n"
         "    (here / 'open').touch()\n    time.sleep(60)\n"
@@ -286,23 +234,17 @@ WALLS = {
         "[os.kill(p, signal.SIGKILL) for p in left]\ntell(not left)",
     ),
     "giving up privileges in a namespace": (
-        "sandbox/linux/landlock.py",
-        "    drop_capabilities(_KEPT_CAPABILITIES if os.geteuid() == 0 else ())\n",
-        "",
+        "pass",
         'x = \'def candidate(x): return int(open("/proc/self/status").read().split("CapEff:")[1].split()[0], 16)\'\n'
         "tell(run(x, 'namespace').value == 0)",
     ),
     "the size of a namespace's files": (
-        "sandbox/linux/mounts.py",
-        'f"size={size_mb}m,mode=1777"',
-        '"mode=1777"',
+        "pass",
         "x = 'import os\\ndef candidate(x):\\n    s = os.statvfs(\"/tmp\")\\n    return s.f_blocks * s.f_frsize'\n"
         "tell(run(x, 'namespace').value == 50 << 20)",
     ),
     "the network namespace": (
-        "sandbox/linux/bubblewrap.py",
-        '        *([] if limits.network else ["net"]),\n',
-        "",
+        "pass",
         "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
         "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
@@ -310,32 +252,19 @@ WALLS = {
         "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
     ),
 }
-SECOND_LINES = {  # behind a wall, which go with it
-    "Landlock for TCP": [
-        ("sandbox/linux/seccomp.py", "    if not sockets:\n", "    if True:\n")
-    ],
-    "adopting orphans": [
-        ("sandbox/linux/fork_server.py", "    become_subreaper()\n", "")
-    ],
-    "the network namespace": [
-        ("sandbox/linux/namespaces.py", "(0 if network else _NEW_NET)", "0"),
-        (
-            "sandbox/linux/namespaces.py",
-            "        _start_loopback()\n",
-            "        pass\n",
-        ),
-    ],
+BEHIND = {  # walls behind a wall, which are taken out with it
+    "Landlock for TCP": ["sockets that stay here"],
 }
 NEED_USER_NAMESPACES = {
     "read-only mounts",
-    "shared memory of its own",
+    "own /dev/shm",
     "an IPC namespace",
     "hiding the store",
     "hiding the store by Landlock",
-    "bounds of what the kernel counts",
+    "limits of kernel counts",
 }
 NEED_NAMESPACES = {
-    name for name, (_, _, _, attack) in WALLS.items() if "'namespace'" in attack
+    name for name, (_, attack) in WALLS.items() if "'namespace'" in attack
 }
 
 
@@ -375,21 +304,38 @@ def can_call_as_i386():
 def test_an_attack_is_stopped_by_a_wall_and_comes_through_without_it(name, tmp_path):
     if name in NEED_NAMESPACES:
         need_namespaces()
-    if name in NEED_USER_NAMESPACES and not works(enter_user_namespace):
+    if name in NEED_USER_NAMESPACES and not works_in_fork(enter_user_namespace):
         pytest.skip("no user namespace can be made here")
     if name == "no calls of i386" and not can_call_as_i386():
         pytest.skip("this kernel has none to refuse")
-    file, wall, hole, attack = WALLS[name]
-    holes = [(file, wall, hole), *SECOND_LINES.get(name, [])]
+    _, attack = WALLS[name]
     assert result_of(attack, LIBRARY.parent, tmp_path / "whole") == "held"
-    shutil.copytree(
-        LIBRARY, tmp_path / "copy" / "llm_optimize"
-    )  # compiled as it is, since compiling all takes long
-    for file, wall, hole in holes:
-        target = tmp_path / "copy" / "llm_optimize" / file
-        source = target.read_text(encoding="utf-8")
-        assert source.count(wall) == 1, "the wall has moved: mend this test"
-        target.write_text(source.replace(wall, hole), encoding="utf-8")
-        for compiled in (target.parent / "__pycache__").glob(f"{target.stem}.*"):
-            compiled.unlink()
+    copy = tmp_path / "copy" / "llm_optimize"
+    # With its compiled files, since compiling all takes long.
+    shutil.copytree(LIBRARY, copy)
+    for mark in (name, *BEHIND.get(name, [])):
+        take_out(mark, copy)
     assert result_of(attack, tmp_path / "copy", tmp_path / "broken") == "open"
+
+
+def take_out(mark, library):
+    """Replace the lines that carry a mark, in all files of a copy of the library."""
+    hole, _ = WALLS[mark]
+    found = 0
+    for file in (library / "sandbox").rglob("*.py"):
+        source = file.read_text(encoding="utf-8")
+        pattern = rf"^( *)\S.*  # wall: {re.escape(mark)}$"
+        changed, count = re.subn(pattern, rf"\g<1>{hole}", source, flags=re.M)
+        if count:
+            file.write_text(changed, encoding="utf-8")
+            for compiled in (file.parent / "__pycache__").glob(f"{file.stem}.*"):
+                compiled.unlink()
+        found += count
+    assert found, f"no line ends with '# wall: {mark}'"
+
+
+def test_every_mark_in_the_source_has_an_attack():
+    marks = set()
+    for file in (LIBRARY / "sandbox").rglob("*.py"):
+        marks |= set(re.findall(r"# wall: (.+)$", file.read_text("utf-8"), re.M))
+    assert marks == set(WALLS)

@@ -21,7 +21,7 @@ from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
 
 LABELS = ["HIDDEN-LABEL-CANARY-1", "cat"]
 linux = pytest.mark.skipif(
-    sys.platform != "linux", reason="the warm process beside f's is there on Linux"
+    sys.platform != "linux", reason="the fork server beside f's is there on Linux"
 )
 
 

@@ -51,7 +51,7 @@ def test_a_scope_below_which_nothing_is_handed_down_has_none(tree):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_a_keeper_of_scripts_joins_the_group_of_the_scoring(tree, version):
+def test_a_supervisor_of_scripts_joins_the_group_of_the_scoring(tree, version):
     group = tree / "cgroup" / APP / f"llm_optimize-{os.getpid()}-0"
     group.mkdir()
     watcher = tree / "proc" / "7"

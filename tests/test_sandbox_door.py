@@ -333,7 +333,7 @@ def test_files_of_a_scoring_and_its_scripts_count_together(level):
 
 
 def floods(count):
-    """Ask for keepers again and again, as hostile program 91 does; return how many work, and what the others say."""
+    """Ask for supervisors again and again, as hostile program 91 does; return how many work, and what the others say."""
     number = int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])
     links, alive, said = [], 0, set()
     with socket.socket(fileno=os.dup(number)) as door:
@@ -355,7 +355,7 @@ def floods(count):
     return [alive, *said]
 
 
-def test_a_flood_of_keepers_is_stopped_at_the_limit_of_processes(level):
+def test_a_flood_of_supervisors_is_stopped_at_the_limit_of_processes(level):
     here = psutil.Process()
     before = len(here.children(recursive=True))
     with closing(open_sandbox(level, floods, Limits(processes=64))) as sandbox:
@@ -374,7 +374,7 @@ def test_a_flood_of_keepers_is_stopped_at_the_limit_of_processes(level):
             time.sleep(0.05)
         assert (
             len(here.children(recursive=True)) - before <= 10
-        )  # warm ones, and a keeper that waits for work
+        )  # warm ones, and a supervisor that waits for work
         assert sandbox.run(Call(3, 30.0)).value == [3]
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from candidates import load_and_call
 from llm_optimize import eval_utils
 from llm_optimize.errors import ScriptFailed, VariableMissing
-from llm_optimize.eval_utils import _outputs_in, _value_in
+from llm_optimize.eval_utils import _read_outputs, _read_value
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, Outcome, OutcomeStatus, open_sandbox
 from llm_optimize.sandbox.data import join
@@ -45,7 +45,7 @@ JSON = st.recursive(
 
 
 def outcome_of(data, arrays=False, limits=None):
-    answer = Answer(NONCE, limits or Limits(), arrays)
+    answer = Answer(NONCE, limits or Limits(), arrays=arrays)
     answer.feed(len(NONCE + data).to_bytes(4, "big") + NONCE + data)
     return answer.outcome()
 
@@ -128,7 +128,7 @@ def test_scripts_that_answer_anything_raise_errors_of_ours_or_give_what_was_aske
 ):
     """The last step of `run_script` and `call`, on whatever an authentic answer may hold."""
     outcome = outcome_of(join({"value": value}), arrays=True)
-    for read in (lambda: _outputs_in(outcome, ["y"]), lambda: _value_in(outcome, "f")):
+    for read in (lambda: _read_outputs(outcome, ["y"]), lambda: _read_value(outcome, "f")):
         with suppress(ScriptFailed, VariableMissing):
             read()
 

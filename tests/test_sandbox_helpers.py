@@ -21,7 +21,7 @@ if sys.platform == "linux":
     from llm_optimize.sandbox.linux.process_tree import CRASH_EXIT_CODE, fork
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="the keepers need Linux"
+    sys.platform != "linux", reason="the supervisors need Linux"
 )
 
 
@@ -40,7 +40,9 @@ def test_what_a_forked_process_of_ours_raised_is_told_with_its_cause():
     assert text.endswith("ValueError: the cause")
 
 
-def test_a_keeper_that_cannot_work_says_why_in_the_log(tmp_path, monkeypatch, caplog):
+def test_a_supervisor_that_cannot_work_says_why_in_the_log(
+    tmp_path, monkeypatch, caplog
+):
     (tmp_path / "temporary").mkdir()
     monkeypatch.setenv("TMPDIR", str(tmp_path / "temporary"))
     monkeypatch.setattr(tempfile, "tempdir", None)
@@ -51,8 +53,8 @@ def test_a_keeper_that_cannot_work_says_why_in_the_log(tmp_path, monkeypatch, ca
         assert [made.run(Call(["answer", 1], 10.0)).value for _ in range(2)] == [
             1,
             1,
-        ]  # by another warm process
-        said = "a keeper of the sandbox says: [Errno 2] No such file or directory"
+        ]  # by another fork server
+        said = "a supervisor of the sandbox says: [Errno 2] No such file or directory"
         assert any(line.startswith(said) for line in caplog.messages)
         shutil.rmtree(tmp_path / "temporary")
         with pytest.raises(

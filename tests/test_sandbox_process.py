@@ -21,7 +21,7 @@ from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox, run_once
 from llm_optimize.sandbox.linux.landlock import SIGNALS_ABI, landlock_abi
 
 pytestmark = pytest.mark.skipif(
-    sys.platform != "linux", reason="the keepers need Linux"
+    sys.platform != "linux", reason="the supervisors need Linux"
 )
 
 ROOT = Path(__file__).parents[1]
@@ -87,11 +87,11 @@ def test_whoever_hid_is_dead_after_the_deadline(sandbox, tmp_path):
     assert outcome.status is OutcomeStatus.TIMEOUT
 
 
-def test_a_candidate_that_would_stop_its_keeper_is_refused_or_dead_all_the_same(
+def test_a_candidate_that_would_stop_its_supervisor_is_refused_or_dead_all_the_same(
     plain, tmp_path
 ):
     begun = time.monotonic()
-    outcome = plain.run(Call(["stop_keeper", str(tmp_path / "pid")], 0.5))
+    outcome = plain.run(Call(["stop_supervisor", str(tmp_path / "pid")], 0.5))
     refused = landlock_abi() >= SIGNALS_ABI
     assert outcome.status is (
         OutcomeStatus.RAISED if refused else OutcomeStatus.TIMEOUT
@@ -101,10 +101,12 @@ def test_a_candidate_that_would_stop_its_keeper_is_refused_or_dead_all_the_same(
     assert plain.run(Call(["answer", 1], 10.0)).value == 1
 
 
-def test_a_script_in_a_fork_of_this_process_that_stops_its_keeper_is_dead_all_the_same(
+def test_a_script_in_a_fork_of_this_process_that_stops_its_supervisor_is_dead_all_the_same(
     tmp_path,
 ):
-    outcome = run_once(act, Call(["stop_keeper", str(tmp_path / "pid")], 0.5), LIMITS)
+    outcome = run_once(
+        act, Call(["stop_supervisor", str(tmp_path / "pid")], 0.5), LIMITS
+    )
     assert outcome.status is OutcomeStatus.TIMEOUT
     assert gone(tmp_path / "pid")
 
@@ -171,20 +173,22 @@ def test_a_killed_warm_process_is_replaced(tmp_path, limits):
         for signal_number in (signal.SIGKILL, signal.SIGSTOP):
             marker = tmp_path / f"pids{signal_number}"
             made.run(Call(["pids", str(marker)], 0.3))
-            zygote, keeper, _ = wait_for(marker)
-            os.kill(zygote, signal_number)
-            if signal_number == signal.SIGKILL:  # or the keeper that is left would do
-                os.kill(keeper, signal.SIGKILL)
+            fork_server, supervisor, _ = wait_for(marker)
+            os.kill(fork_server, signal_number)
+            if (
+                signal_number == signal.SIGKILL
+            ):  # or the supervisor that is left would do
+                os.kill(supervisor, signal.SIGKILL)
                 assert gone(marker)
                 assert dead(
-                    zygote, keeper
-                )  # a scoring that a dying keeper takes up ends with it
+                    fork_server, supervisor
+                )  # a scoring that a dying supervisor takes up ends with it
             assert made.run(Call(["answer", 1], 10.0)).value == 1
     assert gone(marker)
 
 
 @pytest.mark.parametrize("times", [1, 2])
-def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighbour(
+def test_a_scoring_whose_supervisor_is_killed_is_made_again_once_and_harms_no_neighbour(
     plain, tmp_path, times, caplog
 ):
     found = {}
@@ -202,9 +206,9 @@ def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighb
         thread.start()
     killed = []
     for _ in range(times):
-        zygote, keeper, child = wait_for_others(marker, killed)
-        os.kill(keeper, signal.SIGKILL)
-        killed += [keeper, child]
+        fork_server, supervisor, child = wait_for_others(marker, killed)
+        os.kill(supervisor, signal.SIGKILL)
+        killed += [supervisor, child]
     if times == 1:
         wait_for_others(marker, killed)
         release.touch()
@@ -221,7 +225,7 @@ def test_a_scoring_whose_keeper_is_killed_is_made_again_once_and_harms_no_neighb
     )
     assert not found["neighbour"].scored_again
     assert dead(*killed)
-    assert alive(zygote)
+    assert alive(fork_server)
     assert plain.run(Call(["answer", 1], 10.0)).value == 1
 
 
@@ -234,7 +238,7 @@ def wait_for_others(marker, known):
     return pids
 
 
-@pytest.mark.parametrize("who", ["zygote", "slot"])
+@pytest.mark.parametrize("who", ["fork_server", "namespace_supervisor"])
 def test_scorings_whose_namespaces_end_are_made_again(tmp_path, who):
     need_namespaces()
     markers, release, found = (
@@ -256,9 +260,11 @@ def test_scorings_whose_namespaces_end_are_made_again(tmp_path, who):
             thread.start()
         for marker in markers:
             wait_for(marker)
-        (zygote,) = psutil.Process(made._source._process.pid).children()
-        slots = [slot for keeper in zygote.children() for slot in keeper.children()]
-        target = zygote if who == "zygote" else slots[0]
+        (fork_server,) = psutil.Process(made._source._process.pid).children()
+        namespace_supervisors = []
+        for supervisor in fork_server.children():
+            namespace_supervisors += supervisor.children()
+        target = fork_server if who == "fork_server" else namespace_supervisors[0]
         victims = [target, *target.children(recursive=True)]
         target.kill()
         assert not psutil.wait_procs(victims, WAIT_SECS)[1]
@@ -267,7 +273,7 @@ def test_scorings_whose_namespaces_end_are_made_again(tmp_path, who):
             thread.join()
         assert [found[n].status for n in range(2)] == [OutcomeStatus.OK] * 2
         again = [bool(found[n].scored_again) for n in range(2)]
-        assert sum(again) == (2 if who == "zygote" else 1)
+        assert sum(again) == (2 if who == "fork_server" else 1)
 
 
 PROGRAM = """
@@ -331,7 +337,9 @@ def test_two_hundred_scorings_leave_nothing(level, temporary):
         here.num_threads(),
         {child.pid for child in here.children(recursive=True)},
     )
-    assert abs(score_all()) <= 1  # the spare child of the one keeper may just be born
+    assert (
+        abs(score_all()) <= 1
+    )  # the spare child of the one supervisor may just be born
     assert (here.num_fds(), here.num_threads()) == (files, threads)
     assert {child.pid for child in here.children(recursive=True)} == others
     assert list(temporary.iterdir()) == []

@@ -170,7 +170,7 @@ def test_a_candidate_changes_what_is_its_own(level, tmp_path):
 
 @contextmanager
 def while_scoring(level, x):
-    """Yield when a scoring has begun, and let it end before going on; then another has begun on the same keeper."""
+    """Yield when a scoring has begun, and let it end before going on; then another has begun on the same supervisor."""
     with closing(open_sandbox(level, run)) as sandbox:
         sandbox.run(Call("y = 1", 20.0))
         outcomes = []

@@ -1,7 +1,12 @@
-"""Running code that may be hostile: one interface, one outcome, three levels.
+"""Sandbox: runs code that may be hostile; one interface and one kind of outcome at every level.
 
-`process` (the default) calls f in a process of its own, killed with all its kin at the deadline; `namespace` does so in
-a world of its own; `inline` does it here. `auto` takes the strongest that works on this machine.
+`process` (the default) calls f in a process of its own, killed with all its descendants at the
+deadline. `namespace` adds Linux namespaces made by bubblewrap: no network, no other processes, no
+homes. `inline` calls f in this process. `auto` takes the strongest level that works on this
+machine.
+
+Nothing that a child sends is trusted, and nothing is unpickled. The Linux machinery is in `linux/`,
+whose docstring shows the process tree; `portable.py` serves macOS and Windows.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ from .inline import InlineSandbox
 from .machine import Mechanism, check_machine
 from .outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
 from .portable import PortableSandbox
-from .scripts import MISSING, UNKNOWN, perform
+from .scripts import MISSING, UNKNOWN, run_job, script_error
 
 if sys.platform == "linux":
     from .linux.host import (
@@ -49,6 +54,7 @@ __all__ = [
     "open_sandbox",
     "open_script_sandbox",
     "run_once",
+    "script_error",
 ]
 
 _log = logging.getLogger("llm_optimize")
@@ -63,7 +69,8 @@ def open_sandbox(
 ) -> Sandbox:
     """Return a sandbox of this level that calls `func`; the `hidden` files cannot be opened in it.
 
-    At `inline` they can; at `process` also where the machine has neither user namespaces nor Landlock.
+    At `inline` they can; at `process` also where the machine has neither user namespaces nor
+    Landlock.
 
     Raises:
         UnknownName: no such level.
@@ -73,69 +80,70 @@ def open_sandbox(
     """
     if level not in LEVELS:
         raise UnknownName("sandbox", level, LEVELS)
-    return (
-        InlineSandbox(func)
-        if level == "inline"
-        else _open(level, func, limits or Limits(), False, hidden)
-    )
+    if level == "inline":
+        return InlineSandbox(func)
+    return _open(level, func, limits or Limits(), for_scripts=False, hidden=hidden)
 
 
 def open_script_sandbox(level: str, limits: Limits) -> Sandbox:
     """Return a sandbox in which judged scripts run, apart from f and from all that f knows.
 
-    From inside a scoring it is a neighbour of that one's sandbox, of the same level. Raises as `open_sandbox` does.
+    Called from inside a scoring, it belongs to the sandbox of that scoring and has its level.
+    Raises as `open_sandbox` does.
     """
     if level not in LEVELS or level == "inline":
-        raise UnknownName(
-            "sandbox", level, [name for name in LEVELS if name != "inline"]
-        )
-    beside = open_script_broker(limits) if sys.platform == "linux" else None
-    if beside is None:
-        return _open(level, perform, limits, True, ())
-    if level == "namespace" and beside.level != "namespace":
-        beside.close()
+        known = [name for name in LEVELS if name != "inline"]
+        raise UnknownName("sandbox", level, known)
+    inside = None
+    if sys.platform == "linux":
+        inside = open_script_broker(limits)
+    if inside is None:
+        return _open(level, run_job, limits, for_scripts=True)
+    if level == "namespace" and inside.level != "namespace":
+        inside.close()
         raise SandboxUnavailable(
-            "no namespaces can be made from inside a sandbox of the level 'process': run f with sandbox='namespace'"
+            "no namespaces can be made from inside a sandbox of the level 'process': "
+            "run f with sandbox='namespace'"
         )
-    return beside
+    return inside
 
 
 def _open(
     level: str,
     func: Callable[..., Any],
     limits: Limits,
-    alone: bool,
-    hidden: Sequence[str],
+    *,
+    for_scripts: bool,
+    hidden: Sequence[str] = (),
 ) -> Sandbox:
     if sys.platform != "linux":
         if level == "namespace":
             raise SandboxUnavailable(
                 "sandbox='namespace' needs Linux: use 'process', or a virtual machine"
             )
-        return PortableSandbox(func, limits, alone)
+        return PortableSandbox(func, limits, for_scripts=for_scripts)
     if level == "process":
-        return open_process(func, limits, alone, hidden)
+        return open_process(func, limits, for_scripts=for_scripts, hidden=hidden)
     try:
-        return open_namespace(func, limits, alone, hidden)
+        return open_namespace(func, limits, for_scripts=for_scripts, hidden=hidden)
     except SandboxUnavailable as error:
         if level == "namespace":
             raise
         _log.warning("sandbox='auto' takes 'process': %s", error)
-        return open_process(func, limits, alone, hidden)
+        return open_process(func, limits, for_scripts=for_scripts, hidden=hidden)
 
 
 def run_once(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcome:
-    """Return what becomes of one f(x) in a process of its own: by a fork of this one where that is safe and quick.
+    """Call f(x) once, in a process of its own that sees all files that this process sees.
 
-    It sees all files that this process sees. Raises FunctionUnusable when a fresh process is needed and f cannot be
-    sent to it.
+    The process is a fork of this one where that is safe, else a fresh one. Raises FunctionUnusable
+    when a fresh process is needed and f cannot be sent to it.
     """
-    if sys.platform == "linux" and can_fork_here():
-        return run_forked(func, call, limits)
-    fresh: Sandbox = (
-        open_process(func, limits, alone=False, confined=False)
-        if sys.platform == "linux"
-        else PortableSandbox(func, limits)
-    )
+    if sys.platform == "linux":
+        if can_fork_here():
+            return run_forked(func, call, limits)
+        fresh: Sandbox = open_process(func, limits, for_scripts=False, confined=False)
+    else:
+        fresh = PortableSandbox(func, limits)
     with closing(fresh) as sandbox:
         return sandbox.run(call)

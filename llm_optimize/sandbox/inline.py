@@ -1,6 +1,7 @@
-"""The `inline` level: no isolation, for functions that are trusted. The deadline is only waited for:
+"""The `inline` level: f in a thread of this process, without isolation, for trusted functions.
 
-a thread cannot be killed, so a call that passes its deadline goes on in the background until it ends by itself.
+A thread cannot be killed: a call that passes its deadline is given up, and goes on in the
+background until it ends by itself.
 """
 
 from __future__ import annotations
@@ -17,67 +18,68 @@ from typing import Any
 
 from .outcome import Call, Outcome, OutcomeStatus, killed
 
-_TRACEBACK_FRAMES = -6
+_TRACEBACK_FRAMES = -6  # negative: the last ones
 
 
 class InlineSandbox:
-    """Calls f in a thread of this process."""
+    """Calls f in a thread of this process.
+
+    Args:
+        func: f, plain or async.
+    """
 
     level = "inline"
     mechanisms: tuple[str, ...] = ()
 
     def __init__(self, func: Callable[..., Any]) -> None:
-        """Take f."""
         self._func = func
         self._lock = threading.Lock()
         self._waiting: set[queue.SimpleQueue[Outcome]] = set()
         self._closed = False
 
     def run(self, call: Call) -> Outcome:
-        """Return what becomes of f(x); the seed is left aside, the dice of this process are the caller's."""
+        """Call f(x) and return the outcome.
+
+        The seed is not used: random numbers of this process belong to the caller.
+        """
         begun = time.monotonic()
-        first: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
+        # f, the stop and `close` each put an outcome; the first one that arrives counts.
+        outcomes: queue.SimpleQueue[Outcome] = queue.SimpleQueue()
         with self._lock:
             if self._closed:
                 return killed()
-            self._waiting.add(first)
+            self._waiting.add(outcomes)
         threading.Thread(
-            target=lambda: first.put(self._call(call.x)),
+            target=lambda: outcomes.put(self._call(call.x)),
             name="inline scoring",
             daemon=True,
         ).start()
         try:
-            with call.stop.ends(lambda: first.put(killed())):
-                outcome = first.get(timeout=call.timeout_secs)
+            with call.stop.ends(lambda: outcomes.put(killed())):
+                outcome = outcomes.get(timeout=call.timeout_secs)
         except queue.Empty:
-            outcome = Outcome(
-                OutcomeStatus.TIMEOUT,
-                message=f"given up at its deadline of {call.timeout_secs:g} s",
-            )
+            message = f"given up at its deadline of {call.timeout_secs:g} s"
+            outcome = Outcome(OutcomeStatus.TIMEOUT, message=message)
         with self._lock:
-            self._waiting.discard(first)
+            self._waiting.discard(outcomes)
         return replace(outcome, seconds=time.monotonic() - begun)
 
     def _call(self, x: Any) -> Outcome:
         try:
             value = self._func(x)
-            return Outcome(
-                OutcomeStatus.OK,
-                value=asyncio.run(value) if inspect.iscoroutine(value) else value,
-            )
-        except (
-            BaseException
-        ) as error:  # of the thread: what it raises would be lost otherwise
-            lines = traceback.format_exc(limit=_TRACEBACK_FRAMES)
+            if inspect.iscoroutine(value):
+                value = asyncio.run(value)
+            return Outcome(OutcomeStatus.OK, value=value)
+        except BaseException as error:  # what a thread raises would be lost otherwise
             return Outcome(
                 OutcomeStatus.RAISED,
                 message=f"{type(error).__name__}: {error}",
-                traceback=lines,
+                traceback=traceback.format_exc(limit=_TRACEBACK_FRAMES),
             )
 
     def close(self) -> None:
-        """Stop waiting for what is in flight; its threads go on, they cannot be ended from outside."""
+        """Stop waiting for calls in flight; their threads go on, nobody can end them."""
         with self._lock:
             self._closed = True
-            for first in self._waiting:
-                first.put(killed())
+            for outcomes in self._waiting:
+                outcomes.put(killed())

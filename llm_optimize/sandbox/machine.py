@@ -1,4 +1,4 @@
-"""Asking what of the sandbox works on this machine, in a fresh interpreter that tries it."""
+"""Check of this machine: which mechanisms of the sandbox work, tried in a fresh interpreter."""
 
 from __future__ import annotations
 
@@ -10,9 +10,14 @@ from pathlib import Path
 
 from ..errors import SandboxError, SandboxUnavailable
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox.linux.probe import main; main()"
+_BOOT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from llm_optimize.sandbox.linux.probe import main
+main()
+"""
 _ROOT = str(Path(__file__).resolve().parents[2])
-_TRIAL_SECS = 60.0
+_TIMEOUT_SECS = 60.0
 
 
 @dataclass(frozen=True)
@@ -21,37 +26,35 @@ class Mechanism:
 
     name: str
     works: bool
-    found: str  # what the attempt came to, in a few words; empty where there is nothing to add
-    holds: str  # what it holds off
+    found: (
+        str  # the result of the attempt in a few words; "" when there is nothing to add
+    )
+    holds: str  # what it prevents
     repair: str  # what to do where it does not work
 
 
 def check_machine() -> tuple[Mechanism, ...]:
-    """Return the mechanisms of the sandbox, each tried out now, which takes about a second.
+    """Try each mechanism of the sandbox, and return them; it takes about a second.
 
-    Raises SandboxUnavailable on systems other than Linux, and SandboxError when the trial itself cannot be made.
+    Raises:
+        SandboxUnavailable: on systems other than Linux.
+        SandboxError: the attempt itself cannot be made.
     """
     if sys.platform != "linux":
         raise SandboxUnavailable(
             "these mechanisms are those of Linux: elsewhere 'process' protects against faulty code"
         )
-    command = [
-        sys.executable,
-        "-P",
-        "-c",
-        _BOOT,
-        _ROOT,
-    ]  # -P: no module from the working directory
+    # -P: no module from the working directory.
+    command = [sys.executable, "-P", "-c", _BOOT, _ROOT]
     try:
         ran = subprocess.run(
-            command, capture_output=True, text=True, timeout=_TRIAL_SECS, check=False
+            command, capture_output=True, text=True, timeout=_TIMEOUT_SECS, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise SandboxError(
-            f"the sandbox was not tried within {_TRIAL_SECS:.0f} s: is the machine overloaded?"
+            f"the sandbox was not tried within {_TIMEOUT_SECS:.0f} s: is the machine overloaded?"
         ) from error
     if ran.returncode != 0:
-        raise SandboxError(
-            f"the sandbox of this machine cannot be tried: {ran.stderr.strip()[-500:]}"
-        )
+        reason = ran.stderr.strip()[-500:]
+        raise SandboxError(f"the sandbox of this machine cannot be tried: {reason}")
     return tuple(Mechanism(**row) for row in json.loads(ran.stdout))

@@ -1,4 +1,4 @@
-"""What became of one call of f, in the same words at every level."""
+"""Call and outcome: what every level of the sandbox takes, and what it returns."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class OutcomeStatus(StrEnum):
 
 
 class Stop:
-    """The way to end one call from another thread, before it begins or while it runs."""
+    """A cancellation token: ends one call from another thread, before or while it runs."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -35,7 +35,7 @@ class Stop:
         self.given = False
 
     def give(self) -> None:
-        """End the call; it returns `killed`. Does nothing to one that is over."""
+        """End the call, which returns `killed`. Does nothing to a call that is over."""
         with self._lock:
             self.given = True
             for end in self._ends:
@@ -43,7 +43,11 @@ class Stop:
 
     @contextmanager
     def ends(self, end: Callable[[], None]) -> Iterator[None]:
-        """Let `end` be called, at once and perhaps in another thread, when the stop is given in this block or was."""
+        """Call `end` when the stop is given within this block; at once when it was given before.
+
+        `end` may be called from another thread, but never after the block: what it would end then
+        may already belong to another call.
+        """
         with self._lock:
             self._ends.append(end)
             if self.given:
@@ -51,9 +55,7 @@ class Stop:
         try:
             yield
         finally:
-            with (
-                self._lock
-            ):  # from here on whatever `end` ends may belong to another call
+            with self._lock:
                 self._ends.remove(end)
 
 
@@ -63,16 +65,21 @@ class Call:
 
     x: Any  # plain data
     timeout_secs: float  # wall clock, counted by the monotonic clock of the optimizer
-    seed: int = 0  # of the dice in the child: random, numpy.random, PYTHONHASHSEED of what it starts
+    seed: int = (
+        0  # of random and numpy.random in the child; PYTHONHASHSEED of what it starts
+    )
     arrays: bool = False  # whether numpy arrays may be in x and in the value
     stop: Stop = field(
         default_factory=Stop, compare=False, repr=False
-    )  # ends this call alone
+    )  # ends this call only
 
     def body(self) -> bytes:
-        """Return x as bytes. Raises TypeError when it is no plain data."""
+        """Return x as bytes. Raises TypeError when it is not plain data."""
+        if not self.arrays:
+            return join(self.x)
         packer = Packer(arrays=True)
-        return packer.join(packer.plain(self.x)) if self.arrays else join(self.x)
+        plain = packer.plain(self.x)
+        return packer.join(plain)
 
 
 @dataclass(frozen=True)
@@ -89,12 +96,17 @@ class Outcome:
     traceback: str = ""  # its last lines, for `raised`
     signal: int | None = None  # that ended it, for `crashed`
     exit_code: int | None = None  # with which it ended before f returned, for `crashed`
-    unusable: bool = False  # for `raised`: f itself returned, but no plain data
-    scored_again: str = ""  # why f was called a second time: a process of the sandbox died under the first call
+    unusable: bool = False  # for `raised`: f did return, but not plain data
+    scored_again: str = (
+        ""  # why f was called twice: a process of the sandbox died under it
+    )
 
 
 def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outcome:
-    """Return the outcome of a process that ended before f returned; a negative code is the signal that ended it.
+    """Return the outcome of a process that ended before f returned.
+
+    A negative exit code is the signal that ended it. The kernel enforces a CPU limit by SIGXCPU and
+    then SIGKILL, so these two may mean that limit.
 
     >>> crashed(-11, 60).message, crashed(3, 60).message
     ('crashed with SIGSEGV', 'ended with exit code 3 before f returned')
@@ -104,21 +116,21 @@ def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outco
     if exit_code >= 0:
         message = f"ended with exit code {exit_code} before f returned"
         return Outcome(OutcomeStatus.CRASHED, message=message, exit_code=exit_code)
-    known = {number.value: number.name for number in signal.Signals}
-    name = known.get(-exit_code, f"signal {-exit_code}")
-    if name == "SIGXCPU" or (name == "SIGKILL" and cpu_secs >= cpu_limit_secs):
-        return Outcome(
-            OutcomeStatus.KILLED,
-            message=f"CPU limit of {cpu_limit_secs} s reached (cpu_secs)",
-        )
-    return Outcome(
-        OutcomeStatus.CRASHED, message=f"crashed with {name}", signal=-exit_code
-    )
+    number = -exit_code
+    names = {known.value: known.name for known in signal.Signals}
+    name = names.get(number, f"signal {number}")
+    killed_at_limit = name == "SIGKILL" and cpu_secs >= cpu_limit_secs
+    if name == "SIGXCPU" or killed_at_limit:
+        message = f"CPU limit of {cpu_limit_secs} s reached (cpu_secs)"
+        return Outcome(OutcomeStatus.KILLED, message=message)
+    message = f"crashed with {name}"
+    return Outcome(OutcomeStatus.CRASHED, message=message, signal=number)
 
 
 def killed() -> Outcome:
-    """Return the outcome of a call that was told to stop, or whose sandbox was closed."""
-    return Outcome(OutcomeStatus.KILLED, message="ended from outside before f returned")
+    """Return the outcome of a call that was stopped, or whose sandbox was closed."""
+    message = "ended from outside before f returned"
+    return Outcome(OutcomeStatus.KILLED, message=message)
 
 
 class Sandbox(Protocol):
@@ -128,13 +140,13 @@ class Sandbox(Protocol):
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """What is at work here beyond processes and limits for each of them."""
+        """The isolation at work here, beyond a process for each call and its resource limits."""
 
     def run(self, call: Call) -> Outcome:
-        """Return what becomes of f(x); nothing that f does raises here. May be called from several threads.
+        """Call f(x) and return the outcome; nothing that f does raises here.
 
-        A call whose stop is given ends soon, and returns `killed`.
+        May be called from several threads. A call whose stop is given ends soon, as `killed`.
         """
 
     def close(self) -> None:
-        """End everything in flight; those calls return `killed`."""
+        """End all calls in flight; they return `killed`."""

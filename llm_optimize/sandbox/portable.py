@@ -1,13 +1,15 @@
-"""The `process` level where there is no Linux: a worker for each scoring, started ahead, killed with its children.
+"""The `process` level without Linux: a fresh worker for each scoring, killed with its children.
 
-Weaker than on Linux: a daemon that left its process group may stay (macOS), files and other processes can be seen, and
-memory is limited only where the system has such limits.
+A worker loads f ahead, while the one before works. They talk through files of a folder: `f` and
+`settings` for the worker; `loaded`, `ready` and `answer` from it; `go` says that `answer` is open.
+
+Weaker than on Linux: a daemon that left its process group may stay (macOS), files and other
+processes can be seen, and memory is limited only where the system has such limits.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import secrets
 import signal
@@ -24,42 +26,50 @@ from typing import Any
 
 from ..errors import FunctionUnusable
 from ..records import Limits
-from .child import call, cpu_limit_secs, prepare_process
+from .child import answer_call, cpu_limit_secs, prepare_process
 from .data import unpack
 from .environment import clean_environment
 from .outcome import Call, Outcome, OutcomeStatus, crashed, killed
-from .pickling import imported_modules, pack
-from .pickling import unpack as load
+from .pickling import imported_modules, pickle_function, unpickle_function
 from .scratch import Scratch, remove_scratch
 from .wire import NONCE_BYTES, Answer, Output
 
-_BOOT = "import sys; sys.path.insert(0, sys.argv[1]); from llm_optimize.sandbox.portable import main; main(sys.argv[2])"
+_BOOT = """
+import sys
+sys.path.insert(0, sys.argv[1])
+from llm_optimize.sandbox.portable import main
+main(sys.argv[2])
+"""
 _ROOT = str(Path(__file__).resolve().parents[2])
 _CANNOT_LOAD = 71  # exit code
 _CHUNK_BYTES = 1 << 16
 _POLL_SECS = 0.02
-_LINGER_SECS = 60.0  # at most, for the one who kills it
+_LINGER_SECS = 60.0  # a worker lives on after its answer, at most, until it is killed
 
 
 class PortableSandbox:
-    """Calls f in a process of its own each time; the next one loads f while this one works."""
+    """Calls f in a process of its own each time; the next one loads f meanwhile.
+
+    Args:
+        func: f; it is pickled, and loaded once to try it.
+        limits: of each scoring.
+        for_scripts: whether the scratch directory is the working directory, too.
+
+    Raises FunctionUnusable when f cannot be pickled, or cannot be loaded in a fresh process.
+    """
 
     level = "process"
     mechanisms: tuple[str, ...] = ()
 
     def __init__(
-        self, func: Callable[..., Any], limits: Limits, alone: bool = False
+        self, func: Callable[..., Any], limits: Limits, *, for_scripts: bool = False
     ) -> None:
-        """Pack f and load it once; `alone` makes the scratch directory the working directory, too.
-
-        Raises FunctionUnusable when it cannot be packed, or loaded in a fresh process.
-        """
-        self._payload = pack(func)
+        self._payload = pickle_function(func)
         self._settings = {
             "sys_path": [entry or os.getcwd() for entry in sys.path],
             "imports": imported_modules(func),
             "limits": {**asdict(limits), "env": ()},
-            "alone": alone,
+            "for_scripts": for_scripts,
         }
         self._limits = limits
         self._closed = threading.Event()
@@ -74,7 +84,7 @@ class PortableSandbox:
         return _Worker(self._payload, self._settings, self._limits)
 
     def run(self, call: Call) -> Outcome:
-        """Return what becomes of f(x)."""
+        """Call f(x) and return the outcome."""
         with self._lock:
             if self._closed.is_set():
                 return killed()
@@ -89,7 +99,7 @@ class PortableSandbox:
             worker.remove()
 
     def close(self) -> None:
-        """End everything in flight."""
+        """End all calls in flight."""
         with self._lock:
             self._closed.set()
             spare, self._spare = self._spare, None
@@ -98,7 +108,7 @@ class PortableSandbox:
 
 
 class _Worker:
-    """A process that loads f and waits for one call, and what it prints, until it and its children are dead."""
+    """A process that loads f and waits for one call, with its folder and its output."""
 
     def __init__(
         self, payload: bytes, settings: dict[str, Any], limits: Limits
@@ -109,15 +119,10 @@ class _Worker:
         (self._folder / "f").write_bytes(payload)
         (self._folder / "scratch").mkdir()
         (self._folder / "settings").write_text(json.dumps(settings), encoding="utf-8")
+        # -P: no module from the working directory.
+        command = [sys.executable, "-P", "-c", _BOOT, _ROOT, str(self._folder)]
         self._process = subprocess.Popen(
-            [
-                sys.executable,
-                "-P",
-                "-c",
-                _BOOT,
-                _ROOT,
-                str(self._folder),
-            ],  # -P: no module from the working directory
+            command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -130,18 +135,18 @@ class _Worker:
         self._reader.start()
 
     def wait_until_loaded(self) -> str:
-        """Return what went wrong with the loading of f; nothing when it is loaded."""
-        while self._process.poll() is None and not (self._folder / "loaded").exists():
+        """Return what went wrong with the loading of f; "" when it is loaded."""
+        loaded = self._folder / "loaded"
+        while self._process.poll() is None and not loaded.exists():
             time.sleep(_POLL_SECS)
-        if (self._folder / "loaded").exists():
+        if loaded.exists():
             return ""
         self._reader.join(timeout=1.0)
-        return (
-            self._output.text() or f"it ended with exit code {self._process.returncode}"
-        )
+        printed = self._output.text()
+        return printed or f"it ended with exit code {self._process.returncode}"
 
     def send(self, call: Call) -> None:
-        """Give it its call."""
+        """Give the worker its call."""
         self._nonce = secrets.token_bytes(NONCE_BYTES)
         head = {
             "nonce": self._nonce.hex(),
@@ -149,55 +154,64 @@ class _Worker:
             "arrays": call.arrays,
             "cpu_secs": cpu_limit_secs(self._limits, call.timeout_secs),
         }
-        with suppress(OSError), self._process.stdin as stdin:  # type: ignore[union-attr]  # a pipe; ended: seen below
+        # A worker that has ended cannot be written to; `outcome` will see that it has.
+        with suppress(OSError), self._process.stdin as stdin:  # type: ignore[union-attr]
             stdin.write(json.dumps(head).encode() + b"\n" + call.body())
 
     def outcome(self, call: Call, closed: threading.Event) -> Outcome:
         """Return what becomes of the call that was sent."""
-        with open(
-            self._folder / "answer", "xb+"
-        ) as file:  # now: later a candidate may put a pipe in its place
+        # The file of the answer is opened before f runs: later a candidate may put a pipe there.
+        with open(self._folder / "answer", "xb+") as file:
             (self._folder / "go").touch()
-            answer = Answer(self._nonce, self._limits, call.arrays)
+            answer = Answer(self._nonce, self._limits, arrays=call.arrays)
             seconds, verdict = self._wait(
                 call.timeout_secs,
                 lambda: closed.is_set() or call.stop.given,
-                lambda: _arrived(file, answer),
+                lambda: _read_answer(file, answer),
             )
-            _arrived(file, answer)
-        ended = crashed(
-            self._process.wait(), cpu_limit_secs(self._limits, call.timeout_secs)
-        )
-        outcome = verdict or (ended if answer.empty else answer.outcome())
+            _read_answer(file, answer)
+        cpu_secs = cpu_limit_secs(self._limits, call.timeout_secs)
+        outcome = crashed(self._process.wait(), cpu_secs)
+        if verdict is not None:
+            outcome = verdict
+        elif not answer.empty:
+            outcome = answer.outcome()
         return replace(outcome, output=self._output.text(), seconds=seconds)
 
     def _wait(
-        self, timeout_secs: float, over: Callable[[], bool], arrived: Callable[[], bool]
+        self,
+        timeout_secs: float,
+        is_stopped: Callable[[], bool],
+        has_answered: Callable[[], bool],
     ) -> tuple[float, Outcome | None]:
-        """Return how long f took, and our own verdict where we made an end."""
-        begun, seconds, verdict = math.inf, 0.0, None
+        """Return how long f took, and an outcome where we ended the call."""
+        begun: float | None = None
+        seconds = 0.0
+        verdict: Outcome | None = None
         scratch = Scratch(str(self._folder / "scratch"), self._limits.scratch_mb)
-        look_at = time.monotonic() + scratch.next_look_secs
-        while self._process.poll() is None and verdict is None and not arrived():
+        check_at = time.monotonic() + scratch.next_check_secs
+        while self._process.poll() is None and verdict is None and not has_answered():
             now = time.monotonic()
-            if begun == math.inf and (self._folder / "ready").exists():
+            if begun is None and (self._folder / "ready").exists():
                 begun = now
-            seconds = max(0.0, now - begun)
-            verdict = killed() if over() else self._verdict(seconds, timeout_secs)
-            if verdict is None and now > look_at:
+            if begun is not None:
+                seconds = now - begun
+            if is_stopped():
+                verdict = killed()
+            else:
+                verdict = self._broken_bound(seconds, timeout_secs)
+            if verdict is None and now > check_at:
                 verdict = self._overfull(scratch)
-                look_at = time.monotonic() + scratch.next_look_secs
+                check_at = time.monotonic() + scratch.next_check_secs
             with suppress(subprocess.TimeoutExpired):
                 self._process.wait(_POLL_SECS)
         self._end()
         return max(seconds, _POLL_SECS), verdict
 
-    def _verdict(self, seconds: float, timeout_secs: float) -> Outcome | None:
+    def _broken_bound(self, seconds: float, timeout_secs: float) -> Outcome | None:
         if seconds >= timeout_secs:
-            return Outcome(
-                OutcomeStatus.TIMEOUT,
-                message=f"stopped at its deadline of {timeout_secs:g} s",
-            )
+            message = f"stopped at its deadline of {timeout_secs:g} s"
+            return Outcome(OutcomeStatus.TIMEOUT, message=message)
         if self._output.total > self._limits.output_mb * 2**20:
             message = f"output limit of {self._limits.output_mb} MB reached (output_mb)"
             return Outcome(OutcomeStatus.OUTPUT, message=message)
@@ -206,8 +220,11 @@ class _Worker:
     def _overfull(self, scratch: Scratch) -> Outcome | None:
         if not scratch.overfull():
             return None
-        said = f"scratch limit of {self._limits.scratch_mb} MB reached by all its files together (scratch_mb)"
-        return Outcome(OutcomeStatus.KILLED, message=said)
+        message = (
+            f"scratch limit of {self._limits.scratch_mb} MB reached by all its files "
+            "together (scratch_mb)"
+        )
+        return Outcome(OutcomeStatus.KILLED, message=message)
 
     def _end(self) -> None:
         _kill_tree(self._process)
@@ -223,7 +240,7 @@ class _Worker:
         remove_scratch(str(self._folder))
 
 
-def _arrived(file: Any, answer: Answer) -> bool:
+def _read_answer(file: Any, answer: Answer) -> bool:
     """Read what has come of an answer; return whether it is all there."""
     while data := file.read(_CHUNK_BYTES):
         answer.feed(data)
@@ -238,9 +255,10 @@ def _read_all(stream: Any, output: Output) -> None:
 
 def _kill_tree(process: subprocess.Popen[bytes]) -> None:
     """Kill the process group, and the children that psutil finds where it is installed."""
+    kill_signal = signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL
     for pid in _children(process.pid):
         with suppress(OSError):
-            os.kill(pid, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
+            os.kill(pid, kill_signal)
     if hasattr(os, "killpg"):
         with suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
@@ -259,12 +277,12 @@ def _children(pid: int) -> list[int]:
 
 
 def main(folder: str) -> None:
-    """Be the child: load f, read the call from standard input, call f, write the answer into the folder."""
+    """Be the worker: load f, read the call from standard input, call f, write the answer."""
     here = Path(folder)
     settings = json.loads((here / "settings").read_text(encoding="utf-8"))
     sys.path[:] = settings["sys_path"]
     try:
-        func = load((here / "f").read_bytes(), settings["imports"])
+        func = unpickle_function((here / "f").read_bytes(), settings["imports"])
     except BaseException as error:  # the import of the user's module may do anything
         sys.stdout.write(f"{type(error).__name__}: {error}")
         sys.exit(_CANNOT_LOAD)
@@ -273,21 +291,22 @@ def main(folder: str) -> None:
     if not head:
         return
     request = json.loads(head)
-    while not (here / "go").exists():  # the file for the answer is there
+    while not (here / "go").exists():
         time.sleep(_POLL_SECS)
-    result = os.open(here / "answer", os.O_WRONLY | getattr(os, "O_BINARY", 0))
-    limits, scratch = Limits(**settings["limits"]), str(here / "scratch")
-    if settings["alone"]:
+    result_fd = os.open(here / "answer", os.O_WRONLY | getattr(os, "O_BINARY", 0))
+    limits = Limits(**settings["limits"])
+    scratch = str(here / "scratch")
+    if settings["for_scripts"]:
         os.chdir(scratch)
     prepare_process(scratch, limits, request["cpu_secs"], request["seed"], None)
     (here / "ready").touch()
     arrays = request["arrays"]
-    call(
+    answer_call(
         func,
-        unpack(body, arrays),
-        result,
-        bytes.fromhex(request["nonce"]),
-        limits,
-        arrays,
-        _LINGER_SECS,
+        unpack(body, arrays=arrays),
+        result_fd=result_fd,
+        nonce=bytes.fromhex(request["nonce"]),
+        limits=limits,
+        arrays=arrays,
+        linger_secs=_LINGER_SECS,
     )

@@ -1,4 +1,4 @@
-"""A scratch directory that goes away again, whatever a candidate did in it or to it."""
+"""Scratch directories: how full one is, and its removal, whatever a candidate did in it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import time
 from contextlib import suppress
 
 _log = logging.getLogger(__name__)
-_LOOK_SECS = 0.25
-_LOOK_SHARE = 0.05  # of the time, at most, for looking
+_CHECK_SECS = 0.25
+_MAX_CHECK_SHARE = 0.05  # of the time that may be spent on checks
+_BLOCK_BYTES = 512  # of st_blocks, whatever the file system
 
 
 class Scratch:
@@ -19,48 +20,48 @@ class Scratch:
 
     def __init__(self, path: str, max_mb: int) -> None:
         self.path = path
-        self.next_look_secs = _LOOK_SECS
+        self.next_check_secs = _CHECK_SECS
         self._max_bytes = max_mb * 2**20
 
     def used_bytes(self) -> int:
-        """Return how many bytes of disk its files take; not all are counted when it is more than may be."""
-        return _size(self.path, self._max_bytes)
+        """Return the bytes of disk that its files take; counting ends above the limit."""
+        return _disk_bytes(self.path, self._max_bytes)
 
     def overfull(self) -> bool:
-        """Whether there is more in it than may be. Looks seldom where a look takes long."""
+        """Whether it holds more than it may. Where a check takes long, the next one is later."""
         begun = time.monotonic()
-        size = _size(self.path, self._max_bytes)
-        self.next_look_secs = max(_LOOK_SECS, (time.monotonic() - begun) / _LOOK_SHARE)
+        size = _disk_bytes(self.path, self._max_bytes)
+        took = time.monotonic() - begun
+        self.next_check_secs = max(_CHECK_SECS, took / _MAX_CHECK_SHARE)
         return size > self._max_bytes
 
 
-def _size(path: str, enough: int) -> int:
-    """Return how many bytes of disk the files below take; no more than `enough` are counted."""
-    total, folders = 0, [path]
+def _disk_bytes(path: str, enough: int) -> int:
+    """Return the bytes of disk that the files below take; no more than `enough` are counted."""
+    total = 0
+    folders = [path]
     while folders and total <= enough:
         with suppress(OSError), os.scandir(folders.pop()) as entries:
             for entry in entries:
-                with suppress(
-                    OSError
-                ):  # gone meanwhile, or a path that has grown too long
+                # An entry may be gone meanwhile, or its path may have grown too long.
+                with suppress(OSError):
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    total += (
-                        entry.stat(follow_symlinks=False).st_blocks * 512
-                    )  # st_blocks counts 512 bytes each
+                    blocks = entry.stat(follow_symlinks=False).st_blocks
+                    total += blocks * _BLOCK_BYTES
     return total
 
 
 def remove_scratch(path: str) -> None:
-    """Remove a directory and all below it; a link is removed and never followed, and nothing above is touched.
+    """Remove a directory and all below it. A link is removed, never followed.
 
-    Call it when no process of the candidate is left. What resists stays, and a warning says so.
+    Call it when no process of the candidate is left. What cannot be removed stays, with a warning.
     """
     try:
         if not stat.S_ISDIR(os.lstat(path).st_mode):
             os.unlink(path)  # a candidate put something else in its place
             return
-        while entries := _opened(path):
+        while entries := _list_unsealed(path):
             for entry in entries:
                 _remove(entry, path)
         os.rmdir(path)
@@ -70,23 +71,26 @@ def remove_scratch(path: str) -> None:
         _log.warning("a scratch directory cannot be removed: %s", error)
 
 
-def _opened(path: str) -> list[os.DirEntry[str]]:
-    """Return what is in a directory, unsealed for its owner."""
+def _list_unsealed(path: str) -> list[os.DirEntry[str]]:
+    """Return what is in a directory, made accessible to its owner first."""
     os.chmod(path, stat.S_IRWXU)
     with os.scandir(path) as entries:
         return list(entries)
 
 
 def _remove(entry: os.DirEntry[str], top: str) -> None:
-    """Remove a file, or a directory whose own are lifted to the top first: no path grows, however deep it is."""
+    """Remove a file, or a directory.
+
+    The directories in a directory are moved up to the top under new names instead of being entered:
+    so no path grows, however deep the tree is, and the loop above finds them next.
+    """
     if not entry.is_dir(follow_symlinks=False):
         os.unlink(entry.path)
         return
-    for inner in _opened(entry.path):
+    for inner in _list_unsealed(entry.path):
         if inner.is_dir(follow_symlinks=False):
-            os.chmod(
-                inner.path, stat.S_IRWXU
-            )  # a directory that changes its parent is written to
+            # Moving a directory writes its "..": it must be writable itself.
+            os.chmod(inner.path, stat.S_IRWXU)
             os.rename(inner.path, os.path.join(top, secrets.token_hex(8)))
         else:
             os.unlink(inner.path)

@@ -1,29 +1,54 @@
-"""What the child of a judged script or function does: run it, and return what was asked for. It never sees f."""
+"""Judged scripts: what their child does, which never sees f, and the error of one that failed."""
 
 from __future__ import annotations
 
 from typing import Any
 
-MISSING = "missing"  # the key of the answer that names a variable that was never set
-UNKNOWN = "unknown"  # that names a function that the script does not define
+from ..errors import SandboxError, ScriptFailed, ScriptTimeout
+from .outcome import Outcome, OutcomeStatus
+
+MISSING = "missing"  # the key of an answer that names a variable that was never set
+UNKNOWN = (
+    "unknown"  # the key of one that names a function that the script does not define
+)
+_MAX_TAIL_CHARS = 4_000
 
 
-def perform(order: dict[str, Any]) -> dict[str, Any]:
-    """Run the script of an order with its inputs as globals; return its outputs, or what its function returns."""
+def run_job(job: dict[str, Any]) -> dict[str, Any]:
+    """Run the script of a job with its inputs as globals.
+
+    Returns its outputs, or what the function of the job returns, or what is missing.
+    """
     names: dict[str, Any] = {
         "__name__": "__main__",
         "__builtins__": __builtins__,
-        **order["inputs"],
+        **job["inputs"],
     }
-    exec(compile(order["script"], "<script>", "exec"), names)  # noqa: S102, this is what the sandbox is for
-    if order["function"] is None:
-        missing = [name for name in order["outputs"] if name not in names]
-        return (
-            {MISSING: missing[0]}
-            if missing
-            else {"outputs": {name: names[name] for name in order["outputs"]}}
-        )
-    function = names.get(order["function"])
-    if not callable(function):
-        return {UNKNOWN: order["function"]}
-    return {"value": function(*order["args"], **order["kwargs"])}
+    code = compile(job["script"], "<script>", "exec")
+    exec(code, names)  # noqa: S102, this is what the sandbox is for
+    if job["function"] is not None:
+        function = names.get(job["function"])
+        if not callable(function):
+            return {UNKNOWN: job["function"]}
+        return {"value": function(*job["args"], **job["kwargs"])}
+    outputs = {}
+    for name in job["outputs"]:
+        if name not in names:
+            return {MISSING: name}
+        outputs[name] = names[name]
+    return {"outputs": outputs}
+
+
+def script_error(outcome: Outcome, timeout_secs: float) -> SandboxError:
+    """Return the exception that the outcome of a failed script stands for."""
+    if outcome.status is OutcomeStatus.TIMEOUT:
+        return ScriptTimeout("the script", timeout_secs, outcome.output, outcome)
+    reason = outcome.message
+    if outcome.status is OutcomeStatus.RAISED:
+        reason = outcome.traceback
+    reason = reason.replace("before f returned", "").strip()
+    message = f"the script failed: {reason}"
+    tail = outcome.output[-_MAX_TAIL_CHARS:]
+    if tail:
+        message += f"; its output ends with:\n{tail}"
+    return ScriptFailed(message, outcome=outcome)

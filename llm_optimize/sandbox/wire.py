@@ -1,4 +1,8 @@
-"""What travels between the optimizer and a child: frames, capped before they are read; never a pickle towards us."""
+"""Frames between the optimizer and the sandbox's processes, and the answer of a child.
+
+A frame is a length and so many bytes. What a child sends is bounded before it is read, never
+unpickled, and believed only if it carries the nonce of its call.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +19,15 @@ from .outcome import Outcome, OutcomeStatus
 
 NONCE_BYTES = 16
 _LENGTH = struct.Struct("!I")
+_MAX_RECEIVE_BYTES = 1 << 20  # at a time
 _ENDLESS = (
     2**32 - 1
-)  # the longest length that fits, and longer than any answer that is read
+)  # the longest length that fits; longer than any answer that is read
 _KEPT_OUTPUT_BYTES = 32_768  # of the head, and of the tail
-_MAX_GROWTH = 8  # of an answer's objects in memory, times what its JSON may take
-_WORDS = (
-    "message",
-    "traceback",
-)  # what an answer without a value has, beside whether memory ran out
+_MAX_GROWTH = (
+    8  # an answer's objects may take so many times the memory that its JSON may take
+)
+_TEXT_FIELDS = ("message", "traceback")  # of an answer without a value
 
 
 def send_frame(sock: socket.socket, data: bytes, fds: tuple[int, ...] = ()) -> None:
@@ -36,16 +40,18 @@ def receive_frame(sock: socket.socket, max_fds: int = 0) -> tuple[bytes, list[in
     """Return the next frame and the files with it. Raises EOFError when the other side is gone."""
     head, fds, _, _ = socket.recv_fds(sock, _LENGTH.size, max_fds)
     while len(head) < _LENGTH.size:
-        head += _some(sock, _LENGTH.size - len(head))
-    missing, parts = _LENGTH.unpack(head)[0], []
+        head += _receive_some(sock, _LENGTH.size - len(head))
+    missing = _LENGTH.unpack(head)[0]
+    parts = []
     while missing:
-        parts.append(_some(sock, min(missing, 1 << 20)))
-        missing -= len(parts[-1])
+        part = _receive_some(sock, min(missing, _MAX_RECEIVE_BYTES))
+        parts.append(part)
+        missing -= len(part)
     return b"".join(parts), fds
 
 
-def _some(sock: socket.socket, size: int) -> bytes:
-    data = sock.recv(size)
+def _receive_some(sock: socket.socket, max_bytes: int) -> bytes:
+    data = sock.recv(max_bytes)
     if not data:
         raise EOFError("the other side is gone")
     return data
@@ -53,11 +59,11 @@ def _some(sock: socket.socket, size: int) -> bytes:
 
 def write_answer(fd: int, nonce: bytes, answer: bytes) -> None:
     """Write the one frame of a child: its length, the nonce of the call, the answer."""
-    data = memoryview(
-        _LENGTH.pack(min(len(nonce) + len(answer), _ENDLESS)) + nonce + answer
-    )
+    length = min(len(nonce) + len(answer), _ENDLESS)
+    data = memoryview(_LENGTH.pack(length) + nonce + answer)
     while data:
-        data = data[os.write(fd, data) :]
+        written = os.write(fd, data)
+        data = data[written:]
 
 
 def write_endless(fd: int) -> None:
@@ -66,10 +72,15 @@ def write_endless(fd: int) -> None:
 
 
 class Answer:
-    """The answer of a child as it arrives: bounded before it is parsed, and trusted in nothing."""
+    """The answer of a child as it arrives: bounded before it is parsed, and trusted in nothing.
 
-    def __init__(self, nonce: bytes, limits: Limits, arrays: bool = False) -> None:
-        """Take the nonce of the call, the limits that held for it, and whether numpy arrays may come."""
+    Args:
+        nonce: of the call, `NONCE_BYTES` long.
+        limits: that held for the call.
+        arrays: whether numpy arrays may come.
+    """
+
+    def __init__(self, nonce: bytes, limits: Limits, *, arrays: bool = False) -> None:
         self._nonce = nonce
         self._limits = limits
         self._arrays = arrays
@@ -77,18 +88,18 @@ class Answer:
         self._data = bytearray()
 
     def feed(self, data: bytes) -> None:
-        """Add what was read; no more than one frame is kept."""
+        """Add bytes that were read; not much more than one frame is kept."""
         if len(self._data) <= self._max_bytes + 2 * _LENGTH.size + NONCE_BYTES:
             self._data += data
 
     @property
     def complete(self) -> bool:
-        """Whether nothing more is awaited: a whole frame, or one that is too long anyhow."""
+        """Whether nothing more is awaited: a whole frame is here, or one that is too long."""
         if len(self._data) < _LENGTH.size:
             return False
-        return (
-            self._size > self._max_bytes or len(self._data) >= self._size + _LENGTH.size
-        )
+        if self._size > self._max_bytes:
+            return True
+        return len(self._data) >= self._size + _LENGTH.size
 
     @property
     def empty(self) -> bool:
@@ -100,52 +111,57 @@ class Answer:
         return int(_LENGTH.unpack_from(self._data)[0])
 
     def outcome(self) -> Outcome:
-        """Return what the answer says."""
-        if (
-            len(self._data) < _LENGTH.size
-            or len(self._data) - _LENGTH.size < self._size <= self._max_bytes
-        ):
+        """Return the outcome that the answer describes; `protocol` for one that is not believed."""
+        if len(self._data) < _LENGTH.size:
             return _protocol("the answer was cut off")
+        received = len(self._data) - _LENGTH.size
+        if received < self._size <= self._max_bytes:
+            return _protocol("the answer was cut off")
+        limit = f"the limit of {self._limits.result_mb} MB"
         if self._size > self._max_bytes:
-            return _protocol(
-                f"the answer is longer than the limit of {self._limits.result_mb} MB (result_mb)"
-            )
-        if len(self._data) > _LENGTH.size + self._size:
+            return _protocol(f"the answer is longer than {limit} (result_mb)")
+        if received > self._size:
             return _protocol("more than one answer was written")
         body = memoryview(self._data)[_LENGTH.size :]  # no copy: it may be large
-        if body[:NONCE_BYTES] != self._nonce:
+        if body[:NONCE_BYTES] != self._nonce:  # wall: the nonce of a call
             return _protocol("the answer was forged: something else than f wrote it")
+        max_memory_bytes = _MAX_GROWTH * self._limits.result_mb * 2**20
         try:
-            return self._read(
-                unpack(
-                    body[NONCE_BYTES:],
-                    self._arrays,
-                    _MAX_GROWTH * self._limits.result_mb * 2**20,
-                )
+            answer = unpack(
+                body[NONCE_BYTES:],
+                arrays=self._arrays,
+                max_memory_bytes=max_memory_bytes,
             )
+            return self._read(answer)
         except TooMuchMemory:
-            said = f"the answer would take more than {_MAX_GROWTH} times the limit of {self._limits.result_mb} MB"
             return _protocol(
-                f"{said} in memory (result_mb): it holds too many small values"
+                f"the answer would take more than {_MAX_GROWTH} times {limit} in memory "
+                "(result_mb): it holds too many small values"
             )
         except (ValueError, RecursionError, TypeError, LookupError):
             return _protocol("the answer is malformed")
 
     def _read(self, answer: Any) -> Outcome:
-        """Return what an authentic answer says; any code in the child may have written it, in any shape."""
+        """Return the outcome in an authentic answer.
+
+        Any code in the child can read the nonce, so the answer may still have any shape.
+        """
         if not isinstance(answer, dict):
             return _protocol("the answer is malformed")
         if "value" in answer:
             return Outcome(OutcomeStatus.OK, value=answer["value"])
-        if not all(isinstance(answer.get(name), str) for name in _WORDS):
+        if not all(isinstance(answer.get(name), str) for name in _TEXT_FIELDS):
             return _protocol("the answer has neither a value nor a message")
-        message, lines = visible(answer["message"]), visible(answer["traceback"])
+        message = visible(answer["message"])
+        lines = visible(answer["traceback"])
         if answer.get("memory") is True:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
-        unusable = answer.get("unusable") is True
         return Outcome(
-            OutcomeStatus.RAISED, message=message, traceback=lines, unusable=unusable
+            OutcomeStatus.RAISED,
+            message=message,
+            traceback=lines,
+            unusable=answer.get("unusable") is True,
         )
 
 
@@ -154,7 +170,7 @@ def _protocol(message: str) -> Outcome:
 
 
 class Output:
-    """What a child prints: the head and the tail are kept, everything is counted."""
+    """The output of a child: head and tail are kept, and everything is counted in `total`."""
 
     def __init__(self) -> None:
         self.total = 0
@@ -163,25 +179,28 @@ class Output:
         self._tail_bytes = 0
 
     def feed(self, data: bytes) -> None:
-        """Add what was read."""
+        """Add bytes that were read."""
         self.total += len(data)
         room = _KEPT_OUTPUT_BYTES - len(self._head)
         self._head += data[:room]
-        if data[room:]:
-            self._tail.append(data[room:])
-            self._tail_bytes += len(self._tail[-1])
-        while (
-            self._tail and self._tail_bytes - len(self._tail[0]) >= _KEPT_OUTPUT_BYTES
-        ):
-            self._tail_bytes -= len(self._tail.popleft())
+        rest = data[room:]
+        if rest:
+            self._tail.append(rest)
+            self._tail_bytes += len(rest)
+        while self._tail:
+            oldest_bytes = len(self._tail[0])
+            if self._tail_bytes - oldest_bytes < _KEPT_OUTPUT_BYTES:
+                break
+            self._tail.popleft()
+            self._tail_bytes -= oldest_bytes
 
     def text(self) -> str:
-        """Return the head and the tail, and how much between them is left out; control characters do nothing in it."""
+        """Return head and tail, with a note of how much is left out between them.
+
+        Control characters are made visible, so that they do nothing to a terminal.
+        """
         tail = b"".join(self._tail)[-_KEPT_OUTPUT_BYTES:]
         left_out = self.total - len(self._head) - len(tail)
         note = f"\n[... {left_out} bytes ...]\n" if left_out else ""
-        return visible(
-            self._head.decode("utf-8", "replace")
-            + note
-            + tail.decode("utf-8", "replace")
-        )
+        head = self._head.decode("utf-8", "replace")
+        return visible(head + note + tail.decode("utf-8", "replace"))

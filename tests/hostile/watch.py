@@ -67,7 +67,7 @@ def differences(before: dict[str, Facts], after: dict[str, Facts]) -> Iterator[s
             continue
         gone_is_fine = (
             kind == "limits of others"
-        )  # keepers come and go; what stays keeps its limits
+        )  # supervisors come and go; what stays keeps its limits
         for name in sorted({*facts, *found}):
             if facts.get(name) != found.get(name) and not (
                 gone_is_fine and (name not in facts or name not in found)

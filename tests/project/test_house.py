@@ -26,6 +26,7 @@ MANY_PARAMETERS = {
 FLOORS = (
     "errors checks redaction identity text records settings stop blocking ucb1",  # earlier ones only
     "llm store sandbox space",
+    "compat_2023",
     "search propose evaluate eval_utils testing watch",
     "optimize",
     "automl adapters demo task_file loading",
@@ -40,7 +41,7 @@ FLOOR = {
 
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
     "cmaes": ("propose/",),
-    "cloudpickle": ("sandbox/", "eval_utils.py"),
+    "cloudpickle": ("sandbox/", "compat_2023.py"),
     "IPython": ("watch/notebook.py",),
     "jinja2": ("watch/report/",),
     "libcst": ("propose/", "automl/"),
@@ -74,11 +75,9 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "mcp/server.py",
         "_answer",
     ),  # a tool of the server for agents: they read a sentence, and a human the log
-    (
-        "eval_utils.py",
-        "_Script.__call__",
-    ),  # a script in its child: what it raised travels to the caller
-    ("eval_utils.py", "_raisable"),  # its exception may not survive the journey
+    # A script in its child: what it raised travels to the caller.
+    ("compat_2023.py", "_Script.__call__"),
+    ("compat_2023.py", "_raisable"),  # its exception may not survive the journey
     (
         "eval_utils.py",
         "LlmScorer.__call__",
@@ -89,30 +88,25 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "_text",
     ),  # the __str__ of an object that f returned at `inline`
     ("optimize/watchers.py", "Watchers.notify"),  # a watcher's callback, logged
-    ("sandbox/child.py", "call"),  # around f, in the child
+    ("sandbox/child.py", "answer_call"),  # around f, in the child
     ("sandbox/child.py", "_describe"),  # a candidate's own __str__
-    (
-        "sandbox/linux/process_tree.py",
-        "fork",
-    ),  # the last moment of a process of ours: whoever waits for it is told
-    ("sandbox/linux/supervisor.py", "_complaining"),  # the same
     ("sandbox/inline.py", "InlineSandbox._call"),  # around f
-    ("sandbox/pickling.py", "_surroundings"),  # pickling runs the user's own __reduce__
-    (
-        "sandbox/pickling.py",
-        "unpack",
-    ),  # the import of the user's modules, which f repeats where it matters
+    # The import of an installed package, which f repeats where it matters.
+    ("sandbox/linux/fork_server.py", "_fork_script_broker"),
+    ("sandbox/linux/fork_server.py", "_load"),  # the import of the user's module
+    # The last moment of a process of ours: whoever waits for it is told.
+    ("sandbox/linux/process_tree.py", "fork"),
+    ("sandbox/linux/supervisor.py", "_reporting_trouble"),  # the same
+    # Pickling runs the user's own __reduce__.
+    ("sandbox/pickling.py", "_globals_by_name"),
+    # The import of the user's modules, which f repeats where it matters.
+    ("sandbox/pickling.py", "unpickle_function"),
     ("sandbox/portable.py", "main"),  # the import of the user's module, in the child
-    ("sandbox/linux/fork_server.py", "_load"),  # the same
     (
         "store/_writer.py",
         "_Line._work",
     ),  # what ends a group of writes travels to all who wait for it
     ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
-    (
-        "sandbox/linux/fork_server.py",
-        "_start_scripts",
-    ),  # the import of an installed package, which f repeats where it matters
 }
 
 

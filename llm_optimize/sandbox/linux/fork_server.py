@@ -1,10 +1,16 @@
-"""The warm process (Linux): it loads f once, and forks a keeper for each worker; a keeper forks a child per scoring.
+"""Fork server: loads f once, then forks a supervisor for each link that the optimizer sends.
 
-optimizer --control--> zygote        one per sandbox; only imports, stays single-threaded
-    |                     \\ fork
-    +------link------> keeper        one per worker; one child at a time, ready before it is needed
-                          \\ fork
-                         child       calls f once
+It only imports and forks, and stays single-threaded: a fork of a process with threads may wait for
+ever for a lock that another thread held. The page in this folder's `__init__.py` shows all
+processes.
+
+Messages on the control socket, each a frame:
+
+    optimizer: settings as JSON    optimizer: the pickle of f
+    fork server: {"isolation": [...]}, or {"error": ...}, or {"refused": ...}
+    optimizer, for each supervisor: an empty frame with the far end of its link
+
+The end of the control socket is the end of all: see `_leave`.
 """
 
 from __future__ import annotations
@@ -25,19 +31,23 @@ from contextlib import suppress
 from typing import Any
 
 from ...records import Limits
-from ..pickling import unpack
+from ..pickling import unpickle_function
 from ..scratch import remove_scratch
-from ..scripts import perform
+from ..scripts import run_job
 from ..wire import receive_frame, send_frame
+from .child_setup import ChildSettings
 from .isolation import NO_ISOLATION, Isolation, find_isolation
 from .namespaces import uncover_proc
-from .process_tree import become_subreaper, children, fork, reap, sweep
+from .process_tree import become_subreaper, children, fork, kill, reap, sweep
 from .script_broker import ScriptBrokerServer
 from .script_limits import ScoringBounds, bounds_of
-from .supervisor import ChildSettings, supervise
+from .supervisor import supervise
 from .visible_paths import VisiblePaths
 
-_GOODBYE_SECS = 1.0  # keepers clean up by themselves in a few milliseconds
+_GOODBYE_SECS = 1.0  # supervisors clean up by themselves in a few milliseconds
+_PAUSE_SECS = 0.005
+_MAX_WAKEUP_BYTES = 4096
+_TRACEBACK_FRAMES = -3  # negative: the last ones
 
 
 def main() -> None:
@@ -47,104 +57,102 @@ def main() -> None:
     settings = json.loads(receive_frame(control)[0])
     if settings["namespaced"]:
         uncover_proc()
-    if settings["scratch"] is None:
-        _serve_settings(control, settings)
-        os._exit(0)  # without what the modules of f want to do at the end
-    try:  # made here and not by the optimizer: one that is killed before it sent this leaves nothing
-        os.mkdir(settings["scratch"], 0o700)
+    scratch = settings["scratch"]
+    if scratch is None:
+        _load_and_serve(control, settings)
+        os._exit(0)  # without the exit hooks of f's modules
+    # The folder of all scorings is made here and not by the optimizer: one that is killed before it
+    # sent the settings leaves nothing.
+    try:
+        os.mkdir(scratch, 0o700)
     except OSError as error:
         send_frame(control, json.dumps({"refused": str(error)}).encode())
         os._exit(1)
     try:
-        tempfile.tempdir = settings[
-            "scratch"
-        ]  # of all scorings; it goes when the optimizer is gone
-        _serve_settings(control, settings)
+        tempfile.tempdir = scratch
+        _load_and_serve(control, settings)
     finally:
-        remove_scratch(settings["scratch"])
+        remove_scratch(scratch)
     os._exit(0)
 
 
-def _serve_settings(control: socket.socket, settings: dict[str, Any]) -> None:
+def _load_and_serve(control: socket.socket, settings: dict[str, Any]) -> None:
     """Load f and serve, until the optimizer is gone; nothing that was started here is left."""
-    others: set[int] = set()
-    limits, view = (
-        Limits(**settings["limits"]),
-        VisiblePaths(**settings["view"]) if settings["view"] else None,
-    )
-    bounds = bounds_of(limits, view, settings["namespaced"])
-    isolation = (
-        find_isolation(settings["namespaced"]) if settings["view"] else NO_ISOLATION
-    )
-    inlet = None
-    if not settings["alone"]:  # before f is received
-        inlet = _start_scripts(control, settings, bounds, others, isolation)
-    func = _load(
-        settings, receive_frame(control)[0], control, isolation
-    )  # the payload is not kept: it may be large
-    become_subreaper()
-    _settle_down()
-    service = ChildSettings(
+    namespaced = settings["namespaced"]
+    limits = Limits(**settings["limits"])
+    paths = None
+    isolation = NO_ISOLATION
+    if settings["paths"]:
+        paths = VisiblePaths(**settings["paths"])
+        isolation = find_isolation(namespaced=namespaced)
+    bounds = bounds_of(limits, paths, namespaced=namespaced)
+    ours: set[int] = set()  # ids of the script broker and the supervisors
+    broker_inlet = None
+    if not settings["for_scripts"]:
+        # Before f is received, so that the broker's memory never holds it.
+        broker_inlet = _fork_script_broker(control, settings, bounds, ours, isolation)
+    # The pickle is not kept in a variable: it may be large.
+    func = _load(settings, receive_frame(control)[0], control, isolation)
+    become_subreaper()  # wall: adopting orphans
+    _freeze_memory()
+    child_settings = ChildSettings(
         func,
         limits,
-        view,
-        settings["namespaced"],
+        paths,
+        namespaced,
         masked=tuple(settings["masked"]),
         isolation=isolation,
-        alone=settings["alone"],
-        inlet=inlet,
+        for_scripts=settings["for_scripts"],
+        broker_inlet=broker_inlet,
     )
-    _serve(control, service, others)
-    _leave(others, inlet)
+    _serve(control, child_settings, ours)
+    _leave(ours, broker_inlet)
 
 
-def _start_scripts(
+def _fork_script_broker(
     control: socket.socket,
     settings: dict[str, Any],
     bounds: ScoringBounds,
-    others: set[int],
+    ours: set[int],
     isolation: Isolation,
 ) -> socket.socket:
-    """Fork the warm process of scripts, which has what is installed and never sees f; return the way to it."""
+    """Fork the script broker, with the installed packages that f imports; return the way to it."""
     folders = settings["installed"]
     sys.path[:] = folders
     for module in settings["imports"]:
         if _is_installed(module, folders):
-            with suppress(
-                Exception
-            ):  # f itself will say so when it imports it and cannot
+            with suppress(Exception):  # f itself will fail when it imports the module
                 importlib.import_module(module)
-    inlet, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    inlet, outlet = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
-    def be_server() -> None:
+    def be_broker() -> None:
         control.close()
         inlet.close()
-        _settle_down()
-        service = ChildSettings(
-            perform,
+        _freeze_memory()
+        child_settings = ChildSettings(
+            run_job,
             bounds.limits,
             None,
             settings["namespaced"],
-            tuple(settings["own_folders"]),
+            hidden=tuple(settings["own_folders"]),
             masked=tuple(settings["masked"]),
             isolation=isolation,
-            alone=True,
+            for_scripts=True,
         )
-        ScriptBrokerServer(theirs, service, folders, bounds).serve()
+        ScriptBrokerServer(outlet, child_settings, folders, bounds).serve()
 
-    others.add(fork(be_server))
-    theirs.close()
+    ours.add(fork(be_broker))
+    outlet.close()
     return inlet
 
 
 def _is_installed(module: str, folders: list[str]) -> bool:
-    """Whether a module lies where packages are installed, and is not the user's own, which may hold the labels."""
+    """Whether a module is an installed one, and not the user's own, which may hold the labels."""
     with suppress(ImportError, ValueError):
         spec = importlib.util.find_spec(module.partition(".")[0])
-        origin = spec.origin if spec is not None else None
-        return origin is not None and (
-            origin == "built-in" or origin.startswith(tuple(folders))
-        )
+        if spec is None or spec.origin is None:
+            return False
+        return spec.origin == "built-in" or spec.origin.startswith(tuple(folders))
     return False
 
 
@@ -154,32 +162,36 @@ def _load(
     control: socket.socket,
     isolation: Isolation,
 ) -> Callable[[Any], Any]:
-    """Import what f needs, on one thread: children of a process with OpenMP or BLAS threads hang."""
+    """Import what f needs, on one thread: children of a process with OpenMP threads hang."""
     sys.path[:] = settings["sys_path"]
     try:
-        func = unpack(payload, settings["imports"])
+        func = unpickle_function(payload, settings["imports"])
     except BaseException as error:  # the import of the user's module may do anything
-        said = "".join(traceback.format_exception(error, limit=-3))
-        send_frame(control, json.dumps({"error": said}).encode())
+        lines = traceback.format_exception(error, limit=_TRACEBACK_FRAMES)
+        send_frame(control, json.dumps({"error": "".join(lines)}).encode())
         sys.exit(1)
     if "numpy" in sys.modules:
-        importlib.import_module("numpy.random")  # each child sets its dice
+        importlib.import_module("numpy.random")  # each child seeds it
+    # From here on the numeric libraries of children may use threads as the optimizer's do.
     for name, value in settings["threads"].items():
         os.environ.pop(name, None)
         if value is not None:
             os.environ[name] = value
-    send_frame(control, json.dumps({"walls": isolation.names}).encode())
+    send_frame(control, json.dumps({"isolation": isolation.names}).encode())
     return func
 
 
-def _settle_down() -> None:
-    """Let children share these pages as long as nobody counts in them."""
+def _freeze_memory() -> None:
+    """Keep the garbage collector from objects that exist: it would unshare their pages in forks."""
     gc.collect()
     gc.freeze()
 
 
-def _serve(control: socket.socket, service: ChildSettings, others: set[int]) -> None:
-    """Fork a keeper for each link that arrives, and clean up behind those that died, until the optimizer is gone."""
+def _serve(control: socket.socket, settings: ChildSettings, ours: set[int]) -> None:
+    """Fork a supervisor for each link that arrives, until the optimizer is gone.
+
+    SIGCHLD writes a byte into `woken`, so that the same poll also wakes up when a supervisor ends.
+    """
     wake, woken = socket.socketpair()
     woken.setblocking(False)
     signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
@@ -187,53 +199,62 @@ def _serve(control: socket.socket, service: ChildSettings, others: set[int]) -> 
     poll = select.poll()
     poll.register(control, select.POLLIN)
     poll.register(wake, select.POLLIN)
-    with suppress(EOFError, OSError, ValueError):
-        while True:
+    while True:
+        try:
             ready = {fd for fd, _ in poll.poll()}
             if wake.fileno() in ready:
-                wake.recv(4096)
-                _tidy(others)
+                wake.recv(_MAX_WAKEUP_BYTES)
+                _tidy(ours)
             if control.fileno() in ready:
-                _, (link,) = receive_frame(control, max_fds=1)
-                others.add(
-                    _fork_supervisor(
-                        socket.socket(fileno=link), [control, wake, woken], service
-                    )
-                )
+                _, (fd,) = receive_frame(control, max_fds=1)
+                link = socket.socket(fileno=fd)
+                ours.add(_fork_supervisor(link, [control, wake, woken], settings))
+        except (EOFError, OSError, ValueError):
+            break  # wall: the lifeline
 
 
-def _tidy(others: set[int]) -> None:
-    """Forget keepers that ended, and kill what they left behind: it is now our child, and no keeper."""
-    others.difference_update(reap())
+def _tidy(ours: set[int]) -> None:
+    """Forget supervisors that ended, and kill what they left behind.
+
+    What a dead supervisor left has become a child of this process, and is none that it forked.
+    """
+    ours.difference_update(reap())
     for pid in children(os.getpid()):
-        if pid not in others:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+        if pid not in ours:
+            kill(pid)
 
 
-def _leave(others: set[int], inlet: socket.socket | None) -> None:
-    """Give the keepers a moment to clean up, then kill whatever is left."""
-    if inlet is not None:
-        inlet.close()
+def _leave(ours: set[int], broker_inlet: socket.socket | None) -> None:
+    """Give the supervisors a moment to clean up, then kill whatever is left.
+
+    Their links end with the optimizer, too, and the broker's inlet is closed here.
+    """
+    if broker_inlet is not None:
+        broker_inlet.close()
     with suppress(ChildProcessError):
-        for _ in range(int(_GOODBYE_SECS / 0.005)):
-            others.difference_update(reap())
-            if not others:
+        for _ in range(int(_GOODBYE_SECS / _PAUSE_SECS)):
+            ours.difference_update(reap())
+            if not ours:
                 break
-            select.select([], [], [], 0.005)
+            select.select([], [], [], _PAUSE_SECS)
     sweep()
 
 
 def _fork_supervisor(
-    link: socket.socket, ours: list[socket.socket], service: ChildSettings
+    link: socket.socket, others: list[socket.socket], settings: ChildSettings
 ) -> int:
-    def keep() -> None:
+    """Fork a supervisor, which keeps its link and closes the other sockets."""
+
+    def be_supervisor() -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        for other in ours:
+        for other in others:
             other.close()
-        supervise(link, service)
+        supervise(link, settings)
 
-    pid = fork(keep, lambda trouble: send_frame(link, f"no: {trouble}".encode()))
+    def complain(trouble: str) -> None:
+        send_frame(link, f"no: {trouble}".encode())
+
+    pid = fork(be_supervisor, complain)
     link.close()
     return pid

@@ -1,4 +1,8 @@
-"""The levels `process` and `namespace` on Linux: the optimizer's side. Nothing that a child says is trusted."""
+"""The levels `process` and `namespace` on Linux, seen from the optimizer.
+
+A sandbox has a fork server and as many supervisors as calls run at a time. Nothing that a child
+sends is trusted.
+"""
 
 from __future__ import annotations
 
@@ -9,33 +13,37 @@ import sys
 import sysconfig
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from ...records import Limits
 from ..outcome import Call, Outcome, OutcomeStatus, killed
-from .bubblewrap import command
+from .bubblewrap import bubblewrap_command
 from .cgroups import Cgroups
-from .fork_server_client import (
-    ForkServer,
-    ForkServerSettings,
-    ScriptBroker,
-    Supervisor,
-    SupervisorSource,
-)
+from .child_setup import ChildSettings
+from .fork_server_client import ForkServer, ForkServerSettings
 from .landlock import landlock_abi
 from .process_tree import fork, kill_tree
 from .scoring import Scoring
-from .supervisor import BROKER_VARIABLE, ChildSettings, supervise
+from .script_broker_client import find_script_broker
+from .supervisor import supervise
+from .supervisor_link import Supervisor, SupervisorSource
 from .visible_paths import secret_files_in, visible_paths_for
 
 _log = logging.getLogger(__name__)
-_STARTS = 3  # of a keeper for one call
+_MAX_STARTS = 3  # of a supervisor for one call
 
 
 class ProcessSandbox:
-    """Calls f in children of a warm process that loaded it once."""
+    """Calls f in children of a fork server that loaded it once.
+
+    Args:
+        start: starts the source of supervisors; it may raise FunctionUnusable or
+        SandboxUnavailable.
+        limits: of each scoring.
+        level: `process` or `namespace`.
+        cgroups: for the supervisors, where groups can be made.
+    """
 
     def __init__(
         self,
@@ -44,7 +52,6 @@ class ProcessSandbox:
         level: str,
         cgroups: Cgroups | None = None,
     ) -> None:
-        """Start where keepers come from. Raises FunctionUnusable or SandboxUnavailable as `start` does."""
         self.level = level
         self._start = start
         self._limits = limits
@@ -57,80 +64,80 @@ class ProcessSandbox:
 
     @property
     def mechanisms(self) -> tuple[str, ...]:
-        """What is at work here beyond processes and limits for each of them."""
+        """The isolation at work here, beyond processes and limits for each of them."""
+        found: list[str] = []
         abi = landlock_abi()
-        found = [f"landlock {abi}"] if abi else []
-        found += ["namespaces"] if self.level == "namespace" else []
+        if abi:
+            found.append(f"landlock {abi}")
+        if self.level == "namespace":
+            found.append("namespaces")
         found += self._source.isolation
-        return (
-            *found,
-            *(
-                f"cgroup {name}"
-                for name in (self._cgroups.controllers if self._cgroups else ())
-            ),
-        )
+        if self._cgroups is not None:
+            found += [f"cgroup {name}" for name in self._cgroups.controllers]
+        return tuple(found)
 
     def run(self, call: Call) -> Outcome:
-        """Return what becomes of f(x).
+        """Call f(x) and return the outcome.
 
-        When a process of ours dies under f, f is called once more, with its whole deadline, on the same x and seed; the
-        outcome says so. Once only: a candidate may be what killed it.
+        When a process of ours dies under f, f is called once more, with its whole deadline, on the
+        same x and seed, and the outcome says so. Once only: a candidate may be what killed it.
         """
-        outcome, died = self._run(call)
-        if not died or self._closed or call.stop.given:
+        outcome, helper_died = self._run(call)
+        if not helper_died or self._closed or call.stop.given:
             return outcome
         _log.warning("a scoring is made again: %s", outcome.message)
-        return replace(self._run(call)[0], scored_again=outcome.message)
+        second, _ = self._run(call)
+        return replace(second, scored_again=outcome.message)
 
     def _run(self, call: Call) -> tuple[Outcome, bool]:
-        """Return what becomes of f(x), and whether a process of ours died under it."""
+        """Return the outcome of f(x), and whether a process of ours died under it."""
         refusal = ""
-        for _ in range(_STARTS):
+        for _ in range(_MAX_STARTS):
             supervisor = self._take()
             if supervisor is None:
                 return killed(), False
             try:
                 with call.stop.ends(supervisor.hang_up):
                     if supervisor.ready():
-                        scoring = Scoring(supervisor, self._limits, call)
-                        outcome = scoring.run()
-                        ended = (
-                            self._closed or call.stop.given
-                        ) and outcome.status is OutcomeStatus.KILLED
-                        return (
-                            (killed(), False)
-                            if ended
-                            else (outcome, scoring.helper_died)
-                        )
+                        return self._score(supervisor, call)
             finally:
                 supervisor.usable = supervisor.usable and not call.stop.given
                 self._give_back(supervisor)
             if call.stop.given:
                 return killed(), False
             if supervisor.breach:
-                return Outcome(
-                    OutcomeStatus(supervisor.breach["status"]),
-                    message=supervisor.breach["message"],
-                ), False
+                status = OutcomeStatus(supervisor.breach["status"])
+                message = supervisor.breach["message"]
+                return Outcome(status, message=message), False
             refusal = supervisor.refusal or refusal
             self._restart(supervisor.source)
-        said = f"the warm process of the sandbox does not start: {refusal or 'it ends without a word'}"
-        return Outcome(OutcomeStatus.KILLED, message=said), False
+        reason = refusal or "it ends without a word"
+        message = f"the fork server of the sandbox does not start: {reason}"
+        return Outcome(OutcomeStatus.KILLED, message=message), False
+
+    def _score(self, supervisor: Supervisor, call: Call) -> tuple[Outcome, bool]:
+        scoring = Scoring(supervisor, self._limits, call)
+        outcome = scoring.run()
+        is_ending = self._closed or call.stop.given
+        if is_ending and outcome.status is OutcomeStatus.KILLED:
+            return killed(), False
+        return outcome, scoring.helper_died
 
     def _take(self) -> Supervisor | None:
-        """Return a keeper that waits for work, or a new one, or None when all is closed."""
+        """Return a supervisor that waits for work, or a new one, or None when all is closed."""
         with self._lock:
             if self._closed:
                 return None
-            while self._idle:
-                supervisor = self._idle.pop()
-                if supervisor.alive():
-                    break
-                supervisor.discard()
-            else:
-                supervisor = Supervisor(
-                    self._source, self._cgroups.new() if self._cgroups else None
-                )
+            supervisor = None
+            while self._idle and supervisor is None:
+                candidate = self._idle.pop()
+                if candidate.alive():
+                    supervisor = candidate
+                else:
+                    candidate.discard()
+            if supervisor is None:
+                cgroup = self._cgroups.new() if self._cgroups else None
+                supervisor = Supervisor(self._source, cgroup)
             self._busy.add(supervisor)
             return supervisor
 
@@ -143,17 +150,18 @@ class ProcessSandbox:
         supervisor.discard()
 
     def _restart(self, source: SupervisorSource | None) -> None:
-        """Put another in the place of a warm process that forks no keepers any more, if nobody else did."""
+        """Replace a fork server that forks no supervisors any more, if no other thread did."""
         with self._lock:
-            if not self._closed and source is self._source and not source.works():
-                _log.warning(
-                    "the warm process of the sandbox has ended or hangs: it is started again"
-                )
-                source.close()
-                self._source = self._start()
+            if self._closed or source is not self._source or source.works():
+                return
+            _log.warning(
+                "the fork server of the sandbox has ended or hangs: it is started again"
+            )
+            source.close()
+            self._source = self._start()
 
     def close(self) -> None:
-        """End everything in flight."""
+        """End all calls in flight."""
         with self._lock:
             if self._closed:
                 return
@@ -171,99 +179,120 @@ class ProcessSandbox:
 def open_process(
     func: Callable[..., Any],
     limits: Limits,
-    alone: bool,
+    *,
+    for_scripts: bool,
     hidden: Sequence[str] = (),
     confined: bool = True,
 ) -> ProcessSandbox:
-    """Return a sandbox of the level `process`, with the walls that this machine has; the `hidden` files are not opened.
+    """Return a sandbox of the level `process`, with the isolation that this machine has.
 
-    Raises FunctionUnusable when f cannot be packed, or cannot be loaded in a fresh process.
+    Args:
+        func: f.
+        limits: of each scoring.
+        for_scripts: whether judged scripts run in it: without f's folders, in the scratch
+        directory.
+        hidden: files that cannot be opened.
+        confined: whether anything is isolated; else a child sees all that the optimizer sees.
+
+    Raises FunctionUnusable when f cannot be pickled, or cannot be loaded in a fresh process.
     """
-    order = _fork_server_settings(func, limits, alone, namespaced=False)
-    order = replace(
-        order, masked=(*hidden, *secret_files_in(order.own_folders, limits))
+    settings = _settings(func, limits, for_scripts=for_scripts, namespaced=False)
+    masked = list(hidden)
+    masked += secret_files_in(settings.own_folders, limits)  # wall: hiding keys
+    settings = replace(settings, masked=tuple(masked))
+    if not confined:
+        settings = replace(settings, paths=None)
+    return ProcessSandbox(
+        lambda: ForkServer(settings), limits, "process", Cgroups(limits)
     )
-    order = order if confined else replace(order, view=None)
-    return ProcessSandbox(lambda: ForkServer(order), limits, "process", Cgroups(limits))
 
 
 def open_namespace(
-    func: Callable[..., Any], limits: Limits, alone: bool, hidden: Sequence[str] = ()
+    func: Callable[..., Any],
+    limits: Limits,
+    *,
+    for_scripts: bool,
+    hidden: Sequence[str] = (),
 ) -> ProcessSandbox:
     """Return a sandbox of the level `namespace`, in which the `hidden` files are empty.
 
-    Raises FunctionUnusable as above, and SandboxUnavailable when bubblewrap is missing or may not do its work.
+    Raises FunctionUnusable as above, and SandboxUnavailable when bubblewrap is missing or does not
+    work.
     """
-    order = _fork_server_settings(func, limits, alone, namespaced=True)
-    secret = secret_files_in(order.own_folders, limits)
-    wrapper = command(
-        order.view or visible_paths_for(limits, ()), limits, (*hidden, *secret)
-    )
+    settings = _settings(func, limits, for_scripts=for_scripts, namespaced=True)
+    masked = (*hidden, *secret_files_in(settings.own_folders, limits))
+    paths = settings.paths or visible_paths_for(limits, ())
+    wrapper = bubblewrap_command(paths, limits, masked)
     return ProcessSandbox(
-        lambda: ForkServer(order, wrapper), limits, "namespace", Cgroups(limits)
+        lambda: ForkServer(settings, wrapper), limits, "namespace", Cgroups(limits)
     )
 
 
 def open_script_broker(limits: Limits) -> ProcessSandbox | None:
-    """Return a sandbox for scripts beside the one that this code runs in; None when it runs in none."""
-    with suppress(ValueError, OSError):
-        number, inode, level = os.environ.get(BROKER_VARIABLE, "").split(":")
-        if os.fstat(int(number)).st_ino == int(inode):
-            return ProcessSandbox(
-                lambda: ScriptBroker(int(number), limits), limits, level
-            )
-    return None
+    """Return a sandbox for scripts, of the scoring that this code runs in; None outside of one."""
+    found = find_script_broker(limits)
+    if found is None:
+        return None
+    broker, level = found
+    return ProcessSandbox(lambda: broker, limits, level)
 
 
-def _fork_server_settings(
-    func: Callable[..., Any], limits: Limits, alone: bool, namespaced: bool
+def _settings(
+    func: Callable[..., Any], limits: Limits, *, for_scripts: bool, namespaced: bool
 ) -> ForkServerSettings:
-    paths = [
-        os.path.realpath(entry) for entry in sys.path if entry and os.path.exists(entry)
-    ]
-    installed = tuple(path for path in paths if _is_installed(path))
-    own = tuple(
-        dict.fromkeys([os.getcwd(), *(path for path in paths if path not in installed)])
+    installed: list[str] = []
+    own = [os.getcwd()]
+    for entry in sys.path:
+        if entry and os.path.exists(entry):
+            path = os.path.realpath(entry)
+            folders = installed if _is_installed(path) else own
+            folders.append(path)
+    own = list(dict.fromkeys(own))
+    visible = installed if for_scripts else [*own, *installed]
+    return ForkServerSettings(
+        func=func,
+        limits=limits,
+        paths=visible_paths_for(limits, visible),
+        namespaced=namespaced,
+        for_scripts=for_scripts,
+        own_folders=tuple(own),
+        installed=tuple(installed),
     )
-    view = visible_paths_for(limits, installed if alone else (*own, *installed))
-    return ForkServerSettings(func, limits, view, namespaced, alone, own, installed)
 
 
 def _is_installed(path: str) -> bool:
     """Whether a folder on the path belongs to the interpreter or holds installed packages."""
-    tops = {os.path.realpath(top) for top in (sys.base_prefix, sys.base_exec_prefix)}
-    tops |= {
-        os.path.realpath(top)
-        for top in (sysconfig.get_path("purelib"), sysconfig.get_path("platlib"))
-    }
-    parts = path.split(os.sep)
-    return (
-        any(path.startswith(top) for top in tops)
-        or "site-packages" in parts
-        or "dist-packages" in parts
+    tops = (
+        sys.base_prefix,
+        sys.base_exec_prefix,
+        sysconfig.get_path("purelib"),
+        sysconfig.get_path("platlib"),
     )
+    if any(path.startswith(os.path.realpath(top)) for top in tops):
+        return True
+    parts = path.split(os.sep)
+    return "site-packages" in parts or "dist-packages" in parts
 
 
 def run_forked(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcome:
-    """Return what becomes of f(x) in a fork of this very process, which must have one thread only.
+    """Call f(x) in a fork of this very process, which must have one thread only.
 
-    Nothing is pickled and nothing imported anew; the child sees all that this process has.
+    Nothing is pickled and nothing imported anew; the child sees all that this process has. The
+    supervisor is forked right here, without a fork server.
     """
     ours, theirs = socket.socketpair()
 
-    def keep() -> None:
+    def be_supervisor() -> None:
         ours.close()
-        supervise(theirs, ChildSettings(func, limits, view=None), scorings=1)
+        supervise(theirs, ChildSettings(func, limits, paths=None), scorings=1)
 
-    pid = fork(keep)
+    pid = fork(be_supervisor)
     theirs.close()
     supervisor = Supervisor(None, None, ours)
     try:
         if not supervisor.ready():
-            return Outcome(
-                OutcomeStatus.KILLED,
-                message="the process that watches over it was killed",
-            )
+            message = "the process that watches over it was killed"
+            return Outcome(OutcomeStatus.KILLED, message=message)
         return Scoring(supervisor, limits, call).run()
     finally:
         supervisor.discard()
@@ -273,5 +302,8 @@ def run_forked(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcom
 
 
 def can_fork_here() -> bool:
-    """Whether this process has one thread only: a fork of one with more may wait for ever for a lock."""
+    """Whether this process has one thread only.
+
+    A fork of one with more threads may wait for ever for a lock that another thread held.
+    """
     return len(os.listdir("/proc/self/task")) == 1

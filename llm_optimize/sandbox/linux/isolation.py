@@ -1,4 +1,4 @@
-"""Which walls can be built here beside Landlock (Linux), and building them around a child."""
+"""Isolation beside Landlock: which mechanisms work on this machine, and their use in a child."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from .landlock import landlock_abi, set_no_new_privileges
-from .private_mounts import enter_private_mounts, find_namespace_method, works
+from .landlock import landlock_abi
+from .libc import set_no_new_privileges
+from .private_mounts import enter_private_mounts, find_namespace_method
+from .process_tree import works_in_fork
 from .seccomp import (
     LOCAL,
     LOOPBACK,
@@ -20,33 +22,38 @@ from .visible_paths import VisiblePaths
 
 @dataclass(frozen=True)
 class Isolation:
-    """What was tried and works; nothing of it where a process is not confined."""
+    """The mechanisms that were tried and work."""
 
-    private: str = ""  # how scorings get mounts and IPC of their own: IN_USER_NAMESPACE, AS_ROOT; empty: not at all
-    filter: bool = False  # whether system calls are filtered
+    # How scorings get mounts and IPC of their own: IN_USER_NAMESPACE, AS_ROOT; "" for not at all.
+    namespaces: str = ""
+    seccomp: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What people read of it."""
-        private = (
-            ("read-only mounts", "private /dev/shm", "private ipc")
-            if self.private
-            else ()
-        )
-        return (*private, *(("seccomp",) if self.filter else ()))
+        """The mechanisms as people read them."""
+        names: list[str] = []
+        if self.namespaces:
+            names += ["read-only mounts", "private /dev/shm", "private ipc"]
+        if self.seccomp:
+            names.append("seccomp")
+        return tuple(names)
 
 
 NO_ISOLATION = Isolation()
 
 
-def find_isolation(namespaced: bool) -> Isolation:
-    """Return which walls work here; at `namespace` others make mounts and IPC. Call it while there is one thread."""
-    return Isolation("" if namespaced else find_namespace_method(), seccomp_works())
+def find_isolation(*, namespaced: bool) -> Isolation:
+    """Return the mechanisms that work here. Call it while this process has one thread.
+
+    At the level `namespace` mounts and IPC are made in another way.
+    """
+    namespaces = "" if namespaced else find_namespace_method()
+    return Isolation(namespaces, seccomp_works())
 
 
 def seccomp_works() -> bool:
-    """Whether this kernel takes our filter, tried in a process apart."""
-    return has_filter_for_machine() and works(_try_filter)
+    """Whether this kernel takes our filter, tried in a fork."""
+    return has_filter_for_machine() and works_in_fork(_try_filter)
 
 
 def _try_filter() -> None:
@@ -56,30 +63,37 @@ def _try_filter() -> None:
 
 def restrict_files(
     isolation: Isolation,
-    view: VisiblePaths,
+    paths: VisiblePaths,
     scratch: str,
     masked: Iterable[str],
     size_mb: int,
 ) -> VisiblePaths:
-    """Hide the masked files and guard the rest of the tree, as far as can be; return what Landlock is to allow then."""
+    """Hide the masked files and make the rest read-only, as far as this machine can.
+
+    Returns what Landlock is to allow after that. Without mounts of its own, Landlock must hide the
+    masked files.
+    """
     real = [os.path.realpath(path) for path in masked]
-    if isolation.private:
-        enter_private_mounts(view, scratch, real, size_mb)
-        return view
-    return view.excluding(real)
+    if isolation.namespaces:
+        enter_private_mounts(paths, scratch, real, size_mb)
+        return paths
+    return paths.excluding(real)  # wall: hiding the store by Landlock
 
 
 def restrict_system_calls(
-    isolation: Isolation, namespaced: bool, network: bool | None
+    isolation: Isolation, *, namespaced: bool, network: bool | None
 ) -> None:
     """Filter the system calls of this process, just before foreign code runs in it."""
-    if isolation.filter:
-        refused = LOOPBACK if namespaced else LOCAL
-        open_sockets = bool(network) if namespaced else network is not False
-        held = FilterPolicy(
-            sockets="" if open_sockets else refused,
-            ipc=namespaced or bool(isolation.private),
-            ptrace=landlock_abi() > 0,
-            counters=not namespaced,
-        )
-        install_filter(held)
+    if not isolation.seccomp:
+        return
+    if namespaced:
+        sockets = "" if network else LOOPBACK
+    else:
+        sockets = LOCAL if network is False else ""
+    policy = FilterPolicy(
+        sockets=sockets,
+        ipc=namespaced or bool(isolation.namespaces),
+        ptrace=landlock_abi() > 0,
+        counters=not namespaced,
+    )
+    install_filter(policy)  # wall: the filter of calls

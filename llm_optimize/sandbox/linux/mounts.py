@@ -1,4 +1,4 @@
-"""Mounts of this process's own mount namespace (Linux): new file systems, copies of a part of the tree, read-only.
+"""Mounts of this process's own mount namespace: new file systems, copies of a tree, flags.
 
 Sources: mount(2), open_tree(2), move_mount(2), mount_setattr(2); the last one came with Linux 5.12.
 """
@@ -10,21 +10,19 @@ import os
 from collections.abc import Iterable
 from contextlib import suppress
 
-from .landlock import checked, libc
+from .libc import checked, libc
 
+# MS_* of mount(2); as MOUNT_ATTR_* of mount_setattr(2) they have the same values.
 READ_ONLY, NO_SUID, NO_DEV, NO_EXEC = 1, 2, 4, 8
-_BIND, _RECURSIVE, _PRIVATE = 4096, 16384, 1 << 18
-_OPEN_TREE, _MOVE_MOUNT, _MOUNT_SETATTR = (
-    428,
-    429,
-    442,
-)  # the same numbers on every architecture
-_CLONE, _CLOEXEC, _ALL_BELOW, _EMPTY_PATH = 1, os.O_CLOEXEC, 0x8000, 0x1000
-_FROM_DESCRIPTOR = 4  # MOVE_MOUNT_F_EMPTY_PATH
-_HERE = -100  # AT_FDCWD
+_MS_BIND, _MS_REC, _MS_PRIVATE = 4096, 16384, 1 << 18
+# Numbers of system calls; they are the same on every architecture.
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC = 1, os.O_CLOEXEC
+_AT_FDCWD, _AT_EMPTY_PATH, _AT_RECURSIVE = -100, 0x1000, 0x8000
+_MOVE_MOUNT_F_EMPTY_PATH = 4  # the source is the descriptor itself
 
 
-class _Attributes(ctypes.Structure):
+class _MountAttributes(ctypes.Structure):
     _fields_ = (
         ("set", ctypes.c_uint64),
         ("clear", ctypes.c_uint64),
@@ -37,81 +35,88 @@ def mount(
     source: str | None, target: str, kind: str | None, flags: int, options: str = ""
 ) -> None:
     """Mount, as mount(2) does. Raises OSError with the target in its text."""
-    encoded = [
-        None if text is None else text.encode() for text in (source, target, kind)
-    ]
-    checked(
-        libc().mount(*encoded, ctypes.c_ulong(flags), options.encode() or None),
-        f"mount {target}",
+    result = libc().mount(
+        source.encode() if source is not None else None,
+        target.encode(),
+        kind.encode() if kind is not None else None,
+        ctypes.c_ulong(flags),
+        options.encode() or None,
     )
+    checked(result, f"mount {target}")
 
 
 def make_mounts_private() -> None:
-    """Let no mount of this namespace travel to others, nor theirs to this one."""
-    mount(None, "/", None, _RECURSIVE | _PRIVATE)
+    """Let no mount of this namespace propagate to others, nor theirs to this one."""
+    mount(None, "/", None, _MS_REC | _MS_PRIVATE)
 
 
 def clone_tree(path: str) -> int:
-    """Return the descriptor of a copy of the mounts at and below a path, which is attached nowhere yet."""
-    flags = _CLONE | _CLOEXEC | _ALL_BELOW
-    return checked(
-        libc().syscall(_OPEN_TREE, _HERE, os.fsencode(path), flags), f"open_tree {path}"
-    )
+    """Return the descriptor of a copy of the mounts at and below a path, attached nowhere yet."""
+    flags = _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC | _AT_RECURSIVE
+    tree = libc().syscall(_SYS_OPEN_TREE, _AT_FDCWD, os.fsencode(path), flags)
+    return checked(tree, f"open_tree {path}")
 
 
-def move_tree(tree: int, path: str) -> None:
-    """Put a copy over what is at a path, and close its descriptor."""
+def attach_tree(tree: int, path: str) -> None:
+    """Mount a copy over what is at a path, and close its descriptor."""
+    target = os.fsencode(path)
+    flags = _MOVE_MOUNT_F_EMPTY_PATH
     try:
-        moved = libc().syscall(
-            _MOVE_MOUNT, tree, b"", _HERE, os.fsencode(path), _FROM_DESCRIPTOR
-        )
-        checked(moved, f"move_mount {path}")
+        result = libc().syscall(_SYS_MOVE_MOUNT, tree, b"", _AT_FDCWD, target, flags)
+        checked(result, f"move_mount {path}")
     finally:
         os.close(tree)
 
 
 def set_mount_flags(path: str | int, flags: int) -> None:
-    """Set flags such as READ_ONLY on all mounts at and below a path, or below the descriptor of a copy."""
-    place, name = (path, b"") if isinstance(path, int) else (_HERE, os.fsencode(path))
-    rules = _Attributes(
-        set=flags
-    )  # the flags that we use are the same numbers in mount(2) and mount_setattr(2)
-    how = _ALL_BELOW | (_EMPTY_PATH if isinstance(path, int) else 0)
-    made = libc().syscall(
-        _MOUNT_SETATTR, place, name, how, ctypes.byref(rules), ctypes.sizeof(rules)
+    """Set flags such as READ_ONLY on all mounts at and below a path, or in a copy's descriptor."""
+    if isinstance(path, int):
+        folder, name, how = path, b"", _AT_RECURSIVE | _AT_EMPTY_PATH
+    else:
+        folder, name, how = _AT_FDCWD, os.fsencode(path), _AT_RECURSIVE
+    wanted = _MountAttributes(set=flags)
+    size = ctypes.sizeof(wanted)
+    result = libc().syscall(
+        _SYS_MOUNT_SETATTR, folder, name, how, ctypes.byref(wanted), size
     )
-    checked(made, f"mount_setattr {path}")
+    checked(result, f"mount_setattr {path}")
 
 
 def topmost_paths(paths: Iterable[str]) -> list[str]:
     """Return those of the paths that lie below none of the others."""
     found: list[str] = []
     for path in sorted(paths):
-        if not any(
-            path == top or path.startswith(top.rstrip("/") + "/") for top in found
-        ):
+        if not any(is_at_or_below(path, top) for top in found):
             found.append(path)
     return found
 
 
+def is_at_or_below(path: str, top: str) -> bool:
+    """Whether a path is the other one, or below it; both are written the same way."""
+    return path == top or path.startswith(top.rstrip("/") + "/")
+
+
 def mount_tmpfs_over(path: str, kept: Iterable[str], size_mb: int) -> None:
-    """Put an empty folder of its own in the place of one, and show again what is kept of it."""
+    """Mount an empty file system over a folder, and bind what is `kept` of it to its old places."""
+    # A descriptor still leads to a folder after something is mounted over the way to it.
     inside: list[tuple[str, int]] = []
     for top in kept:
         with suppress(FileNotFoundError):  # it is gone meanwhile
             inside.append((top, os.open(top, os.O_PATH | os.O_CLOEXEC)))
-    mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, f"size={size_mb}m,mode=1777")
+    options = "mode=1777"
+    options += f",size={size_mb}m"  # wall: the size of a namespace's files
+    mount("tmpfs", path, "tmpfs", NO_SUID | NO_DEV, options)
     for top, fd in inside:
-        _show_again(top, fd)
+        _bind_again(top, fd)
 
 
-def _show_again(path: str, fd: int) -> None:
-    """Bind what an open descriptor stands for to its old place, in a folder that is new."""
+def _bind_again(path: str, fd: int) -> None:
+    """Bind the file or folder of an open descriptor to its old place, in a folder that is new."""
     source = f"/proc/self/fd/{fd}"
     if os.path.isdir(source):
         os.makedirs(path, exist_ok=True)
     else:
         os.makedirs(os.path.dirname(path), exist_ok=True)
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY, 0o600))
-    mount(source, path, None, _BIND | _RECURSIVE)
+    mount(source, path, None, _MS_BIND | _MS_REC)
     os.close(fd)

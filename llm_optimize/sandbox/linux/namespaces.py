@@ -1,10 +1,11 @@
-"""Namespaces for each scoring (Linux): the inner side, made by processes that bubblewrap put into a world of their own.
+"""Namespaces of each scoring at the level `namespace`, made inside bubblewrap's world.
 
-bubblewrap ── warm process ── keeper ── slot ── first process ── child
-              pid 1           waits     pid 1   pid 1, keeps     runs f
+bubblewrap -- fork server -- supervisor -- namespace supervisor -- init -- child
+              pid 1          waits         pid 1 of its own        pid 1   runs f
 
-The slot owns a user namespace, and so may make others: for each scoring fresh ones of processes, mounts and IPC. When
-their first process ends, the kernel kills whatever else is in them. Sources: namespaces(7), user_namespaces(7).
+The namespace supervisor owns a user namespace, and so may make others: for each scoring fresh ones
+of processes, mounts and IPC. When the init of a scoring ends, the kernel kills whatever else is in
+its namespaces. Sources: namespaces(7), user_namespaces(7), pid_namespaces(7).
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import NoReturn
 
-from .landlock import checked, libc
+from .libc import checked, libc
 from .mounts import (
     NO_DEV,
     NO_EXEC,
@@ -30,10 +31,15 @@ from .mounts import (
 )
 from .process_tree import fork
 
-NEW_MOUNTS, NEW_IPC, NEW_USER = 0x20000, 0x8000000, 0x10000000
-_NEW_PIDS, _NEW_NET = 0x20000000, 0x40000000
+# linux/sched.h. Python has os.unshare since 3.12 only.
+CLONE_NEWNS = 0x00020000  # mounts
+CLONE_NEWIPC = 0x08000000
+CLONE_NEWUSER = 0x10000000
+CLONE_NEWPID = 0x20000000
+CLONE_NEWNET = 0x40000000
+
 _NOBODY = 65534
-_COUNTS = {  # for all of one worker; of instances a user has 128 by default
+_COUNTS = {  # for all scorings of one supervisor; a user has 128 inotify instances by default
     "max_user_namespaces": 0,
     "max_inotify_instances": 8,
     "max_inotify_watches": 8_192,
@@ -41,49 +47,50 @@ _COUNTS = {  # for all of one worker; of instances a user has 128 by default
     "max_fanotify_marks": 1_024,
 }
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1  # linux/sockios.h, linux/if.h
+_IFREQ = struct.Struct("16sh14x")  # name of an interface, its flags
 
 
 def uncover_proc() -> None:
-    """Take away what bubblewrap, run by root, put over parts of /proc: under it no fresh /proc can be mounted.
+    """Unmount what bubblewrap, run by root, mounts over parts of /proc.
 
-    Every candidate has a /proc of its own that is read-only as a whole.
+    Under such mounts no fresh /proc can be mounted; and every candidate has a /proc of its own that
+    is read-only as a whole.
     """
     with open("/proc/self/mounts", encoding="utf-8") as file:
-        covers = [
-            path
-            for path in (line.split()[1] for line in file)
-            if path.startswith("/proc/")
-        ]
-    for path in covers:
-        checked(libc().umount2(path.encode(), 0), f"umount {path}")
+        mount_points = [line.split()[1] for line in file]
+    for path in mount_points:
+        if path.startswith("/proc/"):
+            checked(libc().umount2(path.encode(), 0), f"umount {path}")
 
 
-def run_namespace_supervisor(serve: Callable[[], None], network: bool) -> NoReturn:
-    """Fork the first process of a slot, wait until it ends, and end."""
+def run_namespace_supervisor(body: Callable[[], None], *, network: bool) -> NoReturn:
+    """Fork the namespace supervisor with namespaces of its own, wait until it ends, and end."""
     uid, gid = os.geteuid(), os.getegid()
-    kinds = NEW_USER | _NEW_PIDS | (0 if network else _NEW_NET)
+    kinds = CLONE_NEWUSER | CLONE_NEWPID
+    if not network:
+        kinds |= CLONE_NEWNET  # wall: the network namespace
     checked(libc().unshare(kinds), "unshare")
-    for name, text in (
-        ("setgroups", "deny"),
-        ("uid_map", f"{uid or _NOBODY} {uid} 1"),
-        ("gid_map", f"{gid or _NOBODY} {gid} 1"),
-    ):
-        _write(f"/proc/self/{name}", text)
+    # Root is mapped to nobody, so that it has no rights outside either.
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{uid or _NOBODY} {uid} 1")
+    _write("/proc/self/gid_map", f"{gid or _NOBODY} {gid} 1")
     limit_namespace_counts()
     if not network:
-        _start_loopback()
-    os.waitpid(fork(serve), 0)
+        _start_loopback()  # wall: the network namespace
+    os.waitpid(fork(body), 0)
     os._exit(0)
 
 
 def limit_namespace_counts() -> None:
-    """Bound what the kernel counts for each user namespace, in the one of this process; the user's own keep the rest.
+    """Limit what the kernel counts for each user namespace, in the one of this process.
 
-    A candidate gets no rights in a user namespace of its own, and cannot take all that file watchers of its user need.
+    A candidate gets no rights in a user namespace of its own, and cannot take all that the file
+    watchers of its user need: outside, the user keeps the rest.
     """
     for name, value in _COUNTS.items():
         with suppress(FileNotFoundError):
-            _write(f"/proc/sys/user/{name}", str(value))
+            file = f"/proc/sys/user/{name}"
+            _write(file, str(value))  # wall: limits of kernel counts
 
 
 def _write(path: str, text: str) -> None:
@@ -92,38 +99,46 @@ def _write(path: str, text: str) -> None:
 
 
 def _start_loopback() -> None:
+    """Start the loopback device, which is down in a new network namespace."""
+    request = _IFREQ.pack(b"lo", _IFF_UP)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", _IFF_UP))
+        fcntl.ioctl(any_socket, _SIOCSIFFLAGS, request)
 
 
 def run_init(body: Callable[[], None]) -> int:
-    """Fork the first process of fresh namespaces and wait for its end; return its exit code."""
-    ours = os.open("/proc/thread-self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
+    """Fork the first process of a fresh PID namespace and wait for it; return its exit code.
+
+    `unshare` sets the namespace of later forks, and may be called again only from the process's own
+    namespace: so it goes back there from the one of the scoring before, which is dead.
+    """
+    own = os.open("/proc/thread-self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        checked(
-            libc().setns(ours, _NEW_PIDS), "setns"
-        )  # back from the namespace of the one before, which is dead
+        checked(libc().setns(own, CLONE_NEWPID), "setns")
     finally:
-        os.close(ours)
-    checked(libc().unshare(_NEW_PIDS), "unshare")
-    return os.waitstatus_to_exitcode(os.waitpid(fork(body), 0)[1])
+        os.close(own)
+    checked(libc().unshare(CLONE_NEWPID), "unshare")
+    _, status = os.waitpid(fork(body), 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def enter_scoring_namespaces(
     seen: Iterable[str], hidden: Iterable[str], scratch_mb: int
 ) -> None:
-    """Give this process, the first of its namespace, its own IPC, /proc, /tmp and /dev/shm.
+    """Give this process, the init of a scoring, its own IPC, /proc, /tmp and /dev/shm.
 
-    What is `seen` stays so; folders that are `hidden` are empty but for that.
+    Args:
+        seen: paths that stay as they are.
+        hidden: folders that are empty but for what is seen.
+        scratch_mb: the size of each new file system.
     """
     here = os.getcwd()
-    checked(libc().unshare(NEW_MOUNTS | NEW_IPC), "unshare")
+    checked(libc().unshare(CLONE_NEWNS | CLONE_NEWIPC), "unshare")
     make_mounts_private()
     tops = topmost_paths(seen)
     for path in ("/tmp", "/dev/shm", *hidden):
         if os.path.isdir(path):
-            mount_tmpfs_over(
-                path, [top for top in tops if top.startswith(path + "/")], scratch_mb
-            )
+            kept = [top for top in tops if top.startswith(path + "/")]
+            mount_tmpfs_over(path, kept, scratch_mb)
     mount("proc", "/proc", "proc", READ_ONLY | NO_SUID | NO_DEV | NO_EXEC)
-    os.chdir(here if os.path.isdir(here) else "/tmp")  # the same place in the new world
+    # Entering the folder again leads to the same place among the new mounts.
+    os.chdir(here if os.path.isdir(here) else "/tmp")

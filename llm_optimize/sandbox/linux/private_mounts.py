@@ -1,36 +1,43 @@
-"""The second wall at `process` (Linux): mounts and IPC of its own for each scoring, where this machine allows it.
+"""Private mounts and IPC at the level `process`, where this machine allows user namespaces.
 
-keeper                       child
-owns a user namespace  ─┬─   fresh mounts and IPC: all files read-only but for what may be written, its own /dev/shm
-                        └─   the next scoring, the same anew
+supervisor                   child
+owns a user namespace  --+-- fresh mounts and IPC: all files are read-only but for what may be
+                         |   written, and /dev/shm is its own
+                         +-- the next scoring, the same anew
 
-Landlock has no rule for the mode, owner, times and attributes of a file, and none for System V objects and message
-queues. Here the kernel itself refuses: a read-only mount changes nothing, and what is in an IPC namespace ends with it.
-Every process of the user stays where it is; only the candidate's own view changes. Sources: user_namespaces(7),
-ipc_namespaces(7), mount_namespaces(7).
+Landlock has no rule for the mode, owner, times and attributes of a file, and none for System V
+objects and message queues. Here the kernel itself refuses: a read-only mount changes nothing, and
+what is in an IPC namespace ends with it. Every process of the user stays where it is; only what the
+candidate sees changes. Sources: user_namespaces(7), ipc_namespaces(7), mount_namespaces(7).
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
-from .landlock import checked, libc
+from .libc import checked, libc
 from .mounts import (
     NO_DEV,
     READ_ONLY,
+    attach_tree,
     clone_tree,
+    is_at_or_below,
     make_mounts_private,
     mount_tmpfs_over,
-    move_tree,
     set_mount_flags,
     topmost_paths,
 )
-from .namespaces import NEW_IPC, NEW_MOUNTS, NEW_USER, limit_namespace_counts
-from .process_tree import fork
+from .namespaces import (
+    CLONE_NEWIPC,
+    CLONE_NEWNS,
+    CLONE_NEWUSER,
+    limit_namespace_counts,
+)
+from .process_tree import exit_with_errno, fork, works_in_fork
 from .visible_paths import VisiblePaths
 
 SHARED_MEMORY = "/dev/shm"
@@ -38,138 +45,132 @@ IN_USER_NAMESPACE, AS_ROOT = (
     "user namespace",
     "root",
 )  # who makes the namespaces of a scoring
-_COUNTED_SINCE = (
-    5,
-    14,
-)  # the kernel that counts the processes of each user namespace apart
+_COUNTED_SINCE = (5, 14)  # the kernel that counts processes for each user namespace
+_NOTHING = VisiblePaths((), (), (), ())
 
 
 def enter_user_namespace() -> None:
-    """Move this process, which must have one thread, into a user namespace in which everybody is called as before.
+    """Move this process, which must have one thread, into a user namespace of its own.
 
-    An ordinary user may name himself only; root, who needs the files of other owners, names everybody. That must be
-    done from outside of the new namespace, so a helper does it.
+    Everybody keeps the id that they have outside. An ordinary user may map only its own id. Root,
+    who needs the files of other owners, maps all ids; that must be written from outside of the new
+    namespace, so a helper does it: it is forked before, waits for a byte, writes the maps and ends
+    with the error number as its exit code.
 
     Raises OSError when this machine forbids it.
     """
-    pid, (told, tell) = os.getpid(), os.pipe()
-    everybody = os.geteuid() == 0
+    pid = os.getpid()
+    is_root = os.geteuid() == 0
+    reading, writing = os.pipe()
 
-    def name_everybody() -> None:
-        os.close(tell)
-        if os.read(told, 1):
-            with _telling():
-                _name(pid, everybody)
+    def write_maps_when_told() -> None:
+        os.close(writing)
+        if os.read(reading, 1):  # "" means that `unshare` failed
+            with exit_with_errno():
+                _write_id_maps(pid, all_ids=is_root)
         os._exit(0)
 
-    helper = fork(name_everybody)
-    os.close(told)
+    helper = fork(write_maps_when_told)
+    os.close(reading)
     try:
-        checked(libc().unshare(NEW_USER), "unshare(CLONE_NEWUSER)")
-        os.write(tell, b"!")
+        checked(libc().unshare(CLONE_NEWUSER), "unshare(CLONE_NEWUSER)")
+        os.write(writing, b"!")
     finally:
-        os.close(tell)
-        code = os.waitstatus_to_exitcode(os.waitpid(helper, 0)[1])
-    if code:
-        raise OSError(
-            code, f"the users of a user namespace cannot be named: {os.strerror(code)}"
-        )
+        os.close(writing)
+        _, status = os.waitpid(helper, 0)
+    number = os.waitstatus_to_exitcode(status)
+    if number:
+        reason = os.strerror(number)
+        message = f"the users of a user namespace cannot be named: {reason}"
+        raise OSError(number, message)
     limit_namespace_counts()
 
 
-@contextmanager
-def _telling() -> Iterator[None]:
-    """End this process with the number of the error that the system raises, for whoever waits for it."""
-    try:
-        yield
-    except OSError as error:
-        os._exit(error.errno or 1)
-
-
-def _name(pid: int, everybody: bool) -> None:
+def _write_id_maps(pid: int, *, all_ids: bool) -> None:
     """Write the maps of users and groups of a process's new user namespace."""
-    place = Path(f"/proc/{pid}")
-    if not everybody:
-        (place / "setgroups").write_text("deny")
+    process = Path(f"/proc/{pid}")
+    if not all_ids:
+        (process / "setgroups").write_text("deny")
     for kind, own in (("uid", os.geteuid()), ("gid", os.getegid())):
         ranges = [f"{own} {own} 1"]
-        if everybody:
-            known = Path(f"/proc/self/{kind}_map").read_text().splitlines()
-            ranges = [
-                f"{first} {first} {count}" for first, _, count in map(str.split, known)
-            ]
-        (place / f"{kind}_map").write_text("\n".join(ranges) + "\n")
+        if all_ids:
+            ranges = []
+            for line in Path(f"/proc/self/{kind}_map").read_text().splitlines():
+                first, _, count = line.split()
+                ranges.append(f"{first} {first} {count}")
+        (process / f"{kind}_map").write_text("\n".join(ranges) + "\n")
 
 
 def enter_private_mounts(
-    view: VisiblePaths, scratch: str, masked: Iterable[str], size_mb: int
+    paths: VisiblePaths, scratch: str, masked: Iterable[str], size_mb: int
 ) -> None:
-    """Give this process mounts and IPC of its own: all is read-only but the scratch directory and what may be written.
+    """Give this process mounts and IPC of its own, where all is read-only but what may be written.
 
-    `masked` files cannot be opened, not even for reading, and /dev/shm is empty and of this size, unless it was named.
-    What may be written is copied before all becomes read-only and attached afterwards, so that a mount that was
-    read-only in it stays so.
+    What may be written is copied before all becomes read-only, and attached afterwards: so a mount
+    within it that was read-only before stays so.
+
+    Args:
+        paths: what is readable and writable.
+        scratch: the scratch directory, which may be written.
+        masked: files that cannot be opened, not even for reading.
+        size_mb: of /dev/shm, which is empty, unless a path names it as writable.
     """
     here = os.getcwd()
-    checked(libc().unshare(NEW_MOUNTS | NEW_IPC), "unshare(CLONE_NEWNS | CLONE_NEWIPC)")
+    kinds = CLONE_NEWNS
+    kinds |= CLONE_NEWIPC  # wall: an IPC namespace
+    checked(libc().unshare(kinds), "unshare(CLONE_NEWNS | CLONE_NEWIPC)")
     make_mounts_private()
-    inside = f"{SHARED_MEMORY}/"
-    shared = any(inside.startswith(path.rstrip("/") + "/") for path in view.writable)
+    written = [*paths.writable, scratch]
     kept: list[str] = []
-    if os.path.isdir(SHARED_MEMORY) and not shared:
-        seen = topmost_paths([*view.readable, *view.writable, scratch])
-        kept = [top for top in seen if top.startswith(inside)]
-        mount_tmpfs_over(SHARED_MEMORY, kept, size_mb)
-    written = [
-        *view.writable,
-        scratch,
-        *([SHARED_MEMORY] if os.path.isdir(SHARED_MEMORY) else []),
-    ]
+    if os.path.isdir(SHARED_MEMORY):
+        written.append(SHARED_MEMORY)
+        if not any(is_at_or_below(SHARED_MEMORY, path) for path in paths.writable):
+            seen = topmost_paths([*paths.readable, *paths.writable, scratch])
+            kept = [top for top in seen if top.startswith(f"{SHARED_MEMORY}/")]
+            mount_tmpfs_over(SHARED_MEMORY, kept, size_mb)  # wall: own /dev/shm
     tops = topmost_paths(map(os.path.realpath, written))
     if tops[:1] != ["/"]:
-        writable = [(clone_tree(top), top) for top in tops if os.path.exists(top)]
-        set_mount_flags("/", READ_ONLY)
-        for tree, top in writable:
-            move_tree(tree, top)
+        copies = [(clone_tree(top), top) for top in tops if os.path.exists(top)]
+        set_mount_flags("/", READ_ONLY)  # wall: read-only mounts
+        for tree, top in copies:
+            attach_tree(tree, top)
+        # What is shared from /dev/shm for reading only is not in `written` itself.
         for top in kept:
             if not any(path == top or path.startswith(top + "/") for path in written):
                 set_mount_flags(top, READ_ONLY)
     for path in masked:
         if os.path.exists(path):
-            mask(path)
-    with suppress(
-        FileNotFoundError, PermissionError
-    ):  # of which nothing is seen any more
-        os.chdir(here)  # the same place among the new mounts
+            mask(path)  # wall: hiding the store
+    # Entering the folder again leads to the same place among the new mounts, if it is still seen.
+    with suppress(FileNotFoundError, PermissionError):
+        os.chdir(here)
 
 
 def mask(path: str) -> None:
-    """Put something in the place of a file or folder that nobody can open: a device where there may be none."""
+    """Mount something over a file or folder that nobody can open: a device where none may be."""
     if os.path.isdir(path):
         mount_tmpfs_over(path, (), 1)
         set_mount_flags(path, READ_ONLY)
         return
     nothing = clone_tree(os.devnull)
     set_mount_flags(nothing, READ_ONLY | NO_DEV)
-    move_tree(nothing, path)
+    attach_tree(nothing, path)
 
 
 def find_namespace_method() -> str:
-    """Return how scorings get mounts and IPC of their own here, tried in a process apart; empty where there is no way.
+    """Return how scorings get mounts and IPC of their own here; "" where there is no way.
 
-    Call it from a process of one thread.
+    Each way is tried in a fork. Call it from a process of one thread.
     """
-    if _release() >= _COUNTED_SINCE and works(_try_as_user):
+    if _kernel_version() >= _COUNTED_SINCE and works_in_fork(_try_as_user):
         return IN_USER_NAMESPACE
-    if os.geteuid() == 0 and works(_try):
+    if os.geteuid() == 0 and works_in_fork(_try):
         return AS_ROOT
     return ""
 
 
 def _try() -> None:
-    enter_private_mounts(
-        VisiblePaths((), (), (), ()), tempfile.gettempdir(), [os.devnull], 1
-    )
+    enter_private_mounts(_NOTHING, tempfile.gettempdir(), [os.devnull], 1)
 
 
 def _try_as_user() -> None:
@@ -177,22 +178,7 @@ def _try_as_user() -> None:
     _try()
 
 
-def _release() -> tuple[int, ...]:
+def _kernel_version() -> tuple[int, ...]:
     """Return the first two numbers of this kernel's version."""
-    found = [
-        part
-        for part in os.uname().release.replace("-", ".").split(".")[:2]
-        if part.isdigit()
-    ]
-    return tuple(map(int, found))
-
-
-def works(attempt: Callable[[], object]) -> bool:
-    """Whether something can be done here, tried in a fork of this process; what it does stays there."""
-
-    def try_it() -> None:
-        with _telling():
-            attempt()
-        os._exit(0)
-
-    return os.waitpid(fork(try_it), 0)[1] == 0
+    parts = os.uname().release.replace("-", ".").split(".")[:2]
+    return tuple(int(part) for part in parts if part.isdigit())

@@ -1,48 +1,34 @@
-"""A keeper (Linux): a process that runs no foreign code, watches over one child at a time, and leaves none of its kin.
+"""Process tree: forking, adopting and killing all that a candidate starts.
 
-It is a subreaper: what the child leaves behind, however it hid, becomes the keeper's own child and is swept.
+A process that hides from its parent by forking twice becomes an orphan, and the kernel gives
+orphans to the nearest ancestor that is a subreaper. Each supervisor is one: so whatever a child
+left behind, in whatever session, is found among the supervisor's own descendants and killed.
 """
 
 from __future__ import annotations
 
 import ctypes
-import json
 import os
-import select
 import signal
-import socket
 import time
 import traceback
-from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict
-from typing import Any, Literal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
-from ..wire import receive_frame, send_frame
-from .accounting import Account, Breach
+from .libc import PR_SET_CHILD_SUBREAPER, libc
 
-_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
-_SWEEP_SECS = 2.0  # then whoever is above takes over
-_ROUNDS = (
-    10  # of killing before the last blow; what is left goes to the subreaper above
-)
-_TRACEBACK_FRAMES = -6
-CRASH_EXIT_CODE = (
-    70  # exit code of a process of ours that failed: EX_SOFTWARE of sysexits.h
-)
-_SECOND_LINE_SECS = 2.0  # after the deadline, when the optimizer did not say "kill"
+CRASH_EXIT_CODE = 70  # of a process of ours that failed: EX_SOFTWARE of sysexits.h
+SWEEP_SECS = 2.0  # for killing; what resists is left to the process above
+_KILL_ROUNDS = 10  # of killing below a process before the process itself
+_PAUSE_SECS = 0.0005  # between rounds
+_TRACEBACK_FRAMES = -6  # negative: the last ones
 
 
 def become_subreaper() -> None:
     """Make orphans among this process's descendants its own children."""
-    if (
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-        != 0
-    ):
-        raise OSError(
-            ctypes.get_errno(),
-            "this kernel does not let us adopt orphans (PR_SET_CHILD_SUBREAPER)",
-        )
+    if libc().prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        message = "this kernel does not let us adopt orphans (PR_SET_CHILD_SUBREAPER)"
+        raise OSError(ctypes.get_errno(), message)
 
 
 def fork(
@@ -50,8 +36,9 @@ def fork(
 ) -> int:
     """Fork a child that runs `body` and never returns; return its process id.
 
-    A body ends by itself; one that does not is a crash, with exit code CRASH. What it raised is said to `complain` in
-    the child, by default on standard error.
+    A body ends the process by itself. One that returns or raises is a crash, with exit code
+    CRASH_EXIT_CODE; its traceback is given to `complain` in the child, by default to standard
+    error.
     """
     pid = os.fork()
     if pid:
@@ -59,10 +46,9 @@ def fork(
     try:
         body()
     except BaseException:  # nobody above would see it: this process ends here
+        trouble = traceback.format_exc(limit=_TRACEBACK_FRAMES).strip()
         with suppress(OSError):
-            (complain or report_on_stderr)(
-                traceback.format_exc(limit=_TRACEBACK_FRAMES).strip()
-            )
+            (complain or report_on_stderr)(trouble)
     finally:
         os._exit(CRASH_EXIT_CODE)
 
@@ -72,111 +58,52 @@ def report_on_stderr(trouble: str) -> None:
     os.write(2, f"a process of the sandbox failed: {trouble}\n".encode())
 
 
-def watch(
-    child: int,
-    link: socket.socket,
-    timeout_secs: float,
-    account: Account,
-    near: socket.socket,
-) -> None:
-    """Wait until the child ends, breaks a limit or is to be ended; kill all its kin; report; then take the word.
+def works_in_fork(attempt: Callable[[], object]) -> bool:
+    """Whether something can be done here, tried in a fork of this process that ends with it."""
 
-    `near` leads to the child as long as it has no work: there it says what went wrong before.
+    def try_it() -> None:
+        with exit_with_errno():
+            attempt()
+        os._exit(0)
 
-    The word is one byte, sent exactly once for each child, so that none is left in the link for the next.
-
-    Raises EOFError, after the killing, when the other end is gone.
-    """
-    ended = _wait(child, link, timeout_secs + _SECOND_LINE_SECS, account)
-    told = ended == "link"
-    gone = told and not _word(link)
-    facts = _bury(child)
-    facts["left"] = sweep()
-    facts["trouble"] = _last_words(near) if facts["exit"] == CRASH_EXIT_CODE else ""
-    facts["breach"] = asdict(ended) if isinstance(ended, Breach) else None
-    if gone:
-        raise EOFError("the optimizer is gone")
-    send_frame(link, json.dumps(facts).encode())
-    if not told and not _word(link):
-        raise EOFError("the optimizer is gone")
+    _, status = os.waitpid(fork(try_it), 0)
+    return status == 0
 
 
-def _wait(
-    child: int, link: socket.socket, timeout_secs: float, account: Account
-) -> Breach | Literal["link", "child", "time"]:
-    """Return what happened first: a word on the link, the end of the child, the breach of a limit, or nothing."""
-    deadline = time.monotonic() + timeout_secs
-    pidfd = os.pidfd_open(child)
+@contextmanager
+def exit_with_errno() -> Iterator[None]:
+    """End this process with the number of an OSError as its exit code, for the parent to read."""
     try:
-        poll = select.poll()
-        poll.register(pidfd, select.POLLIN)
-        poll.register(link, select.POLLIN)
-        while (left_secs := deadline - time.monotonic()) > 0:
-            ready = {
-                fd for fd, _ in poll.poll(1000 * min(left_secs, account.next_look_secs))
-            }
-            if ready:
-                return "link" if link.fileno() in ready else "child"
-            breach = account.breach(descendants(os.getpid()))
-            if breach is not None:
-                return breach
-        return "time"
-    finally:
-        os.close(pidfd)
-
-
-def _last_words(near: socket.socket) -> str:
-    near.setblocking(False)
-    with suppress(OSError, EOFError):
-        return receive_frame(near)[0].decode("utf-8", "replace")
-    return ""
-
-
-def _word(link: socket.socket) -> bool:
-    """Wait for the word; return whether it came, and not the end of the other side."""
-    try:
-        return link.recv(1) != b""
-    except OSError:
-        return False
-
-
-def _bury(child: int) -> dict[str, Any]:
-    """Kill a child with its process group, reap it, and return how it ended and what it used."""
-    for target in (-child, child):
-        with suppress(ProcessLookupError, PermissionError):
-            os.kill(target, signal.SIGKILL)
-    deadline = time.monotonic() + _SWEEP_SECS
-    while True:
-        pid, status, used = os.wait4(child, os.WNOHANG)
-        if pid or time.monotonic() > deadline:
-            break
-        time.sleep(0.0005)
-    return {
-        "exit": os.waitstatus_to_exitcode(status) if pid else None,
-        "cpu_secs": used.ru_utime + used.ru_stime,
-        "peak_memory_mb": used.ru_maxrss / 1024,  # ru_maxrss is in KiB on Linux
-    }
+        yield
+    except OSError as error:
+        os._exit(error.errno or 1)
 
 
 def sweep() -> int:
-    """Kill all descendants of this process again and again until there is none; return how many resist."""
-    deadline = time.monotonic() + _SWEEP_SECS
+    """Kill all descendants of this process until there is none; return how many resist.
+
+    One round is not enough: a process may fork between the look and the kill, and what it forked
+    becomes ours in the next round.
+    """
+    deadline = time.monotonic() + SWEEP_SECS
     while True:
         reap()
-        found = descendants(os.getpid())
+        found = descendants(os.getpid())  # wall: the sweep
         if not found or time.monotonic() > deadline:
             return len(found)
         for pid in found:
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
-        time.sleep(0.0005)
+            kill(pid)
+        time.sleep(_PAUSE_SECS)
 
 
 def reap() -> list[int]:
     """Reap the children of this process that have ended; return their ids."""
     ended: list[int] = []
     with suppress(ChildProcessError):
-        while (pid := os.waitpid(-1, os.WNOHANG)[0]) != 0:
+        while True:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                break
             ended.append(pid)
     return ended
 
@@ -185,7 +112,8 @@ def descendants(pid: int) -> list[int]:
     """Return the ids of all processes below `pid`, parents first."""
     found: list[int] = []
     for child in children(pid):
-        found += [child, *descendants(child)]
+        found.append(child)
+        found += descendants(child)
     return found
 
 
@@ -202,12 +130,19 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def kill_tree(pid: int) -> None:
-    """Kill a process that does not answer any more, and all below it first: as long as it lives, they can be found."""
-    for _ in range(_ROUNDS):
-        for found in descendants(pid):
-            with suppress(ProcessLookupError, PermissionError):
-                os.kill(found, signal.SIGKILL)
-        time.sleep(0.0005)
+def kill(pid: int) -> None:
+    """Kill a process, or a group by its negative id; one that is gone or another's is left."""
     with suppress(ProcessLookupError, PermissionError):
         os.kill(pid, signal.SIGKILL)
+
+
+def kill_tree(pid: int) -> None:
+    """Kill a process of ours that does not answer, and all below it.
+
+    What is below goes first: as long as its ancestor lives, it can be found.
+    """
+    for _ in range(_KILL_ROUNDS):
+        for found in descendants(pid):
+            kill(found)
+        time.sleep(_PAUSE_SECS)
+    kill(pid)

@@ -1,312 +1,243 @@
-"""One scoring after the other (Linux): a keeper's loop, and the child that it forks before there is work for it.
+"""Supervisor: runs no foreign code, watches over one child at a time, leaves no process of it.
 
-link, to and from the optimizer, once:               keeper: keeper  optimizer: G
-link, to and from the optimizer, for each scoring:   keeper: ready   optimizer: request   optimizer: K   keeper: facts
+Words on the link to the optimizer, each a frame unless it is a single byte:
+
+    once:              supervisor: "supervisor"    optimizer: G
+    for each scoring:  supervisor: "ready"         optimizer: request    optimizer: K
+                       supervisor: facts as JSON
+
+A supervisor that cannot work sends "no: " and the reason instead, and ends. The page in this
+folder's `__init__.py` shows where it stands among the other processes.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import resource
+import select
 import signal
 import socket
 import tempfile
+import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
-from typing import Any, NoReturn
+from dataclasses import asdict
+from typing import Any, Literal, NoReturn
 
-from ...records import Limits
-from ..child import call, cpu_limit_secs, prepare_process
-from ..data import unpack
 from ..scratch import Scratch, remove_scratch
 from ..wire import receive_frame, send_frame
-from .accounting import Account
-from .isolation import NO_ISOLATION, Isolation, restrict_files, restrict_system_calls
-from .landlock import restrict_self
+from .accounting import Account, Breach
+from .child_setup import IGNORED_SIGNALS, ChildSettings, fork_child
 from .namespaces import enter_scoring_namespaces, run_init, run_namespace_supervisor
 from .private_mounts import IN_USER_NAMESPACE, enter_user_namespace
-from .process_tree import become_subreaper, fork, report_on_stderr, sweep, watch
-from .visible_paths import VisiblePaths
+from .process_tree import (
+    CRASH_EXIT_CODE,
+    SWEEP_SECS,
+    become_subreaper,
+    descendants,
+    kill,
+    sweep,
+)
 
-BROKER_VARIABLE = "LLM_OPTIMIZE_SCRIPT_BROKER"  # the variable that tells a child where its way to the scripts' warm process is
-_BROKER_FD = 4
-_DEAF_TO = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_OWN_PROCESSES = 2  # in the user namespace of a keeper: itself and the child
 _LINK_GONE = 3  # exit code of a process that can score no more
-
-
-@dataclass(frozen=True)
-class ChildSettings:
-    """What is served: f, within these limits, with this view of the files."""
-
-    func: Callable[[Any], Any]
-    limits: Limits
-    view: VisiblePaths | None  # None: that of the process that serves
-    namespaced: bool = False  # whether each scoring has namespaces of its own
-    hidden: tuple[
-        str, ...
-    ] = ()  # folders that such a one does not see, though this process does
-    masked: tuple[
-        str, ...
-    ] = ()  # files that nobody opens in a scoring, though they lie in what is seen
-    isolation: Isolation = NO_ISOLATION
-    alone: bool = False  # whether the scratch directory is the working directory, too
-    inlet: socket.socket | None = None  # to the warm process of scripts
+_GRACE_SECS = (
+    2.0  # after the deadline, for the optimizer's K; then the child is killed anyhow
+)
+_REAP_PAUSE_SECS = 0.0005
+_TRACEBACK_FRAMES = -5  # negative: the last ones
 
 
 def supervise(
-    link: socket.socket, service: ChildSettings, scorings: int | None = None
+    link: socket.socket, settings: ChildSettings, scorings: int | None = None
 ) -> NoReturn:
-    """Be a keeper: serve one scoring after the other until the other end is gone, or so many."""
+    """Serve one scoring after the other, until the other end is gone, or so many."""
     os.setsid()
-    for number in _DEAF_TO:
-        signal.signal(number, signal.SIG_IGN)  # whoever wants an end hangs up
-    with suppress(EOFError), _complaining(link):
+    for number in IGNORED_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    with suppress(EOFError), _reporting_trouble(link):
         send_frame(link, b"supervisor")
-        if not link.recv(
-            1
-        ):  # from here on whatever is started here is in the right control group
+        # After this byte, all that is started here is in the right control group.
+        if not link.recv(1):
             raise EOFError("the optimizer is gone")
-        if service.namespaced:
-            _in_namespaces(link, service)
-        else:
-            become_subreaper()
-            if service.isolation.private == IN_USER_NAMESPACE:
-                enter_user_namespace()
-            while scorings is None or scorings > 0:
-                _with_scratch(link, service)
-                scorings = None if scorings is None else scorings - 1
+        if settings.namespaced:
+            _serve_in_namespaces(link, settings)
+        become_subreaper()  # wall: adopting orphans
+        if settings.isolation.namespaces == IN_USER_NAMESPACE:
+            enter_user_namespace()
+        while scorings is None or scorings > 0:
+            _serve_with_scratch(link, settings)
+            if scorings is not None:
+                scorings -= 1
     os._exit(0)
 
 
-def _in_namespaces(link: socket.socket, service: ChildSettings) -> NoReturn:
-    """Score in fresh namespaces each time; with their first process everything in them ends."""
+def _serve_in_namespaces(link: socket.socket, settings: ChildSettings) -> NoReturn:
+    """Score in fresh namespaces each time; with their init everything in them ends."""
 
-    def serve() -> None:
-        with _complaining(link):
-            while run_init(lambda: _one_in_namespaces(link, service)) == 0:
-                pass
+    def be_namespace_supervisor() -> None:
+        with _reporting_trouble(link):
+            exit_code = 0
+            while exit_code == 0:
+                exit_code = run_init(lambda: _serve_as_init(link, settings))
         os._exit(0)
 
-    run_namespace_supervisor(serve, network=bool(service.limits.network))
+    network = bool(settings.limits.network)
+    run_namespace_supervisor(be_namespace_supervisor, network=network)
 
 
-def _one_in_namespaces(link: socket.socket, service: ChildSettings) -> NoReturn:
-    with suppress(EOFError), _complaining(link):
-        seen = (*service.view.readable, *service.view.writable) if service.view else ()
-        enter_scoring_namespaces(seen, service.hidden, service.limits.scratch_mb)
-        _one_scoring(
-            link, service, tempfile.mkdtemp(prefix="llm_optimize-", dir="/tmp")
-        )
+def _serve_as_init(link: socket.socket, settings: ChildSettings) -> NoReturn:
+    """Be the init of one scoring's namespaces; nothing needs sweeping, the kernel does it."""
+    with suppress(EOFError), _reporting_trouble(link):
+        seen: tuple[str, ...] = ()
+        if settings.paths is not None:
+            seen = (*settings.paths.readable, *settings.paths.writable)
+        enter_scoring_namespaces(seen, settings.hidden, settings.limits.scratch_mb)
+        scratch = tempfile.mkdtemp(prefix="llm_optimize-", dir="/tmp")
+        _serve_one(link, settings, scratch)
         os._exit(0)
     os._exit(_LINK_GONE)
 
 
 @contextmanager
-def _complaining(link: socket.socket) -> Iterator[None]:
-    """Tell the other end, if it is there, what went wrong or what the system refuses; then whoever serves here ends."""
+def _reporting_trouble(link: socket.socket) -> Iterator[None]:
+    """Tell the other end, if it is there, what failed; then this process ends."""
     try:
         yield
     except EOFError:
         raise
     except Exception as error:
-        said = (
-            str(error) if isinstance(error, OSError) else traceback.format_exc(limit=-5)
-        )
+        if isinstance(error, OSError):
+            trouble = str(error)  # what the system refuses
+        else:
+            trouble = traceback.format_exc(limit=_TRACEBACK_FRAMES)
         with suppress(OSError):
-            send_frame(link, f"no: {said.strip()}".encode())
+            send_frame(link, f"no: {trouble.strip()}".encode())
         os._exit(_LINK_GONE)
 
 
-def _with_scratch(link: socket.socket, service: ChildSettings) -> None:
+def _serve_with_scratch(link: socket.socket, settings: ChildSettings) -> None:
     """Serve one scoring, and remove whatever it leaves."""
     scratch = tempfile.mkdtemp(prefix="llm_optimize-")
     try:
-        _one_scoring(link, service, scratch)
+        _serve_one(link, settings, scratch)
     finally:
         sweep()
         remove_scratch(scratch)
 
 
-def _one_scoring(link: socket.socket, service: ChildSettings, scratch: str) -> None:
+def _serve_one(link: socket.socket, settings: ChildSettings, scratch: str) -> None:
+    """Fork a child, say that it is ready, hand the next request to it, and watch over it."""
     near, far = socket.socketpair()
     with near:
-        child = _fork_child(near, far, link, service, scratch)
+        child = fork_child(near, far, link, settings, scratch)
         send_frame(link, b"ready")
         request, fds = receive_frame(link, max_fds=2)
         try:
-            with suppress(
-                BrokenPipeError, ConnectionResetError
-            ):  # the child has failed: what it said is reported below
+            # A child that has failed is gone: what it sent before is reported by `_watch`.
+            with suppress(BrokenPipeError, ConnectionResetError):
                 send_frame(near, request, tuple(fds))
         finally:
             for fd in fds:
                 os.close(fd)
-        timeout_secs = json.loads(request[: request.index(b"\n")])["timeout_secs"]
-        watch(
-            child,
-            link,
-            timeout_secs,
-            Account(
-                service.limits, Scratch(scratch, service.limits.scratch_mb).used_bytes
-            ),
-            near,
-        )
+        head = request[: request.index(b"\n")]
+        timeout_secs = json.loads(head)["timeout_secs"]
+        limits = settings.limits
+        used = Scratch(scratch, limits.scratch_mb).used_bytes
+        _watch(child, link, timeout_secs, Account(limits, used), near)
 
 
-def _fork_child(
-    near: socket.socket,
-    far: socket.socket,
+def _watch(
+    child: int,
     link: socket.socket,
-    service: ChildSettings,
-    scratch: str,
-) -> int:
-    door, theirs = _open_door(service.inlet, scratch)
+    timeout_secs: float,
+    account: Account,
+    near: socket.socket,
+) -> None:
+    """Wait until the child ends, breaks a limit or is to be ended; kill all of it; report.
 
-    def wait_and_score() -> None:
-        os.setsid()
-        for number in _DEAF_TO:
-            signal.signal(number, signal.SIG_DFL)
-        near.close()
-        link.close()
-        _put_forward()
-        if service.alone:
-            os.chdir(scratch)
-        nproc = _processes_counted(service)  # before most of /proc is out of sight
-        if service.view is not None:
-            _confine(service.view, scratch, service)
-        try:
-            request, (result, output) = receive_frame(far, max_fds=2)
-        except EOFError:
-            os._exit(0)
-        os.dup2(output, 2)  # where what goes wrong from here on is printed
-        far.close()
-        _score(request, _only_files(result, output, door), scratch, service, nproc)
+    The optimizer sends one K for each child, before the report or after it. It is always read here,
+    so that none is left in the link for the next child.
 
-    def complain(trouble: str) -> None:
-        if far.fileno() >= 0:
-            send_frame(far, trouble.encode())
-        else:
-            report_on_stderr(trouble)
+    Args:
+        child: process id.
+        link: to the optimizer.
+        timeout_secs: of the call. The optimizer keeps the deadline; if it does not, this process
+            does so two seconds later.
+        account: counts what the processes use together.
+        near: leads to the child as long as it has no work; there it tells what failed before.
 
-    child = fork(wait_and_score, complain)
-    far.close()
-    for end in (door, theirs):
-        if end is not None:
-            end.close()
-    return child
-
-
-def _confine(view: VisiblePaths, scratch: str, service: ChildSettings) -> None:
-    """Take from this process the rights over files, processes and TCP that a candidate does not have."""
-    free = [scratch]
-    if service.namespaced:
-        free = ["/tmp"]
-    else:
-        view = restrict_files(
-            service.isolation, view, scratch, service.masked, service.limits.scratch_mb
-        )
-    restrict_self(
-        view, free, network=service.namespaced or service.limits.network is not False
-    )
-
-
-def _open_door(
-    inlet: socket.socket | None, scratch: str
-) -> tuple[socket.socket | None, socket.socket | None]:
-    """Return a new way to the warm process of scripts, and its other end, which has been sent there.
-
-    With it the kernel sends the id of this process, which watches over the scoring, so that all that the scoring starts
-    can be counted together.
+    Raises EOFError, after the killing, when the other end is gone.
     """
-    if inlet is None:
-        return None, None
-    door, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with suppress(OSError):  # it has ended: the child will see that when it knocks
-        socket.send_fds(inlet, [os.fsencode(scratch)], [theirs.fileno()])
-    return door, theirs
+    end = _wait(child, link, timeout_secs + _GRACE_SECS, account)
+    k_was_sent = end == "link"
+    is_gone = k_was_sent and not _receive_k(link)
+    facts = _kill_and_reap(child)
+    facts["left"] = sweep()
+    facts["trouble"] = ""
+    if facts["exit"] == CRASH_EXIT_CODE:
+        facts["trouble"] = _last_message(near)
+    facts["breach"] = asdict(end) if isinstance(end, Breach) else None
+    if is_gone:
+        raise EOFError("the optimizer is gone")
+    send_frame(link, json.dumps(facts).encode())
+    if not k_was_sent and not _receive_k(link):
+        raise EOFError("the optimizer is gone")
 
 
-def _put_forward() -> None:
-    """Make this process the first to die when memory is short."""
-    with (
-        suppress(OSError),
-        open("/proc/self/oom_score_adj", "w", encoding="ascii") as file,
-    ):
-        file.write("1000")
+def _wait(
+    child: int, link: socket.socket, timeout_secs: float, account: Account
+) -> Breach | Literal["link", "child", "time"]:
+    """Return what happened first: a K or the end of the link, the end of the child, a breach."""
+    deadline = time.monotonic() + timeout_secs
+    pidfd = os.pidfd_open(child)
+    try:
+        poll = select.poll()
+        poll.register(pidfd, select.POLLIN)
+        poll.register(link, select.POLLIN)
+        while (left_secs := deadline - time.monotonic()) > 0:
+            wait_secs = min(left_secs, account.next_check_secs)
+            ready = {fd for fd, _ in poll.poll(1000 * wait_secs)}
+            if link.fileno() in ready:
+                return "link"
+            if ready:
+                return "child"
+            found = descendants(os.getpid())
+            breach = account.breach(found)  # wall: the limit of the scratch directory
+            if breach is not None:
+                return breach
+        return "time"
+    finally:
+        os.close(pidfd)
 
 
-def _score(
-    request: bytes,
-    has_door: bool,
-    scratch: str,
-    service: ChildSettings,
-    nproc: int | None,
-) -> NoReturn:
-    """Become the child of one scoring, with this output, this answer and no other open file; then call f."""
-    head, _, body = request.partition(b"\n")
-    facts = json.loads(head)
-    if has_door:
-        level = "namespace" if service.namespaced else "process"
-        os.environ[BROKER_VARIABLE] = (
-            f"{_BROKER_FD}:{os.fstat(_BROKER_FD).st_ino}:{level}"
-        )
-    limits, arrays = service.limits, facts["arrays"]
-    prepare_process(
-        scratch,
-        limits,
-        cpu_limit_secs(limits, facts["timeout_secs"]),
-        facts["seed"],
-        nproc,
-    )
-    if service.view is not None:
-        restrict_system_calls(service.isolation, service.namespaced, limits.network)
-    call(
-        service.func,
-        unpack(body, arrays),
-        3,
-        bytes.fromhex(facts["nonce"]),
-        limits,
-        arrays,
-    )
+def _last_message(near: socket.socket) -> str:
+    near.setblocking(False)
+    with suppress(OSError, EOFError):
+        return receive_frame(near)[0].decode("utf-8", "replace")
+    return ""
 
 
-def _only_files(result: int, output: int, door: socket.socket | None) -> bool:
-    """Put the output on 1 and 2, nothing on 0, the answer on 3, a door on 4; close all else; return whether 4 is."""
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    wanted = [nothing, output, output, result] + ([door.fileno()] if door else [])
-    high = [os.dup2(fd, 200 + place) for place, fd in enumerate(wanted)]
-    for place, fd in enumerate(high):
-        os.dup2(fd, place, inheritable=place < 3)
-    os.closerange(len(high), max(high) + 1)
-    os.closerange(len(high), resource.getrlimit(resource.RLIMIT_NOFILE)[0])
-    if door:
-        door.detach()
-    return door is not None
+def _receive_k(link: socket.socket) -> bool:
+    """Wait for the K; return whether it came, and not the end of the other side."""
+    try:
+        return link.recv(1) != b""
+    except OSError:
+        return False
 
 
-def _processes_counted(service: ChildSettings) -> int | None:
-    """Return how many processes a limit of this child's user counts already; None for root.
-
-    In a user namespace only its own are counted.
-    """
-    if service.isolation.private == IN_USER_NAMESPACE and os.getuid() != 0:
-        return _OWN_PROCESSES
-    return _processes_of_user()
-
-
-def _processes_of_user() -> int | None:
-    """Return how many processes and threads this user has, for a limit that counts them all; None for root."""
-    uid = os.getuid()
-    if uid == 0:
-        return None
-    count = 0
-    for name in os.listdir("/proc"):
-        if name.isdigit():
-            with suppress(OSError):
-                if os.stat(f"/proc/{name}").st_uid == uid:
-                    count += len(os.listdir(f"/proc/{name}/task"))
-    return count
+def _kill_and_reap(child: int) -> dict[str, Any]:
+    """Kill a child with its process group, reap it, and return how it ended and what it used."""
+    kill(-child)
+    kill(child)
+    deadline = time.monotonic() + SWEEP_SECS
+    while True:
+        pid, status, used = os.wait4(child, os.WNOHANG)
+        if pid or time.monotonic() > deadline:
+            break
+        time.sleep(_REAP_PAUSE_SECS)
+    return {
+        "exit": os.waitstatus_to_exitcode(status) if pid else None,
+        "cpu_secs": used.ru_utime + used.ru_stime,
+        "peak_memory_mb": used.ru_maxrss / 1024,  # ru_maxrss is in KiB on Linux
+    }
