@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="the supervisors need Linux"
 )
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 LIMITS = Limits(output_mb=1, memory_mb=2048)
 WAIT_SECS = 10.0
 

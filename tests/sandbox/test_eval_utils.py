@@ -14,7 +14,7 @@ from llm_optimize import eval_utils
 from llm_optimize.errors import ScriptFailed, ScriptTimeout, VariableMissing
 from llm_optimize.testing import ScriptedChat
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 run = eval_utils.exec_with_timeout_unsafe
 
 

@@ -128,7 +128,10 @@ def test_scripts_that_answer_anything_raise_errors_of_ours_or_give_what_was_aske
 ):
     """The last step of `run_script` and `call`, on whatever an authentic answer may hold."""
     outcome = outcome_of(join({"value": value}), arrays=True)
-    for read in (lambda: _read_outputs(outcome, ["y"]), lambda: _read_value(outcome, "f")):
+    for read in (
+        lambda: _read_outputs(outcome, ["y"]),
+        lambda: _read_value(outcome, "f"),
+    ):
         with suppress(ScriptFailed, VariableMissing):
             read()
 

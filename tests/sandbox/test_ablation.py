@@ -23,7 +23,8 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or landlock_abi() < SIGNALS_ABI,
     reason="the attacks are for Linux with Landlock",
 )
-LIBRARY = Path(__file__).parents[1] / "llm_optimize"
+ROOT = Path(__file__).parents[2]
+LIBRARY, TESTS = ROOT / "llm_optimize", ROOT / "tests"
 
 HEAD = """
 import os, sys, time, json
@@ -271,7 +272,7 @@ NEED_NAMESPACES = {
 def result_of(attack, library, folder):
     folder.mkdir()
     (folder / "attack.py").write_text(HEAD + attack + "\n")
-    paths = os.pathsep.join([str(library), str(Path(__file__).parent)])
+    paths = os.pathsep.join([str(library), str(TESTS)])
     ran = subprocess.run(
         [sys.executable, str(folder / "attack.py"), str(folder)],
         env={**os.environ, "PYTHONPATH": paths},
@@ -287,7 +288,7 @@ def result_of(attack, library, folder):
 def can_call_as_i386():
     """Whether a process without our filter may make calls of i386: not every kernel of x86-64 has them."""
     script = f"from candidates import load_and_call; print(load_and_call([{CALL_AS_I386!r}, 3.0]))"
-    folder = Path(__file__).parent
+    folder = TESTS
     ran = subprocess.run(
         [sys.executable, "-c", script],
         cwd=folder,
