@@ -1,6 +1,7 @@
-"""The front door: `run`, `arun`, `resume`, `replay`, `fork`, and `Optimizer` for people who own the loop.
+"""The front door: `run`, `arun`, `resume`, `replay`, `fork`, `compare` and `Optimizer`.
 
-best_score, scores, best_x = optimize.run("Decrease f(x).", "What x makes f(x) smaller?", f, x0="[5, 3]")
+question = "What x makes f(x) smaller?"
+best_score, scores, best_x = optimize.run("Decrease f(x).", question, f, x0="[5, 3]")
 """
 
 from __future__ import annotations
@@ -68,9 +69,10 @@ async def arun(
     Args:
         task_description:
         task_question:
-        func: returns a finite number, higher is better; or (score, feedback), where feedback is for the model to read;
-            or (score, dict), a dict with "score", or a `records.Score`. It runs in a sandbox, once for each x.
-            An exception is a failed trial. Several functions are stages, cheap ones first: see `Stage`.
+        func: returns a finite number, higher is better; or (score, feedback), where feedback is for
+            the model to read; or (score, dict), a dict with "score", or a `records.Score`. It runs
+            in a sandbox, once for each x. An exception is a failed trial. Several functions are
+            stages, cheap ones first: see `Stage`.
         x0:
         max_steps:
         model:
@@ -78,7 +80,8 @@ async def arun(
         system_prompt:
         human_prompt:
         stop_score:
-        store: the path of a file, or a database URL; every reply and score is in it before it is used.
+        store: the path of a file, or a database URL; every reply and score is in it before it is
+            used.
         name: of the run; None makes one up.
         callbacks: called with every event of the run (see `records.Event`).
         options:
@@ -91,8 +94,9 @@ async def arun(
         MissingKey: no API key was given.
         StoreError: the store cannot be used.
 
-    A model that is out of reach, or a store that fails, ends the run with its best so far; `Result.stop_reason` says
-    so. Ctrl-C lets what is in flight finish for up to 5 s, a second one ends at once; `resume` goes on.
+    A model that is out of reach, or a store that fails, ends the run with its best so far;
+    `Result.stop_reason` says so. Ctrl-C lets what is in flight finish for up to 5 s, a second one
+    ends at once; `resume` goes on.
     """
     refuse_unknown(options, keywords(), "run")
     task = Task(task_description, task_question, system_prompt, human_prompt)
@@ -136,35 +140,39 @@ async def acompare(
     at_a_time: int = 1,
     **common: Any,
 ) -> Comparison:
-    """Let several contenders search with the same budget of scorings, and say what differs beyond noise.
+    """Compare contenders that search with the same budget of scorings.
 
-    Each contender makes one run a seed, named NAME/CONTENDER/SEED, in one store. The same call goes on with a
-    comparison that was interrupted: runs that ended by their budget are used as they are, the others are resumed.
-    `compare` is the same without await.
+    Each contender makes one run for each seed, named NAME/CONTENDER/SEED, in one store. The same
+    call goes on with a comparison that was interrupted: runs that ended by their budget are used as
+    they are, the others are resumed. `compare` is the same without await.
 
     Args:
         task_description, task_question, func, x0: as for `run`.
-        contenders: by name: the name of a search or proposer, a gate, "model:NAME", None or "best_of_n" for no search
-            at all, a model, an object or a class of a search or proposer (each run has one of its own), or a dict of
-            keywords of `run`.
+        contenders: by name: the name of a search or proposer, a gate, "model:NAME", None or
+            "best_of_n" for no search at all, a model, an object or a class of a search or proposer
+            (each run has one of its own), or a dict of keywords of `run`.
         budget: scorings of each run, x0's included; a `Budget` with `scorings`, or a dict of
             its fields, may have other caps as well.
-        seeds: how many runs each contender makes, or the seeds of these. Each run is one value for the test: few runs
-            can show only large differences, and `Comparison.sentence` says when they could show none.
+        seeds: how many runs each contender makes, or the seeds of these. Each run is one value for
+            the test: few runs can show only large differences, and `Comparison.sentence` says when
+            they could show none.
         store: the path of a file, or a database URL.
         name: of the comparison; None makes one up.
         at_a_time: how many runs go on at once.
-        common: further keywords of `run` for every contender, such as `model`, `space` or `sandbox`.
+        common: further keywords of `run` for every contender, such as `model`, `space` or
+            `sandbox`.
 
     Returns:
-        A `Comparison`; printed, it is a table. A run proposes at most four x for each scoring, since what was scored
-        before, or is no x at all, is not scored.
+        A `Comparison`; printed, it is a table. A run proposes at most four x for each scoring,
+        since what was scored before, or is no x at all, is not scored.
 
     Raises:
-        UnknownName, UsageError: as for `run`, and where a stored run of this name had other settings.
+        UnknownName, UsageError: as for `run`, and where a stored run of this name had other
+            settings.
         MissingKey, StoreError: as for `run`.
 
-    >>> found = compare("Raise x.", "A better x?", float, "1", contenders={"search": "best", "none": "best_of_n"},
+    >>> contenders = {"search": "best", "none": "best_of_n"}
+    >>> found = compare("Raise x.", "A better x?", float, "1", contenders=contenders,
     ...                 budget=4, seeds=2, model="mutation", sandbox="inline")
     >>> found.sentence.split(". ")[1]
     'So few runs cannot show one: take at least 4 seeds.'

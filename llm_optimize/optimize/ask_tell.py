@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Self, Unpack
+from typing import Any, NamedTuple, Self, Unpack
 
 from ..blocking import BackgroundLoop
 from ..errors import ModelError, UsageError
@@ -30,7 +30,7 @@ _OPEN = "tell the score of an open trial first"
 
 
 class Optimizer:
-    """Ask and tell, for people who own the loop: `ask` returns a trial with an x, `tell` takes its score.
+    """A run whose loop is yours: `ask` returns a trial with an x, `tell` takes its score.
 
     >>> opt = Optimizer("Raise f.", "A better x?", x0="1", model="mutation", seed=1)
     >>> for _ in range(3):
@@ -53,7 +53,10 @@ class Optimizer:
         callbacks: Sequence[Watcher] = (),
         **options: Unpack[Options],
     ) -> None:
-        """Begin a run; the arguments are those of `run` that do not concern func. Raises what `run` raises."""
+        """Begin a run. The arguments are those of `run` that do not concern func.
+
+        Raises what `run` raises.
+        """
         given: dict[str, Any] = {
             "x0": x0,
             "model": model,
@@ -69,13 +72,13 @@ class Optimizer:
         parts = choose(RunSettings(task, **given))
         callbacks = as_callbacks(callbacks)
         self._store = Store(store)
-        self._told = _Told()
+        self._scores = _UserScores()
         self._loop = BackgroundLoop()
         try:
             name = name or new_name(self._store.names())
             row = self._store.create_run(name, parts.settings.to_json())
             watchers = Watchers(callbacks)
-            self._engine = Engine(row, parts, self._told, watchers.notify)
+            self._engine = Engine(row, parts, self._scores, watchers.notify)
             self._loop.run(self._engine.start())
         except BaseException:
             self._loop.close()
@@ -101,7 +104,7 @@ class Optimizer:
         engine = self._engine
         await engine.look()
         while engine.may_begin():
-            opened = asyncio.ensure_future(self._told.opened.get())
+            opened = asyncio.ensure_future(self._scores.opened.get())
             task = engine.begin()
             await asyncio.wait([opened, task], return_when=asyncio.FIRST_COMPLETED)
             if opened.done():
@@ -112,8 +115,14 @@ class Optimizer:
             )  # it ended without a score of the user's, or raises what ended it
             if isinstance(engine.state.error, ModelError):
                 raise engine.state.error
-        stop = engine.state.why_stop()
-        raise UsageError(f"nothing to ask: {stop.reason if stop else _OPEN}")
+        raise UsageError(f"nothing to ask: {self._stop_reason(_OPEN)}")
+
+    def _stop_reason(self, otherwise: str) -> str:
+        """Return why the run is over, or another word while it is not."""
+        stop = self._engine.state.why_stop()
+        if stop is None:
+            return otherwise
+        return stop.reason
 
     def tell(self, trial: Trial, score: Any, feedback: str = "") -> Trial:
         """Give the score of a trial that `ask` returned, or whatever else a scoring function returns.
@@ -125,28 +134,28 @@ class Optimizer:
         Raises:
             UsageError: the trial was told already, or does not come from `ask`.
         """
-        outcome = Outcome(
-            OutcomeStatus.OK, value=(score, feedback) if feedback else score
-        )
-        return self._loop.run(self._tell(trial.number, judge(outcome)))
+        value = score
+        if feedback:
+            value = (score, feedback)
+        evaluation = judge(Outcome(OutcomeStatus.OK, value=value))
+        return self._loop.run(self._tell(trial.number, evaluation))
 
     async def _tell(self, number: int, evaluation: Evaluation) -> Trial:
-        await self._told.tell(number, evaluation)
+        await self._scores.tell(number, evaluation)
         return self._engine.state.trials[number]
 
     @property
     def result(self) -> Result:
         """What was found so far."""
-        stop = self._engine.state.why_stop()
-        return self._engine.result(stop.reason if stop else "open")
+        return self._engine.result(self._stop_reason("open"))
 
     def close(self) -> None:
         """End the run and close its store; does nothing the second time."""
         if self._loop.is_closed:
             return
-        stop = self._engine.state.why_stop()
+        reason = self._stop_reason("closed")
         try:
-            self._loop.run(self._end(stop.reason if stop else "closed"))
+            self._loop.run(self._end(reason))
         finally:
             self._loop.close()
             self._store.close()
@@ -172,39 +181,43 @@ def _refuse_of_func(given: Mapping[str, Any]) -> None:
     for name in given:
         if option_of(name).of_func:
             raise UsageError(
-                f"{name} says how f is called, and an Optimizer calls none: leave it away"
+                f"{name} says how f is called, and an Optimizer calls none: remove it"
             )
 
 
-class _Told:
-    """Scores trials by what the user tells of them: a trial lives on until it is told."""
+class _Open(NamedTuple):
+    """A trial that waits for its score."""
+
+    evaluation: asyncio.Future[Evaluation]
+    life: asyncio.Task[Any] | None  # the coroutine of the candidate
+
+
+class _UserScores:
+    """The judge of an Optimizer: a trial waits here until the user tells its score."""
 
     def __init__(self) -> None:
-        self.opened: asyncio.Queue[Trial] = (
-            asyncio.Queue()
-        )  # those that wait, and nobody has seen
-        self._waiting: dict[
-            int, tuple[asyncio.Future[Evaluation], asyncio.Task[Any] | None]
-        ] = {}
+        self.opened: asyncio.Queue[Trial] = asyncio.Queue()  # not returned by `ask` yet
+        self._waiting: dict[int, _Open] = {}
 
     async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
         """Wait until the trial is told."""
-        told: asyncio.Future[Evaluation] = asyncio.get_running_loop().create_future()
-        self._waiting[trial.number] = (told, asyncio.current_task())
+        loop = asyncio.get_running_loop()
+        evaluation: asyncio.Future[Evaluation] = loop.create_future()
+        self._waiting[trial.number] = _Open(evaluation, asyncio.current_task())
         self.opened.put_nowait(trial)
-        return await told
+        return await evaluation
 
     async def tell(self, number: int, evaluation: Evaluation) -> None:
         """Give the evaluation of a trial, and wait until it has been written and learned."""
         if number not in self._waiting:
             raise UsageError(
-                f"trial {number} does not wait for a score: it was told already, or is not of this run"
+                f"trial {number} does not wait for a score: it was told already, or is of another run"
             )
-        told, life = self._waiting.pop(number)
-        told.set_result(evaluation)
-        if life is not None:
-            await asyncio.wait([life])
-            life.result()
+        trial = self._waiting.pop(number)
+        trial.evaluation.set_result(evaluation)
+        if trial.life is not None:
+            await asyncio.wait([trial.life])
+            trial.life.result()
 
     async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
         """Raise UsageError: nobody but the user can score again."""

@@ -1,4 +1,4 @@
-"""From the settings that users write to the parts that a run is made of."""
+"""The parts of a run, built from its settings: search, proposer, model, stop rule, judge."""
 
 from __future__ import annotations
 
@@ -27,17 +27,10 @@ from ..space import Space, as_space
 from ..stop import Rule, as_rule
 from ..store import Store
 
-Func = (
-    Callable[..., Any]
-    | Stage
-    | Sequence[Stage | Callable[..., Any] | tuple[Callable[..., Any], float]]
-)
+AnyStage = Stage | Callable[..., Any] | tuple[Callable[..., Any], float]
+Func = Callable[..., Any] | Stage | Sequence[AnyStage]
 Writer = str | Proposer | GateSpec
-_ASK_NOBODY = (
-    "mutation",
-    "policy_gradient",
-    *classical.SAMPLERS,
-)  # proposers that need no model
+_WITHOUT_MODEL = ("mutation", "policy_gradient", *classical.SAMPLERS)  # proposers
 
 
 @dataclass(frozen=True)
@@ -54,9 +47,11 @@ class Parts:
 
     @property
     def goes_on_after_scoring(self) -> bool:
-        """Whether a scored trial is not finished yet: f may be asked again, or a model for a lesson."""
+        """Whether a scored trial may wait for more: further scorings, or a lesson of the model."""
+        if self.reflection is not None:
+            return True
         repeats = self.judging.repeats
-        return self.reflection is not None or (repeats is not None and repeats.champion)
+        return repeats is not None and repeats.champion
 
     async def aclose(self) -> None:
         """Close the connections of the model on this event loop."""
@@ -73,35 +68,50 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     together, and MissingKey when the model has no key.
     """
     settings = replace(settings, seed=seed_or_new(settings.seed))
-    space = None if settings.space is None else as_space(settings.space)
+    space = None
+    if settings.space is not None:
+        space = as_space(settings.space)
+    else:
+        for x in settings.x0:
+            check_regions(x)
     writer = as_writer(settings.proposer or "model")
     if settings.model == "mutation":
         writer = "mutation"
-    for x in settings.x0 if space is None else ():
-        check_regions(x)
-    if writer == "mutation" and not settings.x0 and space is None:
+    if writer == "mutation" and space is None and not settings.x0:
         raise UsageError(
-            "mutation changes an x that there is: give x0 or space, or let a model write the first x"
+            "mutation changes an x that exists: give x0, or a space, or a model"
         )
-    speaker = None
+    model = None
     if needs_model(writer, settings) and not replayed:
-        speaker = as_model(_addressed(settings), seed=settings.seed or 0)
-    if isinstance(speaker, Chat | Ensemble) and "model" in names_of(writer):
-        speaker.check()
-    refuse_unknown_price(settings.budget, speaker)
+        model = _model_of(settings, writer)
+    refuse_unknown_price(settings.budget, model)
     named = _named(settings, writer, space)
     if not replayed:
-        named = _with_model(named, speaker)
+        named = _with_model(named, model)
     search = _with_methods("search", settings.search, "ask", "observe")
+    stop = None
+    if settings.stop is not None:
+        stop = as_rule(settings.stop)
+    reflection = None
+    if settings.reflect:
+        reflection = Reflection(settings.task)
     return Parts(
-        named,
-        as_search(search),
-        as_proposer(writer, settings, space),
-        speaker,
-        None if settings.stop is None else as_rule(settings.stop),
-        _judging(settings),
-        Reflection(settings.task) if settings.reflect else None,
+        settings=named,
+        search=as_search(search),
+        proposer=as_proposer(writer, settings, space),
+        model=model,
+        stop=stop,
+        judging=_judging(settings),
+        reflection=reflection,
     )
+
+
+def _model_of(settings: RunSettings, writer: Writer) -> Model:
+    """Return the model that settings name or hold. Raises MissingKey where one needs a key."""
+    model = as_model(_addressed(settings), seed=settings.seed or 0)
+    if isinstance(model, Chat | Ensemble) and "model" in names_of(writer):
+        model.check()
+    return model
 
 
 def _named(settings: RunSettings, writer: Writer, space: Space | None) -> RunSettings:
@@ -113,7 +123,7 @@ def _named(settings: RunSettings, writer: Writer, space: Space | None) -> RunSet
     if isinstance(writer, GateSpec):
         named["proposer"] = str(writer)
     if space is not None:
-        named["x0"] = tuple(map(space.check, settings.x0))
+        named["x0"] = tuple(space.check(x) for x in settings.x0)
         named["space"] = space.to_json()
     repeats = _repeats(settings.repeats)
     if repeats is not None:
@@ -129,55 +139,63 @@ def _name_of(given: Any) -> str:
     return type(given).__name__
 
 
-def _with_model(settings: RunSettings, speaker: Model | None) -> RunSettings:
+def _with_model(settings: RunSettings, model: Model | None) -> RunSettings:
     """Return the settings with what finds the model again: its name, and the address of a chat."""
-    if speaker is None:
+    if model is None:
         return replace(settings, model=None, is_chat=True, base_url=None)
-    if isinstance(speaker, Chat):
-        return replace(
-            settings, model=speaker.name, is_chat=True, base_url=speaker.base_url
-        )
-    return replace(settings, model=speaker.name, is_chat=False, base_url=None)
+    base_url = None
+    is_chat = isinstance(model, Chat)
+    if isinstance(model, Chat):
+        base_url = model.base_url
+    return replace(settings, model=model.name, is_chat=is_chat, base_url=base_url)
 
 
 def _addressed(settings: RunSettings) -> Any:
-    """Return the model as it was given; one that is given by its name is asked at `base_url`.
+    """Return the model as it was given; a name is combined with `base_url`.
 
-    Raises UsageError for the stored name of a model that is found by no name, such as a callable,
-    and for an address of what is no name.
+    Raises UsageError for the stored label of a model that no name leads to, such as a callable, and
+    for a `base_url` beside a model that has its own.
     """
     model, base_url = settings.model, settings.base_url
     if not settings.is_chat:
         raise UsageError(
-            f"the model of this run, {model!r}, is a program of yours and not stored: pass model="
+            f"the model of this run, {model!r}, is your own program and not stored: pass model="
         )
     if base_url is None:
         return model
     if model is None or isinstance(model, str):
         return Chat(model, base_url=base_url)
-    if isinstance(model, list | tuple) and all(isinstance(one, str) for one in model):
-        return [Chat(one, base_url=base_url) for one in model]
+    if isinstance(model, list | tuple):
+        names = [one for one in model if isinstance(one, str)]
+        if len(names) == len(model):
+            return [Chat(name, base_url=base_url) for name in names]
     raise UsageError(
-        "base_url is given, and the model is no name: give the address to llm.Chat"
+        "base_url goes with the name of a model, and model is an object: "
+        "give the address to llm.Chat(..., base_url=...)"
     )
 
 
 def _with_methods(option: str, given: Any, *methods: str) -> Any:
-    """Return a name as it is, and one made of a class. Raises UsageError for what lacks one of the methods."""
+    """Return a name or an object as it is, and an instance of a class.
+
+    Raises UsageError for what lacks one of the methods.
+    """
     if isinstance(given, str):
         return given
-    if not all(callable(getattr(given, method, None)) for method in methods):
-        wanted = " and ".join(f"`{method}`" for method in methods)
-        raise UsageError(
-            f"{option} is {given!r}: give a name, or an object with {wanted}"
-        )
+    for method in methods:
+        if not callable(getattr(given, method, None)):
+            wanted = " and ".join(f"`{name}`" for name in methods)
+            raise UsageError(
+                f"{option} is {given!r}: give a name, or an object with {wanted}"
+            )
     if not isinstance(given, type):
         return given
     try:
         return given()
     except TypeError as error:
         raise UsageError(
-            f"{option} is the class {given.__name__}, which needs arguments ({error}): make one"
+            f"{option} is the class {given.__name__}, which needs arguments ({error}): "
+            "give an instance"
         ) from error
 
 
@@ -187,7 +205,7 @@ def _repeats(given: Any) -> Repeats | None:
         return given
     if isinstance(given, int):
         return Repeats(given)
-    if isinstance(given, Mapping) and set(given) <= {"n", "champion"}:
+    if isinstance(given, Mapping) and given.keys() <= {"n", "champion"}:
         return Repeats(**given)
     raise UsageError(
         f"repeats is {given!r}: give how often a champion is scored, at least 2, or a Repeats"
@@ -195,53 +213,64 @@ def _repeats(given: Any) -> Repeats | None:
 
 
 def _judging(settings: RunSettings) -> Judging:
-    executor, examples = settings.executor, settings.examples
-    if executor is not None and not callable(getattr(executor, "submit", None)):
-        raise UsageError(
-            f"executor is {executor!r}: give a concurrent.futures.Executor, or another with `submit`"
-        )
+    executor = settings.executor
+    if executor is not None:
+        if not callable(getattr(executor, "submit", None)):
+            raise UsageError(
+                f"executor is {executor!r}: give a concurrent.futures.Executor, "
+                "or another object with `submit`"
+            )
+    examples = settings.examples
     if examples is not None and not isinstance(examples, Examples):
-        raise UsageError(
-            f"examples is a {type(examples).__name__}: give optimize.Examples(...)"
-        )
-    return Judging(settings.max_score, _repeats(settings.repeats), examples, executor)
+        kind = type(examples).__name__
+        raise UsageError(f"examples is a {kind}: give optimize.Examples(...)")
+    repeats = _repeats(settings.repeats)
+    return Judging(settings.max_score, repeats, examples, executor)
 
 
 def where(func: Any) -> str | None:
-    """Return FILE.py:NAME of a function that can be found again by it, else None."""
+    """Return FILE.py:NAME of a function that can be imported by it, else None."""
     name = getattr(func, "__qualname__", "")
-    if getattr(func, "__module__", "__main__") == "__main__" or not name.isidentifier():
+    module = getattr(func, "__module__", "__main__")
+    if module == "__main__" or not name.isidentifier():
         return None
     try:
         file = inspect.getsourcefile(func)
     except TypeError:
         return None
-    return f"{Path(file).resolve()}:{name}" if file else None
+    if file is None:
+        return None
+    return f"{Path(file).resolve()}:{name}"
 
 
 def seed_or_new(seed: int | None) -> int:
     """Return the seed, or a new one."""
-    return random.SystemRandom().getrandbits(32) if seed is None else seed
+    if seed is not None:
+        return seed
+    return random.SystemRandom().getrandbits(32)
 
 
 def as_callbacks(callbacks: Any) -> list[Watcher]:
     """Return the watchers of a run. Raises UsageError for what is no list of callables."""
     if callbacks is None:
         return []
-    several = isinstance(callbacks, Iterable) and not isinstance(callbacks, str)
-    found = list(callbacks) if several else [callbacks]
-    if not several or not all(map(callable, found)):
-        raise UsageError(
-            f"callbacks is {callbacks!r}: give a list of callables that take an event"
-        )
-    return found
+    if isinstance(callbacks, Iterable) and not isinstance(callbacks, str):
+        found = list(callbacks)
+        if all(callable(one) for one in found):
+            return found
+    raise UsageError(
+        f"callbacks is {callbacks!r}: give a list of callables that take an event"
+    )
 
 
 # Proposers.
 
 
 def as_writer(writer: Writer) -> Writer:
-    """Return what is meant: a text with brackets is a gate. Raises what `gates.read` raises."""
+    """Return a proposer, its name, or the gate that a text with brackets describes.
+
+    Raises what `gates.read` raises.
+    """
     if isinstance(writer, str) and "(" in writer:
         return gates.read(writer)
     if isinstance(writer, GateSpec):
@@ -252,30 +281,39 @@ def as_writer(writer: Writer) -> Writer:
 
 def names_of(writer: Writer) -> tuple[object, ...]:
     """Return the proposer, or the two of a gate."""
-    return writer.parts if isinstance(writer, gates.GateSpec) else (writer,)
+    if isinstance(writer, GateSpec):
+        return writer.parts
+    return (writer,)
 
 
 def needs_model(writer: Writer, settings: RunSettings) -> bool:
-    """Return whether a run asks a model at all. Raises UsageError for lessons that nobody would write."""
-    asks = not all(name in _ASK_NOBODY for name in names_of(writer))
+    """Return whether a run asks a model at all.
+
+    Raises UsageError for `reflect` in a run that asks none.
+    """
+    asks = any(name not in _WITHOUT_MODEL for name in names_of(writer))
     if settings.reflect and not asks:
         raise UsageError(
-            f"reflect asks a model for lessons, and the proposer {writer!s} uses none: leave it away"
+            f"reflect asks a model for lessons, and the proposer {writer!s} asks none: "
+            "remove reflect"
         )
     return asks
 
 
 def as_proposer(writer: Writer, settings: RunSettings, space: Space | None) -> Proposer:
-    """Return the proposer of this name, or the one given; with `settings.tune`, one that tunes knobs between its x.
+    """Return the proposer of this name, or the one given; with `settings.tune` one that tunes knobs.
 
     Raises UnknownName with the nearest name, and UsageError for parts that cannot work together.
     """
     if settings.tune and space is not None:
         raise UsageError(
-            f"tune is {settings.tune}: with a space there are no numbers in code to tune; leave it away"
+            f"tune is {settings.tune}, and with a space there are no numbers in code to tune: "
+            "remove tune"
         )
     proposer = _made(writer, settings, space)
-    return Tuned(proposer, settings.tune) if settings.tune else proposer
+    if not settings.tune:
+        return proposer
+    return Tuned(proposer, settings.tune)
 
 
 def _made(writer: Writer, settings: RunSettings, space: Space | None) -> Proposer:
@@ -286,9 +324,11 @@ def _made(writer: Writer, settings: RunSettings, space: Space | None) -> Propose
             raise UnknownName("proposer", name, makers)
         return makers[name]()
 
-    if isinstance(writer, gates.GateSpec):
+    if isinstance(writer, GateSpec):
         return writer.resolve(make)
-    return make(writer) if isinstance(writer, str) else writer
+    if isinstance(writer, str):
+        return make(writer)
+    return writer
 
 
 def _makers(
@@ -324,11 +364,14 @@ def proposer_names() -> tuple[str, ...]:
 
 def refuse_unknown_price(budget: Budget, model: Model | None) -> None:
     """Raise UsageError when dollars are capped and nobody knows what the model costs."""
-    if budget.usd is not None and model is not None and price_of(model) is None:
+    if budget.usd is None or model is None:
+        return
+    if price_of(model) is None:
         raise UsageError(
-            f"budget: usd is {budget.usd:g}, but the price of the model {model.name!r} is unknown: pass "
-            "llm.Chat(..., price=llm.Price(prompt_per_million=..., completion_per_million=...)), install the list of "
-            "prices with pip install 'llm_optimize[prices]', or cap tokens or calls instead"
+            f"budget: usd is {budget.usd:g}, but the price of the model {model.name!r} is unknown: "
+            "pass llm.Chat(..., price=llm.Price(prompt_per_million=..., "
+            "completion_per_million=...)), install the list of prices with pip install "
+            "'llm_optimize[prices]', or cap tokens or calls instead"
         )
 
 
@@ -349,7 +392,7 @@ class Judge(Protocol):
 
 
 def open_judge(func: Func, parts: Parts, store: Store) -> TrialJudge:
-    """Return who scores trials by f, within the settings of a run. Raises what `Evaluator` raises."""
+    """Return the judge that scores trials by f. Raises what `Evaluator` raises."""
     settings = parts.settings
     evaluator = Evaluator(
         func,

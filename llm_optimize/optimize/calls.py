@@ -1,7 +1,7 @@
 """The one door to the model: stored replies, replayed replies, the budget, and the request itself.
 
-Each request is on disk before it is sent. Each reply is being written while it is read, and on disk before anything
-is done with it: see `ModelCalls.unwritten`.
+Each request is on disk before it is sent. Each reply is being written while it is read, and on disk
+before anything is done with it: see `ModelCalls.unwritten`.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ import inspect
 import logging
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from copy import deepcopy
 from dataclasses import dataclass
@@ -20,9 +20,9 @@ from ..records import Budget, Result, Usage, X
 from ..search import as_search
 from ..settings import as_record, as_x0, refuse_unknown
 from ..settings import options as options_of_a_run
-from ..store import RunInfo, Store
+from ..store import Run, RunInfo, Store
 from .build import Func, proposer_names
-from .comparison import Comparison, Story, compared, curve_of
+from .comparison import Comparison, RunOutcome, compared, curve_of
 from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
@@ -77,9 +77,10 @@ class Contest:
 
 def as_budget(budget: int | Budget | Mapping[str, Any]) -> Budget:
     """Return the budget of each run. Raises UsageError for one that counts no scorings."""
-    found: Budget = as_record(
-        "budget", Budget, {"scorings": budget} if isinstance(budget, int) else budget
-    )
+    given: Any = budget
+    if isinstance(budget, int):
+        given = {"scorings": budget}
+    found: Budget = as_record("budget", Budget, given)
     if found.scorings is None:
         raise UsageError(
             "the budget of a comparison counts scorings: give a number, or Budget(scorings=...)"
@@ -88,8 +89,11 @@ def as_budget(budget: int | Budget | Mapping[str, Any]) -> Budget:
 
 
 def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
-    """Return the seeds. Raises UsageError for none, or for one that is there twice."""
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(seeds)
+    """Return the seeds. Raises UsageError for none, or for one that is given twice."""
+    if isinstance(seeds, int):
+        chosen = tuple(range(seeds))
+    else:
+        chosen = tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError(
             f"seeds is {seeds!r}: give how many, at least 1, or a list of different numbers"
@@ -100,7 +104,8 @@ def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
 def free_name(store: str | os.PathLike[str]) -> str:
     """Return a name that no run of the store begins with."""
     with closing(Store(store)) as opened:
-        return new_name({run.split("/")[0] for run in opened.names()})
+        taken = {run.split("/")[0] for run in opened.names()}
+    return new_name(taken)
 
 
 async def compare_all(
@@ -109,45 +114,48 @@ async def compare_all(
     contenders: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> Comparison:
-    """Make or finish all runs, and return what came of them. Raises what `run` and `resume` raise."""
+    """Make or finish all runs, and return their comparison. Raises what `run` and `resume` raise."""
     if not contenders:
         raise UsageError(
-            "there are no contenders: name at least one, such as {'best': 'best', 'none': 'best_of_n'}"
+            "there are no contenders: name at least one, such as "
+            "{'best': 'best', 'none': 'best_of_n'}"
         )
-    known = [*(name for name in options_of_a_run() if name not in _OWN), "callbacks"]
+    known = [name for name in options_of_a_run() if name not in _OWN]
+    known.append("callbacks")
     refuse_unknown(common, known, "compare")
-    options = {
-        name: {**common, **_keywords(value, known)}
-        for name, value in contenders.items()
-    }
+    options = {}
+    for name, value in contenders.items():
+        options[name] = {**common, **_keywords(value, known)}
     with closing(Store(contest.store)) as opened:
         stored = {run.name: run for run in opened.runs()}
-    runs = [(name, seed) for seed in contest.seeds for name in contenders]
-    for name, seed in runs:
-        _check_same(
-            contest, stored.get(_run_name(contest, name, seed)), options[name], seed
-        )
+    runs = []
+    for seed in contest.seeds:
+        for name in contenders:
+            before = stored.get(_run_name(contest, name, seed))
+            _check_same(contest, before, options[name], seed)
+            runs.append((name, seed, before))
     slots = asyncio.Semaphore(contest.at_a_time)
 
-    async def one(name: str, seed: int) -> None:
+    async def one(name: str, seed: int, before: RunInfo | None) -> None:
         async with slots:
-            await _finish(
-                hall,
-                contest,
-                stored.get(_run_name(contest, name, seed)),
-                (name, seed, options[name]),
-            )
+            await _finish(hall, contest, before, (name, seed, options[name]))
 
-    await _together([one(name, seed) for name, seed in runs])
+    await _together([one(*run) for run in runs])
+    return _read(contest, contenders)
+
+
+def _read(contest: Contest, contenders: Iterable[str]) -> Comparison:
+    """Return the comparison of the stored runs."""
+    outcomes: dict[str, list[RunOutcome]] = {}
     with closing(Store(contest.store, create=False)) as opened:
-        ends = {run.name: run.stop_reason for run in opened.runs()}
-        stories = {
-            name: [
-                _story(opened, contest, (name, seed), ends) for seed in contest.seeds
-            ]
-            for name in contenders
-        }
-    return compared(contest.name, contest.scorings, stories)
+        stop_reasons = {run.name: run.stop_reason for run in opened.runs()}
+        for name in contenders:
+            outcomes[name] = []
+            for seed in contest.seeds:
+                run = opened.run(_run_name(contest, name, seed))
+                outcome = _outcome(run, seed, stop_reasons[run.name])
+                outcomes[name].append(outcome)
+    return compared(contest.name, contest.scorings, outcomes)
 
 
 async def _together(works: Sequence[Any]) -> None:
@@ -170,7 +178,9 @@ async def _finish(
     """Make one run, or go on with it; one that ended by its budget is left as it is."""
     contender, seed, options = what
     name = _run_name(contest, contender, seed)
-    options = {word: _fresh(word, value) for word, value in options.items()}
+    fresh = {}
+    for word, value in options.items():
+        fresh[word] = _fresh(word, value)
     if stored is None:
         result = await hall.run(
             contest.task,
@@ -183,12 +193,15 @@ async def _finish(
             seed=seed,
             budget=contest.budget,
             verbose=False,
-            **options,
+            **fresh,
         )
-    elif _unfinished(stored.stop_reason):
-        changes = {word: value for word, value in options.items() if _may_change(word)}
+    elif _is_unfinished(stored.stop_reason):
         result = await hall.resume(
-            name, contest.func, store=contest.store, verbose=False, **changes
+            name,
+            contest.func,
+            store=contest.store,
+            verbose=False,
+            **{word: value for word, value in fresh.items() if _may_change(word)},
         )
     else:
         return
@@ -208,8 +221,10 @@ def _may_change(word: str) -> bool:
     return option is None or not option.no_resume
 
 
-def _unfinished(stop_reason: str | None) -> bool:
-    return stop_reason in _UNFINISHED or str(stop_reason).startswith("error")
+def _is_unfinished(stop_reason: str | None) -> bool:
+    if stop_reason in _UNFINISHED:
+        return True
+    return str(stop_reason).startswith("error")
 
 
 def _run_name(contest: Contest, contender: str, seed: int) -> str:
@@ -217,7 +232,7 @@ def _run_name(contest: Contest, contender: str, seed: int) -> str:
 
 
 def _fresh(word: str, value: Any) -> Any:
-    """Return a strategy that no other run knows: a class is called, an object copied as it was given.
+    """Return a strategy that no other run shares: an instance of a class, a copy of an object.
 
     Raises UsageError for an object that cannot be copied.
     """
@@ -234,7 +249,10 @@ def _fresh(word: str, value: Any) -> Any:
 
 
 def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
-    """Return the keywords of `run` that a contender stands for. Raises UsageError for what is none."""
+    """Return the keywords of `run` that a contender stands for.
+
+    Raises UsageError for what stands for none.
+    """
     if contender is None:
         return {"search": "best_of_n"}
     if isinstance(contender, Mapping):
@@ -249,12 +267,15 @@ def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
     if isinstance(contender, Model | list | tuple) or callable(contender):
         return {"model": contender}
     raise UsageError(
-        f"the contender {contender!r} is none: give a search, a proposer, a model, or keywords of run"
+        f"{contender!r} is no contender: give a search, a proposer, a model, or keywords of run"
     )
 
 
 def _named(word: str) -> dict[str, Any]:
-    """Return what a word means: a search, a proposer, a gate, or model:NAME. Raises UnknownName with the nearest."""
+    """Return the keywords for the name of a search, a proposer or a gate, or for model:NAME.
+
+    Raises UnknownName with the nearest name.
+    """
     if word.startswith("model:"):
         return {"model": word.removeprefix("model:")}
     if "(" in word:
@@ -276,37 +297,42 @@ def _check_same(
     """Raise UsageError where a stored run of this name was made with other settings."""
     if stored is None:
         return
-    said = stored.settings
-    wanted: dict[str, tuple[Any, Any]] = {
-        "task": (said["task"]["description"], contest.task),
-        "question": (said["task"]["question"], contest.question),
-        "x0": (list(said["x0"]), list(as_x0(contest.x0))),
-        "seed": (said["seed"], seed),
-        "budget of scorings": (said["budget"]["scorings"], contest.scorings),
-    }
+    before = stored.settings
+    _check_equal(stored, "task", before["task"]["description"], contest.task)
+    _check_equal(stored, "question", before["task"]["question"], contest.question)
+    _check_equal(stored, "x0", list(before["x0"]), list(as_x0(contest.x0)))
+    _check_equal(stored, "seed", before["seed"], seed)
+    scorings = before["budget"]["scorings"]
+    _check_equal(stored, "budget of scorings", scorings, contest.scorings)
     for word in ("search", "proposer"):
-        if isinstance(options.get(word), str | gates.GateSpec):
-            wanted[word] = (said[word], str(options[word]))
-    for what, (before, now) in wanted.items():
-        if before != now:
-            raise UsageError(
-                f"the run {stored.name!r} has the {what} {before!r}, not {now!r}: choose another name"
-            )
+        given = options.get(word)
+        if isinstance(given, str | gates.GateSpec):
+            _check_equal(stored, word, before[word], str(given))
 
 
-def _story(
-    store: Store, contest: Contest, who: tuple[str, int], ends: Mapping[str, str | None]
-) -> Story:
-    """Return what a stored run came to; `ends` says of all runs why they ended."""
-    run = store.run(_run_name(contest, *who))
-    trials, calls, reason = run.trials(), run.calls(), ends[run.name]
-    usage = sum((trial.usage for trial in trials), Usage())
-    waited = [call.reply.seconds for call in calls if call.reply]
-    return Story(
-        run.name,
-        who[1],
-        curve_of(trials),
-        usage,
-        math.fsum([*waited, *(trial.seconds for trial in trials)]),
-        str(reason) if _unfinished(reason) else "",
+def _check_equal(stored: RunInfo, what: str, before: Any, now: Any) -> None:
+    if before != now:
+        raise UsageError(
+            f"the run {stored.name!r} has the {what} {before!r}, not {now!r}: "
+            "choose another name for the comparison"
+        )
+
+
+def _outcome(run: Run, seed: int, stop_reason: str | None) -> RunOutcome:
+    """Return the outcome of a stored run."""
+    trials = run.trials()
+    seconds = [trial.seconds for trial in trials]
+    for call in run.calls():
+        if call.reply is not None:
+            seconds.append(call.reply.seconds)
+    problem = ""
+    if _is_unfinished(stop_reason):
+        problem = str(stop_reason)
+    return RunOutcome(
+        run=run.name,
+        seed=seed,
+        curve=curve_of(trials),
+        usage=sum((trial.usage for trial in trials), Usage()),
+        seconds=math.fsum(seconds),
+        problem=problem,
     )

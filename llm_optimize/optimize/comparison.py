@@ -1,4 +1,7 @@
-"""What a comparison found: a standing for each contender, and a sentence on what differs beyond noise."""
+"""Comparison: the standing of each contender, and which differences are significant.
+
+Pure functions of finished runs; `compare.py` makes these.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +19,12 @@ _CHECKPOINTS = (0.10, 0.25, 0.50, 1.0)  # of the budget
 
 
 @dataclass(frozen=True)
-class Story:
+class RunOutcome:
     """One run of a contender."""
 
     run: str  # its name in the store
     seed: int
-    curve: tuple[
-        float, ...
-    ]  # the best score after each scoring; -inf while there is none
+    curve: tuple[float, ...]  # best score after each scoring; -inf while there is none
     usage: Usage
     seconds: float  # of scorings and model calls together
     problem: str  # why it ended before its time; empty when it did not
@@ -36,36 +37,36 @@ class Standing:
     name: str
     at: Mapping[
         int, Interval
-    ]  # scorings -> the best score after them, in the median of the runs
-    calls: int  # of models, in all runs together, as are the following
+    ]  # scorings -> median over the runs of the best score by then
+    calls: int  # of models; this and the following in all runs together
     tokens: int
     cost_usd: float | None  # None: unknown
     seconds: float  # of scorings and model calls
-    stories: tuple[Story, ...]
+    outcomes: tuple[RunOutcome, ...]
 
     @property
     def runs(self) -> tuple[str, ...]:
         """The names of its runs."""
-        return tuple(story.run for story in self.stories)
+        return tuple(run.run for run in self.outcomes)
 
     @property
     def problems(self) -> tuple[str, ...]:
         """Why runs ended before their time."""
-        return tuple(story.problem for story in self.stories if story.problem)
+        return tuple(run.problem for run in self.outcomes if run.problem)
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Two contenders at the whole budget: which is ahead, and how likely chance alone sets them so far apart."""
+    """Two contenders at the whole budget, and which of them is ahead."""
 
     ahead: str
     behind: str
-    chance: float  # corrected for the number of differences
+    p_value: float  # of the rank test, corrected for the number of pairs (Holm)
 
     @property
-    def beyond_noise(self) -> bool:
-        """Whether it is called a difference."""
-        return self.chance <= LEVEL
+    def is_significant(self) -> bool:
+        """Whether the difference is larger than noise explains, at the level of 0.05."""
+        return self.p_value <= LEVEL
 
 
 @dataclass(frozen=True)
@@ -80,149 +81,171 @@ class Comparison:
     sentence: str
 
     def __str__(self) -> str:
-        head = [
-            "",
-            *(f"after {count}" for count in self.standings[0].at),
-            "calls",
-            "tokens",
-            "dollars",
-            "seconds",
-        ]
-        rows = [head, *(_row(standing) for standing in self.standings)]
-        widths = [max(len(row[place]) for row in rows) for place in range(len(head))]
-        lines = [
-            "  ".join(
-                cell.ljust(width) for cell, width in zip(row, widths, strict=True)
-            ).rstrip()
-            for row in rows
-        ]
-        notes = [
-            f"{one.name}: {problem}"
-            for one in self.standings
-            for problem in sorted(set(one.problems))
-        ]
-        return "\n".join([*lines, "", self.sentence, *notes])
+        checkpoints = [f"after {count}" for count in self.standings[0].at]
+        rows = [["", *checkpoints, "calls", "tokens", "dollars", "seconds"]]
+        for standing in self.standings:
+            rows.append(_row(standing))
+        columns = zip(*rows, strict=True)
+        widths = [max(map(len, column)) for column in columns]
+        lines = []
+        for row in rows:
+            cells = zip(row, widths, strict=True)
+            line = "  ".join(cell.ljust(width) for cell, width in cells)
+            lines.append(line.rstrip())
+        lines += ["", self.sentence]
+        for standing in self.standings:
+            for problem in sorted(set(standing.problems)):
+                lines.append(f"{standing.name}: {problem}")
+        return "\n".join(lines)
 
 
 def compared(
-    name: str, scorings: int, stories: Mapping[str, Sequence[Story]]
+    name: str, scorings: int, outcomes: Mapping[str, Sequence[RunOutcome]]
 ) -> Comparison:
     """Return the comparison of contenders by their runs, which have the same seeds."""
-    standings = [
-        _standing(contender, scorings, runs) for contender, runs in stories.items()
-    ]
+    standings = []
+    for contender, runs in outcomes.items():
+        standings.append(_standing(contender, scorings, runs))
     standings.sort(key=lambda one: one.at[scorings].median, reverse=True)
-    differences = _differences(
-        {
-            one.name: [_best_at(story, scorings) for story in one.stories]
-            for one in standings
-        }
-    )
-    seeds = tuple(story.seed for story in standings[0].stories)
+    scores: dict[str, list[float]] = {}
+    for standing in standings:
+        scores[standing.name] = [_best_at(run, scorings) for run in standing.outcomes]
+    differences = _differences(scores)
+    seeds = tuple(run.seed for run in standings[0].outcomes)
     sentence = _sentence(scorings, len(seeds), differences)
     return Comparison(
-        name, scorings, seeds, tuple(standings), tuple(differences), sentence
+        name=name,
+        scorings=scorings,
+        seeds=seeds,
+        standings=tuple(standings),
+        differences=tuple(differences),
+        sentence=sentence,
     )
 
 
 def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
-    """Return the best score after each scoring, for trials in the order in which they were finished.
+    """Return the best score after each scoring, for trials in the order of finishing.
 
-    >>> curve_of([Trial.of(0, "a", Status.COMPLETE, "x0", score=1.0), Trial.of(1, "b", Status.FAILED, "m")])
+    >>> good = Trial.of(0, "a", Status.COMPLETE, "x0", score=1.0)
+    >>> curve_of([good, Trial.of(1, "b", Status.FAILED, "m")])
     (1.0, 1.0)
     """
-    gained: list[float] = []
+    scores: list[float] = []
     for trial in trials:
-        if trial.x is not None and trial.status is not Status.DUPLICATE:
-            gained += [-math.inf if trial.score is None else trial.score] * max(
-                1, trial.scorings
-            )
-    return tuple(accumulate(gained, max))
+        if trial.x is None or trial.status is Status.DUPLICATE:
+            continue
+        score = trial.score
+        if score is None:
+            score = -math.inf
+        scores += [score] * max(1, trial.scorings)
+    return tuple(accumulate(scores, max))
 
 
-def _best_at(story: Story, scorings: int) -> float:
-    return (
-        story.curve[min(scorings, len(story.curve)) - 1] if story.curve else -math.inf
-    )
+def _best_at(run: RunOutcome, scorings: int) -> float:
+    """Return the best score of a run after so many scorings, or all it has."""
+    if not run.curve:
+        return -math.inf
+    last = min(scorings, len(run.curve)) - 1
+    return run.curve[last]
 
 
-def _standing(name: str, scorings: int, stories: Sequence[Story]) -> Standing:
-    counts = sorted({math.ceil(share * scorings) for share in _CHECKPOINTS})
-    usage = sum((story.usage for story in stories), Usage())
+def _standing(name: str, scorings: int, outcomes: Sequence[RunOutcome]) -> Standing:
+    checkpoints = sorted({math.ceil(share * scorings) for share in _CHECKPOINTS})
+    at = {}
+    for count in checkpoints:
+        scores = [_best_at(run, count) for run in outcomes]
+        at[count] = median_interval(scores)
+    usage = sum((run.usage for run in outcomes), Usage())
+    cost_usd = usage.cost_usd
+    if not usage.calls:
+        cost_usd = 0.0
     return Standing(
-        name,
-        {
-            count: median_interval([_best_at(story, count) for story in stories])
-            for count in counts
-        },
-        usage.calls,
-        usage.tokens,
-        usage.cost_usd if usage.calls else 0.0,
-        math.fsum(story.seconds for story in stories),
-        tuple(stories),
+        name=name,
+        at=at,
+        calls=usage.calls,
+        tokens=usage.tokens,
+        cost_usd=cost_usd,
+        seconds=math.fsum(run.seconds for run in outcomes),
+        outcomes=tuple(outcomes),
     )
 
 
 def _differences(scores: Mapping[str, Sequence[float]]) -> list[Difference]:
-    """Return the difference of each pair of contenders, which stand in the order of their medians."""
+    """Return the difference of each pair of contenders, in the order of their medians."""
     pairs = list(combinations(scores, 2))
-    chances = holm([rank_test(scores[one], scores[other]) for one, other in pairs])
-    return [
-        Difference(
-            *(pair if _above(scores[pair[0]], scores[pair[1]]) else pair[::-1]), chance
-        )
-        for pair, chance in zip(pairs, chances, strict=True)
-    ]
+    p_values = [rank_test(scores[one], scores[other]) for one, other in pairs]
+    found = []
+    for (one, other), p_value in zip(pairs, holm(p_values), strict=True):
+        if _is_above(scores[one], scores[other]):
+            found.append(Difference(one, other, p_value))
+        else:
+            found.append(Difference(other, one, p_value))
+    return found
 
 
-def _above(one: Sequence[float], other: Sequence[float]) -> bool:
-    """Return whether the first wins more often than it loses; that is what the test of ranks compares."""
-    wins = sum((a > b) - (a < b) for a in one for b in other)
-    return wins > 0 or (wins == 0 and median(one) >= median(other))
+def _is_above(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether the first wins more pairs than it loses, which is what the rank test compares."""
+    balance = 0
+    for a in one:
+        for b in other:
+            balance += (a > b) - (a < b)
+    if balance == 0:
+        return median(one) >= median(other)
+    return balance > 0
 
 
 def _sentence(scorings: int, seeds: int, differences: Sequence[Difference]) -> str:
+    """Return in words what the differences say."""
     runs = f"After {scorings} scorings, in {seeds} runs each"
-    if not differences:
+    count = len(differences)
+    if count == 0:
         return f"{runs}: there is nothing to compare with."
+    significant = [one for one in differences if one.is_significant]
+    test = f"(rank test, corrected for {count}, at {LEVEL:.0%})"
+    if not significant:
+        sentence = f"{runs}, no difference is beyond noise {test}."
+        needed = seeds_needed(count)
+        if seeds < needed:
+            sentence += f" So few runs cannot show one: take at least {needed} seeds."
+        return sentence
     behind: dict[str, list[str]] = {}
-    for one in differences:
-        if one.beyond_noise:
-            behind.setdefault(one.ahead, []).append(one.behind)
-    found = "; ".join(
-        f"{ahead} is ahead of {_listed(others)}" for ahead, others in behind.items()
-    )
-    how = f"(test of ranks, corrected for {len(differences)}, at {LEVEL:.0%})"
-    if len(differences) == sum(map(len, behind.values())):
-        return f"{runs}: {found} {how}."
-    if behind:
-        return f"{runs}: {found}; every other difference may be noise {how}."
-    needed = seeds_needed(len(differences))
-    few = (
-        f" So few runs cannot show one: take at least {needed} seeds."
-        if seeds < needed
-        else ""
-    )
-    return f"{runs}, no difference is beyond noise {how}.{few}"
+    for one in significant:
+        behind.setdefault(one.ahead, []).append(one.behind)
+    ahead = []
+    for name, others in behind.items():
+        ahead.append(f"{name} is ahead of {_listed(others)}")
+    found = "; ".join(ahead)
+    if len(significant) == count:
+        return f"{runs}: {found} {test}."
+    return f"{runs}: {found}; every other difference may be noise {test}."
 
 
 def _listed(names: Sequence[str]) -> str:
     *others, last = names
-    return f"{', '.join(others)} and {last}" if others else last
+    if not others:
+        return last
+    return f"{', '.join(others)} and {last}"
 
 
 def _row(standing: Standing) -> list[str]:
-    cost = "unknown" if standing.cost_usd is None else f"{standing.cost_usd:.4g}"
-    spent = [str(standing.calls), str(standing.tokens), cost, f"{standing.seconds:.3g}"]
-    return [standing.name, *map(_shown, standing.at.values()), *spent]
-
-
-def _shown(interval: Interval) -> str:
-    middle, low, high = (
-        _score(value) for value in (interval.median, interval.low, interval.high)
-    )
-    return f"{middle} [{low}, {high}]"
+    """Return the cells of a contender in the table."""
+    cells = [standing.name]
+    for interval in standing.at.values():
+        middle = _score(interval.median)
+        cells.append(f"{middle} [{_score(interval.low)}, {_score(interval.high)}]")
+    cost = "unknown"
+    if standing.cost_usd is not None:
+        cost = f"{standing.cost_usd:.4g}"
+    cells += [
+        str(standing.calls),
+        str(standing.tokens),
+        cost,
+        f"{standing.seconds:.3g}",
+    ]
+    return cells
 
 
 def _score(value: float) -> str:
-    return show_number(value) if math.isfinite(value) else "none"
+    if not math.isfinite(value):
+        return "none"
+    return show_number(value)

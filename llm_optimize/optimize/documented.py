@@ -1,4 +1,4 @@
-"""The options of a run in the signature and the docstring of `run`, for help() and for editors."""
+"""Signature and docstring of `run`, completed with the options for help() and for editors."""
 
 from __future__ import annotations
 
@@ -15,45 +15,47 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def documented(function: Function) -> Function:
     """Show the options in the signature and the docstring of a function that takes them as **options.
 
-    In the docstring they stand for a line `options:`, and each that has parameters of its own for
-    a line that names it only.
+    In the docstring a line `options:` is replaced by all of them, and a line with nothing but the
+    name of an option by the help of that option.
     """
     signature = inspect.signature(function)
-    own = [
-        one for one in signature.parameters.values() if one.kind is not one.VAR_KEYWORD
-    ]
-    further = [
-        inspect.Parameter(
+    parameters = []
+    for parameter in signature.parameters.values():
+        if parameter.kind is not parameter.VAR_KEYWORD:
+            parameters.append(parameter)
+    for name, kind in RunOptions.__annotations__.items():
+        parameter = inspect.Parameter(
             name,
             inspect.Parameter.KEYWORD_ONLY,
             default=default_of(name),
             annotation=kind.__forward_arg__,
         )
-        for name, kind in RunOptions.__annotations__.items()
-    ]
-    function.__signature__ = signature.replace(parameters=[*own, *further])  # type: ignore[attr-defined]
-    if function.__doc__:  # none at all with python -OO
-        function.__doc__ = "\n".join(
-            _told(line) for line in function.__doc__.splitlines()
-        )
+        parameters.append(parameter)
+    complete = signature.replace(parameters=parameters)
+    function.__signature__ = complete  # type: ignore[attr-defined]
+    if function.__doc__:  # None with python -OO
+        lines = function.__doc__.splitlines()
+        function.__doc__ = "\n".join(map(_completed, lines))
     return function
 
 
-def _told(line: str) -> str:
-    """Return a line of a docstring; where it only names an option, what is told of that."""
+def _completed(line: str) -> str:
+    """Return a line of a docstring, or the help of the option that it names."""
     name, colon, rest = line.strip().partition(":")
     if not colon or rest:
         return line
     if name == "options":
-        return "\n".join(map(_documentation, keywords()))
-    return _documentation(name) if name in options() else line
+        return "\n".join(map(_help_of, keywords()))
+    if name in options():
+        return _help_of(name)
+    return line
 
 
-def _documentation(name: str) -> str:
+def _help_of(name: str) -> str:
     option = options()[name]
-    told = f"{name}: {option.help} {option.python}".strip()
+    text = f"{name}: {option.help} {option.python}".strip()
     return textwrap.fill(
-        told,
+        text,
         100,
         initial_indent=" " * 8,
         subsequent_indent=" " * 12,

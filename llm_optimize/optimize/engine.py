@@ -127,8 +127,8 @@ class Engine:
         step = left or self._plan()
         number, plan = step.number, step.plan
         self.state.begin(number, plan)
-        # Rows reach the disk in the order of these calls. A plan costs nothing, so nobody waits
-        # for its row alone: the row of the request, which is awaited before it is sent, comes later.
+        # Rows reach the disk in the order of these calls. A plan costs nothing, so nobody waits for
+        # its row alone: the row of the request, which is awaited before it is sent, comes later.
         written = []
         if left is None:
             written.append(self._store.plan(number, plan))
@@ -366,7 +366,9 @@ class Engine:
         """Keep as many candidates alive as there is room for; return why the run is over."""
         while True:
             await self.look()
-            while self._has_room() and self.may_begin():
+            while self.may_begin():
+                if not self._slots.has_room(living=len(self._tasks)):
+                    break
                 self.begin()
                 await asyncio.sleep(0)  # it begins, and counts
             stop = self.state.why_stop()
@@ -379,9 +381,6 @@ class Engine:
                     return stop.reason
                 return "nothing left to do"
             await self._wait()
-
-    def _has_room(self) -> bool:
-        return self._slots.has_room(len(self._tasks))
 
     def may_begin(self) -> bool:
         """Whether another candidate may begin: no cap would be overrun."""

@@ -6,8 +6,44 @@ import itertools
 import random
 from collections.abc import Collection
 
-_FIRST = "amber brisk calm clear coral crisp deep early fair fresh gentle green keen light lucid quiet swift warm"
-_SECOND = "alder birch brook cedar cliff delta fjord grove heath lagoon maple meadow ridge river shore spruce"
+_FIRST = [
+    "amber",
+    "brisk",
+    "calm",
+    "clear",
+    "coral",
+    "crisp",
+    "deep",
+    "early",
+    "fair",
+    "fresh",
+    "gentle",
+    "green",
+    "keen",
+    "light",
+    "lucid",
+    "quiet",
+    "swift",
+    "warm",
+]
+_SECOND = [
+    "alder",
+    "birch",
+    "brook",
+    "cedar",
+    "cliff",
+    "delta",
+    "fjord",
+    "grove",
+    "heath",
+    "lagoon",
+    "maple",
+    "meadow",
+    "ridge",
+    "river",
+    "shore",
+    "spruce",
+]
 
 
 def new_name(taken: Collection[str]) -> str:
@@ -16,9 +52,13 @@ def new_name(taken: Collection[str]) -> str:
     >>> len(new_name([]).split("-"))
     2
     """
-    pairs = [
-        f"{first}-{second}" for first in _FIRST.split() for second in _SECOND.split()
-    ]
+    pairs = list(itertools.product(_FIRST, _SECOND))
     random.SystemRandom().shuffle(pairs)
-    numbered = (f"{pair}-{number}" for number in itertools.count(2) for pair in pairs)
-    return next(name for name in itertools.chain(pairs, numbered) if name not in taken)
+    for number in itertools.count(1):
+        for first, second in pairs:
+            name = f"{first}-{second}"
+            if number > 1:
+                name += f"-{number}"
+            if name not in taken:
+                return name
+    raise AssertionError("the numbers have no end")

@@ -29,16 +29,17 @@ async def aresume(
 ) -> Result:
     """Go on with a run that was killed, stopped, or is to have more steps. `resume` is the same without await.
 
-    Replies that had arrived are not asked for again, and scores that had arrived are not computed again.
+    Replies that had arrived are not asked for again, and scores that had arrived are not computed
+    again.
 
     Args:
         name: of the run.
         func: the same scoring function as before; functions are not stored.
         store, verbose, callbacks: as for `run`.
-        changes: options of `run` that are to be others from here on; the rest is as it was. `max_steps` counts all
-            steps of the run. `stop`, `examples` and `executor` are not stored, nor is a `model` that was no plain
-            name, nor a search or proposer that was an object: give them again. The task, x0, `space` and `seed`
-            cannot change.
+        changes: options of `run` that are to be others from here on; the rest is as it was.
+            `max_steps` counts all steps of the run. `stop`, `examples` and `executor` are not
+            stored, nor is a `model` that was no plain name, nor a search or proposer that was an
+            object: give them again. The task, x0, `space` and `seed` cannot change.
 
     Raises:
         RunNotFound: no run of that name, with the nearest names.
@@ -51,7 +52,8 @@ async def aresume(
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
         row = opened.hold(name, changes.get("func_version"))
-        parts = choose(RunSettings.from_json(row.settings).changed(changes))
+        settings = RunSettings.from_json(row.settings).changed(changes)
+        parts = choose(settings)
         if changes:
             row.change(parts.settings.to_json())
         with watching(verbose, callbacks) as watchers:
@@ -70,8 +72,8 @@ async def areplay(
 ) -> Result:
     """Live through a stored run again with its own replies, for no money. `replay` is the same without await.
 
-    With the same f and one worker it repeats exactly; with a changed f it shows what f makes of the same replies, as
-    far as they go. The replay is a run of its own in the same store.
+    With the same f and one worker it repeats exactly; with a changed f it shows what f makes of the
+    same replies, as far as they go. The replay is a run of its own in the same store.
 
     Args:
         name: of the run.
@@ -97,9 +99,8 @@ async def areplay(
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
         origin = opened.run(name)
-        parts = choose(
-            RunSettings.from_json(origin.settings).changed(changes), replayed=True
-        )
+        settings = RunSettings.from_json(origin.settings).changed(changes)
+        parts = choose(settings, replayed=True)
         new_name = new_name or _free(f"{name}-replay", opened)
         row = opened.create_run(
             new_name, parts.settings.to_json(), changes.get("func_version")
@@ -119,7 +120,8 @@ def fork(
 
     Scores, replies and lessons come along, and are neither paid nor computed again.
 
-    Raises RunNotFound, UsageError when that trial is not finished or the new name is taken, and StoreError.
+    Raises RunNotFound, UsageError when that trial is not finished or the new name is taken, and
+    StoreError.
     """
     with closing(Store(store, create=False)) as opened:
         return opened.fork(name, upto_trial, new_name).name
@@ -138,17 +140,18 @@ async def _go(
 
 def _replies(run: Run) -> dict[Place, Reply]:
     """Return the replies of a run by their places; the first where a call was made twice."""
-    return {
-        (call.trial, call.index): call.reply
-        for call in reversed(run.calls())
-        if call.reply is not None
-    }
+    replies: dict[Place, Reply] = {}
+    for call in run.calls():
+        if call.reply is not None:
+            replies.setdefault((call.trial, call.index), call.reply)
+    return replies
 
 
 def _free(name: str, store: Store) -> str:
+    """Return the name, or the name with the first number that makes it a new one."""
     taken = set(store.names())
-    return next(
-        free
-        for free in (name, *(f"{name}-{n}" for n in range(2, len(taken) + 3)))
-        if free not in taken
-    )
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}-{number}"
+    return free

@@ -80,8 +80,10 @@ def test_every_contender_has_the_same_budget_the_same_seeds_and_its_own_runs(
         "amber/learner/5",
     ]
     assert [run.settings["seed"] for run in stored.values()] == [3, 3, 5, 5]
-    assert {len(story.curve) for one in found.standings for story in one.stories} == {8}
-    assert {story.curve[0] for one in found.standings for story in one.stories} == {
+    assert {len(story.curve) for one in found.standings for story in one.outcomes} == {
+        8
+    }
+    assert {story.curve[0] for one in found.standings for story in one.outcomes} == {
         f(X0)
     }
     assert {trial.parent for trial in stored["amber/none/3"].trials()} == {None, 0}
@@ -100,7 +102,7 @@ def test_duplicates_and_replies_without_an_x_take_none_of_the_budget(compare):
         )
 
     (standing,) = compare({"chat": "chat"}, model=model, seeds=1, budget=12).standings
-    assert len(standing.stories[0].curve) == 12
+    assert len(standing.outcomes[0].curve) == 12
     assert standing.calls > 12
     assert standing.tokens > 0
     assert standing.cost_usd is None
@@ -148,7 +150,7 @@ def test_an_interrupted_comparison_goes_on_where_it_was(compare, tmp_path):
     found = compare(contenders, lambda x: calls.append(x) or f(x))
     assert len(calls) == 4 * 8 + 1
     curves = [
-        [[story.curve for story in one.stories] for one in each.standings]
+        [[story.curve for story in one.outcomes] for one in each.standings]
         for each in (found, whole)
     ]
     assert curves[0] == curves[1]
@@ -274,7 +276,7 @@ def test_a_strategy_that_cannot_be_copied_is_refused(compare):
             UnknownName,
             "did you mean 'search'",
         ),
-        ({"contenders": {"a": 3}}, UsageError, "the contender 3 is none"),
+        ({"contenders": {"a": 3}}, UsageError, "3 is no contender"),
         ({"budget": Budget(calls=3)}, UsageError, "counts scorings"),
         ({"budget": 0}, UsageError, "scorings is 0"),
         ({"seeds": 0}, UsageError, "seeds is 0"),
@@ -320,7 +322,7 @@ def test_runs_that_end_with_an_error_are_said_and_tried_again(compare):
     replies = [f'```json\n{{"a": 0.{n}, "b": 0.5}}\n```' for n in range(1, 9)]
     again = compare(contenders, model=ScriptedChat(*replies), seeds=1, budget=3)
     assert again.standings[0].problems == ()
-    assert len(again.standings[0].stories[0].curve) == 3
+    assert len(again.standings[0].outcomes[0].curve) == 3
 
 
 def test_without_a_name_one_is_made_up_and_watchers_see_every_run(compare):

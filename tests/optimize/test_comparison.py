@@ -8,7 +8,7 @@ from statistics import median
 import pytest
 from scipy import stats
 
-from llm_optimize.optimize.comparison import Story, compared, curve_of
+from llm_optimize.optimize.comparison import RunOutcome, compared, curve_of
 from llm_optimize.optimize.statistics import (
     holm,
     median_interval,
@@ -24,17 +24,17 @@ def trial(number, score, status=Status.COMPLETE, **facts):
     )
 
 
-def stories(finals, usage=None, seconds=1.0, problem=""):
+def outcomes(finals, usage=None, seconds=1.0, problem=""):
     usage = usage or Usage()
     return [
-        Story(f"n/{s}", s, (0.0,) * 9 + (final,), usage, seconds, problem)
+        RunOutcome(f"n/{s}", s, (0.0,) * 9 + (final,), usage, seconds, problem)
         for s, final in enumerate(finals)
     ]
 
 
 def outcome(**finals):
     return compared(
-        "amber", 10, {name: stories(values) for name, values in finals.items()}
+        "amber", 10, {name: outcomes(values) for name, values in finals.items()}
     )
 
 
@@ -140,10 +140,10 @@ def test_what_is_ahead_is_named_and_the_rest_is_noise():
     assert [one.name for one in found.standings] == ["best", "good", "worst"]
     assert found.sentence == (
         "After 10 scorings, in 5 runs each: best is ahead of worst; good is ahead of worst; "
-        "every other difference may be noise (test of ranks, corrected for 3, at 5%)."
+        "every other difference may be noise (rank test, corrected for 3, at 5%)."
     )
     assert {
-        (one.ahead, one.behind) for one in found.differences if one.beyond_noise
+        (one.ahead, one.behind) for one in found.differences if one.is_significant
     } == {
         ("best", "worst"),
         ("good", "worst"),
@@ -154,7 +154,7 @@ def test_where_all_differ_nothing_is_left_over():
     found = outcome(a=range(5), b=range(10, 15), c=range(20, 25))
     assert found.sentence == (
         "After 10 scorings, in 5 runs each: c is ahead of b and a; b is ahead of a "
-        "(test of ranks, corrected for 3, at 5%)."
+        "(rank test, corrected for 3, at 5%)."
     )
 
 
@@ -192,23 +192,23 @@ def test_a_curve_counts_what_was_scored():
 
 def test_checkpoints_are_tenths_quarters_and_halves_of_the_budget():
     curve = tuple(float(count) for count in range(1, 41))
-    found = compared("amber", 40, {"a": [Story("r", 0, curve, Usage(), 1.0, "")]})
+    found = compared("amber", 40, {"a": [RunOutcome("r", 0, curve, Usage(), 1.0, "")]})
     assert {count: at.median for count, at in found.standings[0].at.items()} == {
         4: 4,
         10: 10,
         20: 20,
         40: 40,
     }
-    small = compared("amber", 2, {"a": [Story("r", 0, curve, Usage(), 1.0, "")]})
+    small = compared("amber", 2, {"a": [RunOutcome("r", 0, curve, Usage(), 1.0, "")]})
     assert list(small.standings[0].at) == [1, 2]
 
 
 def test_a_run_that_ended_early_keeps_its_best_and_none_is_said_to_be_none():
     short = [
-        Story("r0", 0, (1.0, 3.0), Usage(), 1.0, ""),
-        Story("r1", 1, (), Usage(), 1.0, "error: gone"),
+        RunOutcome("r0", 0, (1.0, 3.0), Usage(), 1.0, ""),
+        RunOutcome("r1", 1, (), Usage(), 1.0, "error: gone"),
     ]
-    found = compared("amber", 10, {"a": short, "b": stories([1.0, 2.0])})
+    found = compared("amber", 10, {"a": short, "b": outcomes([1.0, 2.0])})
     (one,) = (standing for standing in found.standings if standing.name == "a")
     assert one.at[10].high == 3.0
     assert one.at[10].median == -math.inf
@@ -222,9 +222,9 @@ def test_unknown_prices_stay_unknown_and_no_calls_cost_nothing():
         "amber",
         10,
         {
-            "priced": stories([1, 2], Usage(3, 100, 10, cost_usd=0.25)),
-            "unknown": stories([1, 2], Usage(3, 100, 10)),
-            "free": stories([1, 2]),
+            "priced": outcomes([1, 2], Usage(3, 100, 10, cost_usd=0.25)),
+            "unknown": outcomes([1, 2], Usage(3, 100, 10)),
+            "free": outcomes([1, 2]),
         },
     )
     costs = {

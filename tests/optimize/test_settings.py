@@ -281,7 +281,7 @@ def test_a_wrong_option_is_refused_before_anything_is_stored(
 
 def test_an_address_is_for_models_that_are_given_by_a_name(tmp_path):
     with pytest.raises(
-        UsageError, match=r"the model is no name: give the address to llm\.Chat"
+        UsageError, match=r"model is an object: give the address to llm\.Chat"
     ):
         optimize.run(
             "d",
