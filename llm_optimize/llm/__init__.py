@@ -1,11 +1,21 @@
-"""The door to chat models: any OpenAI-compatible endpoint, any program, any callable."""
+"""Chat models: any OpenAI-compatible endpoint, any program, any callable, or several of these.
+
+    models, chat, ensemble    what answers messages
+    call                      one call of an endpoint: attempts, retries, deadline
+    endpoint, wire, address   where it goes: connections, circuit breaker, HTTP within bounds
+    answer, refusal, faults   what came back, and what it means
+    price, token_estimate, bandit    what it costs, and which model earns most for that
+
+This is the only room that opens a connection. Nothing that comes back is trusted.
+"""
 
 from __future__ import annotations
 
-from ._chat import Chat, LLMModel, default_llm_options, get_default_llm
-from ._ensemble import Ensemble, Priced, Seen, as_model, expected_usage, price_of
-from ._others import Command, Function, Model, reply_of
-from ._price import Price
+from .chat import Chat, LLMModel, default_llm_options, get_default_llm
+from .ensemble import Ensemble, Priced, Seen, as_model, expected_usage, price_of
+from .models import Command, Function, Model, reply_of
+from .price import Price
+from .token_estimate import TokenEstimate
 
 __all__ = [
     "Chat",
@@ -17,6 +27,7 @@ __all__ = [
     "Price",
     "Priced",
     "Seen",
+    "TokenEstimate",
     "as_model",
     "default_llm_options",
     "expected_usage",

@@ -109,7 +109,7 @@ def test_an_endpoint_that_goes_after_it_has_answered_may_come_back(server):
     ["localhost:8000/v1", "ftp://x/v1", "http://", "http://[bad", "http://x:port/v1"],
 )
 def test_an_address_that_is_none_is_refused_at_once(url):
-    with pytest.raises(UsageError, match="write it whole"):
+    with pytest.raises(UsageError, match="give the full URL"):
         Chat("m", base_url=url)
 
 

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from llm_optimize import optimize
 from llm_optimize.errors import ModelRefused, ModelUnavailable
 from llm_optimize.llm import Chat, Price
-from llm_optimize.llm._answer import read_usage
-from llm_optimize.llm._wire import MAX_ANSWER_BYTES
+from llm_optimize.llm.answer import read_usage
+from llm_optimize.llm.wire import MAX_ANSWER_BYTES
 from llm_optimize.records import Budget, Usage
 from llm_optimize.store import Store
 from server import KEY, Raw, completion

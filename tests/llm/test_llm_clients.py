@@ -7,9 +7,8 @@ from collections import Counter
 
 from test_llm import HELLO, make
 
-from llm_optimize.llm._address import address_of
-from llm_optimize.llm._clients import MAX_IN_FLIGHT
-from llm_optimize.llm._endpoint import Endpoint
+from llm_optimize.llm.address import address_of
+from llm_optimize.llm.endpoint import MAX_IN_FLIGHT, Endpoint
 from server import KEY, Raw, completion
 
 

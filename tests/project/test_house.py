@@ -431,10 +431,10 @@ GOOD: list[tuple[Rule, str, str]] = [
     (wrong_floors, "cli/run.py", "from .. import __version__, mcp, optimize"),
     (
         late_imports,
-        "llm/_chat.py",
+        "llm/chat.py",
         "from ..errors import E\ndef f():\n    import openai",
     ),
-    (wrong_doors, "llm/_chat.py", "def f():\n    import openai, tenacity, subprocess"),
+    (wrong_doors, "llm/chat.py", "def f():\n    import openai, tenacity, subprocess"),
     (
         borrowed_privates,
         "store/__init__.py",

@@ -296,7 +296,7 @@ def test_an_address_without_credentials_stays_as_it_is(url):
     ],
 )
 def test_an_address_that_is_none_is_refused_without_its_password(url):
-    with pytest.raises(UsageError, match="write it whole") as refused:
+    with pytest.raises(UsageError, match="give the full URL") as refused:
         Chat("m", base_url=url)
     assert "cret" not in str(refused.value)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from ..records import Status, Trial
 from ..ucb1 import ucb1
-from ._price import Price
+from .price import Price
 
 
 class Bandit:

@@ -1,0 +1,287 @@
+"""Chat: one model behind one OpenAI-compatible endpoint."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+from ..errors import MissingKey, UnknownName, UsageError
+from ..records import Message, Reply
+from ..text import storable
+from .address import Address, address_of
+from .call import Call, CallLimits
+from .endpoint import Endpoint
+from .price import Price, listed_price
+from .refusal import RESPONSE_FORMAT
+
+_log = logging.getLogger(__name__)
+_BUILT_IN_MODEL = "gpt-5-mini"
+_MAX_CONCURRENCY = 1000  # connections that the SDK's client opens at most
+# Part of the deadline that one attempt may be silent, so that there is time for another.
+_SILENCE = 0.5
+_OPTIONS = (
+    "temperature",
+    "max_tokens",
+    "max_completion_tokens",
+    "reasoning_effort",
+    "top_p",
+    "seed",
+    "stop",
+)
+
+default_llm_options: dict[str, Any] = {"model_name": _BUILT_IN_MODEL}
+"""Options of the default model; `.update(model_name="...")` changes it, as in version 1."""
+
+
+class Chat:
+    """A chat model by its name.
+
+    Args:
+        model_name: None takes `default_llm_options`, or LLM_OPTIMIZE_MODEL where these were not
+            changed.
+        base_url: of the endpoint, usually ending in /v1; None takes OPENAI_BASE_URL, else OpenAI's.
+            A user, password or parameter in it is sent along, but neither stored nor shown: the
+            attribute has *** instead.
+        api_key: None takes OPENAI_API_KEY; a server on this machine needs none.
+        temperature, max_tokens, reasoning_effort: sent along when given; an endpoint that refuses
+            one is asked without it from then on.
+        deadline_secs: for one call, over all its attempts, waits and the reading of a slow answer.
+            An attempt that is silent for half of it is given up, and sent once more.
+        max_attempts: how often one call is sent at most.
+        max_wait_secs: the longest wait between two attempts that the endpoint did not ask for.
+        max_concurrency: how many requests the endpoint has at a time, at most; 1 to 1000.
+        price: of its tokens; None takes the list price where the `prices` extra knows one.
+
+    Raises:
+        UsageError: a number is out of its range, or the address or the key cannot be one.
+        UnknownName: there is no such option.
+    """
+
+    def __init__(
+        self,
+        model_name: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_key: str | None = None,
+        deadline_secs: float = 300.0,
+        max_attempts: int = 5,
+        max_wait_secs: float = 30.0,
+        max_concurrency: int = 256,
+        price: Price | None = None,
+        **options: Any,
+    ) -> None:
+        if not deadline_secs > 0 or max_attempts < 1:
+            raise UsageError(
+                f"deadline_secs is {deadline_secs} and max_attempts {max_attempts}: "
+                "both must be above 0"
+            )
+        if not 1 <= max_concurrency <= _MAX_CONCURRENCY:
+            raise UsageError(
+                f"max_concurrency is {max_concurrency}: give 1 to {_MAX_CONCURRENCY}"
+            )
+        self._options: dict[str, Any] = {}
+        for name, value in options.items():
+            if name not in _OPTIONS:
+                raise UnknownName("option of a chat model", name, _OPTIONS)
+            if value is not None:
+                self._options[name] = value
+        self.name = model_name or _default_name()
+        address = address_of(base_url)
+        self.base_url = address.shown
+        self.deadline_secs = deadline_secs
+        self._max_attempts = max_attempts
+        self._max_wait_secs = max_wait_secs
+        self._own_price = price
+        self._takes_schema = True  # until it refuses one
+        key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
+        self._endpoint = Endpoint(address, key, max_concurrency)
+
+    def check(self) -> None:
+        """Raise MissingKey when a key, or the credentials of the address, are needed and missing."""
+        address = self._endpoint.address
+        if address.lacks_credentials:
+            raise MissingKey(
+                f"the base URL {address.shown} was stored without its credentials, which no run "
+                "keeps: set OPENAI_BASE_URL to the full address, or pass "
+                "model=llm.Chat(..., base_url=...) or --base-url"
+            )
+        if self._endpoint.api_key or address.secrets:
+            return
+        host = address.host
+        is_local = host in ("localhost", "::1") or host.startswith("127.")
+        if not is_local:
+            raise MissingKey(
+                f"no key for the model {self.name!r}: export OPENAI_API_KEY=..., "
+                "pass llm.Chat(api_key=...), name your own server with OPENAI_BASE_URL, "
+                "or use model='mutation', which needs no model"
+            )
+
+    @cached_property
+    def price(self) -> Price | None:
+        """Price of its tokens: as given, else the list price; None when that is unknown."""
+        return self._own_price or listed_price(self.name, self.base_url)
+
+    @property
+    def max_tokens(self) -> int | None:
+        """How many tokens an answer may have; None when no limit was given."""
+        limit = self._options.get("max_tokens")
+        limit = self._options.get("max_completion_tokens", limit)
+        return int(limit) if limit is not None else None
+
+    async def reply(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
+    ) -> Reply:
+        """Return the model's answer to these messages, and what it used.
+
+        The answer may be cut off, withheld or empty: `Reply.incomplete` says so. With a JSON schema
+        the endpoint is told to answer in JSON of it; one that refuses that is asked without it from
+        then on.
+
+        Raises:
+            MissingKey: no key was given.
+            ContextTooLong: the messages are longer than the model reads (a ModelRefused).
+            ModelRefused: something must be changed: the endpoint said no for good (400, 401, 403,
+                404, an exhausted quota), nothing ever answered at its address, or a web page did.
+            ModelUnavailable: it did not answer within its attempts or its deadline.
+        """
+        return await self.reply_within(
+            self.deadline_secs, messages, patient=True, schema=schema
+        )
+
+    async def reply_within(
+        self,
+        deadline_secs: float,
+        messages: Sequence[Message],
+        *,
+        patient: bool,
+        schema: Mapping[str, Any] | None = None,
+    ) -> Reply:
+        """Do what `reply` does, within another deadline.
+
+        Raises:
+            EndpointRests: also this, as soon as the circuit of the endpoint is open and the caller
+                is not patient; other models may be available.
+        """
+        self.check()
+        # Loaded before the deadline begins: loading takes long, and is not the endpoint's fault.
+        import openai  # noqa: F401
+
+        limits = CallLimits(
+            deadline_secs,
+            _SILENCE * self.deadline_secs,
+            self._max_attempts,
+            self._max_wait_secs,
+        )
+        title = f"the model {self.name!r} at {self._endpoint.name}"
+        call = Call(title, self._endpoint, limits, patient)
+        reply = await call.run(lambda: self._request(messages, schema), self._drop)
+        if self.price is None:
+            return reply
+        cost_usd = self.price.cost(reply.usage)
+        return replace(reply, usage=replace(reply.usage, cost_usd=cost_usd))
+
+    def _request(
+        self, messages: Sequence[Message], schema: Mapping[str, Any] | None
+    ) -> dict[str, Any]:
+        sendable = []
+        for message in messages:
+            content = storable(message["content"])
+            sendable.append(Message(role=message["role"], content=content))
+        request = {"model": self.name, "messages": sendable, **self._options}
+        if schema is not None and self._takes_schema:
+            request[RESPONSE_FORMAT] = _response_format(schema)
+        return request
+
+    def _drop(self, option: str) -> None:
+        """Drop an option that the endpoint refuses, or use its newer name, from now on."""
+        if option == RESPONSE_FORMAT and self._takes_schema:
+            self._takes_schema = False
+        elif option not in self._options:
+            return  # another call has found out meanwhile
+        value = self._options.pop(option, None)
+        if option == "max_tokens":
+            self._options["max_completion_tokens"] = value
+        _log.info("the model %s takes no %s: it is asked without", self.name, option)
+
+    def rest_secs(self) -> float:
+        """Return how long its endpoint is not called, because it failed or asked for a pause."""
+        return self._endpoint.rest_secs()
+
+    async def aclose(self) -> None:
+        """Close the connections of the running event loop; a later call opens new ones."""
+        await self._endpoint.aclose()
+
+    def __repr__(self) -> str:
+        return f"Chat({self.name!r}, base_url={self.base_url!r})"
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        # Where a warm process loads a scoring function that holds a model, the SDK is loaded once,
+        # not in each of its children.
+        import openai  # noqa: F401
+
+        self.__dict__.update(state)
+
+
+LLMModel = Chat
+
+
+def sharing_endpoints(chats: Sequence[Chat]) -> list[Chat]:
+    """Return copies of chats; those with the same address and key share one endpoint.
+
+    So they share connections, places and the circuit breaker. Of several limits of concurrency the
+    lowest holds.
+    """
+    shared: dict[tuple[Address, str | None], Endpoint] = {}
+    for chat in chats:
+        one = chat._endpoint
+        key = (one.address, one.api_key)
+        limit = one.max_concurrency
+        if key in shared:
+            limit = min(limit, shared[key].max_concurrency)
+        shared[key] = Endpoint(one.address, one.api_key, limit)
+    copies = []
+    for chat in chats:
+        # Not copy.copy, which calls __setstate__ and would load the SDK.
+        clone = object.__new__(type(chat))
+        clone.__dict__.update(chat.__dict__)
+        clone._endpoint = shared[chat._endpoint.address, chat._endpoint.api_key]
+        copies.append(clone)
+    return copies
+
+
+def get_default_llm() -> Chat:
+    """Return the model that `default_llm_options` and the environment describe."""
+    return Chat(**{**default_llm_options, "model_name": _default_name()})
+
+
+def _default_name() -> str:
+    chosen = str(default_llm_options.get("model_name") or _BUILT_IN_MODEL)
+    if chosen != _BUILT_IN_MODEL:
+        return chosen
+    return os.environ.get("LLM_OPTIMIZE_MODEL", chosen)
+
+
+def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the option that asks for JSON; strict, where the schema allows nothing else.
+
+    Strict endpoints demand that all properties are required and no others are allowed.
+    """
+    properties = set(schema.get("properties", ()))
+    is_closed = schema.get("additionalProperties") is False
+    strict = is_closed and set(schema.get("required", ())) == properties
+    return {
+        "type": "json_schema",
+        "json_schema": {"name": "x", "schema": dict(schema), "strict": strict},
+    }
+
+
+def _checked_key(key: str | None) -> str | None:
+    """Return a key without the white space around it, which comes from reading it from a file."""
+    key = (key or "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise UsageError("the API key holds characters that no key has: copy it again")
+    return key or None
