@@ -9,7 +9,7 @@ from random import Random
 from ..errors import UsageError
 from ..records import Ask, Plan, Proposal, Proposer, Trial, rank
 from ..space import Space
-from ._declared import Knob, find_knobs, knob_problems, with_values
+from ._knob_comments import Knob, find_knobs, knob_problems, with_values
 from .classical import Classical
 
 _PREFIX = "tune:"

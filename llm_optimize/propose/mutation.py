@@ -1,7 +1,7 @@
-"""The proposer without a model: one small random change of the parent, the plain baseline.
+"""Mutation: one small random change of the parent, without a model; the baseline for all others.
 
-Python keeps its formatting; of any other text only the numbers move. Where x has EVOLVE-BLOCK
-regions, only these change. Nothing that was tried is proposed again.
+Python keeps its formatting; in any other text only numbers move. Where x has EVOLVE-BLOCK regions, only these change.
+What was tried is not proposed again.
 """
 
 from __future__ import annotations
@@ -11,24 +11,30 @@ from random import Random
 from ..errors import MissingExtra, NothingToPropose
 from ..records import Ask, Plan, Proposal, Trial, X
 from ..space import Space
-from ._numbers import change_a_number, has_number
-from ._python import PythonChanges
+from ._number_changes import change_a_number, has_number
+from ._python_changes import PythonChanges
 from .language.protected import check_change, has_protected, regions
 
 _ATTEMPTS = 60  # to find an x that was not tried
 _CHAIN_AFTER = 20  # attempts, after which several changes are made at once
-_FAILURES = (
+_ATTEMPTS_PER_LINK = 10  # after which the chain grows by one change
+_MAX_FAILURES = (
     10  # proposals in a row without anything new, after which there is nothing left
 )
 
 
 class Mutation:
-    """Changes one thing of the parent at random."""
+    """Changes one thing of the parent at random.
+
+    Args:
+        space: the parameters, where x is a dict of them.
+
+    Raises MissingExtra where libcst is not installed and no space is given.
+    """
 
     def __init__(self, space: Space | None = None) -> None:
-        """Take the parameters, when x is a set of these. Raises MissingExtra where libcst is not installed."""
         self._space = space
-        self._seen: set[str] = set()
+        self._tried: set[str] = set()  # keys of x
         self._failures = 0  # proposals in a row without anything new
         self._python = PythonChanges() if space is None else None
 
@@ -43,90 +49,89 @@ class Mutation:
                 None, "mutation", problem="there is no x to change: give x0"
             )
         for attempt in range(_ATTEMPTS):
-            x = self._changed(plan, rng)
-            for _ in range(max(0, attempt - _CHAIN_AFTER) // 10):
-                x = self._change(x, rng)
+            x = self._first_change(plan, rng)
+            further = max(0, attempt - _CHAIN_AFTER) // _ATTEMPTS_PER_LINK
+            for _ in range(further):
+                x = self._changed(x, rng)
             proposal = Proposal(x, "mutation")
-            is_new = proposal.key not in self._seen and (
-                plan.parent is None or proposal.key != plan.parent.key
-            )
-            if is_new and self._keeps_frame(plan, x):
-                self._seen.add(proposal.key)
+            if self._is_new(proposal, plan) and _keeps_protected(plan, x):
+                self._tried.add(proposal.key)
                 self._failures = 0
                 return proposal
         self._refuse_unchangeable(plan)
         self._failures += 1
         problem = f"nothing new was found in {_ATTEMPTS} attempts to change this x"
-        if self._failures >= _FAILURES:
+        if self._failures >= _MAX_FAILURES:
             raise NothingToPropose(
-                f"mutation has nothing left to try: {problem}, {_FAILURES} times in a row"
+                f"mutation has nothing left to try: {problem}, {_MAX_FAILURES} times in a row"
             )
         return Proposal(None, "mutation", problem=problem)
 
+    def observe(self, trial: Trial) -> None:
+        """Remember what was tried."""
+        if trial.x is not None:
+            self._tried.add(trial.key)
+
+    def _is_new(self, proposal: Proposal, plan: Plan) -> bool:
+        if plan.parent is not None and proposal.key == plan.parent.key:
+            return False
+        return proposal.key not in self._tried
+
     def _refuse_unchangeable(self, plan: Plan) -> None:
+        """Raise NothingToPropose for a parent in which nothing can be changed."""
         parent = plan.parent.x if plan.parent else None
         if parent is None or self._space is not None:
             return
-        texts = (
-            [parent]
-            if isinstance(parent, str)
-            else [one for one in parent.values() if isinstance(one, str)]
+        parts = [parent] if isinstance(parent, str) else parent.values()
+        texts = [part for part in parts if isinstance(part, str)]
+        if any(map(self._can_change, texts)):
+            return
+        where = "in"
+        if any(map(has_protected, texts)):
+            where = "between the EVOLVE-BLOCK markers of"
+        raise NothingToPropose(
+            f"mutation finds nothing to change {where} x: no number, no True or False, no scikit-learn "
+            "estimator that it knows; ask a model, or give parameters with space"
         )
-        if not any(self._can_change(text) for text in texts):
-            where = (
-                "between the EVOLVE-BLOCK markers of"
-                if any(map(has_protected, texts))
-                else "in"
-            )
-            raise NothingToPropose(
-                f"mutation finds nothing to change {where} x: no number, no True or False, no scikit-learn "
-                "estimator; ask a model, or give parameters with space"
-            )
 
     def _can_change(self, text: str) -> bool:
-        """Whether something of a text can be changed where it may be."""
+        """Return whether something of a text can be changed where it may be."""
         allowed = regions(text)
         if self._python is not None and self._python.can_change(text, allowed):
             return True
         return any(has_number(text[begin:end]) for begin, end in allowed)
 
-    @staticmethod
-    def _keeps_frame(plan: Plan, x: X) -> bool:
-        """Whether all that stands outside of regions stayed as it was."""
-        parent = plan.parent.x if plan.parent else None
-        return parent is None or check_change(parent, x) is None
+    def _first_change(self, plan: Plan, rng: Random) -> X:
+        """Return a changed parent; without one, a random x of the space."""
+        if plan.parent is not None and plan.parent.x is not None:
+            return self._changed(plan.parent.x, rng)
+        return self._space.sample(rng) if self._space else ""
 
-    def observe(self, trial: Trial) -> None:
-        """Remember what was tried."""
-        if trial.x is not None:
-            self._seen.add(trial.key)
-
-    def _changed(self, plan: Plan, rng: Random) -> X:
-        if plan.parent is None or plan.parent.x is None:
-            return self._space.sample(rng) if self._space else ""
-        return self._change(plan.parent.x, rng)
-
-    def _change(self, x: X, rng: Random) -> X:
+    def _changed(self, x: X, rng: Random) -> X:
         if isinstance(x, str):
-            return self._change_text(x, rng)
+            return self._changed_text(x, rng)
         if self._space is not None:
             return self._space.near(x, rng)
         name = rng.choice(sorted(x))
-        return (
-            {**x, name: self._change_text(x[name], rng)}
-            if isinstance(x[name], str)
-            else x
-        )
+        if not isinstance(x[name], str):
+            return x
+        return {**x, name: self._changed_text(x[name], rng)}
 
-    def _change_text(self, text: str, rng: Random) -> str:
+    def _changed_text(self, text: str, rng: Random) -> str:
         allowed = regions(text)
-        changed = self._python.change(text, rng, allowed) if self._python else None
-        if changed is not None:
-            return changed
-        begin, end = rng.choice(
-            [span for span in allowed if has_number(text[slice(*span)])] or [(0, 0)]
-        )
+        if self._python is not None:
+            changed = self._python.change(text, rng, allowed)
+            if changed is not None:
+                return changed
+        with_numbers = [span for span in allowed if has_number(text[slice(*span)])]
+        begin, end = rng.choice(with_numbers or [(0, 0)])
         return text[:begin] + change_a_number(text[begin:end], rng) + text[end:]
+
+
+def _keeps_protected(plan: Plan, x: X) -> bool:
+    """Return whether everything outside of regions is the parent's."""
+    parent = plan.parent.x if plan.parent else None
+    return parent is None or check_change(parent, x) is None
 
 
 __all__ = ["MissingExtra", "Mutation"]

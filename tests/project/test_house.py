@@ -55,7 +55,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "psutil": ("sandbox/", "store/_holder.py"),
     "pygments": ("watch/language.py", "watch/report/"),
     "rich": ("watch/console.py", "watch/_console"),
-    "sklearn": ("propose/", "automl/", "demo.py"),
+    "sklearn": ("automl/", "demo.py"),
     "sqlalchemy": ("store/",),
     "starlette": ("watch/page/",),
     "subprocess": (

@@ -6,7 +6,7 @@ import pytest
 from test_mutation import propose
 
 from llm_optimize.errors import NothingToPropose
-from llm_optimize.propose._numbers import change_a_number
+from llm_optimize.propose._number_changes import change_a_number
 from llm_optimize.propose.language.protected import check_change, regions
 from llm_optimize.propose.mutation import Mutation
 

@@ -1,0 +1,259 @@
+"""Knob comments: values in a text whose line declares how they may vary. Pure functions.
+
+lr = 0.1  # tune: 1e-4..1 log
+n = 100  # tune: int 10..1000 step 10
+kernel = "rbf"  # tune: "rbf", "poly"
+bag = True  # tune: bool
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from ..errors import UnknownName, UsageError
+from ..records import X
+from ..space import Bool, Choice, Float, Int, Parameter
+from ..text import one_line
+from .language.protected import check_protected, has_protected
+
+_MAX_CHARS = 300  # of a line that may declare a knob
+_LINE = re.compile(r"[^\r\n]+")
+_COMMENT_ONLY = re.compile(r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)")  # such a line sets nothing
+_DECLARED = re.compile(
+    r"(?P<code>.*?)(?P<sign>\#+|//+|--+|%+|;+)[ \t]*tune:(?P<declaration>.*)"
+)
+_NUMBER = r"[-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?"
+_STRING = r""""[^"'\\]*"|'[^"'\\]*'"""
+_ASSIGNMENT = re.compile(  # name = value, name: type = value, "name": value, at the end of the code
+    rf"""(?<![\w.-])(?P<name>[\w.-]*\w)["']?\]?\s*(?::\s*[\w.\[\], |]+?\s*)?(?::=|<-|=>|=|:)\s*
+    (?P<value>{_NUMBER}|{_STRING}|(?i:true|false))[ \t]*[,;)\]}}]*[ \t]*$""",
+    re.X,
+)
+_RANGE = re.compile(
+    rf"(?P<kind>int|float)?\s*(?P<low>{_NUMBER})\s*\.\.\s*(?P<high>{_NUMBER})"
+    rf"(?P<log>\s+log)?(?:\s+step\s+(?P<step>{_NUMBER}))?"
+)
+_OPTION = re.compile(rf"\s*(?P<value>{_STRING}|{_NUMBER}|(?i:true|false))\s*(?:,|$)")
+
+
+@dataclass(frozen=True)
+class Knob:
+    """A value in a text, its legal values, and where it stands."""
+
+    parameter: Parameter
+    value: Any
+    span: tuple[int, int]  # of the characters that are the value
+    part: str | None = None  # the name of one of several texts; None where x is one text
+
+
+@dataclass(frozen=True)
+class _Problem:
+    """A line whose declaration is ill-formed, and why."""
+
+    line: str
+    reason: str
+
+
+def find_knobs(x: X) -> dict[str, Knob]:
+    """Return the knobs of x by name, in their order; the second one of a name is called NAME_2, and so on.
+
+    Text outside of EVOLVE-BLOCK regions must not change and has no knobs. Ill-formed declarations are left out: see
+    `knob_problems`.
+
+    >>> x = 'lr = 0.1  # tune: 1e-4..1 log'
+    >>> knob = find_knobs(x)["lr"]
+    >>> knob.parameter, knob.value, x[slice(*knob.span)]
+    (Float(low=0.0001, high=1.0, log=True, description='', step=None, when={}, default=None), 0.1, '0.1')
+    """
+    knobs: dict[str, Knob] = {}
+    for part, text in _texts(x):
+        for found in _read(text):
+            if not isinstance(found, _Problem):
+                name, knob = found
+                knobs[_free_name(name, knobs)] = replace(knob, part=part)
+    return knobs
+
+
+def knob_problems(x: X) -> list[str]:
+    """Return a sentence for each ill-formed declaration, for a model to read.
+
+    >>> knob_problems("lr = 0.1  # tune: 1..2")
+    ['the knob of "lr = 0.1 # tune: 1..2" is not tuned: its value 0.1 is not in its range']
+    """
+    problems = []
+    for _, text in _texts(x):
+        for found in _read(text):
+            if isinstance(found, _Problem):
+                line = json.dumps(one_line(found.line), ensure_ascii=False)
+                problems.append(f"the knob of {line} is not tuned: {found.reason}")
+    return problems
+
+
+def with_values(x: X, values: Mapping[str, Any]) -> X:
+    """Return x with other values of some of its knobs; everything else stays as it is, byte for byte.
+
+    Raises UnknownName for a name that is no knob of x, UsageError for a value that is not legal.
+
+    >>> with_values("n = 100;  // tune: int 10..1000", {"n": 64})
+    'n = 64;  // tune: int 10..1000'
+    """
+    knobs = find_knobs(x)
+    for name in values:
+        if name not in knobs:
+            raise UnknownName("knob", name, knobs)
+    texts: dict[str | None, str] = dict(_texts(x))
+    # The last one first, so that the spans of those before it stay right.
+    for name, knob in sorted(
+        knobs.items(), key=lambda pair: pair[1].span, reverse=True
+    ):
+        if name not in values or values[name] == knob.value:
+            continue
+        text = texts[knob.part]
+        begin, end = knob.span
+        literal = _literal(knob.parameter.check(values[name]), text[begin:end])
+        texts[knob.part] = text[:begin] + literal + text[end:]
+    if isinstance(x, str):
+        return texts[None]
+    return {name: texts.get(name, part) for name, part in x.items()}
+
+
+def _texts(x: X) -> Iterator[tuple[str | None, str]]:
+    """Yield the name and the text of each part of x that is a text."""
+    if isinstance(x, str):
+        yield None, x
+        return
+    for name, part in x.items():
+        if isinstance(part, str):
+            yield name, part
+
+
+def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+    if name not in taken:
+        return name
+    count = 2
+    while f"{name}_{count}" in taken:
+        count += 1
+    return f"{name}_{count}"
+
+
+def _read(text: str) -> Iterator[tuple[str, Knob] | _Problem]:
+    """Yield what each line that declares a knob holds: its name and the knob, or a problem."""
+    if "tune:" not in text:
+        return
+    guarded = has_protected(text)
+    for line in _LINE.finditer(text):
+        if len(line[0]) > _MAX_CHARS:
+            continue
+        declared = _DECLARED.fullmatch(line[0])
+        if declared is None or _COMMENT_ONLY.match(declared["code"]):
+            continue
+        code = declared["code"]
+        assignment = _ASSIGNMENT.search(code)
+        in_string = code.count('"') % 2 == 1 or code.count("'") % 2 == 1
+        if assignment is None or in_string:
+            yield _Problem(
+                line[0],
+                "write name = value before the comment, with a number, a quoted text or a boolean",
+            )
+            continue
+        begin = line.start() + assignment.start("value")
+        span = (begin, begin + len(assignment["value"]))
+        if guarded and _is_protected(text, span):
+            continue
+        try:
+            knob = _knob(assignment["value"], declared["declaration"].strip(), span)
+        except UsageError as error:
+            yield _Problem(line[0], str(error))
+        else:
+            yield assignment["name"].rpartition(".")[2].strip("-"), knob
+
+
+def _is_protected(text: str, span: tuple[int, int]) -> bool:
+    """Return whether a span must not change: a change of it is refused."""
+    _, end = span
+    changed = f"{text[:end]}0{text[end:]}"
+    return check_protected(text, changed) is not None
+
+
+def _knob(literal: str, declaration: str, span: tuple[int, int]) -> Knob:
+    """Return the knob of a literal. Raises UsageError for a declaration that it does not fit."""
+    value = _value(literal)
+    parameter = _parameter(declaration)
+    fits = False
+    if isinstance(parameter, Choice) or not isinstance(value, str):
+        legal = parameter.check(value)
+        fits = legal == value and _type(legal) is _type(value)
+    if not fits:
+        raise UsageError(f"its value {literal} is not in its range")
+    return Knob(parameter, legal, span)
+
+
+def _type(value: Any) -> type:
+    """Return text, boolean, or number; to Python, 1 and True are equal."""
+    if isinstance(value, bool | str):
+        return type(value)
+    return float
+
+
+def _parameter(declaration: str) -> Parameter:
+    """Return the parameter of a declaration. Raises UsageError for one that cannot be read."""
+    if declaration.lower() in ("bool", "boolean"):
+        return Bool()
+    match = _RANGE.fullmatch(declaration)
+    if match is None:
+        return Choice(*_options(declaration))
+    low = _value(match["low"])
+    high = _value(match["high"])
+    log = match["log"] is not None
+    step = None if match["step"] is None else _value(match["step"])
+    kind = Int if match["kind"] == "int" else Float
+    return kind(low, high, log, step=step)
+
+
+def _options(declaration: str) -> list[Any]:
+    """Return the values of a list of options. Raises UsageError for another text, or fewer than two."""
+    options = []
+    position = 0
+    while position < len(declaration):
+        match = _OPTION.match(declaration, position)
+        if match is None:
+            raise UsageError(
+                f'{declaration!r} is not a range: write LOW..HIGH, LOW..HIGH log, int LOW..HIGH, bool, or '
+                'options as "a", "b"'
+            )
+        options.append(_value(match["value"]))
+        position = match.end()
+    if len(options) < 2:
+        raise UsageError(
+            f"{declaration!r} leaves no choice: write LOW..HIGH, or at least two options"
+        )
+    return options
+
+
+def _value(literal: str) -> Any:
+    """Return the value of a string, a boolean or a number in the text."""
+    if literal[0] in "\"'":
+        return literal[1:-1]
+    if literal.lower() in ("true", "false"):
+        return literal.lower() == "true"
+    try:
+        return int(literal)
+    except ValueError:
+        return float(literal)
+
+
+def _literal(value: Any, before: str) -> str:
+    """Return a value as source text, in the style of the literal that it replaces."""
+    if isinstance(value, bool):
+        word = str(value)
+        if before.islower():
+            return word.lower()
+        return word.upper() if before.isupper() else word
+    if isinstance(value, str):
+        quote = before[0] if before[0] in "\"'" else '"'
+        return f"{quote}{value}{quote}"
+    return repr(value)
