@@ -67,7 +67,7 @@ def test_a_line_declares_a_knob(line, name, parameter, value):
         ("lr = 5  # tune: 0..1", "its value 5 is not in its range"),
         ("lr = 0.1  # tune: 1..0", "the range from 1.0 to 0.0 is empty"),
         ("lr = 0.1  # tune: 0..1 log", "cannot be logarithmic"),
-        ("lr = 0.1  # tune: from 0 to 1", "is no range: write LOW..HIGH"),
+        ("lr = 0.1  # tune: from 0 to 1", "is not a range: write LOW..HIGH"),
         ("lr = 0.1  # tune:", "leaves no choice"),
         ("n = 2.5  # tune: int 1..9", "its value 2.5 is not"),
         ("n = 2  # tune: int 1.5..9", "the low of an Int is 1.5"),
@@ -363,7 +363,7 @@ def test_ill_formed_knobs_are_told_to_the_model():
     (trial,) = drive(Tuned(Scripted("lr = 5  # tune: 0..1"), 5), [0], f=lambda x: 1.0)
     assert (
         trial.feedback
-        == 'the knob of "lr = 5 # tune: 0..1" is left as it is: its value 5 is not in its range'
+        == 'the knob of "lr = 5 # tune: 0..1" is not tuned: its value 5 is not in its range'
     )
 
 

@@ -22,7 +22,9 @@ from .language.protected import check_protected, has_protected
 
 _MAX_CHARS = 300  # of a line that may declare a knob
 _LINE = re.compile(r"[^\r\n]+")
-_COMMENT_ONLY = re.compile(r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)")  # such a line sets nothing
+_COMMENT_ONLY = re.compile(
+    r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)"
+)  # such a line sets nothing
 _DECLARED = re.compile(
     r"(?P<code>.*?)(?P<sign>\#+|//+|--+|%+|;+)[ \t]*tune:(?P<declaration>.*)"
 )
@@ -47,7 +49,9 @@ class Knob:
     parameter: Parameter
     value: Any
     span: tuple[int, int]  # of the characters that are the value
-    part: str | None = None  # the name of one of several texts; None where x is one text
+    part: str | None = (
+        None  # the name of one of several texts; None where x is one text
+    )
 
 
 @dataclass(frozen=True)
@@ -222,7 +226,7 @@ def _options(declaration: str) -> list[Any]:
         match = _OPTION.match(declaration, position)
         if match is None:
             raise UsageError(
-                f'{declaration!r} is not a range: write LOW..HIGH, LOW..HIGH log, int LOW..HIGH, bool, or '
+                f"{declaration!r} is not a range: write LOW..HIGH, LOW..HIGH log, int LOW..HIGH, bool, or "
                 'options as "a", "b"'
             )
         options.append(_value(match["value"]))
