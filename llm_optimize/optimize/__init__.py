@@ -64,7 +64,9 @@ async def arun(
     callbacks: Sequence[Watcher] = (),
     **options: Unpack[RunOptions],
 ) -> Result:
-    """Search for the x with the highest func(x); a model proposes, `func` judges. `run` is the same without await.
+    """Search for the x with the highest func(x); a model proposes, `func` judges.
+
+    `run` is the same without await.
 
     Args:
         task_description:

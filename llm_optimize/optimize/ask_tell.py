@@ -125,7 +125,7 @@ class Optimizer:
         return stop.reason
 
     def tell(self, trial: Trial, score: Any, feedback: str = "") -> Trial:
-        """Give the score of a trial that `ask` returned, or whatever else a scoring function returns.
+        """Give the score of a trial, or whatever else a scoring function may return.
 
         Returns:
             The finished trial. A score that is no finite number makes it invalid, and raises
@@ -211,7 +211,8 @@ class _UserScores:
         """Give the evaluation of a trial, and wait until it has been written and learned."""
         if number not in self._waiting:
             raise UsageError(
-                f"trial {number} does not wait for a score: it was told already, or is of another run"
+                f"trial {number} does not wait for a score: it was told already, "
+                "or is of another run"
             )
         trial = self._waiting.pop(number)
         trial.evaluation.set_result(evaluation)

@@ -60,7 +60,9 @@ class Parts:
 
 
 def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
-    """Return the parts that settings name or hold; `model="mutation"` is short for that proposer and no model.
+    """Return the parts that settings name or hold.
+
+    `model="mutation"` stands for that proposer and no model.
 
     A run that is `replayed` has the replies of another one, and asks no model.
 
@@ -301,7 +303,7 @@ def needs_model(writer: Writer, settings: RunSettings) -> bool:
 
 
 def as_proposer(writer: Writer, settings: RunSettings, space: Space | None) -> Proposer:
-    """Return the proposer of this name, or the one given; with `settings.tune` one that tunes knobs.
+    """Return the proposer that is named or given; with `settings.tune` one that tunes knobs.
 
     Raises UnknownName with the nearest name, and UsageError for parts that cannot work together.
     """

@@ -106,7 +106,7 @@ class ModelCalls:
         self._unwritten[place[0]].append(self._writer.received(key, reply))
 
     def unwritten(self, number: int) -> list[Awaitable[None]]:
-        """Return the writes of the replies to a trial; await them before anything is done with these."""
+        """Return the writes of a trial's replies, to be awaited before these are used."""
         return self._unwritten.pop(number, [])
 
     async def _replayed(

@@ -1,4 +1,4 @@
-"""Runs of several contenders with the same seeds and the same budget of scorings, one store for all of them."""
+"""Runs of several contenders with the same seeds and the same budget, in one store."""
 
 from __future__ import annotations
 
@@ -114,7 +114,10 @@ async def compare_all(
     contenders: Mapping[str, Any],
     common: Mapping[str, Any],
 ) -> Comparison:
-    """Make or finish all runs, and return their comparison. Raises what `run` and `resume` raise."""
+    """Make or finish all runs, and return their comparison.
+
+    Raises what `run` and `resume` raise.
+    """
     if not contenders:
         raise UsageError(
             "there are no contenders: name at least one, such as "

@@ -13,7 +13,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 
 
 def documented(function: Function) -> Function:
-    """Show the options in the signature and the docstring of a function that takes them as **options.
+    """Add the options to the signature and the docstring of a function that takes **options.
 
     In the docstring a line `options:` is replaced by all of them, and a line with nothing but the
     name of an option by the help of that option.

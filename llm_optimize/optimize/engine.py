@@ -310,7 +310,7 @@ class Engine:
         self._notify(BudgetUsed(self.state.caps()))
 
     def _observe(self, trial: Trial) -> None:
-        """Let state, search, proposer and model observe a trial; on resume each stored one, in order."""
+        """Let state, search, proposer and model observe a trial."""
         self.state.observe(trial)
         self._parts.search.observe(trial)
         self._parts.proposer.observe(trial)
@@ -473,7 +473,7 @@ class Engine:
         await self._parts.aclose()
 
     async def end(self, reason: str) -> Result:
-        """Write why the run is over, and return what it found. A store that fails is only logged."""
+        """Write why the run is over, and return its result; a store that fails is logged."""
         try:
             await self._store.end(reason)
         except StoreError as error:

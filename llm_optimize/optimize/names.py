@@ -6,44 +6,14 @@ import itertools
 import random
 from collections.abc import Collection
 
-_FIRST = [
-    "amber",
-    "brisk",
-    "calm",
-    "clear",
-    "coral",
-    "crisp",
-    "deep",
-    "early",
-    "fair",
-    "fresh",
-    "gentle",
-    "green",
-    "keen",
-    "light",
-    "lucid",
-    "quiet",
-    "swift",
-    "warm",
-]
-_SECOND = [
-    "alder",
-    "birch",
-    "brook",
-    "cedar",
-    "cliff",
-    "delta",
-    "fjord",
-    "grove",
-    "heath",
-    "lagoon",
-    "maple",
-    "meadow",
-    "ridge",
-    "river",
-    "shore",
-    "spruce",
-]
+_FIRST = (
+    "amber brisk calm clear coral crisp deep early fair fresh gentle green keen light lucid quiet "
+    "swift warm"
+)
+_SECOND = (
+    "alder birch brook cedar cliff delta fjord grove heath lagoon maple meadow ridge river shore "
+    "spruce"
+)
 
 
 def new_name(taken: Collection[str]) -> str:
@@ -52,7 +22,7 @@ def new_name(taken: Collection[str]) -> str:
     >>> len(new_name([]).split("-"))
     2
     """
-    pairs = list(itertools.product(_FIRST, _SECOND))
+    pairs = list(itertools.product(_FIRST.split(), _SECOND.split()))
     random.SystemRandom().shuffle(pairs)
     for number in itertools.count(1):
         for first, second in pairs:

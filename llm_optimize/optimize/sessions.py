@@ -27,7 +27,9 @@ async def aresume(
     callbacks: Sequence[Watcher] = (),
     **changes: Unpack[Changes],
 ) -> Result:
-    """Go on with a run that was killed, stopped, or is to have more steps. `resume` is the same without await.
+    """Go on with a run that was killed, stopped, or is to have more steps.
+
+    `resume` is the same without await.
 
     Replies that had arrived are not asked for again, and scores that had arrived are not computed
     again.
@@ -70,7 +72,9 @@ async def areplay(
     callbacks: Sequence[Watcher] = (),
     **changes: Unpack[Changes],
 ) -> Result:
-    """Live through a stored run again with its own replies, for no money. `replay` is the same without await.
+    """Run a stored run again with its own replies, for no money.
+
+    `replay` is the same without await.
 
     With the same f and one worker it repeats exactly; with a changed f it shows what f makes of the
     same replies, as far as they go. The replay is a run of its own in the same store.
@@ -94,7 +98,8 @@ async def areplay(
     for word in ("model", "base_url"):
         if word in changes:
             raise UsageError(
-                f"{word} cannot change in a replay: its replies are those of the run, and no model is asked"
+                f"{word} cannot change in a replay: its replies are those of the run, "
+                "and no model is asked"
             )
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
@@ -116,7 +121,9 @@ def fork(
     new_name: str | None = None,
     store: str | os.PathLike[str] = DEFAULT_URL,
 ) -> str:
-    """Begin a run with the trials 0 to `upto_trial` of another, and return its name: `resume` goes on with it.
+    """Begin a run with the trials 0 to `upto_trial` of another, and return its name.
+
+    `resume` goes on with it.
 
     Scores, replies and lessons come along, and are neither paid nor computed again.
 

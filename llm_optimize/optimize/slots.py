@@ -53,7 +53,7 @@ class Slots:
         return living < self._workers + ahead
 
     def _limits(self) -> tuple[int, int]:
-        """Return how many may be written concurrently, and how many may live beside those in scoring."""
+        """Return how many may be written concurrently, and live beside those in scoring."""
         workers = self._workers
         if self._model_slots is not None:
             if self._model_slots == workers == 1:

@@ -194,7 +194,7 @@ class RunState:
     def observe_silence(
         self, number: int, error: ModelError | NothingToPropose
     ) -> None:
-        """Learn that a trial got no x; too many consecutive silences end the run, others do at once.
+        """Learn that a trial got no x: consecutive silences end the run, other errors at once.
 
         The first error is the reason; calls in flight may fail after it.
         """

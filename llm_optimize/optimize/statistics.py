@@ -29,7 +29,9 @@ class Interval:
 
 
 def median_interval(values: Sequence[float]) -> Interval:
-    """Return the median with its percentile bootstrap interval (B. Efron, The Annals of Statistics 7, 1979).
+    """Return the median with its percentile bootstrap interval.
+
+    Source: B. Efron, The Annals of Statistics 7, 1979.
 
     Equal values give equal intervals, since the seed is fixed. With very few values the interval is
     rough, and too narrow.
@@ -94,7 +96,9 @@ def _rank_sums(ranks: Sequence[int], size: int) -> Iterator[int]:
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Return p-values corrected for their number (S. Holm, Scandinavian Journal of Statistics 6, 1979).
+    """Return p-values corrected for their number.
+
+    Source: S. Holm, Scandinavian Journal of Statistics 6, 1979.
 
     >>> holm([0.01, 0.04, 0.03])
     [0.03, 0.06, 0.06]
