@@ -79,9 +79,8 @@ class MlflowRun:
         self._client = MlflowClient(target.tracking_uri)
         self._target = target
         self._view = RunView()
-        self._experiment = target.experiment_id
-        if self._experiment is None:
-            self._experiment = self._experiment_named(target.experiment)
+        experiment = target.experiment_id
+        self._experiment = experiment or self._experiment_named(target.experiment)
         self._parent = target.parent_id
         if self._parent is None and target.parent:
             self._parent = self._parent_named(target.parent)

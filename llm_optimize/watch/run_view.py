@@ -1,4 +1,7 @@
-"""What a reader knows of a run: made from its events, or from its rows in a store, and shown alike."""
+"""View of a run: what a reader knows of it, made from its events or from its stored rows.
+
+All watchers draw the same `RunView`, so that they show the same numbers. Nothing here steers a run.
+"""
 
 from __future__ import annotations
 
@@ -32,14 +35,17 @@ _KEPT = 200  # trials, of which a screen shows the last
 _UNSTEADY = (
     "seconds",
     "stale_steps",
-)  # caps that are not reached at the pace of the trials
+)  # caps that do not grow at the pace of the trials
+
+Row = tuple[Trial, float | None]  # a trial, and its change to the best one before
 
 
 @dataclass
 class RunView:
-    """One run, as far as its events or its rows tell; of bounded size but for what they hold themselves.
+    """One run, as far as its events or its rows are known.
 
-    `update` learns from an event, `stored_view` makes one from rows. Watchers only draw it.
+    Its size is bounded, apart from the texts of the trials. `update` learns from an event,
+    `stored_view` makes a view from rows.
     """
 
     clock: Callable[[], float] = time.monotonic
@@ -52,29 +58,21 @@ class RunView:
     stop_reason: str | None = None  # None: it goes on, or was killed
     champion: Trial | None = None
     champion_at: float = 0.0
-    base: Trial | None = (
-        None  # what the champion is compared with: its parent, or the champion before it
-    )
-    best_scores: list[float] = field(
-        default_factory=list
-    )  # every `stride`-th, and the last
+    # What the champion is compared with: its parent, or else the champion before it.
+    base: Trial | None = None
+    best_scores: list[float] = field(default_factory=list)  # each `stride`-th, the last
     stride: int = 1
-    last: deque[tuple[Trial, float | None]] = field(
-        default_factory=lambda: deque(maxlen=_KEPT)
-    )
-    in_flight: dict[int, str] = field(
-        default_factory=dict
-    )  # number -> what it waits for
+    last: deque[Row] = field(default_factory=lambda: deque(maxlen=_KEPT))
+    in_flight: dict[int, str] = field(default_factory=dict)  # number -> waits for what
     finished: int = 0
     failures: int = 0  # of the finished ones, those without a score
     usage: Usage = field(default_factory=Usage)
     failed_calls: int = 0
     failure: CallFailed | None = None  # the last one
     result: Result | None = None
-    known_caps: tuple[Cap, ...] = ()  # as they were told last
-    before: dict[str, float] = field(
-        default_factory=dict
-    )  # used of each cap when this session began
+    known_caps: tuple[Cap, ...] = ()  # of the last event that had them
+    # What earlier sessions used of each cap.
+    before: dict[str, float] = field(default_factory=dict)
 
     def update(self, event: Event) -> None:
         """Learn from an event."""
@@ -86,31 +84,25 @@ class RunView:
             case TrialProposed():
                 self.in_flight[event.number] = waits_for(event.source)
             case TrialFinished():
-                self.in_flight.pop(event.trial.number, None)
-                self.usage = event.usage
-                self.learn(
-                    event.trial, True, event.trial if event.champion else self.champion
-                )
-                self.finished_at = self.clock()
+                self._finish(event)
             case ScoredAgain():
                 self.learn(event.trial, False, self.champion)
             case ChampionFound():
                 self._promote(event.trial)
             case CallFailed():
-                self.failed_calls, self.failure = self.failed_calls + 1, event
+                self.failed_calls += 1
+                self.failure = event
             case BudgetUsed():
                 self.known_caps = event.caps
             case RunEnded():
                 self._end(event)
 
     def _start(self, event: RunStarted) -> None:
-        self.name, self.store, self.description = (
-            event.name,
-            event.store,
-            event.task.description,
-        )
+        self.name = event.name
+        self.store = event.store
+        self.description = event.task.description
         self.begun_at = self.champion_at = self.finished_at = self.clock()
-        counts = Counts(first_trials=0)  # of which the champion counts here
+        counts = Counts(first_trials=0)  # only its champion is used
         for trial in event.trials:
             counts.observe(trial)
             self.learn(trial, True, counts.champion)
@@ -118,46 +110,60 @@ class RunView:
         self.known_caps = event.caps
         self.before = {cap.name: cap.used for cap in event.caps}
 
+    def _finish(self, event: TrialFinished) -> None:
+        self.in_flight.pop(event.trial.number, None)
+        self.usage = event.usage
+        champion = event.trial if event.champion else self.champion
+        self.learn(event.trial, True, champion)
+        self.finished_at = self.clock()
+
     def _end(self, event: RunEnded) -> None:
-        self.result, self.stop_reason = event.result, event.result.stop_reason
+        self.result = event.result
+        self.stop_reason = event.result.stop_reason
         self.ended_at = self.clock()
         self.in_flight.clear()
         self.known_caps = event.caps or self.known_caps
 
     def learn(self, trial: Trial, is_new: bool, champion: Trial | None) -> None:
-        """Learn a trial that was finished, or else scored again, and which one is the best now."""
+        """Learn a finished trial, and which one is the champion now.
+
+        A trial that is not new was scored again, and replaces what was known of it.
+        """
         if is_new:
             self.last.append((trial, self._change(trial)))
             self.finished += 1
             self.failures += not trial.scored
         else:
-            same = [
-                (trial if known.number == trial.number else known, change)
-                for known, change in self.last
-            ]
-            self.last = deque(same, maxlen=_KEPT)
+            self._replace(trial)
         if champion is not None:
-            self._promote(trial if champion.number == trial.number else champion)
+            same = champion.number == trial.number
+            self._promote(trial if same else champion)
         if is_new:
             self._draw()
+
+    def _replace(self, trial: Trial) -> None:
+        rows: list[Row] = []
+        for known, change in self.last:
+            rows.append((trial if known.number == trial.number else known, change))
+        self.last = deque(rows, maxlen=_KEPT)
 
     def _change(self, trial: Trial) -> float | None:
         """Return how far a trial is from the best one before it."""
         best = self.champion.score if self.champion else None
-        return None if trial.score is None or best is None else trial.score - best
+        if trial.score is None or best is None:
+            return None
+        return trial.score - best
 
     def _promote(self, trial: Trial) -> None:
-        """Make a trial the champion; one that is it already was only scored again."""
+        """Make a trial the champion; one that is the champion already was only scored again."""
         if self.champion is None or self.champion.number != trial.number:
-            parent = next(
-                (known for known, _ in self.last if known.number == trial.parent), None
-            )
-            self.base = parent or self.champion
+            parents = [known for known, _ in self.last if known.number == trial.parent]
+            self.base = parents[0] if parents else self.champion
             self.champion_at = self.clock()
         self.champion = trial
 
     def _draw(self) -> None:
-        """Add a point to the line of best scores, and thin it out evenly when it grows long."""
+        """Add a point to the line of best scores, and halve the line when it grows long."""
         if self.champion is None or self.champion.score is None:
             return
         if self.finished % self.stride and self.best_scores:
@@ -165,55 +171,65 @@ class RunView:
             return
         self.best_scores.append(self.champion.score)
         if len(self.best_scores) > 2 * _KEPT:
-            self.best_scores, self.stride = self.best_scores[1::2], 2 * self.stride
+            self.best_scores = self.best_scores[1::2]
+            self.stride *= 2
 
     @property
     def seconds(self) -> float:
-        """How long this session of the run has been going, in seconds."""
-        return (
-            self.clock() if self.ended_at is None else self.ended_at
-        ) - self.begun_at
+        """How long this session of the run has lasted, in seconds."""
+        until = self.clock() if self.ended_at is None else self.ended_at
+        return until - self.begun_at
 
     def caps(self) -> list[Cap]:
-        """Return what is used of each cap, as the run counts it; the time as it is now."""
-        return [
-            replace(cap, used=self.seconds) if cap.name == "seconds" else cap
-            for cap in self.known_caps
-        ]
+        """Return what is used of each cap; for the time that is now."""
+        caps = []
+        for cap in self.known_caps:
+            is_time = cap.name == "seconds"
+            caps.append(replace(cap, used=self.seconds) if is_time else cap)
+        return caps
 
     def seconds_left(self) -> float | None:
-        """Estimate when the first cap is reached, at the pace of this session; None while there is no pace."""
-        guesses = []
+        """Estimate when the first cap is reached, at the pace of this session.
+
+        None while there is no pace.
+        """
+        estimates: list[float] = []
         worked = self.finished_at - self.begun_at
+        since = self.seconds - worked  # the last finished trial
         for cap in self.caps():
             if cap.cap is None:
                 continue
+            left = cap.cap - cap.used
             used = cap.used - self.before.get(cap.name, 0.0)
             if cap.name == "seconds":
-                guesses.append(cap.cap - cap.used)
+                estimates.append(left)
             elif cap.name not in _UNSTEADY and used > 0 and worked > 0:
-                guesses.append(
-                    worked * (cap.cap - cap.used) / used - (self.seconds - worked)
-                )
-        return max(0.0, min(guesses)) if guesses else None
+                estimates.append(worked * left / used - since)
+        if not estimates:
+            return None
+        return max(0.0, min(estimates))
 
 
 def waits_for(source: str) -> str:
-    """Return what a trial in flight waits for; nobody has written its x where `source` is empty."""
+    """Return what a trial in flight waits for; without a source its x is not written yet."""
     return f"scoring ({source})" if source else "asking"
 
 
 class RowCounts:
-    """Counts a run by its rows, as `Counts` counts it while it goes on; what is new may be added at any time."""
+    """Counts a run by its stored rows, as `Counts` counts a live one; new rows may be added.
+
+    Args:
+        run: of which nothing was observed yet.
+    """
 
     def __init__(self, run: Run) -> None:
-        """Take a run, of which nothing was observed yet."""
         settings = run.settings
         self._run = run
         self._counts = Counts(len(settings.get("x0") or ()))
         self._max_steps = int(settings.get("max_steps", 0))
         self._budget = Budget(**(settings.get("budget") or {}))
-        self._inherited = self._used = Usage()  # of the finished trials
+        self._inherited = Usage()  # of the trials of a fork's origin
+        self._used = Usage()  # of the other finished trials
         self._above = -1  # the calls for trials up to this number are counted
         self._answered = 0
 
@@ -224,7 +240,7 @@ class RowCounts:
 
     @property
     def usage(self) -> Usage:
-        """What all model calls used, by the last look at the caps."""
+        """What all model calls used, as of the last call of `caps`."""
         return self._counts.total_usage
 
     def observe(
@@ -232,22 +248,26 @@ class RowCounts:
     ) -> None:
         """Learn a finished trial; see `Counts.observe`."""
         self._counts.observe(trial, before, trials)
-        if before is None and trial.number <= self._run.last_inherited:
+        if before is not None:
+            return
+        if trial.number <= self._run.last_inherited:
             self._inherited += trial.usage
-        elif before is None:
+        else:
             self._used += trial.usage
 
     def caps(self, above: int = -1) -> tuple[Cap, ...]:
-        """Return what is used of each cap but the time, since no row says how long a session lasted.
+        """Return what is used of each cap but the time: no row says how long a session lasted.
 
-        All trials up to the number `above` are finished and were observed: their calls are counted only once.
+        All trials up to the number `above` are finished and were observed: their calls are
+        counted only once.
         """
         if above > self._above:
             self._answered += self._run.answered_calls(self._above, above)
             self._above = above
         answered = self._answered + self._run.answered_calls(self._above)
-        replies = self._run.unused_replies(self._above).values()
-        used = sum((reply.usage for reply in replies), self._used)
+        used = self._used
+        for reply in self._run.unused_replies(self._above).values():
+            used += reply.usage
         self._counts.take_over(self._inherited, used, answered)
         counted = self._counts.caps(self._max_steps, self._budget, 0.0)
         return tuple(cap for cap in counted if cap.name != "seconds")
@@ -256,12 +276,14 @@ class RowCounts:
 def stored_view(
     run: Run, stop_reason: str | None = None
 ) -> tuple[RunView, list[Trial]]:
-    """Return what the rows of a run say, and its finished trials as they are known last, in the order of finishing.
+    """Return a view made from the rows of a run, and its finished trials as they are known now.
 
-    It is what its events would have said, but for failed calls and the time left.
+    The trials are in the order of finishing. The view is that which the events of the run make,
+    but for failed calls and the time left.
     """
     task = run.settings.get("task") or {}
-    view = RunView(time.time, run.name, run.store.url, str(task.get("description", "")))
+    description = str(task.get("description", ""))
+    view = RunView(time.time, run.name, run.store.url, description)
     view.stop_reason = stop_reason
     counts = RowCounts(run)
     known: dict[int, Trial] = {}
@@ -271,9 +293,8 @@ def stored_view(
         counts.observe(trial, before, known.values())
         view.learn(trial, before is None, counts.champion)
     for step in run.pending():
-        view.in_flight[step.number] = waits_for(
-            step.proposal.source if step.proposal else ""
-        )
+        source = step.proposal.source if step.proposal else ""
+        view.in_flight[step.number] = waits_for(source)
     view.known_caps = counts.caps()
     view.usage = counts.usage
     return view, list(known.values())

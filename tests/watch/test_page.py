@@ -131,7 +131,7 @@ def test_runs_facts_and_trials(store, served):
     [
         ("facts?run=ambre", 404, "did you mean 'amber'"),
         ("facts", 404, "no run named ''"),
-        ("trial?run=amber&number=x", 400, "'x' is no number"),
+        ("trial?run=amber&number=x", 400, "'x' is not the number"),
         ("trial?run=amber&number=9", 400, "no finished trial 9"),
         ("curves", 400, "choose 1 to 60"),
         ("curves?run=nobody", 404, "no run named 'nobody'"),
@@ -278,7 +278,7 @@ def test_a_token_in_the_address_of_a_post_does_not_count(quiet):
         ('{"kind": "hint", "text": " "}', "the hint is empty"),
         ('{"kind": 1}', "both texts"),
         ("[]", "both texts"),
-        ("{", "no JSON"),
+        ("{", "not JSON"),
         ('{"kind": "hint", "text": "%s"}' % ("x" * 70_000), "longer than 64000 bytes"),
     ],
 )

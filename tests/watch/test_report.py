@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import re
+import sys
 from contextlib import closing
 from html.parser import HTMLParser
 from random import Random
@@ -18,11 +19,11 @@ from llm_optimize.store import Store
 from llm_optimize.testing import changed
 from llm_optimize.watch import report
 from llm_optimize.watch.report import bundle
-from llm_optimize.watch.report.colours import Colours
+from llm_optimize.watch.report.colors import Colors
 from llm_optimize.watch.report.comparison import comparison, curve
 from llm_optimize.watch.report.detail import ancestors, story
 from llm_optimize.watch.report.diffs import changes, parts, steps
-from llm_optimize.watch.report.facts import columns, said, to_json
+from llm_optimize.watch.report.facts import columns, feedback_line, to_json
 from llm_optimize.watch.report.parameters import binned, explained, parameters, ranked
 from pages import CODE, HOSTILE, TASK, fill, hostile_run, scores_of
 
@@ -192,11 +193,10 @@ def test_an_unknown_name_is_answered_with_the_nearest(store, tmp_path):
 
 
 def test_a_missing_extra_is_one_sentence(store, tmp_path, monkeypatch):
-    monkeypatch.setattr(
-        bundle, "find_spec", lambda name: None if name == "plotly" else True
-    )
+    monkeypatch.setitem(sys.modules, "plotly", None)
     with pytest.raises(
-        MissingExtra, match=r'^plotly missing: pip install "llm_optimize\[view\]"$'
+        MissingExtra,
+        match=r'^a report needs plotly: pip install "llm_optimize\[view\]"$',
     ):
         report.write(store, "amber", tmp_path / "r.html")
 
@@ -276,7 +276,7 @@ def test_a_comparison_of_an_unknown_run_is_an_error(store):
         comparison(store, ["nobody"])
 
 
-# Differences and colours.
+# Differences and colors.
 
 
 def rebuilt(old, new):
@@ -331,27 +331,27 @@ def test_runs_of_colour_cover_each_line_whatever_is_in_it():
         ("", '{"a": [1, "𝕏"]}'),
         ("m.py", HOSTILE[11]),
     ]:
-        runs = Colours().of(name, text).split("\n")
+        runs = Colors().of(name, text).split("\n")
         for line, coloured in zip(text.split("\n"), runs, strict=False):
             units = sum(int(size) for size in re.findall(r"\d+", coloured))
             assert units in (0, len(line.encode("utf-16-le", "surrogatepass")) // 2)
         assert re.search("[a-z]", "".join(runs))
 
 
-def test_a_text_of_no_language_has_no_colours():
-    assert [Colours().of("", text) for text in ("raise the number", "", "[5, 3")] == [
+def test_a_text_of_no_language_has_no_colors():
+    assert [Colors().of("", text) for text in ("raise the number", "", "[5, 3")] == [
         "",
         "",
         "",
     ]
-    assert Colours().of("x.nosuchlanguage", "import a") == ""
+    assert Colors().of("x.nosuchlanguage", "import a") == ""
 
 
 def test_lines_beyond_what_is_read_whole_are_read_one_by_one():
     text = '"""\nimport this\n"""\n'
-    assert Colours().of("", text + "import a").split("\n")[1] == "s11"
+    assert Colors().of("", text + "import a").split("\n")[1] == "s11"
     assert (
-        Colours(whole_chars=0).of("", text + "import a").split("\n")[1].startswith("k6")
+        Colors(whole_chars=0).of("", text + "import a").split("\n")[1].startswith("k6")
     )
 
 
@@ -362,9 +362,13 @@ def test_failures_stand_in_a_line_without_their_status():
     trial = Trial.of(
         0, "x", Status.TIMEOUT, "x0", feedback="one\nkilled at its deadline"
     )
-    assert said(trial) == "killed at its deadline"
+    assert feedback_line(trial) == "killed at its deadline"
     assert (
-        len(said(Trial.of(0, "x", Status.COMPLETE, "x0", 1.0, feedback=HOSTILE[-1])))
+        len(
+            feedback_line(
+                Trial.of(0, "x", Status.COMPLETE, "x0", 1.0, feedback=HOSTILE[-1])
+            )
+        )
         == 160
     )
 

@@ -1,4 +1,7 @@
-"""A local web page of all runs of a store, live while they run: the parts of the report, and a few buttons to steer."""
+"""Web page of all runs of a store, live while they run, with a few buttons to steer them.
+
+It is served on this machine and drawn with the JavaScript of the report.
+"""
 
 from __future__ import annotations
 

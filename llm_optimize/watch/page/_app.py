@@ -1,4 +1,7 @@
-"""The application: pages, what they are made of, and what they ask for."""
+"""Application of the page: the shell, its files, and the JSON that its script asks for.
+
+It reads the store, and writes to it only in `steer`.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from ...errors import LlmOptimizeError, RunNotFound, StoreError, UsageError
 from ...store import RunInfo, Store
 from ...text import one_line
 from ..report import bundle, facts
-from ..report.colours import Colours
+from ..report.colors import Colors
 from ..report.comparison import comparison
 from ..report.detail import detail, story
 from ..report.diffs import parts
@@ -28,54 +31,55 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _POLL_SECS = 0.25
-_ALIVE_SECS = 15.0  # without news, after which a line says that the connection stands
+_ALIVE_SECS = 15.0  # without news, after which a comment keeps the connection open
 _MAX_STEER_BYTES = 64_000
 _MAX_COMPARED = 60
+_MEDIA_TYPES = {"js": "text/javascript", "css": "text/css"}
 _FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 
 class App:
-    """What the page answers; `stopping` says when streams shall end, `streams` how many there may be at a time."""
+    """Answers the requests for the page.
+
+    Args:
+        store: stays the caller's to close.
+        stopping: returns whether streams shall end.
+        streams: how many of them may be open.
+    """
 
     def __init__(
         self, store: Store, stopping: Callable[[], bool], streams: int
     ) -> None:
-        """Take the store, which stays the caller's to close."""
         self._store = store
         self._stopping = stopping
         self._streams = Streams(streams)
         self._followed: dict[str, Followed] = {}
         self._lock = threading.Lock()
-        script, style, plotly = (
-            bundle.script("page/static/page"),
-            bundle.style(),
-            bundle.plotly_source(),
-        )
-        self._files = {
-            f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:16]}.{kind}": (
-                text.encode(),
-                mime,
-            )
-            for name, kind, text, mime in (
-                ("page", "js", script, "text/javascript"),
-                ("page", "css", style, "text/css"),
-                ("plotly", "js", plotly, "text/javascript"),
-            )
-        }
-        page, sheet, charts = self._files
+        self._files: dict[str, tuple[bytes, str]] = {}  # name -> content, media type
+        script = self._add("page", "js", bundle.script("page/static/page"))
+        sheet = self._add("page", "css", bundle.style())
+        plotly = self._add("plotly", "js", bundle.plotly_source())
         self._shell = bundle.template("page", "page.html").render(
-            page=page, sheet=sheet, plotly=charts, unused=bundle.plotly_styles()
+            page=script, sheet=sheet, plotly=plotly, unused=bundle.plotly_styles()
         )
+
+    def _add(self, name: str, kind: str, text: str) -> str:
+        """Add a file, and return its name, which changes with its content."""
+        data = text.encode()
+        name = f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.{kind}"
+        self._files[name] = (data, _MEDIA_TYPES[kind])
+        return name
 
     def starlette(self) -> Starlette:
         """Return it as a Starlette application."""
         from starlette.applications import Starlette
         from starlette.routing import Route
 
-        pages = [
-            Route(path, self.shell) for path in ("/", "/compare", "/run/{name:path}")
-        ]
-        asked = {
+        routes = []
+        for path in ("/", "/compare", "/run/{name:path}"):
+            routes.append(Route(path, self.shell))
+        routes.append(Route("/static/{file}", self.static))
+        answers = {
             "runs": self.runs,
             "facts": self.facts,
             "trial": self.trial,
@@ -85,18 +89,12 @@ class App:
             "curves": self.curves,
             "live": self.live,
         }
-        routes = [
-            *pages,
-            Route("/static/{file}", self.static),
-            *(
-                Route(f"/api/{name}", answer, methods=["GET"])
-                for name, answer in asked.items()
-            ),
-            Route("/api/steer", self.steer, methods=["POST"]),
-        ]
+        for name, answer in answers.items():
+            routes.append(Route(f"/api/{name}", answer, methods=["GET"]))
+        routes.append(Route("/api/steer", self.steer, methods=["POST"]))
         return Starlette(routes=routes, exception_handlers={LlmOptimizeError: _explain})
 
-    # Pages and what they are made of.
+    # The shell and its files.
 
     def shell(self, _: Request) -> Response:
         """The one page; its script shows what the address asks for."""
@@ -105,7 +103,7 @@ class App:
         return HTMLResponse(self._shell, headers={"cache-control": "no-cache"})
 
     def static(self, request: Request) -> Response:
-        """Script, style sheet and plotly, under names that change with their content."""
+        """A file: the script, the style sheet, or plotly."""
         from starlette.responses import PlainTextResponse, Response
 
         data, mime = self._files.get(request.path_params["file"], (None, ""))
@@ -113,40 +111,36 @@ class App:
             return PlainTextResponse("no such file", status_code=404)
         return Response(data, media_type=mime, headers=_FOR_EVER)
 
-    # What a page asks for.
+    # What the script asks for.
 
     def runs(self, _: Request) -> Response:
         """All runs, as a list shows them."""
-        return _json(
-            {"runs": [_listed(info) for info in self._store.runs()], "now": time.time()}
-        )
+        listed = [_listed(info) for info in self._store.runs()]
+        return _json({"runs": listed, "now": time.time()})
 
     def facts(self, request: Request) -> Response:
         """The columns of a run."""
-        return _json(self._run(request).whole())
+        return _json(self._run(request).snapshot())
 
     def trial(self, request: Request) -> Response:
         """One trial with its texts."""
-        followed, number = self._run(request), _number(request)
-        parent = followed.parent(number)
-        above = None if parent is None else followed.run.trial(parent)
-        return _json(
-            detail(
-                followed.run.trial(number), above, followed.run.calls(number), Colours()
-            )
-        )
+        followed = self._run(request)
+        number = _number(request)
+        parent_number = followed.parent(number)
+        parent = None
+        if parent_number is not None:
+            parent = followed.run.trial(parent_number)
+        trial = followed.run.trial(number)
+        calls = followed.run.calls(number)
+        return _json(detail(trial, parent, calls, Colors()))
 
     def search(self, request: Request) -> Response:
-        """The numbers of the trials whose texts hold some words."""
+        """The numbers of the trials whose texts contain the query."""
         words = request.query_params.get("q", "").lower()
         found = []
         for trial in self._run(request).run.trials():
-            texts = (
-                *parts(trial.x).values(),
-                trial.feedback,
-                trial.output,
-                trial.lesson,
-            )
+            said = (trial.feedback, trial.output, trial.lesson)
+            texts = [*parts(trial.x).values(), *said]
             if any(words in text.lower() for text in texts):
                 found.append(trial.number)
         return _json(found)
@@ -154,10 +148,10 @@ class App:
     def story(self, request: Request) -> Response:
         """How the champion came about."""
         followed = self._run(request)
-        return _json(story(followed.whole()["columns"], followed.run.trial))
+        return _json(story(followed.snapshot()["columns"], followed.run.trial))
 
     def parameters(self, request: Request) -> Response:
-        """Which parameters went with the score."""
+        """How each parameter goes with the score."""
         run = self._run(request).run
         return _json(parameters(run.settings.get("space"), run.trials()))
 
@@ -171,13 +165,13 @@ class App:
         return _json(comparison(self._store, names))
 
     async def live(self, request: Request) -> Response:
-        """A stream of what is new in a run, from a cursor on."""
+        """A stream of server-sent events: what is new in a run, from a cursor on."""
         from starlette.concurrency import run_in_threadpool
 
         followed = await run_in_threadpool(self._run, request)
-        cursor = request.headers.get("last-event-id") or request.query_params.get(
-            "after", ""
-        )
+        # A browser that connects again sends the id of the last event that it got.
+        last = request.headers.get("last-event-id")
+        cursor = last or request.query_params.get("after", "")
         headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
         return self._streams.response(
             self._news(followed, cursor),
@@ -188,37 +182,29 @@ class App:
     async def _news(self, followed: Followed, cursor: str) -> AsyncIterator[bytes]:
         from starlette.concurrency import run_in_threadpool
 
-        state, alive_at = None, time.monotonic()
+        state = None
+        alive_at = time.monotonic()
         yield b"retry: 1000\n\n"
         while not self._stopping():
-            await run_in_threadpool(
-                followed.refresh, _POLL_SECS * 0.8
-            )  # shared by all that watch
+            # All streams of a run share one reader, which reads once a poll.
+            await run_in_threadpool(followed.refresh, _POLL_SECS * 0.8)
             news = followed.since(cursor)
             if news["cursor"] != cursor or news["state"] != state:
-                cursor, state, alive_at = (
-                    news["cursor"],
-                    news["state"],
-                    time.monotonic(),
-                )
-                yield (
-                    b"id: "
-                    + cursor.encode()
-                    + b"\ndata: "
-                    + facts.to_json(news)
-                    + b"\n\n"
-                )
+                cursor, state = news["cursor"], news["state"]
+                alive_at = time.monotonic()
+                data = facts.to_json(news)
+                yield b"id: %s\ndata: %s\n\n" % (cursor.encode(), data)
             elif time.monotonic() - alive_at > _ALIVE_SECS:
                 alive_at = time.monotonic()
                 yield b": still here\n\n"
             await asyncio.sleep(_POLL_SECS)
 
     async def steer(self, request: Request) -> Response:
-        """Write down what the user wants of a run."""
+        """Store a control command of the user for a run."""
         from starlette.concurrency import run_in_threadpool
 
-        wish = _wish(request, await _body(request))
-        return _json(await run_in_threadpool(self._steer, request, *wish))
+        kind, text = _command(request, await _body(request))
+        return _json(await run_in_threadpool(self._steer, request, kind, text))
 
     def _steer(self, request: Request, kind: str, text: str) -> dict[str, Any]:
         followed = self._run(request)
@@ -241,18 +227,16 @@ class App:
 
 def _listed(info: RunInfo) -> dict[str, Any]:
     settings = info.settings
+    task = str(settings.get("task", {}).get("description", ""))
+    model = str(settings.get("model") or settings.get("proposer") or "")
     return {
         "name": info.name,
         "begun_at": info.created_at,
         "stop_reason": info.stop_reason,
         "trials": info.trials,
         "best": info.best_score,
-        "task": one_line(
-            str(settings.get("task", {}).get("description", ""))[:1000], 160
-        ),
-        "model": one_line(
-            str(settings.get("model") or settings.get("proposer") or ""), 60
-        ),
+        "task": one_line(task[:1000], 160),
+        "model": one_line(model, 60),
         "search": one_line(str(settings.get("search") or ""), 40),
         "origin": facts.plain(info.origin),
     }
@@ -261,12 +245,12 @@ def _listed(info: RunInfo) -> dict[str, Any]:
 def _number(request: Request) -> int:
     given = request.query_params.get("number", "")
     if not given.isdecimal() or len(given) > MAX_DIGITS:
-        raise UsageError(f"{one_line(given, 40)!r} is no number of a trial")
+        raise UsageError(f"{one_line(given, 40)!r} is not the number of a trial")
     return int(given)
 
 
 async def _body(request: Request) -> bytes:
-    """Return what was sent. Raises UsageError for too much of it, and where the sender went away in its midst."""
+    """Return the body of a request. Raises UsageError if it is too long or was cut off."""
     from starlette.requests import ClientDisconnect
 
     body = bytearray()
@@ -274,31 +258,30 @@ async def _body(request: Request) -> bytes:
         async for part in request.stream():
             body += part
             if len(body) > _MAX_STEER_BYTES:
-                raise UsageError(
-                    f"the hint is longer than {_MAX_STEER_BYTES} bytes: make it shorter"
-                )
+                limit = f"{_MAX_STEER_BYTES} bytes"
+                raise UsageError(f"the hint is longer than {limit}: make it shorter")
     except ClientDisconnect:
         raise UsageError("the request was cut off") from None
     return bytes(body)
 
 
-def _wish(request: Request, body: bytes) -> tuple[str, str]:
-    """Read what a page sent. Raises UsageError."""
+def _command(request: Request, body: bytes) -> tuple[str, str]:
+    """Read a control command: its kind and its text. Raises UsageError."""
     if request.headers.get("content-type") != "application/json":
-        raise UsageError("send JSON, and say so in content-type")
+        raise UsageError('send JSON, with content-type "application/json"')
     try:
-        wish = json.loads(body)
+        command = json.loads(body)
     except ValueError as error:
-        raise UsageError(f"this is no JSON: {error}") from None
+        raise UsageError(f"this is not JSON: {error}") from None
     except RecursionError:
         raise UsageError(
             "this JSON is nested too deeply: send one object with two texts"
         ) from None
-    if not isinstance(wish, dict) or not all(
-        isinstance(wish.get(key, ""), str) for key in ("kind", "text")
-    ):
-        raise UsageError('send {"kind": ..., "text": ...}, both texts')
-    return wish.get("kind", ""), wish.get("text", "")
+    if isinstance(command, dict):
+        kind, text = command.get("kind", ""), command.get("text", "")
+        if isinstance(kind, str) and isinstance(text, str):
+            return kind, text
+    raise UsageError('send {"kind": ..., "text": ...}, both texts')
 
 
 def _json(value: Any) -> Response:
@@ -312,14 +295,12 @@ def _json(value: Any) -> Response:
 
 
 async def _explain(_: Request, error: Exception) -> Response:
-    """Turn an error of ours into its sentence."""
-    status = (
-        404
-        if isinstance(error, RunNotFound)
-        else 503
-        if isinstance(error, StoreError)
-        else 400
-    )
+    """Answer with the sentence of one of our errors."""
+    status = 400
+    if isinstance(error, RunNotFound):
+        status = 404
+    elif isinstance(error, StoreError):
+        status = 503
     answer = _json({"error": str(error)})
     answer.status_code = status
     return answer

@@ -1,4 +1,4 @@
-"""A run as its pages know it: columns that grow with what the store has to tell."""
+"""A followed run: the columns that a page shows, grown by what is new in the store."""
 
 from __future__ import annotations
 
@@ -13,16 +13,22 @@ from ...store import Again, Seen, Store
 from ..report import bundle, facts
 from ..run_view import RowCounts
 
-MAX_DIGITS = 18  # of a number that somebody sends: more do not fit into a column of whole numbers
+MAX_DIGITS = 18  # of a number in a request: more do not fit into a column of integers
 
 _COUNTED = ("number", "status", "source", "score", "scorings")
 
 
 class Followed:
-    """One run, read once and from then on followed; any thread may call."""
+    """One run, read once and then incrementally; any thread may call.
+
+    Args:
+        store: that holds the run.
+        name: of the run.
+
+    Raises RunNotFound.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
-        """Take the run of this name. Raises RunNotFound."""
         self.run = store.run(name)
         info = next(info for info in store.runs() if info.name == name)
         self._about = {**facts.about(self.run, info), "plotly": bundle.plotly_version()}
@@ -38,27 +44,22 @@ class Followed:
         self.refresh()
 
     def refresh(self, fresh_secs: float = 0.0) -> None:
-        """Read what is new, unless that was done less than so many seconds ago."""
+        """Read what is new, unless that was done less than this many seconds ago."""
         with self._lock:
             if time.monotonic() - self._read_at < fresh_secs:
                 return
             again = self._again[-1].key if self._again else 0
             news = self.run.progress(Seen(self._above, len(self._place), again))
-            self._take(
-                [trial for trial in news.finished if trial.number not in self._place],
-                deque(news.again),
-            )
-            self._steers += self.run.steers(self._steers[-1].key if self._steers else 0)
-            self.state = facts.state(
-                news.begun,
-                self._steers,
-                news.stop_reason,
-                self._counts.caps(self._above),
-            )
+            new = [one for one in news.finished if one.number not in self._place]
+            self._take(new, deque(news.again))
+            last_steer = self._steers[-1].key if self._steers else 0
+            self._steers += self.run.steers(last_steer)
+            caps = self._counts.caps(self._above)
+            self.state = facts.state(news.begun, self._steers, news.stop_reason, caps)
             self._read_at = time.monotonic()
 
     def _take(self, trials: Iterable[Trial], agains: deque[Again]) -> None:
-        """Learn trials and further scorings in the order in which the run itself learned them."""
+        """Learn trials and re-scorings in the order in which the run itself learned them."""
         for trial in trials:
             while agains and agains[0].after <= len(self._place):
                 self._score_again(agains.popleft())
@@ -80,18 +81,16 @@ class Followed:
         self.columns["score"][row] = again.score
         self.columns["error"][row] = again.standard_error
         self.columns["scorings"][row] = again.scorings
-        self._counts.observe(
-            self._brief(row), before, map(self._brief, range(len(self._place)))
-        )
+        trials = map(self._brief, range(len(self._place)))
+        self._counts.observe(self._brief(row), before, trials)
 
     def _brief(self, row: int) -> Trial:
-        """Return as much of a trial as is counted."""
-        number, status, source, score, scorings = (
-            self.columns[name][row] for name in _COUNTED
-        )
+        """Return as much of a trial as `RowCounts` looks at."""
+        values = [self.columns[name][row] for name in _COUNTED]
+        number, status, source, score, scorings = values
         return Trial.of(number, None, Status(status), source, score, scorings=scorings)
 
-    def whole(self) -> dict[str, Any]:
+    def snapshot(self) -> dict[str, Any]:
         """Return all facts, and the cursor from which `since` goes on."""
         with self._lock:
             about = {
@@ -108,13 +107,12 @@ class Followed:
             }
 
     def since(self, cursor: str) -> dict[str, Any]:
-        """Return the rows and further scorings after a cursor, the state, and the next cursor."""
+        """Return the rows and re-scorings after a cursor, the state, and the next cursor."""
         rows, agains = _places(cursor)
         with self._lock:
+            new = {name: values[rows:] for name, values in self.columns.items()}
             return {
-                "columns": {
-                    name: values[rows:] for name, values in self.columns.items()
-                },
+                "columns": new,
                 "again": facts.plain(self._again[agains:]),
                 "state": self.state,
                 "cursor": self._cursor(),
@@ -126,12 +124,16 @@ class Followed:
     def parent(self, number: int) -> int | None:
         """Return the parent of a finished trial, if that is finished as well."""
         row = self._place.get(number)
-        parent = None if row is None else self.columns["parent"][row]
+        if row is None:
+            return None
+        parent: int | None = self.columns["parent"][row]
         return parent if parent in self._place else None
 
 
 def _places(cursor: str) -> tuple[int, int]:
-    """Read a cursor; what is none stands for the beginning."""
+    """Read a cursor, "ROWS.AGAINS"; any other text is the beginning."""
     rows, _, agains = cursor.partition(".")
-    known = all(part.isdecimal() and len(part) <= MAX_DIGITS for part in (rows, agains))
-    return (int(rows), int(agains)) if known else (0, 0)
+    for part in (rows, agains):
+        if not part.isdecimal() or len(part) > MAX_DIGITS:
+            return 0, 0
+    return int(rows), int(agains)

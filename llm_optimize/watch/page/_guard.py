@@ -1,4 +1,10 @@
-"""Who may ask what of the page: the address they use, the page they come from, and the token."""
+"""Guard of the page: checks of host, origin and token before the application sees a request.
+
+Three attacks are held off. A page on another site makes the user's browser send requests here
+(CSRF): Origin and Sec-Fetch-Site must be ours. A site gives its own name the address of this
+machine (DNS rebinding): Host must be an address, or a name that is known. Somebody else on this
+machine or network steers runs: what changes a run needs the token, which only the user has.
+"""
 
 from __future__ import annotations
 
@@ -13,27 +19,31 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 TOKEN_HEADER = "x-llm-optimize-token"
+_NO_TOKEN = (
+    "the token is missing or wrong: open the address that llm-optimize view printed"
+)
 
 
 class Guard:
-    """Stands before the application: refuses what others may have sent, and adds headers to each answer.
+    """ASGI middleware that refuses requests, and adds headers to every answer.
 
-    A page that somebody lured the user to can send requests here, and can give a name of its own the address of this
-    machine. So Host must be an address, or a name that is known; Origin, where it is sent, must be ours; nothing is
-    told to another site; and what changes a run needs the token, which only the user has.
+    Args:
+        app: the application.
+        host: that the server listens at.
+        token: that lets its owner steer runs.
+        headers: for all answers.
     """
 
     def __init__(
         self, app: ASGIApp, *, host: str, token: str, headers: Mapping[str, str]
     ) -> None:
-        """Take the host that the server listens at, the token, and headers for all answers."""
         self._app = app
         self._local = is_loopback(host)
         self._names = _names(host)
         self._token = token.encode()
-        self._headers = [
-            (name.encode(), value.encode()) for name, value in headers.items()
-        ]
+        self._headers: list[tuple[bytes, bytes]] = []
+        for name, value in headers.items():
+            self._headers.append((name.encode(), value.encode()))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer, or refuse with a sentence."""
@@ -53,25 +63,23 @@ class Guard:
             await _refuse(problem, scope, receive, send_guarded)
 
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
-        headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        host, api = headers.get("host", ""), scope["path"].startswith("/api/")
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+        host = headers.get("host", "")
+        is_api = scope["path"].startswith("/api/")
+        site = headers.get("sec-fetch-site", "none")
         if not self._knows(host):
             return 421, "this server does not answer to that name: use its address"
         if headers.get("origin", f"http://{host}") != f"http://{host}":
             return 403, "this request comes from another site"
-        if api and headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
+        if is_api and site not in ("none", "same-origin"):
             return 403, "this request comes from another site"
         if scope["method"] not in ("GET", "HEAD", "POST"):
             return 405, "only GET, HEAD and POST are answered"
-        asks_for_token = scope["method"] == "POST" or (api and not self._local)
-        if asks_for_token and not self._has_token(headers, scope):
-            return (
-                403,
-                "the token is missing or wrong: open the address that llm-optimize view printed",
-            )
+        needs_token = scope["method"] == "POST" or (is_api and not self._local)
+        if needs_token and not self._has_token(headers, scope):
+            return 403, _NO_TOKEN
         return None
 
     def _knows(self, host: str) -> bool:
@@ -84,20 +92,18 @@ class Guard:
 
     def _has_token(self, headers: Mapping[str, str], scope: Scope) -> bool:
         given = headers.get(TOKEN_HEADER, "")
-        if (
-            not given and scope["method"] != "POST"
-        ):  # an event source cannot send headers
-            given = parse_qs(scope["query_string"].decode("latin-1")).get(
-                "token", [""]
-            )[0]
+        if not given and scope["method"] != "POST":
+            # An EventSource cannot send headers: it has the token in its URL.
+            query = parse_qs(scope["query_string"].decode("latin-1"))
+            given = query.get("token", [""])[0]
         return secrets.compare_digest(given.encode("utf-8", "replace"), self._token)
 
 
 def is_loopback(host: str) -> bool:
-    """Return whether only this machine reaches a host.
+    """Return whether only this machine can reach a host.
 
-    >>> [is_loopback(host) for host in ("localhost", "127.0.0.1", "::1", "0.0.0.0", "example.org")]
-    [True, True, True, False, False]
+    >>> is_loopback("localhost"), is_loopback("::1"), is_loopback("0.0.0.0")
+    (True, True, False)
     """
     try:
         return host == "localhost" or ipaddress.ip_address(host).is_loopback
@@ -108,12 +114,8 @@ def is_loopback(host: str) -> bool:
 def _names(host: str) -> Collection[str]:
     if is_loopback(host):
         return {"localhost"}
-    return {
-        "localhost",
-        host.lower(),
-        socket.gethostname().lower(),
-        socket.getfqdn().lower(),
-    }
+    own = (socket.gethostname().lower(), socket.getfqdn().lower())
+    return {"localhost", host.lower(), *own}
 
 
 def _without_port(host: str) -> str:
@@ -122,12 +124,9 @@ def _without_port(host: str) -> str:
     >>> _without_port("[::1]:8765"), _without_port("LocalHost:80"), _without_port("127.0.0.1")
     ('::1', 'localhost', '127.0.0.1')
     """
-    name = (
-        host[1 : host.index("]")]
-        if host.startswith("[") and "]" in host
-        else host.partition(":")[0]
-    )
-    return name.lower()
+    if host.startswith("[") and "]" in host:
+        return host[1 : host.index("]")].lower()
+    return host.partition(":")[0].lower()
 
 
 async def _refuse(

@@ -1,4 +1,4 @@
-"""The server of the page: a port, a token, and an end."""
+"""Server of the page: it listens at a port, makes the token, and can be stopped."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from contextlib import closing
 from typing import Any
 
-from ...errors import UsageError
+from ...errors import UsageError, require
 from ...store import Store
 from ..report import bundle
 from ._app import App
@@ -16,24 +16,30 @@ from ._streams import BACKLOG, bounded, most_connections
 
 DEFAULT_PORT = 8765
 _GRACE_SECS = 2
+_NEEDED = ("jinja2", "plotly", "pygments", "starlette", "uvicorn")
 _OWN = ["'self'"]
 
 
 class Page:
     """A web page of all runs of a store.
 
-    Whoever may reach the port may read; whoever has the token, which is in `url`, may steer runs as well. Where more
-    than this machine reaches the port, reading needs the token, too.
+    Everybody who can reach the port may read; to steer runs takes the token, which is in `url`.
+    Where other machines can reach the port, reading takes the token, too.
 
-    Raises UsageError when the port is taken or the host is none of this machine's, and MissingExtra when starlette,
-    uvicorn, jinja2, plotly or pygments is not installed.
+    Args:
+        store: stays the caller's to close.
+        host: to listen at.
+        port: to listen at; 0 takes any free one.
+
+    Raises:
+        UsageError: the port is taken, or the host is not one of this machine.
+        MissingExtra: starlette, uvicorn, jinja2, plotly or pygments is not installed.
     """
 
     def __init__(
         self, store: Store, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT
     ) -> None:
-        """Listen at a port; 0 takes any that is free. The store stays the caller's to close."""
-        bundle.require("jinja2", "plotly", "pygments", "starlette", "uvicorn")
+        require(*_NEEDED, extra="view", needed_by="the page")
         import uvicorn
         from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -58,22 +64,22 @@ class Page:
 
     @property
     def address(self) -> str:
-        """Where it is, without the token."""
+        """The URL without the token."""
         host, port = self._socket.getsockname()[:2]
-        name = (
-            self._host
-            if is_loopback(host) or self._host not in ("0.0.0.0", "::")
-            else socket.gethostname()
-        )
-        return f"http://{f'[{name}]' if ':' in name else name}:{port}/"
+        name = self._host
+        if name in ("0.0.0.0", "::") and not is_loopback(host):
+            name = socket.gethostname()  # an address that others can use
+        if ":" in name:
+            name = f"[{name}]"
+        return f"http://{name}:{port}/"
 
     @property
     def url(self) -> str:
-        """Where it is, with the token."""
+        """The URL with the token."""
         return f"{self.address}?token={self._token}"
 
     def run(self) -> None:
-        """Answer until `stop` is called, or until Ctrl-C, which is raised again as KeyboardInterrupt."""
+        """Answer until `stop` is called, or until Ctrl-C, which raises KeyboardInterrupt."""
         with closing(self._socket):
             self._server.run(sockets=[self._socket])
 
@@ -90,7 +96,8 @@ def _listening(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise UsageError(
-            f"cannot listen at port {port} of {host} ({error.strerror}): choose another --port"
+            f"cannot listen at port {port} of {host} ({error.strerror}): "
+            "choose another --port"
         ) from error
 
 
@@ -100,8 +107,9 @@ def _headers() -> dict[str, str]:
         "connect-src": _OWN,
         "frame-ancestors": ["'none'"],
     }
+    policy = bundle.policy(_OWN, [*_OWN, bundle.NO_TEXT], more)
     return {
-        "content-security-policy": bundle.policy(_OWN, [*_OWN, bundle.NO_TEXT], more),
+        "content-security-policy": policy,
         "cross-origin-opener-policy": "same-origin",
         "cross-origin-resource-policy": "same-origin",
         "referrer-policy": "no-referrer",

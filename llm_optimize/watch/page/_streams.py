@@ -1,8 +1,9 @@
-"""How much the page takes on at a time: connections, and streams among them, by the files that the process may open.
+"""Limits of the page: how many connections and streams it has open at the same time.
 
-Each connection is an open file. Where none is left, the server cannot accept, read the store or send a file, and all
-watchers wait for the one who took them. So connections are refused while there is still room, and streams, which stay
-open, get only half of the connections; the other half is for questions that are answered at once.
+Each connection is an open file. Where none is left, the server can neither accept, nor read the
+store, nor send a file, and everybody waits for the one who took them. So connections are refused
+while there is still room. Streams, which stay open, get only half of the connections; the other
+half is for requests that are answered at once.
 """
 
 from __future__ import annotations
@@ -16,40 +17,40 @@ if TYPE_CHECKING:
     from starlette.responses import Response
 
 _MOST = 256  # connections
-_OWN_FILES = 112  # 45 of the store, three for each of 15 connections; 48 just accepted, not yet looked at; and others
-BACKLOG = 16  # connections that asyncio accepts in one go, before it looks at the first of them
+# Files besides the connections: 45 of the store, three for each of 15 connections; 48 connections
+# that are accepted but not yet counted; and some others.
+_OWN_FILES = 112
+BACKLOG = 16  # connections that asyncio accepts at once, before it handles the first
 _FEWEST = 4
 RETRY_SECS = 10
-_SENTENCE = {
-    "error": f"too many pages are open at this server: close some, and try again in {RETRY_SECS} s"
-}
-FULL = json.dumps(_SENTENCE).encode()
+_SENTENCE = (
+    "too many pages are open at this server: "
+    f"close some, and try again in {RETRY_SECS} s"
+)
+FULL = json.dumps({"error": _SENTENCE}).encode()
 
 
 def most_connections() -> int:
-    """Return how many connections there may be at a time, by the limit on open files of this process."""
+    """Return how many connections may be open, by this process's limit on open files."""
     if sys.platform == "win32":
         return _MOST
     import resource
 
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return (
-        _MOST
-        if soft == resource.RLIM_INFINITY
-        else max(_FEWEST, min(_MOST, soft - _OWN_FILES))
-    )
+    if soft == resource.RLIM_INFINITY:
+        return _MOST
+    return max(_FEWEST, min(_MOST, soft - _OWN_FILES))
 
 
 class Streams:
-    """Counts the streams that are open; all calls come from one event loop."""
+    """Counts the open streams, of which there may be `most`; for one event loop."""
 
     def __init__(self, most: int) -> None:
-        """Take how many there may be."""
         self._most = most
         self._open = 0
 
     def response(self, content: AsyncIterator[bytes], **options: Any) -> Response:
-        """Return a response that streams, or where there are too many already one that says so."""
+        """Return a response that streams, or a 503 where too many streams are open."""
         from starlette.responses import Response, StreamingResponse
 
         if self._open >= self._most:
@@ -71,12 +72,20 @@ class Streams:
 
 
 def bounded(protocol: type[Any], most: int) -> type[Any]:
-    """Return a protocol of uvicorn that answers a connection beyond `most` with a sentence, and closes it."""
-    head = f"HTTP/1.1 503 Service Unavailable\r\nretry-after: {RETRY_SECS}\r\nconnection: close\r\n"
-    said = (
-        f"{head}content-type: application/json\r\ncontent-length: {len(FULL)}\r\n\r\n".encode()
-        + FULL
+    """Return a protocol of uvicorn that answers a connection beyond `most` with a 503.
+
+    It closes that connection without reading from it.
+    """
+    lines = (
+        "HTTP/1.1 503 Service Unavailable",
+        f"retry-after: {RETRY_SECS}",
+        "connection: close",
+        "content-type: application/json",
+        f"content-length: {len(FULL)}",
+        "",
+        "",
     )
+    refusal = "\r\n".join(lines).encode() + FULL
 
     class Bounded(protocol):  # type: ignore[misc]
         refused = False
@@ -86,7 +95,7 @@ def bounded(protocol: type[Any], most: int) -> type[Any]:
                 super().connection_made(transport)
                 return
             self.refused = True
-            transport.write(said)
+            transport.write(refusal)
             transport.close()
 
         def data_received(self, data: bytes) -> None:

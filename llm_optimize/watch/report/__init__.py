@@ -1,4 +1,7 @@
-"""One self-contained HTML file about a run, or about a comparison of runs: no network, it opens from disk."""
+"""Report: one self-contained HTML file about a run, or about a comparison of runs.
+
+It opens from disk and needs no network.
+"""
 
 from __future__ import annotations
 

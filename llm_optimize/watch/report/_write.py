@@ -1,4 +1,7 @@
-"""The writing of the file: facts, texts in blocks that are unpacked when they are asked for, and plotly."""
+"""Writer of the report file: facts, texts of the trials in blocks, and plotly, all compressed.
+
+The page unpacks a block of texts when it is first needed, so that a long run opens fast.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-from ...errors import RunNotFound
+from ...errors import RunNotFound, require
 from ...records import Trial
-from ...store import Call, Store
+from ...store import Call, Run, Store
 from ..atomic import atomic_path
 from ..run_view import stored_view
 from . import bundle
-from .colours import Colours
+from .colors import Colors
 from .comparison import comparison, names_in
 from .detail import clipper, detail, story
 from .facts import about, columns, state, to_json
@@ -24,29 +27,26 @@ from .parameters import parameters
 _MAX_BYTES = 8_000_000  # of the file
 _REST_BYTES = 300_000  # of it for all but plotly and the texts of trials
 _TRIALS_A_BLOCK = 50
-_CLIPS = (
-    None,
-    20_000,
-    6_000,
-    2_000,
-    600,
-    200,
-)  # characters of one text; the next where the file would be too large
+# Characters of one text; the next smaller one is tried where the file would be too large.
+_CLIPS = (None, 20_000, 6_000, 2_000, 600, 200)
 _LEVEL = 6  # of compression
+_NEEDED = ("jinja2", "plotly", "pygments")
 
 Blocks = dict[str, bytes]
+Calls = Mapping[int, Sequence[Call]]  # by trial number
 
 
 def write(store: Store, name: str, path: str | Path) -> Path:
-    """Write one self-contained HTML file about a run, or about the runs NAME/CONTENDER/SEED of a comparison.
+    """Write one self-contained HTML file about a run or a comparison of runs.
 
-    The file opens from disk and asks nothing of any network. It holds all texts of the run; where it would grow over
-    8 MB, long ones are clipped, and it says so. A run in progress is shown as far as it is.
+    The file opens from disk and needs no network. It holds all texts of the run; where it would
+    grow over 8 MB, long texts are clipped, and the page says so. A run in progress is shown as
+    far as it has come.
 
     Args:
-        store: where the run is.
-        name: of a run, or of a comparison.
-        path: of the file; one that is there is replaced, at once and whole.
+        store: that holds the run.
+        name: of a run, or of a comparison, whose runs are named NAME/CONTENDER/SEED.
+        path: of the file; an existing one is replaced atomically.
 
     Returns:
         The path.
@@ -62,31 +62,28 @@ def write(store: Store, name: str, path: str | Path) -> Path:
     ...     write(store, "amber", "report.html").stat().st_size < 8_000_000
     True
     """
-    bundle.require("jinja2", "plotly", "pygments")
+    require(*_NEEDED, extra="view", needed_by="a report")
     path = Path(path)
     if name in store.names():
-        kind, blocks = "report", _run_blocks(store, name)
+        page = _page(name, "report", _run_blocks(store, name))
     elif among := names_in(store, name):
-        kind, blocks = (
-            "comparison",
-            {"facts": _packed({"name": name, **comparison(store, among)})},
-        )
+        facts = {"name": name, **comparison(store, among)}
+        page = _page(name, "comparison", {"facts": _packed(facts)})
     else:
         raise _missing(store, name)
-    page = _page(name, kind, blocks)
     with atomic_path(path) as unfinished:
         unfinished.write_bytes(page.encode())
     return path
 
 
 def write_stored(store: str, name: str, path: str | Path) -> Path:
-    """Write the report of a run in the store at this URL. Raises what `write` and `Store` raise."""
+    """Write the report of a run in the store at this URL. Raises like `write` and `Store`."""
     with closing(Store(store, create=False)) as opened:
         return write(opened, name, path)
 
 
 def _missing(store: Store, name: str) -> RunNotFound:
-    """Return the error that the store itself has for this: it knows the nearest names."""
+    """Return the error of the store itself, which names the nearest runs."""
     try:
         store.run(name)
     except RunNotFound as error:
@@ -98,77 +95,71 @@ def _run_blocks(store: Store, name: str) -> Blocks:
     run = store.run(name)
     info = next(info for info in store.runs() if info.name == name)
     view, trials = stored_view(run, info.stop_reason)
-    calls: dict[int, list[Call]] = {}
-    for call in run.calls():
-        calls.setdefault(call.trial, []).append(call)
-    texts, clipped = _texts(trials, calls)
-    told = columns(trials)
-    facts = {
+    by_number = {trial.number: trial for trial in trials}
+    block_of: dict[str, int] = {}  # JSON has only texts as keys
+    for place, trial in enumerate(trials):
+        block_of[str(trial.number)] = place // _TRIALS_A_BLOCK
+    texts, clipped = _texts(trials, _calls(run))
+    facts = columns(trials)
+    page = {
         "run": {
             **about(run, info),
             "clipped_chars": clipped,
             "plotly": bundle.plotly_version(),
         },
-        "columns": told,
+        "columns": facts,
         "state": state(
             run.progress().begun, run.steers(), info.stop_reason, view.caps()
         ),
-        "story": story(told, {trial.number: trial for trial in trials}.__getitem__),
+        "story": story(facts, by_number.__getitem__),
         "parameters": parameters(info.settings.get("space"), trials),
-        "texts": {
-            str(trial.number): place // _TRIALS_A_BLOCK
-            for place, trial in enumerate(trials)
-        },
+        "texts": block_of,
     }
-    return {"facts": _packed(facts), **texts}
+    return {"facts": _packed(page), **texts}
 
 
-def _texts(
-    trials: Sequence[Trial], calls: Mapping[int, Sequence[Call]]
-) -> tuple[Blocks, int | None]:
-    """Return the blocks of the trials' texts, and how many characters of a text are kept; None: all."""
-    room = _MAX_BYTES - _REST_BYTES - len(_zipped(bundle.plotly_source().encode()))
-    blocks: Blocks = {}
-    colours = Colours()
-    for chars in _CLIPS:
-        blocks = {}
+def _calls(run: Run) -> Calls:
+    """Return the model calls of a run by trial number."""
+    calls: dict[int, list[Call]] = {}
+    for call in run.calls():
+        calls.setdefault(call.trial, []).append(call)
+    return calls
+
+
+def _texts(trials: Sequence[Trial], calls: Calls) -> tuple[Blocks, int | None]:
+    """Return the blocks of texts, and how many characters of a text are kept; None: all.
+
+    Longer texts are tried first; the last, smallest clip is taken even if it is too large.
+    """
+    plotly = _zipped(bundle.plotly_source().encode())
+    room = _MAX_BYTES - _REST_BYTES - len(plotly)
+    colors = Colors()
+    for chars in _CLIPS[:-1]:
+        blocks: Blocks = {}
         left = room
-        for number, block in enumerate(_blocks(trials, calls, chars, colours)):
+        for number, block in enumerate(_blocks(trials, calls, chars, colors)):
             blocks[f"texts-{number}"] = block
             left -= len(block)
-            if left < 0 and chars != _CLIPS[-1]:
+            if left < 0:
                 break
         else:
             return blocks, chars
-    return blocks, _CLIPS[-1]
+    smallest = enumerate(_blocks(trials, calls, _CLIPS[-1], colors))
+    return {f"texts-{number}": block for number, block in smallest}, _CLIPS[-1]
 
 
 def _blocks(
-    trials: Sequence[Trial],
-    calls: Mapping[int, Sequence[Call]],
-    chars: int | None,
-    colours: Colours,
+    trials: Sequence[Trial], calls: Calls, chars: int | None, colors: Colors
 ) -> Iterator[bytes]:
     by_number = {trial.number: trial for trial in trials}
     cut = clipper(chars)
     for begin in range(0, len(trials), _TRIALS_A_BLOCK):
-        some = trials[begin : begin + _TRIALS_A_BLOCK]
-        yield _packed(
-            {
-                str(trial.number): detail(
-                    trial,
-                    _parent(trial, by_number),
-                    calls.get(trial.number, ()),
-                    colours,
-                    cut,
-                )
-                for trial in some
-            }
-        )
-
-
-def _parent(trial: Trial, known: Mapping[int, Trial]) -> Trial | None:
-    return None if trial.parent is None else known.get(trial.parent)
+        block = {}
+        for trial in trials[begin : begin + _TRIALS_A_BLOCK]:
+            parent = None if trial.parent is None else by_number.get(trial.parent)
+            of_trial = calls.get(trial.number, ())
+            block[str(trial.number)] = detail(trial, parent, of_trial, colors, cut)
+        yield _packed(block)
 
 
 def _packed(value: Any) -> bytes:
@@ -180,24 +171,22 @@ def _zipped(data: bytes) -> bytes:
 
 
 def _page(name: str, kind: str, blocks: Blocks) -> str:
-    script, style, plotly = (
-        bundle.script(f"report/static/{kind}"),
-        bundle.style(),
-        bundle.plotly_source(),
-    )
-    hashes = [bundle.hash_of(script), bundle.hash_of(plotly)]
+    """Return the page, whose policy admits its own script, style sheet and plotly by hash."""
+    script = bundle.script(f"report/static/{kind}")
+    style = bundle.style()
+    plotly = bundle.plotly_source()
     policy = bundle.policy(
-        hashes, [bundle.hash_of(style), bundle.NO_TEXT], {"img-src": ["data:"]}
+        [bundle.hash_of(script), bundle.hash_of(plotly)],
+        [bundle.hash_of(style), bundle.NO_TEXT],
+        {"img-src": ["data:"]},
     )
     packed = {**blocks, "plotly": _zipped(plotly.encode())}
-    page = bundle.template("report", "report.html")
-    return str(
-        page.render(
-            name=name,
-            policy=policy,
-            script=bundle.markup(script),
-            style=bundle.markup(style),
-            unused=bundle.plotly_styles(),
-            blocks={key: block.decode("ascii") for key, block in packed.items()},
-        )
+    page = bundle.template("report", "report.html").render(
+        name=name,
+        policy=policy,
+        script=bundle.markup(script),
+        style=bundle.markup(style),
+        unused=bundle.plotly_styles(),
+        blocks={key: block.decode("ascii") for key, block in packed.items()},
     )
+    return str(page)

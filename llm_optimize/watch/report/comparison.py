@@ -1,4 +1,4 @@
-"""Several runs beside each other: the best score so far of each, against what it had cost by then."""
+"""Comparison of runs: the best score so far of each, against what it had cost by then."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any
 from ...records import Counts, Trial
 from ...store import RunInfo, Store
 from .facts import plain
+
+_COLUMNS = ("trial", "calls", "cost", "seconds", "best")
 
 
 def names_in(store: Store, comparison: str) -> list[str]:
@@ -24,12 +26,14 @@ def comparison(store: Store, names: Sequence[str]) -> dict[str, Any]:
 def _one(store: Store, name: str, info: RunInfo | None) -> dict[str, Any]:
     run = store.run(name)
     trials = run.trials()
-    *path, last = name.split("/")
-    grouped = len(path) >= 2
+    contender, seed = name, ""
+    path = name.split("/")
+    if len(path) >= 3:
+        contender, seed = "/".join(path[1:-1]), path[-1]
     return {
         "name": name,
-        "contender": "/".join(path[1:]) if grouped else name,
-        "seed": last if grouped else "",
+        "contender": contender,
+        "seed": seed,
         "trials": len(trials),
         "scored": sum(trial.scored for trial in trials),
         "stop_reason": info.stop_reason if info else None,
@@ -39,26 +43,29 @@ def _one(store: Store, name: str, info: RunInfo | None) -> dict[str, Any]:
 
 
 def curve(trials: Sequence[Trial], begun_at: float) -> dict[str, list[Any]]:
-    """Return the best score so far where it rose, and at the end, against trials, calls, dollars and seconds.
+    """Return the best score so far, where it rose and at the end, and what it had cost.
 
-    Dollars are None from the first call on whose price is unknown.
+    The columns are the number of trials, calls, dollars and seconds, and the best score. Dollars
+    are None from the first call on whose price is unknown.
     """
     points: list[tuple[Any, ...]] = []
     counts = Counts(first_trials=0)
-    calls, cost, seconds = 0, 0.0, 0.0
-    known = True
+    calls = 0
+    cost: float | None = 0.0
+    seconds = 0.0
     for count, trial in enumerate(trials, start=1):
-        calls += trial.usage.calls
-        known = known and (trial.usage.cost_usd is not None or not trial.usage.calls)
-        cost += trial.usage.cost_usd or 0.0
+        usage = trial.usage
+        calls += usage.calls
+        if usage.cost_usd is None and usage.calls:
+            cost = None
+        if cost is not None:
+            cost += usage.cost_usd or 0.0
         seconds = max(seconds, trial.finished_at - begun_at)
         counts.observe(trial)
         best = counts.champion
         if best is not None and (best is trial or count == len(trials)):
-            points.append(
-                (count, calls, cost if known else None, round(seconds, 3), best.score)
-            )
-    columns = ("trial", "calls", "cost", "seconds", "best")
-    return {
-        name: [point[place] for point in points] for place, name in enumerate(columns)
-    }
+            points.append((count, calls, cost, round(seconds, 3), best.score))
+    columns: dict[str, list[Any]] = {}
+    for place, name in enumerate(_COLUMNS):
+        columns[name] = [point[place] for point in points]
+    return columns

@@ -1,4 +1,4 @@
-"""All that is known of one trial, and how the champion came about step by step."""
+"""Details of one trial, and the story of the champion: its ancestors, step by step."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from dataclasses import asdict
 from math import inf
 from typing import Any
 
-from ...records import Trial
+from ...records import Reply, Trial
 from ...store import Call
 from ...text import clip
-from .colours import Colours
+from .colors import Colors
 from .diffs import changed, changes, parts
 from .facts import plain
 
@@ -21,30 +21,32 @@ Clip = Callable[[str], str]
 
 def clipper(max_chars: int | None) -> Clip:
     """Return a function that keeps head and tail of a long text; None keeps all of it."""
-    return (
-        (lambda text: text)
-        if max_chars is None
-        else (lambda text: clip(text, max_chars))
-    )
+    if max_chars is None:
+        return lambda text: text
+    return lambda text: clip(text, max_chars)
 
 
 def detail(
     trial: Trial,
     parent: Trial | None,
     calls: Sequence[Call],
-    colours: Colours,
+    colors: Colors,
     cut: Clip = clipper(None),
 ) -> dict[str, Any]:
-    """Return a trial with its texts, their colours, what changed from its parent, and its model calls."""
-    texts = {name: cut(text) for name, text in parts(trial.x).items()}
-    old = (
-        None
-        if parent is None
-        else {name: cut(text) for name, text in parts(parent.x).items()}
-    )
-    facts = ("number", "stage", "seed", "scorings", "finished_at")
+    """Return a trial with its texts, their colors, its change from the parent, and its calls."""
+    texts = _clipped(trial, cut)
+    colored = []
+    for name, text in texts.items():
+        colored.append({"name": name, "text": text, "runs": colors.of(name, text)})
+    change = None
+    if parent is not None and trial.x is not None:
+        change = changed(_clipped(parent, cut), texts)
     return {
-        **{name: getattr(trial, name) for name in facts},
+        "number": trial.number,
+        "stage": trial.stage,
+        "seed": trial.seed,
+        "scorings": trial.scorings,
+        "finished_at": trial.finished_at,
         "error": trial.standard_error,
         "lesson": cut(trial.lesson),
         "feedback": cut(trial.feedback),
@@ -53,64 +55,70 @@ def detail(
         "instances": plain(trial.instances),
         "usage": asdict(trial.usage),
         "decision": plain(trial.decision),
-        "parts": [
-            {"name": name, "text": text, "runs": colours.of(name, text)}
-            for name, text in texts.items()
-        ],
-        "change": None if old is None or trial.x is None else changed(old, texts),
+        "parts": colored,
+        "change": change,
         "calls": [_call(call, cut) for call in calls],
     }
 
 
+def _clipped(trial: Trial, cut: Clip) -> dict[str, str]:
+    return {name: cut(text) for name, text in parts(trial.x).items()}
+
+
 def _call(call: Call, cut: Clip) -> dict[str, Any]:
-    reply = call.reply
+    messages = []
+    for message in call.messages:
+        messages.append({"role": message["role"], "content": cut(message["content"])})
     return {
         "model": call.model,
-        "messages": [
-            {"role": message["role"], "content": cut(message["content"])}
-            for message in call.messages
-        ],
+        "messages": messages,
         "sent_at": call.sent_at,
         "cost": call.cost_usd,
         "error": cut(call.error),
         "uncertain": call.uncertain,
-        "reply": None
-        if reply is None
-        else {
-            "text": cut(reply.text),
-            "reasoning": cut(reply.reasoning),
-            "model": reply.model,
-            "seconds": reply.seconds,
-            "finish_reason": reply.finish_reason,
-            "usage": asdict(reply.usage),
-        },
+        "reply": None if call.reply is None else _reply(call.reply, cut),
+    }
+
+
+def _reply(reply: Reply, cut: Clip) -> dict[str, Any]:
+    return {
+        "text": cut(reply.text),
+        "reasoning": cut(reply.reasoning),
+        "model": reply.model,
+        "seconds": reply.seconds,
+        "finish_reason": reply.finish_reason,
+        "usage": asdict(reply.usage),
     }
 
 
 def story(
-    told: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]
+    columns: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]
 ) -> dict[str, Any]:
-    """Return the ancestors of the champion that raised the score, oldest first, each with what it changed.
+    """Return the ancestors of the champion that raised the score, each with what it changed.
 
-    `told` are the columns of the trials, `read` returns one of them whole. A long story keeps the steps that gained
-    most; `left_out` counts all ancestors that it passes over.
+    The oldest comes first. A long story keeps the steps that gained most; `left_out` counts all
+    ancestors that are not in it.
+
+    Args:
+        columns: of the trials, see `facts.columns`.
+        read: returns a trial with its texts, by its number.
     """
-    scores = dict(zip(told["number"], told["score"], strict=True))
+    scores = dict(zip(columns["number"], columns["score"], strict=True))
+    parents = dict(zip(columns["number"], columns["parent"], strict=True))
     scored = [number for number, score in scores.items() if score is not None]
     champion = max(scored, key=lambda number: (scores[number], -number), default=None)
-    line = ancestors(dict(zip(told["number"], told["parent"], strict=True)), champion)
-    kept = [read(number) for number in _raising(line, scores)]
-    steps = []
-    for before, trial in zip([None, *kept], kept, strict=False):
-        change = None if before is None else changes(before.x, trial.x)
-        steps.append(
-            {
-                "number": trial.number,
-                "on": None if before is None else before.number,
-                "change": change,
-            }
-        )
-    return {"steps": steps, "left_out": len(line) - len(kept)}
+    line = ancestors(parents, champion)
+    steps: list[dict[str, Any]] = []
+    before: Trial | None = None
+    for number in _raising(line, scores):
+        trial = read(number)
+        step: dict[str, Any] = {"number": number, "on": None, "change": None}
+        if before is not None:
+            step["on"] = before.number
+            step["change"] = changes(before.x, trial.x)
+        steps.append(step)
+        before = trial
+    return {"steps": steps, "left_out": len(line) - len(steps)}
 
 
 def ancestors(parents: Mapping[int, int | None], number: int | None) -> list[int]:
@@ -119,7 +127,7 @@ def ancestors(parents: Mapping[int, int | None], number: int | None) -> list[int
     >>> ancestors({0: None, 1: 0, 2: 1, 3: 0}, 2)
     [0, 1, 2]
     """
-    line: dict[int, None] = {}  # which keeps its order
+    line: dict[int, None] = {}  # a set in the order of insertion
     while number is not None and number in parents and number not in line:
         line[number] = None
         number = parents[number]
@@ -127,17 +135,18 @@ def ancestors(parents: Mapping[int, int | None], number: int | None) -> list[int
 
 
 def _raising(line: Sequence[int], scores: Mapping[int, float | None]) -> list[int]:
-    """Return the first trial, the last, and of those that were better than all before them the largest steps."""
-    gains: dict[int, float] = {}
+    """Return the first trial, the last, and the largest steps between them.
+
+    A step is a trial that was better than all before it in the line.
+    """
+    gains: dict[int, float] = {}  # by place in the line
     best: float | None = None
     for place, number in enumerate(line):
         score = scores[number]
+        if score is not None and (best is None or score > best):
+            gains[place] = inf if best is None else score - best
+            best = score
         if place in (0, len(line) - 1):
             gains[place] = inf
-        elif score is not None and (best is None or score > best):
-            gains[place] = inf if best is None else score - best
-        best = score if best is None or (score is not None and score > best) else best
-    kept = sorted(
-        sorted(gains, key=lambda place: gains[place], reverse=True)[:_MAX_STORY]
-    )
-    return [line[place] for place in kept]
+    largest = sorted(gains, key=lambda place: gains[place], reverse=True)
+    return [line[place] for place in sorted(largest[:_MAX_STORY])]

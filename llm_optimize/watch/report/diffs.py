@@ -1,4 +1,4 @@
-"""What changed from one x to another, as line numbers; whoever shows it has both texts."""
+"""Differences of two candidates as line numbers; the page that shows them has both texts."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from ...records import X
 from ...text import show_x
 
 Step: TypeAlias = tuple[str, int, int, int, int]
-"""How some lines of the old text become lines of the new one: = - + or ~ (both), and from where to where in each."""
+"""How lines of the old text become lines of the new one.
 
-_MAX_WORK = 4_000_000  # old times new lines, above which a change is taken as a whole
+The sign is "=" (equal), "-" (deleted), "+" (inserted) or "~" (replaced); then come the first old
+line and the one after the last, and the same for the new text.
+"""
+
+_MAX_WORK = 4_000_000  # old times new lines, above which a change is not refined
 _SIGNS = {"equal": "=", "delete": "-", "insert": "+", "replace": "~"}
 
 
@@ -41,20 +45,23 @@ def steps(old: str, new: str) -> list[Step]:
     [('=', 0, 1, 0, 1), ('~', 1, 2, 1, 2), ('=', 2, 3, 2, 3)]
     """
     a, b = old.split("\n"), new.split("\n")
+    # Equal lines at both ends are set aside first: most changes are small.
     head = _common(a, b)
     tail = _common(a[head:][::-1], b[head:][::-1])
-    between = _between(a[head : len(a) - tail], b[head : len(b) - tail])
-    found = [("=", 0, head, 0, head)] if head else []
-    found += [
-        (sign, i + head, j + head, k + head, m + head) for sign, i, j, k, m in between
-    ]
-    return found + (
-        [("=", len(a) - tail, len(a), len(b) - tail, len(b))] if tail else []
-    )
+    a_end, b_end = len(a) - tail, len(b) - tail
+
+    found: list[Step] = []
+    if head:
+        found.append(("=", 0, head, 0, head))
+    for sign, i, j, k, m in _between(a[head:a_end], b[head:b_end]):
+        found.append((sign, i + head, j + head, k + head, m + head))
+    if tail:
+        found.append(("=", a_end, len(a), b_end, len(b)))
+    return found
 
 
 def _common(a: list[str], b: list[str]) -> int:
-    """Return how many lines two texts begin with alike."""
+    """Return how many equal lines two texts begin with."""
     for place, (one, other) in enumerate(zip(a, b, strict=False)):
         if one != other:
             return place
@@ -62,25 +69,28 @@ def _common(a: list[str], b: list[str]) -> int:
 
 
 def _between(a: list[str], b: list[str]) -> list[Step]:
-    if not a or not b or len(a) * len(b) > _MAX_WORK:
-        sign = "~" if a and b else "-" if a else "+"
-        return [(sign, 0, len(a), 0, len(b))] if a or b else []
-    return [
-        (_SIGNS[tag], i, j, k, m)
-        for tag, i, j, k, m in difflib.SequenceMatcher(None, a, b).get_opcodes()
-    ]
+    if not a and not b:
+        return []
+    if not b:
+        return [("-", 0, len(a), 0, 0)]
+    if not a:
+        return [("+", 0, 0, 0, len(b))]
+    if len(a) * len(b) > _MAX_WORK:
+        return [("~", 0, len(a), 0, len(b))]
+    codes = difflib.SequenceMatcher(None, a, b).get_opcodes()
+    return [(_SIGNS[tag], i, j, k, m) for tag, i, j, k, m in codes]
 
 
 def changes(old: X | None, new: X | None) -> dict[str, list[Step]]:
-    """Return the steps from one x to another for each text by name, those of a text that vanished included."""
+    """Return the steps from one x to another by the name of the text, deleted texts included."""
     return changed(parts(old), parts(new))
 
 
 def changed(
     before: Mapping[str, str], after: Mapping[str, str]
 ) -> dict[str, list[Step]]:
-    """Return the same for texts by name."""
-    return {
-        name: steps(before.get(name, ""), after.get(name, ""))
-        for name in {**after, **before}
-    }
+    """Return the steps from some named texts to others, new names first."""
+    found = {}
+    for name in {**after, **before}:
+        found[name] = steps(before.get(name, ""), after.get(name, ""))
+    return found

@@ -1,7 +1,8 @@
-"""What a page knows of a run from its beginning: one column per fact of its trials, and what the run was asked to do.
+"""Facts of a run for a page: one column per fact of its trials, and what the run was asked to do.
 
-All else that a page shows (the best so far, failures by kind, spend by model) it works out from these columns, so that
-a live run and a finished one are shown by the same code. Everything here is plain data that JSON can hold.
+All else that a page shows (the best so far, failures by kind, spend by model) it computes from
+these columns, so that a live run and a finished one are shown by the same code. Everything here
+is plain data that JSON can hold.
 """
 
 from __future__ import annotations
@@ -35,36 +36,45 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "cached": lambda trial: trial.usage.cached_tokens,
     "reasoning": lambda trial: trial.usage.reasoning_tokens,
     "cost": lambda trial: trial.usage.cost_usd,
-    "said": lambda trial: said(trial),
-    "x": lambda trial: "" if trial.x is None else _brief(show_x(trial.x), _MAX_X_CHARS),
+    "said": lambda trial: feedback_line(trial),
+    "x": lambda trial: _x_line(trial),
     "stage": lambda trial: one_line(trial.stage, 40),
     "lesson": lambda trial: _brief(trial.lesson, _MAX_SAID_CHARS),
     "at": lambda trial: trial.finished_at,
 }
 
 
-def said(trial: Trial) -> str:
-    """Return in a line what f said, or what went wrong."""
-    failed = describe_failure(trial).removeprefix(
-        f"{trial.status.value}: "
-    )  # which stands beside it
-    words = trial.feedback if trial.status is Status.COMPLETE else failed
-    return _brief(words, _MAX_SAID_CHARS)
+def feedback_line(trial: Trial) -> str:
+    """Return in a line the feedback of f, or what went wrong."""
+    if trial.status is Status.COMPLETE:
+        return _brief(trial.feedback, _MAX_SAID_CHARS)
+    # The page shows the status beside it.
+    why = describe_failure(trial).removeprefix(f"{trial.status.value}: ")
+    return _brief(why, _MAX_SAID_CHARS)
+
+
+def _x_line(trial: Trial) -> str:
+    if trial.x is None:
+        return ""
+    return _brief(show_x(trial.x), _MAX_X_CHARS)
 
 
 def _brief(text: str, max_chars: int) -> str:
-    """Return the beginning of a text in one line; what is long is cut before it is looked at."""
+    """Return the beginning of a text in one line; a long text is cut before it is looked at."""
     return one_line(" ".join(text[: 4 * max_chars].split()), max_chars)
 
 
 def columns(trials: Iterable[Trial]) -> dict[str, list[Any]]:
-    """Return the facts of trials, one list per fact, in the order of the trials; times in seconds since the epoch."""
+    """Return the facts of trials, one list per fact, in the order of the trials.
+
+    Times are in seconds since the epoch.
+    """
     rows = list(trials)
     return {name: [fact(trial) for trial in rows] for name, fact in _COLUMNS.items()}
 
 
 def about(run: Run, info: RunInfo) -> dict[str, Any]:
-    """Return what the run was asked to do, where it comes from, and which versions look at it."""
+    """Return what the run was asked to do, its origin, and the versions that read it."""
     return {
         "name": info.name,
         "begun_at": info.created_at,
@@ -87,33 +97,30 @@ def state(
     stop_reason: str | None,
     caps: Sequence[Cap],
 ) -> dict[str, Any]:
-    """Return what changes besides the finished trials: what is in flight, what watchers asked for, why it ended.
+    """Return what changes besides the finished trials.
 
-    And what is used of each cap that there is, in words.
+    These are the trials in flight, the control commands of watchers, why the run ended, and what
+    is used of each cap that is set.
     """
-    used = [
-        {
-            "name": LABELS[cap.name],
-            "used": cap.used,
-            "cap": cap.cap,
-            "shown": used_of(cap),
-        }
-        for cap in caps
-    ]
-    capped = [one for one in used if one["cap"] is not None]
+    used = []
+    for cap in caps:
+        if cap.cap is None:
+            continue
+        words = {"name": LABELS[cap.name], "shown": used_of(cap)}
+        used.append({**words, "used": cap.used, "cap": cap.cap})
     return {
         "begun": plain(begun),
         "steers": plain(steers),
         "stop_reason": stop_reason,
-        "caps": capped,
+        "caps": used,
     }
 
 
 def plain(value: Any) -> Any:
-    """Return records as plain data; numbers that JSON does not have become their names."""
+    """Return records as plain data; NaN and infinity become their names."""
     return text.plain(value, str)
 
 
 def to_json(value: Any) -> bytes:
-    """Return JSON in ASCII: what no UTF-8 could hold, such as half a surrogate pair, goes through all the same."""
+    """Return JSON in ASCII, so that even half a surrogate pair survives."""
     return json.dumps(value, separators=(",", ":"), default=repr).encode("ascii")

@@ -1,4 +1,7 @@
-"""The colours of a text's syntax, by Pygments, as runs of characters; nobody makes markup of the text."""
+"""Syntax colors of a text, by Pygments, as runs of characters; no markup is made of the text.
+
+The browser colors the lines itself from these runs, so that no text of a candidate becomes HTML.
+"""
 
 from __future__ import annotations
 
@@ -27,25 +30,34 @@ _KINDS = {  # the beginning of a token's kind, and its letter; the longest begin
     "Token.Name.Tag": "k",
     "Token.Operator.Word": "k",
 }
-_MANY_LINES = re.compile(
-    r"\"\"\"|'''|/\*|<!--|`"
-)  # what may begin a token of several lines
+_PLAIN = "."  # the letter of every other token
+# What may begin a token of several lines.
+_MANY_LINES = re.compile(r"\"\"\"|'''|/\*|<!--|`")
 _MAX_CHARS = 200_000  # of one text
 
+Run = tuple[str, int]  # a letter, and a length in UTF-16 units, as browsers count
 
-class Colours:
-    """Colours texts that are much alike: a line seen before costs nothing."""
+
+class Colors:
+    """Colors texts that are much alike, such as the trials of a run: a known line is cached.
+
+    A text with tokens of several lines must be read as a whole, which is slow.
+
+    Args:
+        whole_chars: how many characters are read so; beyond, each line is read on its own.
+    """
 
     def __init__(self, whole_chars: int = 400_000) -> None:
-        """Take how many characters may be read as whole texts; beyond, each line is read on its own."""
         self._left = whole_chars
         self._lexers: dict[str, Lexer | None] = {}
         self._lines: dict[tuple[str, str], str] = {}
 
     def of(self, name: str, text: str) -> str:
-        r"""Return for each line its runs: a letter and a length in UTF-16 units; "" for a text without colours.
+        r"""Return the runs of each line of a text; "" for a text without colors.
 
-        >>> Colours().of("", "import a\nx = 'b'")
+        A run is a letter and a length in UTF-16 units.
+
+        >>> Colors().of("", "import a\nx = 'b'")
         'k6.2\n.4s3'
         """
         language = language_of(text, name)
@@ -63,9 +75,10 @@ class Colours:
         return self._lexers[language]
 
     def _line(self, language: str, lexer: Lexer, line: str) -> str:
-        if (language, line) not in self._lines:
-            self._lines[language, line] = next(_runs(lexer, line), "")
-        return self._lines[language, line]
+        key = (language, line)
+        if key not in self._lines:
+            self._lines[key] = next(_runs(lexer, line), "")
+        return self._lines[key]
 
 
 def _find(language: str) -> Lexer | None:
@@ -82,45 +95,42 @@ def _find(language: str) -> Lexer | None:
 
 def _runs(lexer: Any, text: str) -> Iterator[str]:
     """Yield the runs of each line."""
-    line: list[tuple[str, int]] = []
+    line: list[Run] = []
     for _, kind, value in lexer.get_tokens_unprocessed(text):
         letter = _letter(str(kind))
-        for place, piece in enumerate(value.split("\n")):
-            if place:
-                yield _written(line)
-                line = []
-            if piece:
-                line.append((letter, _units(piece)))
+        first, *others = value.split("\n")
+        if first:
+            line.append((letter, _units(first)))
+        for piece in others:  # each begins a new line
+            yield _joined(line)
+            line = [(letter, _units(piece))] if piece else []
     if line:
-        yield _written(line)
+        yield _joined(line)
 
 
-def _written(line: list[tuple[str, int]]) -> str:
-    joined: list[tuple[str, int]] = []
+def _joined(line: list[Run]) -> str:
+    """Return the runs of a line as text, neighbors of one letter joined; "" for a plain line."""
+    if all(letter == _PLAIN for letter, _ in line):
+        return ""
+    joined: list[Run] = []
     for letter, length in line:
         if joined and joined[-1][0] == letter:
             length += joined.pop()[1]
         joined.append((letter, length))
-    return (
-        ""
-        if {letter for letter, _ in joined} == {"."}
-        else "".join(f"{a}{n}" for a, n in joined)
-    )
+    return "".join(f"{letter}{length}" for letter, length in joined)
 
 
 def _letter(kind: str) -> str:
-    fitting = [
-        beginning
-        for beginning in _KINDS
-        if kind == beginning or kind.startswith(beginning + ".")
-    ]
-    return _KINDS[max(fitting, key=len)] if fitting else "."
+    """Return the letter of the longest known beginning of a kind such as "Token.Name.Class"."""
+    while kind:
+        if kind in _KINDS:
+            return _KINDS[kind]
+        kind = kind.rpartition(".")[0]
+    return _PLAIN
 
 
 def _units(text: str) -> int:
-    """Return the length of a text as browsers count it."""
-    return (
-        len(text)
-        if text.isascii()
-        else len(text.encode("utf-16-le", "surrogatepass")) // 2
-    )
+    """Return the length of a text as browsers count it: in UTF-16 units."""
+    if text.isascii():
+        return len(text)
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
