@@ -32,8 +32,11 @@ from .examples import (
     summed_up,
 )
 
-CallF = Callable[[X, tuple[str, int], int, Callable[[], None]], Awaitable[Evaluation]]
-"""Score x on the example of a part and index, under a seed; call the last when f is called."""
+Place = tuple[str, int]
+"""An example: the name of its part, and its index there."""
+
+CallF = Callable[[X, Place, int, Callable[[], None]], Awaitable[Evaluation]]
+"""Score x on one example, under a seed; call the last argument when f is called."""
 
 
 class Challenge:
@@ -69,7 +72,8 @@ class Challenge:
         """
         minibatch = self._examples.chosen(seed)
         tried = await self._score_on(x, TRAIN, minibatch, seed)
-        self._remember(key or key_of(x), tried)
+        key = key or key_of(x)
+        self._remember(key, tried)
         if tried.failed:
             return broken(tried, shown=True, stage=MINIBATCH)
         calls = tried.calls
@@ -94,8 +98,8 @@ class Challenge:
         is_shown = part == TRAIN
         known = tried if is_shown else Scored(part, {}, 0)
         indices = range(self._examples.size(part))
-        left = [index for index in indices if index not in known.by_index]
-        new = await self._score_on(x, part, left, seed)
+        left = set(indices) - set(known.by_index)
+        new = await self._score_on(x, part, sorted(left), seed)
         found = known + new
         calls += new.calls
         if found.failed:
@@ -135,7 +139,8 @@ class Challenge:
                     break
         finally:
             await cancel_all(tasks)
-        return Scored(part, dict(sorted(found.items())), len(begun))
+        in_order = dict(sorted(found.items()))
+        return Scored(part, in_order, len(begun))
 
     # Scores of the parents.
 
@@ -151,8 +156,10 @@ class Challenge:
         async with self._locks.setdefault(key, asyncio.Lock()):
             if self._examples.deciding == TRAIN:
                 self._remember_instances(parent, minibatch)
-            missing = [index for index in minibatch if (key, index) not in self._known]
-            found = await self._score_on(parent.x, TRAIN, missing, parent.seed or 0)
+            known = self._known
+            missing = [index for index in minibatch if (key, index) not in known]
+            seed = parent.seed or 0
+            found = await self._score_on(parent.x, TRAIN, missing, seed)
             self._remember(key, found)
         scores: list[float] = []
         for index in minibatch:
@@ -166,8 +173,9 @@ class Challenge:
         """Take scores from a stored trial: after a resume nothing else knows them."""
         for index in minibatch:
             name = (parent.key, index)
-            if name not in self._known and str(index) in parent.instances:
-                self._known[name] = parent.instances[str(index)]
+            score = parent.instances.get(str(index))
+            if name not in self._known and score is not None:
+                self._known[name] = score
 
     def _remember(self, key: str, scored: Scored) -> None:
         for index, one in scored.by_index.items():

@@ -165,11 +165,13 @@ class Evaluator:
     ) -> Evaluation:
         if self._challenge is not None:
             return await self._challenge.score(x, seed, parent, key)
-        first = await self._call(x, len(self._stages) - 1, seed)
+        last = len(self._stages) - 1
+        first = await self._call(x, last, seed)
         repeats = self._judging.repeats
         if repeats is None or repeats.champion or first.score is None:
             return first
-        return await self.more(x, first, repeats.seeds(seed, first))
+        seeds = repeats.seeds(seed, first)
+        return await self.more(x, first, seeds)
 
     async def more(self, x: X, known: Evaluation, seeds: Sequence[int]) -> Evaluation:
         """Return an evaluation after one more scoring under each of these seeds.
@@ -198,7 +200,8 @@ class Evaluator:
             UsageError: there are no test examples.
         """
         examples = self._judging.examples
-        if self._challenge is None or examples is None or examples.test is None:
+        has_test = examples is not None and examples.test is not None
+        if self._challenge is None or not has_test:
             raise UsageError(
                 "there are no test examples: give optimize.Examples(train, test=[...])"
             )
@@ -234,10 +237,11 @@ class Evaluator:
             sent = Order(x, number).encoded()
         on_loop = inspect.iscoroutinefunction(stage.func)
         timeout_secs = stage.timeout_secs or self._timeout_secs
+        max_score = self._judging.max_score if is_last else None
         async with self._slots:
             begun()
             outcome = await backend.run(sent, timeout_secs, seed, on_loop)
-        return judge(outcome, self._judging.max_score if is_last else None)
+        return judge(outcome, max_score)
 
     def close(self) -> None:
         """End all scorings in flight and the sandboxes."""
@@ -268,16 +272,18 @@ class TrialJudge:
 
     async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
         """Return the evaluation of the trial's x; nothing that f does raises here."""
-        x = _x_of(trial)
-        return await self._evaluator.score(x, trial.seed or 0, parent, trial.key)
+        x, seed = _x_of(trial), trial.seed or 0
+        return await self._evaluator.score(x, seed, parent, trial.key)
 
     async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
         """Return its evaluation after one further scoring under each of these seeds."""
-        return await self._evaluator.more(_x_of(trial), trial.evaluation, seeds)
+        x = _x_of(trial)
+        return await self._evaluator.more(x, trial.evaluation, seeds)
 
     async def test(self, trial: Trial) -> Evaluation:
         """Return its mean over the test examples."""
-        return await self._evaluator.test(_x_of(trial), trial.seed or 0)
+        x, seed = _x_of(trial), trial.seed or 0
+        return await self._evaluator.test(x, seed)
 
     def close(self) -> None:
         """End all scorings in flight and the sandboxes."""

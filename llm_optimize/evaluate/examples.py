@@ -7,7 +7,7 @@ one evaluation; they call nothing. `challenge` decides which examples x is score
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -82,7 +82,8 @@ class Examples:
         if size is None or (self.deciding == TRAIN and size >= number):
             return []
         rng = Random(f"{seed}/minibatch")
-        return sorted(rng.sample(range(number), min(size, number)))
+        drawn = rng.sample(range(number), min(size, number))
+        return sorted(drawn)
 
 
 def _as_tuple(name: str, examples: Any) -> tuple[Any, ...]:
@@ -122,6 +123,11 @@ class Scored:
     calls: int  # of f, with those that were ended because another gave no score
 
     @property
+    def evaluations(self) -> Collection[Evaluation]:
+        """The evaluations in the order of the indices."""
+        return self.by_index.values()
+
+    @property
     def failed(self) -> tuple[int, Evaluation] | None:
         """The first example without a score."""
         for index, one in self.by_index.items():
@@ -152,7 +158,8 @@ def worst(scored: Scored, how_many: int = _SHOWN) -> str:
         return (score is not None, score or 0.0)
 
     lines: dict[str, str] = {}  # by feedback
-    for index, one in sorted(scored.by_index.items(), key=by_score):
+    worst_first = sorted(scored.by_index.items(), key=by_score)
+    for index, one in worst_first:
         if one.feedback in lines or len(lines) >= how_many:
             continue
         shown = "without a score"
@@ -165,15 +172,16 @@ def worst(scored: Scored, how_many: int = _SHOWN) -> str:
 
 def outputs(scored: Scored) -> str:
     """Return what f printed for those examples."""
-    printed = [one.output for one in scored.by_index.values()]
-    return clip("\n".join(filter(None, printed)), MAX_OUTPUT_CHARS)
+    printed = [one.output for one in scored.evaluations]
+    text = "\n".join(filter(None, printed))
+    return clip(text, MAX_OUTPUT_CHARS)
 
 
 def seconds(*parts: Scored) -> float:
     """Return the wall clock of all calls together."""
     calls = []
     for scored in parts:
-        calls += [one.seconds for one in scored.by_index.values()]
+        calls += [one.seconds for one in scored.evaluations]
     return math.fsum(calls)
 
 
@@ -234,7 +242,8 @@ def summed_up(deciding: Scored, shown: Scored | None, calls: int) -> Evaluation:
     """
     score = mean(deciding.scores.values())
     number = len(deciding.scores)
-    feedback = f"Mean of {number} {deciding.part} examples: {show_number(score)}."
+    shown_score = show_number(score)
+    feedback = f"Mean of {number} {deciding.part} examples: {shown_score}."
     output = ""
     total_seconds = seconds(deciding)
     if shown is not None:
@@ -256,7 +265,7 @@ def summed_up(deciding: Scored, shown: Scored | None, calls: int) -> Evaluation:
 
 def _means(scored: Scored) -> dict[str, float]:
     """Return the mean of each metric that every example has."""
-    all_metrics = [one.metrics for one in scored.by_index.values()]
+    all_metrics = [one.metrics for one in scored.evaluations]
     means: dict[str, float] = {}
     for name in all_metrics[0]:
         if all(name in metrics for metrics in all_metrics):

@@ -85,15 +85,17 @@ def mean_of(scores: Sequence[float]) -> Mean:
     """
     if not scores:
         raise UsageError("no scores: there is no mean of nothing")
-    exponent = math.frexp(max(map(abs, scores)))[1]
+    largest = max(map(abs, scores))
+    _, exponent = math.frexp(largest)
     scaled = [math.ldexp(score, -exponent) for score in scores]
     value = math.ldexp(statistics.mean(scaled), exponent)
-    if len(scores) == 1:
+    number = len(scores)
+    if number == 1:
         return Mean(value, None, 1)
-    error = math.sqrt(statistics.variance(scaled) / len(scaled))
+    error = math.sqrt(statistics.variance(scaled) / number)
     # Rounding must not exceed the largest score: it may be the largest float there is.
-    error = min(error, max(map(abs, scaled)))
-    return Mean(value, math.ldexp(error, exponent), len(scores))
+    error = min(error, math.ldexp(largest, -exponent))
+    return Mean(value, math.ldexp(error, exponent), number)
 
 
 def together(known: Evaluation, new: Sequence[Evaluation]) -> Evaluation:
@@ -103,10 +105,11 @@ def together(known: Evaluation, new: Sequence[Evaluation]) -> Evaluation:
     "failed_scorings", too. An x without a score in more than half of its scorings has failed, and
     so has one with an impossible score among them.
     """
-    if known.scorings > 1 and not known.scores and known.score is not None:
+    has_single_scores = known.scorings <= 1 or bool(known.scores)
+    if known.score is not None and not has_single_scores:
         return _together_as_format_3(known, new)
     scorings = known.scorings + len(new)
-    seconds = _total_seconds(known, new)
+    seconds = _total_seconds(known, *new)
     scores = (*_scores_of(known), *_new_scores(new))
     failed = scorings - len(scores)
     spoilt = _spoilt_by(new, failed, scorings)
@@ -135,8 +138,8 @@ def _new_scores(new: Sequence[Evaluation]) -> list[float]:
     return [one.score for one in new if one.score is not None]
 
 
-def _total_seconds(known: Evaluation, new: Sequence[Evaluation]) -> float:
-    return math.fsum([known.seconds, *(one.seconds for one in new)])
+def _total_seconds(*evaluations: Evaluation) -> float:
+    return math.fsum(evaluation.seconds for evaluation in evaluations)
 
 
 def _with_failed(known: Evaluation, failed: int) -> dict[str, float]:
@@ -181,7 +184,7 @@ def _together_as_format_3(known: Evaluation, new: Sequence[Evaluation]) -> Evalu
     of the feedback. That line is replaced where it is, letter by letter, the summary of the mean.
     """
     scorings = known.scorings + len(new)
-    seconds = _total_seconds(known, new)
+    seconds = _total_seconds(known, *new)
     failed_before = round(known.metrics.get(_FAILED_SCORINGS, 0))
     scores = _new_scores(new)
     failed = failed_before + len(new) - len(scores)
@@ -232,21 +235,20 @@ def _pooled(known: Mean, scores: Sequence[float]) -> Mean:
     if not scores:
         return known
     error = known.standard_error or 0.0
-    exponent = math.frexp(max(abs(known.value), error, *map(abs, scores)))[1]
+    largest = max(abs(known.value), error, *map(abs, scores))
+    _, exponent = math.frexp(largest)
     before = math.ldexp(known.value, -exponent)
     error = math.ldexp(error, -exponent)
     first = math.ldexp(scores[0], -exponent)
     offsets = [math.ldexp(score, -exponent) - first for score in scores]
-    shift = math.fsum(offsets) / len(offsets)
-    number = known.number + len(offsets)
+    n, k = known.number, len(offsets)
+    number = n + k
+    shift = math.fsum(offsets) / k
     difference = first + shift - before
     squares = [(offset - shift) ** 2 for offset in offsets]
-    squares.append(error**2 * known.number * (known.number - 1))
-    squares.append(difference**2 * known.number * len(offsets) / number)
+    squares.append(error**2 * n * (n - 1))
+    squares.append(difference**2 * n * k / number)
     variance = math.fsum(squares) / (number - 1)
-    mean = before + difference * len(offsets) / number
-    return Mean(
-        math.ldexp(mean, exponent),
-        math.ldexp(math.sqrt(variance / number), exponent),
-        number,
-    )
+    mean = math.ldexp(before + difference * k / number, exponent)
+    error = math.ldexp(math.sqrt(variance / number), exponent)
+    return Mean(mean, error, number)

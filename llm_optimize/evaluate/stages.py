@@ -100,7 +100,8 @@ def as_stages(func: Any) -> tuple[Stage, ...]:
         if isinstance(one, Stage):
             is_named = one.name != getattr(one.func, "__name__", None)
         taken = [known.title for known in stages]
-        stages.append(replace(stage, name=_unique_name(stage.title, taken, is_named)))
+        name = _unique_name(stage.title, taken, is_named)
+        stages.append(replace(stage, name=name))
     return tuple(stages)
 
 
@@ -237,7 +238,9 @@ def check_syntax(x: X, parent: X | None) -> Evaluation | None:
 
 def _problem(text: Any, model: Any) -> str:
     """Return why a text does not compile, if the text that it was made from does; else nothing."""
-    if not isinstance(text, str) or not isinstance(model, str) or text == model:
+    if not isinstance(text, str) or not isinstance(model, str):
+        return ""
+    if text == model:
         return ""
     if not is_python(model) or _syntax_error(model):
         return ""
@@ -252,8 +255,10 @@ def _syntax_error(text: str) -> str:
             compile(text, "<x>", "exec", dont_inherit=True)
     except SyntaxError as error:
         message = f"line {error.lineno}: {error.msg}"
-        line = (error.text or "").strip()[:_MAX_LINE_CHARS]
-        return f"{message}\n    {line}" if line else message
+        line = (error.text or "").strip()
+        if line:
+            message += f"\n    {line[:_MAX_LINE_CHARS]}"
+        return message
     except ValueError as error:  # a zero byte, a lone surrogate
         return f"{error}"
     except (RecursionError, MemoryError, OverflowError):

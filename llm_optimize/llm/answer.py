@@ -1,6 +1,6 @@
 """Answer of an endpoint: from its bytes to a Reply, whole or saying why it is not.
 
-Nothing in an answer is trusted to have a shape: each part is checked for its type before it is read.
+Nothing in an answer is trusted to have a shape: the type of each part is checked first.
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ def _parts(content: Any) -> tuple[str, str]:
 
 
 def _split_thinking(text: str) -> tuple[str, str, bool]:
-    """Return a text without the thinking at its beginning, the thinking, and whether it never ended."""
+    """Return a text without its thinking, the thinking, and whether that never ended."""
     found = _THINKING.match(text)
     if found:
         return text[found.end() :], found[1].strip(), not found[2]

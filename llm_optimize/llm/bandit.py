@@ -64,13 +64,15 @@ class Bandit:
         plays: dict[str, int] = {}
         for arm, gain in self._gains.items():
             cost = self._costs[arm]
+            flying = in_flight.get(arm, 0)
             yields[arm] = gain / cost if cost else 0.0
-            plays[arm] = self._trials[arm] + in_flight.get(arm, 0)
+            plays[arm] = self._trials[arm] + flying
         best_yield = max(yields.values()) or 1.0
         total = max(1, sum(plays.values()))
         bounds: dict[str, float] = {}
         for arm, count in plays.items():
-            bounds[arm] = ucb1(yields[arm] / best_yield, count, total)
+            reward = yields[arm] / best_yield
+            bounds[arm] = ucb1(reward, count, total)
         return bounds
 
 

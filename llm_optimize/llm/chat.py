@@ -101,7 +101,7 @@ class Chat:
         self._endpoint = Endpoint(address, key, max_concurrency)
 
     def check(self) -> None:
-        """Raise MissingKey when a key, or the credentials of the address, are needed and missing."""
+        """Raise MissingKey when a key or the credentials of the address are missing."""
         address = self._endpoint.address
         if address.lacks_credentials:
             raise MissingKey(

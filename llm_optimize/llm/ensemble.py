@@ -80,10 +80,11 @@ class Ensemble:
                 "an ensemble is among the models of an ensemble: list its models instead"
             )
         names = _unique([arm.name for arm in arms])
-        chats = iter(sharing_endpoints([arm for arm in arms if isinstance(arm, Chat)]))
+        chats = [arm for arm in arms if isinstance(arm, Chat)]
+        sharing_chats = iter(sharing_endpoints(chats))
         self._arms: dict[str, Model] = {}
         for name, arm in zip(names, arms, strict=True):
-            self._arms[name] = next(chats) if isinstance(arm, Chat) else arm
+            self._arms[name] = next(sharing_chats) if isinstance(arm, Chat) else arm
         self._weights = dict(zip(names, weights, strict=True))
         self._bandit: Bandit | None = None
         if choose == "bandit":

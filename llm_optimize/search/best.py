@@ -91,7 +91,7 @@ class Best:
         before = self._elite.champion
         self._elite.observe(trial)
         after = self._elite.champion
-        if before is not None and after is not None and before.number == after.number:
+        if _number(before) == _number(after) and after is not None:
             self._stale += 1
         else:
             self._stale = 0
@@ -109,3 +109,7 @@ class Best:
         if others and rng.random() < _COMBINING:
             return hints.combine(parent, rng.choice(others))
         return hints.UNLIKE
+
+
+def _number(trial: Trial | None) -> int | None:
+    return None if trial is None else trial.number

@@ -58,7 +58,8 @@ class Chat:
         champion = self._champion
         if champion and all(trial is not champion for trial in self._recent):
             earlier.insert(0, champion)
-        return Plan(parent=newest, context=tuple(earlier), transcript=True)
+        context = tuple(earlier)
+        return Plan(newest, context, transcript=True)
 
     def observe(self, trial: Trial) -> None:
         """Add a trial to the conversation, or its newer record; one without an x is not shown."""

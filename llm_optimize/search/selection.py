@@ -189,10 +189,12 @@ def pick_parent(
     """
     pool = elite.top(round(POOL * width))
     candidates = least_pending(pool, pending)
-    if candidates[0] is elite.champion and rng.random() < champion_share:
-        return candidates[0]
-    places = range(1, len(candidates) + 1)
-    weights = [place ** (-1 / width) for place in places]
+    best = candidates[0]
+    if best is elite.champion and rng.random() < champion_share:
+        return best
+    weights = []
+    for place in range(1, len(candidates) + 1):
+        weights.append(place ** (-1 / width))
     return rng.choices(candidates, weights)[0]
 
 
@@ -236,10 +238,11 @@ class PromptSelection:
             self._append(trial)
         if elite.champion is not None:
             self._append(elite.champion)
-        is_full = len(self.trials) > self._max_trials + _OVERFLOW
-        if self._observed % BATCH == 0 or is_full:
+        most = self._max_trials + _OVERFLOW
+        if self._observed % BATCH == 0 or len(self.trials) > most:
             pool = round(POOL * width)
-            self._begin_batch(elite.diverse(self._max_trials, self._novelty, pool))
+            chosen = elite.diverse(self._max_trials, self._novelty, pool)
+            self._begin_batch(chosen)
 
     def remove(self, number: int, replacement: Trial | None = None) -> None:
         """Stop showing a trial, or show its newer record in its place."""
