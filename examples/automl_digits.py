@@ -1,7 +1,8 @@
 """AutoML by rewriting a script: which scikit-learn program reads handwritten digits best?
 
-x is the text of a script that fits `clf` on X_train and y_train. f runs it in a sandbox of its own, which gets the
-training images and those to predict, and returns the predictions. The labels that it is judged by stay with f.
+x is the text of a script that fits `clf` on X_train and y_train. f runs it in a sandbox of its own,
+which gets the training images and those to predict, and returns the predictions. The labels that
+it is judged by stay with f.
 
     python examples/automl_digits.py --model gpt-5-mini
     python examples/automl_digits.py --model mutation      # random changes, no key needed
@@ -35,12 +36,11 @@ X_valid, X_test, y_valid, y_test = train_test_split(
 )
 
 
-def predicted(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
-    """Return what a script's classifier says of images, in a sandbox that has ten seconds and none of their labels."""
+def predict(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
+    """Return what a script's classifier predicts, in a sandbox that has ten seconds and no labels."""
     inputs = {"X_train": X_train, "y_train": y_train, "X_new": X_new}
-    y_new = eval_utils.run_script(
-        script + "\ny_new = clf.predict(X_new)\n", inputs, ["y_new"], 10
-    )["y_new"]
+    code = script + "\ny_new = clf.predict(X_new)\n"
+    y_new = eval_utils.run_script(code, inputs, ["y_new"], timeout_secs=10)["y_new"]
     if getattr(y_new, "shape", None) != (len(X_new),):
         raise ValueError(
             f"clf.predict gave {y_new!r:.80}: it must give one digit for each image"
@@ -50,18 +50,18 @@ def predicted(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
 
 def f(script: str) -> tuple[float, str]:
     """Return the accuracy on validation images, and which digits are taken for which."""
-    said = predicted(script, X_valid)
-    wrong = Counter(
-        f"{true} taken for {digit}"
-        for true, digit in zip(y_valid, said, strict=True)
-        if true != digit
-    )
-    often = ", ".join(f"{pair} ({count} times)" for pair, count in wrong.most_common(5))
-    return float((said == y_valid).mean()), f"most frequent mistakes: {often or 'none'}"
+    predicted = predict(script, X_valid)
+    confused: Counter[str] = Counter()
+    for true, digit in zip(y_valid, predicted, strict=True):
+        if true != digit:
+            confused[f"{true} taken for {digit}"] += 1
+    most = [f"{pair} ({count} times)" for pair, count in confused.most_common(5)]
+    accuracy = float((predicted == y_valid).mean())
+    return accuracy, f"most frequent mistakes: {', '.join(most) or 'none'}"
 
 
 def main() -> None:
-    """Optimize, then measure the first and the best script on images by which nothing was chosen."""
+    """Optimize, then test the first and the best script on images that chose nothing."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -73,7 +73,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int)
     arguments = parser.parse_args()
     result = optimize.run(
-        "Write a Python script that fits a scikit-learn classifier clf on X_train, y_train: 350 images of digits.",
+        "Write a Python script that fits a scikit-learn classifier clf on X_train, y_train: "
+        "350 images of digits.",
         "Which script reaches a higher accuracy on images that it has not seen?",
         f,
         x0=X0,
@@ -83,9 +84,8 @@ def main() -> None:
         seed=arguments.seed,
     )
     best = str(result.best_x)
-    before, after = (
-        float((predicted(script, X_test) == y_test).mean()) for script in (X0, best)
-    )
+    before = float((predict(X0, X_test) == y_test).mean())
+    after = float((predict(best, X_test) == y_test).mean())
     print(
         f"\n{best}\ntest accuracy {before:.4f} -> {after:.4f} on {len(y_test)} images"
     )

@@ -1,8 +1,8 @@
-"""The paperclip factory: a script runs a factory behind a little web server for thirty days; more clips are better.
+"""The paperclip factory: a script runs it for thirty days, behind a little web server.
 
-Each day the script may buy wire, buy machines and make clips; every machine makes fewer clips when it is never
-serviced. The server keeps the books, so the score is what it counted, whatever the script prints. The example starts
-and stops the server by itself, on a free port of this machine.
+Each day the script may buy wire, buy machines and make clips; a machine that is never serviced
+makes fewer. More clips are better. The server keeps the books, so the score is what it counted,
+whatever the script prints. The example starts and stops the server, on a free port.
 
     python examples/paperclips.py --model gpt-5-mini
 """
@@ -27,10 +27,10 @@ DAYS, WIRE_PRICE, MACHINE_PRICE, CLIP_PRICE, SERVICE_PRICE = 30, 1, 40, 2, 5
 
 TASK = f"""\
 Run a paperclip factory for {DAYS} days with a Python script that has json, urllib.request and URL.
-POST /day with JSON {{wire, machines, service}} is one day: wire costs {WIRE_PRICE} each, a machine {MACHINE_PRICE}, a
-service {SERVICE_PRICE}; a clip takes one wire and is sold for {CLIP_PRICE}. A machine makes 12 clips a day, one less
-for each day since the last service, never less than 2. The start: cash 100, 1 machine. The answer is the state of the
-books, as it is of GET /state."""
+POST /day with JSON {{wire, machines, service}} is one day: wire costs {WIRE_PRICE} each,
+a machine {MACHINE_PRICE}, a service {SERVICE_PRICE}; a clip takes one wire and is sold for {CLIP_PRICE}.
+A machine makes 12 clips a day, one less for each day since the last service, never less than 2.
+You start with cash 100 and 1 machine. The answer is the state of the books, as is that of GET /state."""
 
 
 @dataclass
@@ -53,23 +53,19 @@ class Factory:
             raise ValueError("the month is over")
         if min(wire, machines) < 0 or cost > self.cash:
             raise ValueError(f"that costs {cost}, the cash is {self.cash}")
-        self.cash, self.wire, self.machines = (
-            self.cash - cost,
-            self.wire + wire,
-            self.machines + machines,
-        )
+        self.cash -= cost
+        self.wire += wire
+        self.machines += machines
         self.wear = 0 if service else self.wear + 1
         made = min(self.wire, self.machines * max(2, 12 - self.wear))
-        self.wire, self.clips, self.cash, self.day = (
-            self.wire - made,
-            self.clips + made,
-            self.cash + made * CLIP_PRICE,
-            self.day + 1,
-        )
+        self.wire -= made
+        self.clips += made
+        self.cash += made * CLIP_PRICE
+        self.day += 1
 
 
 def make_app() -> Flask:
-    """Return the web server of one factory: POST /new, GET /state, POST /day with wire, machines, service."""
+    """Return the web server of one factory: POST /new, GET /state, POST /day."""
     app = Flask("paperclips")
     books = [Factory()]
 
@@ -146,9 +142,8 @@ def f(url: str, script: str) -> tuple[float, str]:
     except RuntimeError as error:
         output = str(error)
     books = ask(url, "/state")
-    return float(
-        books.clips
-    ), f"{books}\nthe end of what the script printed:\n{output[-500:]}"
+    feedback = f"{books}\nthe end of what the script printed:\n{output[-500:]}"
+    return float(books.clips), feedback
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Speed that must stay correct: count the primes below n, as fast as possible.
 
-x is the text of a script with a function `count_primes(n)`. f runs it in a sandbox together with a timer, checks its
-answers first (a wrong one is no score at all, however fast) and returns how many times faster it is than x0, measured
-in the same process, so that a busy machine slows both.
+x is the text of a script with a function `count_primes(n)`. f runs it in a sandbox together with a
+timer, checks its answers first (a wrong one is no score at all, however fast) and returns how many
+times faster it is than x0, measured in the same process, so that a busy machine slows both.
 
     python examples/prime_speed.py --model gpt-5-mini
 """
@@ -43,19 +43,19 @@ EXPECTED = [*CASES.values(), *[2262] * 3]  # and below 20,000
 
 
 def f(x: str) -> tuple[float, str]:
-    """Return how many times faster than x0 the candidate is. Raises ValueError when it counts wrong."""
-    given = {"cases": list(CASES), "reference": X0}
-    found = eval_utils.run_script(
-        x + _TIMER, given, ["answers", "ratio"], timeout_secs=20
-    )
-    for n, answer, expected in zip(
-        [*CASES, 20_000, 20_000, 20_000], found["answers"], EXPECTED, strict=True
-    ):
+    """Return how many times faster than x0 the candidate is.
+
+    Raises ValueError when it counts wrong.
+    """
+    inputs = {"cases": list(CASES), "reference": X0}
+    outputs = ["answers", "ratio"]
+    found = eval_utils.run_script(x + _TIMER, inputs, outputs, timeout_secs=20)
+    asked = [*CASES, 20_000, 20_000, 20_000]
+    for n, answer, expected in zip(asked, found["answers"], EXPECTED, strict=True):
         if answer != expected:
             raise ValueError(f"count_primes({n}) is {answer!r}, it must be {expected}")
-    return float(
-        found["ratio"]
-    ), f"correct, and {found['ratio']:.1f} times as fast as the first version"
+    ratio = float(found["ratio"])
+    return ratio, f"correct, and {ratio:.1f} times as fast as the first version"
 
 
 def main() -> None:
@@ -67,8 +67,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     arguments = parser.parse_args()
     best_score, _, best_x = optimize.run(
-        "Write Python with a function count_primes(n) that returns how many primes are less than n. "
-        "Only the standard library is there.",
+        "Write Python with a function count_primes(n) that returns how many primes are less "
+        "than n. Only the standard library is installed.",
         "How can it be made faster and stay correct?",
         f,
         x0=X0,

@@ -1,7 +1,8 @@
-r"""A text, graded by a rubric: one model writes, the same or another one judges in a session of its own.
+"""A text, graded by a rubric: one model writes, the same or another one grades, in its own session.
 
-The judge sees the rubric and the text and nothing else: not who wrote it, not what was tried before. Its whole answer
-is the feedback for the writer. The rubric holds braces of its own; only {x} is filled in.
+The judge sees the rubric and the text and nothing else: not who wrote it, not what was tried before.
+Its whole answer is the feedback for the writer. The rubric has braces of its own; only {x} is filled
+in.
 
     python examples/rubric_text.py --model gpt-5-mini --judge gpt-5
 """
@@ -15,13 +16,15 @@ from llm_optimize.errors import LlmOptimizeError
 
 X0 = "Our umbrella is good. It is made of materials. You can use it when it rains. Buy it."
 RUBRIC = """\
-Grade this product text for an umbrella from 0 to 10. Two points each: it is concrete (numbers, materials), it answers
-what a buyer asks (wind, weight, size), it has no empty praise, it has a rhythm when read aloud, it is at most 80 words.
+Grade this product text for an umbrella from 0 to 10. Two points each: it is concrete (numbers,
+materials), it answers what a buyer asks (wind, weight, size), it has no empty praise, it has a
+rhythm when read aloud, it is at most 80 words.
 
 The text:
 {x}
 
-First one sentence for each of the five. Then close with a line such as final_score=7.5 {and nothing else}."""
+First one sentence for each of the five. Then close with a line such as
+final_score=7.5 {and nothing else}."""
 
 
 def parse_score(answer: str) -> float:
@@ -44,7 +47,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=5)
     arguments = parser.parse_args()
     best_score, _, best_x = optimize.run(
-        "Write a product text for an umbrella, in at most 80 words, that makes careful buyers want it.",
+        "Write a product text for an umbrella, in at most 80 words, that makes careful buyers "
+        "want it.",
         "Which text would the judge grade higher?",
         eval_utils.get_llm_scorer(
             RUBRIC, parse_score, arguments.judge or arguments.model

@@ -1,6 +1,7 @@
 """Two numbers: the smallest task there is, to see the loop at work.
 
-The model sees two numbers and how far they are from the best ones; it proposes others. f is plain arithmetic.
+The model sees two numbers and how far they are from the best ones; it proposes others. f is plain
+arithmetic.
 
     python examples/two_numbers.py --steps 10
 """

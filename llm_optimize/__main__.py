@@ -1,6 +1,7 @@
-"""`python -m llm_optimize` is the command `llm-optimize`."""
+"""The command `llm-optimize`, as `python -m llm_optimize`."""
 
 from .cli import main
 
-if __name__ == "__main__":  # a process that f spawns imports this module again
+# A process that f spawns (multiprocessing's "spawn") imports this module again.
+if __name__ == "__main__":
     main()

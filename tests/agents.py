@@ -1,4 +1,4 @@
-"""An agent at `llm-optimize mcp`: conversations with a real server over stdio, by the SDK's own client."""
+"""Agents for tests: conversations with a real server over stdio, by the SDK's own client."""
 
 from __future__ import annotations
 

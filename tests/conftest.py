@@ -1,7 +1,8 @@
-"""What many tests share: a clean environment, and a scripted OpenAI-compatible server.
+"""Fixtures of all tests: a clean environment, and a scripted OpenAI-compatible server.
 
-Tests run in several processes at a time: those of one file in one, and all that look at the whole machine, at its
-processes, its shared memory or its limits, in one as well, so that none of these sees another's.
+Tests run in several processes at a time: those of one file in one, and all that look at the whole
+machine, at its processes, its shared memory or its limits, in one as well, so that none of these
+sees another's.
 """
 
 import re

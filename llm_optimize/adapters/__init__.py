@@ -1,1 +1,4 @@
-"""Our proposers inside other libraries, one library a file; import the module of the one that you have."""
+"""Adapters: our proposers inside other libraries, one library per module.
+
+Import the module of the library that you have, such as `llm_optimize.adapters.optuna`.
+"""

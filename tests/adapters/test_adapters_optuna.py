@@ -1,4 +1,4 @@
-"""ModelSampler inside real studies of Optuna: what the model reads, what it may choose, and what happens without it."""
+"""ModelSampler in real studies of Optuna: what the model reads, what it may choose, and fallbacks."""
 
 import json
 import logging

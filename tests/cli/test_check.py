@@ -1,4 +1,4 @@
-"""`llm-optimize check --sandbox`: each mechanism is tried, on this machine and on one without namespaces."""
+"""`llm-optimize check --sandbox`: it tries each mechanism, also on a machine without namespaces."""
 
 import json
 import subprocess

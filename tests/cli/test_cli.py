@@ -304,7 +304,10 @@ def test_a_model_that_refuses_ends_the_run_with_its_best_and_exit_code_1(
 
 @pytest.fixture
 def stopped(folder, server):
-    """Return a function that starts a run, sends it a signal in the middle of a scoring, and returns how it ended."""
+    """Return a function that sends a run a signal in the middle of a scoring.
+
+    It returns how the run ended: its exit code and what it wrote to standard error.
+    """
 
     def stopped(number):
         server.replies(block("slow"), block(7))

@@ -117,7 +117,7 @@ async def take_texts_as_they_were_sent(call):
 
 
 def test_runs_are_started_followed_and_their_best_fetched(tmp_path):
-    """One conversation from a folder without a store on, since each server takes seconds to begin."""
+    """One long conversation, from a folder without a store: a server takes seconds to start."""
     write_tasks(tmp_path, sum=SUM, near=NEAR)
 
     async def conversation(client, call):

@@ -1,4 +1,4 @@
-"""Agents that want more from `llm-optimize mcp` than a human allowed: real servers, real files, real HTTP."""
+"""Agents that want more than a human allowed: real servers, real files, real HTTP."""
 
 from __future__ import annotations
 
@@ -30,7 +30,14 @@ sandbox = "inline"
 [budget]
 scorings = 9
 """
-CHAT = 'task = "Ask."\nfunc = "judge.py:where"\nx0 = "1"\nmax_steps = 2\nmodel = "m"\nbase_url = "{}"\n'
+CHAT = """\
+task = "Ask."
+func = "judge.py:where"
+x0 = "1"
+max_steps = 2
+model = "m"
+base_url = "{}"
+"""
 MUTATION = 'x0 = "1"\nmodel = "mutation"\nmax_steps = 0\n'
 SLOW = f'task = "Wait."\nfunc = "judge.py:slow"\n{MUTATION}[limits]\nwritable = ["."]\n'
 EVIL = "import pathlib\npathlib.Path('PWNED').touch()\ndef f(x): return 1.0\n"
@@ -203,7 +210,7 @@ def test_an_agent_starts_nothing_but_what_is_allowed_and_as_it_is_allowed(
 
 
 def plant_runs(folder: Path, evil: Server) -> None:
-    """Write runs into the store that would run other code, or send the key elsewhere, if they were believed."""
+    """Write runs that would run other code, or send the key elsewhere, if they were trusted."""
     kept = str(folder / "kept.db")
     optimize.run(
         "Ask.",
@@ -236,11 +243,18 @@ def plant_runs(folder: Path, evil: Server) -> None:
 
 
 LEAKY = f'task = "Leak."\nfunc = "leaky.py:f"\n{MUTATION}[limits]\nenv = ["OPENAI_API_KEY"]\n'
-SAYS = "import os\ndef f(x):\n    key = os.environ['OPENAI_API_KEY']\n    print(key)\n    return 1.0, 'y' * {} + key\n"
+SAYS = """\
+import os
+
+def f(x):
+    key = os.environ['OPENAI_API_KEY']
+    print(key)
+    return 1.0, 'y' * {} + key
+"""
 
 
 def test_no_answer_holds_a_key(tmp_path):
-    """Not even where f is given the key and says it, at the very place where its feedback is cut."""
+    """Not even where f gets the key and returns it just where its feedback is cut."""
     raising = "import os\nraise ValueError(os.environ['OPENAI_API_KEY'])\n"
     write_tasks(
         tmp_path,
@@ -331,7 +345,7 @@ def test_without_a_task_an_agent_can_only_read(tmp_path, monkeypatch):
 
 
 def test_no_more_runs_go_on_than_may_whoever_asks(tmp_path):
-    """Twelve starts at once, for two places; then a second server on the same store, and the most runs of a task."""
+    """Twelve starts at once, for two places; then a second server on the same store."""
     write_tasks(tmp_path, slow=SLOW, few=SUM + "[agent]\nmax_runs = 1\n")
 
     async def conversation(client, call):
@@ -430,7 +444,7 @@ def test_a_start_that_is_given_up_leaves_nothing_behind(tmp_path, by):
 
 
 def test_lines_that_no_client_would_send_end_nothing(tmp_path):
-    """Lone surrogates, depth, numbers without end: what the SDK drops it drops, and the next call is answered."""
+    """Lone surrogates, depth, endless numbers: the SDK may drop them; the next call is answered."""
     write_tasks(tmp_path, sum=SUM)
     hello = {
         "protocolVersion": "2025-06-18",

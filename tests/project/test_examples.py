@@ -1,4 +1,4 @@
-"""Each example is really run, as a user would type it; with the scripted server where it asks a model."""
+"""The examples, run as a user would type them; a scripted server answers as the model."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ def block(x):
 
 @pytest.fixture
 def example(server, tmp_path):
-    """Return a function that runs an example against the scripted server and returns what it printed."""
+    """Return a function that runs an example and returns what it printed."""
 
     def run(name, *arguments, replies=(), key="sk-test", code=0):
         if callable(replies):

@@ -1,6 +1,7 @@
 """The house stays as drawn: sizes, floors, doors and manners, read off the source.
 
-A rule is a function from a path and its syntax tree to complaints. Each is fed a bad snippet, too, and must complain.
+A rule is a function from a path and its syntax tree to complaints. Each is fed a bad snippet, too,
+and must complain.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
 
 
 def walk(node: ast.AST, inside: str = "") -> Iterator[tuple[str, ast.AST]]:
-    """Yield all that is below a node, each with the dotted name of the class and function that it stands in."""
+    """Yield all nodes below one, each with the dotted name of the class and function around it."""
     for child in ast.iter_child_nodes(node):
         yield inside, child
         yield from walk(
@@ -139,8 +140,10 @@ def imports(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
 def room_of(dotted: str) -> str | None:
     """Return the room of ours that a dotted name is in, or None.
 
-    >>> room_of("llm_optimize.store._rows.Call"), room_of("llm_optimize.__version__"), room_of("json.loads")
-    ('store', None, None)
+    >>> room_of("llm_optimize.store._rows.Call")
+    'store'
+    >>> room_of("llm_optimize.__version__"), room_of("json.loads")
+    (None, None)
     """
     first, room, *_ = [*dotted.split("."), "", ""]
     if (
@@ -274,7 +277,7 @@ def bad_manners(path: str, tree: ast.Module) -> Iterator[str]:
         if isinstance(node, ast.Call) and ast.unparse(node.func) == "print":
             yield f"{path}:{node.lineno} prints: log it, or tell the watchers"
         if isinstance(node, ast.Assert):
-            yield f"{path}:{node.lineno} asserts, which -O removes: raise an error that says how to repair it"
+            yield f"{path}:{node.lineno} asserts, which -O removes: raise an error with a repair"
         if isinstance(node, ast.Global):
             yield f"{path}:{node.lineno} changes a global: pass the value"
 

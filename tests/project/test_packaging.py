@@ -1,4 +1,4 @@
-"""A wheel of the tree is whole, needs little, and works with its core dependencies alone; `make` sets itself up."""
+"""The wheel: it is whole, needs little, and works with its core dependencies; `make` sets itself up."""
 
 from __future__ import annotations
 
@@ -42,7 +42,10 @@ def run(*command: str | Path, folder: Path) -> str:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Build a wheel as a release does, by an sdist; from a copy, since an old build folder would hide missing files."""
+    """Build a wheel as a release does, by an sdist.
+
+    From a copy, since an old build folder would hide missing files.
+    """
     tree = tmp_path_factory.mktemp("tree")
     shutil.copytree(
         ROOT / "llm_optimize",
@@ -67,7 +70,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def core(wheel: Path) -> dict[str, metadata.Distribution]:
-    """Return the installed distributions that the wheel needs without any extra, those that they need included."""
+    """Return the distributions that the wheel needs without any extra, and those that these need."""
     with zipfile.ZipFile(wheel) as archive:
         (info,) = (
             path
@@ -78,7 +81,7 @@ def core(wheel: Path) -> dict[str, metadata.Distribution]:
 
 
 def needed_by(root: metadata.Distribution) -> dict[str, metadata.Distribution]:
-    """Return by name what a distribution requires on this machine, and what that requires, extras where asked for."""
+    """Return by name what a distribution requires on this machine, and what that requires in turn."""
     found: dict[str, metadata.Distribution] = {}
     seen: set[tuple[str, str]] = set()
     todo = [(root, "")]
@@ -104,7 +107,7 @@ def home(
     core: dict[str, metadata.Distribution],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Return the folder of a virtual environment with the wheel and, shown by links, exactly its core dependencies."""
+    """Return the folder of a virtual environment with the wheel and links to its core dependencies."""
     folder = tmp_path_factory.mktemp("home")
     venv.create(folder / "venv", with_pip=False, symlinks=os.name != "nt")
     python = script(folder, "python")
@@ -192,7 +195,10 @@ def test_the_installed_package_is_the_one_of_the_wheel(home: Path) -> None:
 
 
 def test_the_installed_environment_shows_the_core_only(home: Path) -> None:
-    code = "from importlib.util import find_spec; print([n for n in ('openai', 'numpy', 'pytest', 'pip') if find_spec(n)])"
+    names = ("openai", "numpy", "pytest", "pip")
+    code = (
+        f"from importlib.util import find_spec; print(list(filter(find_spec, {names})))"
+    )
     assert run(script(home, "python"), "-c", code, folder=home) == "['openai']\n"
 
 
@@ -212,7 +218,10 @@ def f(x):
     return -abs(float(x) - 3), "how far from 3"
 
 if __name__ == "__main__":
-    print(optimize.run("Come near.", "Nearer?", f, "5", 4, lambda messages: "```\\n3.5\\n```", verbose={verbose}))
+    def model(messages):
+        return "```\\n3.5\\n```"
+
+    print(optimize.run("Come near.", "Nearer?", f, "5", 4, model, verbose={verbose}))
 """
 
 

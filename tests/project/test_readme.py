@@ -1,4 +1,4 @@
-"""Every code block of the README is run: the Python ones as they stand, the commands as a user would type them."""
+"""The code blocks of the README, all of them run: Python as it stands, commands as a user types."""
 
 import os
 import re

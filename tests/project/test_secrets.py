@@ -1,4 +1,4 @@
-"""Credentials in addresses and keys that an endpoint repeats: looked for in every byte that a run leaves behind."""
+"""Credentials in addresses, and keys that an endpoint repeats: no byte that a run leaves has them."""
 
 import asyncio
 import base64
@@ -26,11 +26,11 @@ ROOT = Path(__file__).parents[2]
 KEY = "sk-proj-CANARY1key/With+Odd=chars-0123456789"
 USER, PASSWORD, TOKEN = "CANARY2user", "CANARY3pass:w0rd+/", "CANARY4token%/+="
 
-# All in one process: a run, everything that is shown or written of it, with all loggers at their most talkative.
+# One process: a run, and everything that shows or writes it, with all loggers at DEBUG.
 PROGRAM = """
 import asyncio, json, logging, sys, threading, traceback, urllib.request
 logging.basicConfig(level=logging.DEBUG, filename="all.log")
-for name in ("httpcore", "httpcore2"):  # which traces what it receives byte by byte, when it is told to
+for name in ("httpcore", "httpcore2"):  # it traces every byte, at DEBUG
     logging.getLogger(name).setLevel(logging.INFO)
 import httpx
 from llm_optimize import llm, optimize
@@ -45,14 +45,17 @@ def f(x):
 
 chat = llm.Chat("m", base_url=sys.argv[1], max_wait_secs=0.01, deadline_secs=20)
 print(chat, repr(chat), str(vars(chat)), Ensemble([chat]), chat.base_url)
-result = optimize.run("Say more.", "What is longer?", f, "a", 8, chat, sandbox="inline", name="amber", seed=1)
+result = optimize.run(
+    "Say more.", "What is longer?", f, "a", 8, chat, sandbox="inline", name="amber", seed=1
+)
 print(repr(result), result.stop_reason, result.trials)
 try:
     asyncio.run(chat.reply([{"role": "user", "content": "hello"}]))
 except Exception as error:
     traceback.print_exception(error)
     while error is not None:  # what is hidden from a traceback, too
-        print(type(error), error, repr(error), getattr(error, "doc", ""), getattr(error, "body", ""))
+        print(type(error), error, repr(error))
+        print(getattr(error, "doc", ""), getattr(error, "body", ""))
         error = error.__cause__ or error.__context__
 store = Store("runs.db")
 page = Page(store, port=0)
@@ -60,7 +63,8 @@ thread = threading.Thread(target=page.run)
 thread.start()
 client = httpx.Client(base_url=page.address.partition("?")[0].rstrip("/"), timeout=30)
 one = "run=amber&number="
-for path in ("/", "/run/amber", *(f"/api/{name}?{one}{number}" for name in NAMES.split() for number in (1, 2))):
+paths = [f"/api/{name}?{one}{number}" for name in NAMES.split() for number in (1, 2)]
+for path in ("/", "/run/amber", *paths):
     answer = client.get(path)
     print(path, answer.status_code, answer.text)
 page.stop()
@@ -89,7 +93,8 @@ class Echo:
             decoded = authorization.split()[1]
         user, _, password = decoded.partition(":")
         self.said += " ".join(map(repetitions, filter(None, [decoded, user, password])))
-        self.said += f" you called {sent['path']} of http://{decoded}@{sent['headers']['host']}/v1?token={TOKEN}"
+        address = f"http://{decoded}@{sent['headers']['host']}/v1?token={TOKEN}"
+        self.said += f" you called {sent['path']} of {address}"
         self.count += 1
         replies = [
             error(500, f"boom {self.said}"),
@@ -265,10 +270,9 @@ def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
 
 
 def test_the_address_without_credentials_is_what_is_shown_and_the_whole_one_what_is_used():
-    chat = Chat(
-        "m",
-        base_url=f"https://ada:{PASSWORD.replace('/', '%2F')}@host:81/v1?key=secret&api-version=2#x",
-    )
+    password = PASSWORD.replace("/", "%2F")
+    query = "key=secret&api-version=2#x"
+    chat = Chat("m", base_url=f"https://ada:{password}@host:81/v1?{query}")
     assert chat.base_url == "https://***@host:81/v1?key=***&api-version=2"
     chat.check()  # what stands in the address is enough
     assert "w0rd" not in repr(Ensemble([chat, chat])) + repr(chat)
