@@ -37,7 +37,7 @@ X_valid, X_test, y_valid, y_test = train_test_split(
 
 
 def predict(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
-    """Return what a script's classifier predicts, in a sandbox that has ten seconds and no labels."""
+    """Return what a script's classifier predicts, in a sandbox with ten seconds and no labels."""
     inputs = {"X_train": X_train, "y_train": y_train, "X_new": X_new}
     code = script + "\ny_new = clf.predict(X_new)\n"
     y_new = eval_utils.run_script(code, inputs, ["y_new"], timeout_secs=10)["y_new"]

@@ -28,9 +28,9 @@ DAYS, WIRE_PRICE, MACHINE_PRICE, CLIP_PRICE, SERVICE_PRICE = 30, 1, 40, 2, 5
 TASK = f"""\
 Run a paperclip factory for {DAYS} days with a Python script that has json, urllib.request and URL.
 POST /day with JSON {{wire, machines, service}} is one day: wire costs {WIRE_PRICE} each,
-a machine {MACHINE_PRICE}, a service {SERVICE_PRICE}; a clip takes one wire and is sold for {CLIP_PRICE}.
+a machine {MACHINE_PRICE}, a service {SERVICE_PRICE}; a clip takes one wire and brings {CLIP_PRICE}.
 A machine makes 12 clips a day, one less for each day since the last service, never less than 2.
-You start with cash 100 and 1 machine. The answer is the state of the books, as is that of GET /state."""
+You start with cash 100 and 1 machine. The answer is the state of the books, as for GET /state."""
 
 
 @dataclass

@@ -1,8 +1,8 @@
 """A text, graded by a rubric: one model writes, the same or another one grades, in its own session.
 
-The judge sees the rubric and the text and nothing else: not who wrote it, not what was tried before.
-Its whole answer is the feedback for the writer. The rubric has braces of its own; only {x} is filled
-in.
+The judge sees the rubric and the text and nothing else: not who wrote it, not what was tried
+before. Its whole answer is the feedback for the writer. The rubric has braces of its own; only {x}
+is filled in.
 
     python examples/rubric_text.py --model gpt-5-mini --judge gpt-5
 """

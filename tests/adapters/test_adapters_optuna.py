@@ -1,4 +1,4 @@
-"""ModelSampler in real studies of Optuna: what the model reads, what it may choose, and fallbacks."""
+"""ModelSampler in real studies of Optuna: what a model reads, what it may choose, fallbacks."""
 
 import json
 import logging

@@ -1,4 +1,4 @@
-"""The wheel: it is whole, needs little, and works with its core dependencies; `make` sets itself up."""
+"""The wheel is whole, needs little, and works with its core; `make` sets itself up."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def core(wheel: Path) -> dict[str, metadata.Distribution]:
-    """Return the distributions that the wheel needs without any extra, and those that these need."""
+    """Return all distributions that the wheel needs without any extra."""
     with zipfile.ZipFile(wheel) as archive:
         (info,) = (
             path
@@ -81,7 +81,7 @@ def core(wheel: Path) -> dict[str, metadata.Distribution]:
 
 
 def needed_by(root: metadata.Distribution) -> dict[str, metadata.Distribution]:
-    """Return by name what a distribution requires on this machine, and what that requires in turn."""
+    """Return by name what a distribution requires on this machine, directly or not."""
     found: dict[str, metadata.Distribution] = {}
     seen: set[tuple[str, str]] = set()
     todo = [(root, "")]
@@ -107,7 +107,7 @@ def home(
     core: dict[str, metadata.Distribution],
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
-    """Return the folder of a virtual environment with the wheel and links to its core dependencies."""
+    """Return the folder of an environment with the wheel and links to its core dependencies."""
     folder = tmp_path_factory.mktemp("home")
     venv.create(folder / "venv", with_pip=False, symlinks=os.name != "nt")
     python = script(folder, "python")

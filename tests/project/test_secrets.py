@@ -1,4 +1,4 @@
-"""Credentials in addresses, and keys that an endpoint repeats: no byte that a run leaves has them."""
+"""Credentials in addresses, and keys that an endpoint repeats: a run leaves them nowhere."""
 
 import asyncio
 import base64
