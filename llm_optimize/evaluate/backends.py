@@ -229,7 +229,11 @@ class ExecutorBackend:
         self._flying: set[asyncio.Future[Outcome | None]] = set()
 
     async def run(
-        self, x: Any, timeout_secs: float, seed: int, on_loop: bool = False
+        self,
+        x: Any,
+        timeout_secs: float,
+        seed: int,
+        on_loop: bool = False,
     ) -> Outcome:
         """Let a worker call f. A lost scoring is an outcome, a third in a row an error.
 

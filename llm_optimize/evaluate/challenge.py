@@ -60,7 +60,11 @@ class Challenge:
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def score(
-        self, x: X, seed: int, parent: Trial | None, key: str = ""
+        self,
+        x: X,
+        seed: int,
+        parent: Trial | None,
+        key: str = "",
     ) -> Evaluation:
         """Return the mean of x over the deciding examples, or why it has none.
 
@@ -116,7 +120,11 @@ class Challenge:
         return summed_up(found, None, found.calls)
 
     async def _score_on(
-        self, x: X, part: str, indices: Iterable[int], seed: int
+        self,
+        x: X,
+        part: str,
+        indices: Iterable[int],
+        seed: int,
     ) -> Scored:
         """Score x on each of these examples; the first without a score ends the others."""
         begun: list[int] = []

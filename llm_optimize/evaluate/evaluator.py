@@ -130,7 +130,11 @@ class Evaluator:
     # Scoring.
 
     async def score(
-        self, x: X, seed: int, parent: Trial | None = None, key: str = ""
+        self,
+        x: X,
+        seed: int,
+        parent: Trial | None = None,
+        key: str = "",
     ) -> Evaluation:
         """Return the evaluation of x; nothing that f does raises here.
 
@@ -161,7 +165,11 @@ class Evaluator:
         return evaluation
 
     async def _score_at_last_stage(
-        self, x: X, seed: int, parent: Trial | None, key: str
+        self,
+        x: X,
+        seed: int,
+        parent: Trial | None,
+        key: str,
     ) -> Evaluation:
         if self._challenge is not None:
             return await self._challenge.score(x, seed, parent, key)
@@ -173,7 +181,12 @@ class Evaluator:
         seeds = repeats.seeds(seed, first)
         return await self.more(x, first, seeds)
 
-    async def more(self, x: X, known: Evaluation, seeds: Sequence[int]) -> Evaluation:
+    async def more(
+        self,
+        x: X,
+        known: Evaluation,
+        seeds: Sequence[int],
+    ) -> Evaluation:
         """Return an evaluation after one more scoring under each of these seeds.
 
         Only the last stage is called. The score becomes the mean, the feedback stays that of the
@@ -211,7 +224,11 @@ class Evaluator:
         return await self._challenge.test(x, seed)
 
     async def _call_on_example(
-        self, x: X, example: tuple[str, int], seed: int, begun: Callable[[], None]
+        self,
+        x: X,
+        example: tuple[str, int],
+        seed: int,
+        begun: Callable[[], None],
     ) -> Evaluation:
         last = len(self._stages) - 1
         return await self._call(x, last, seed, example, begun)

@@ -232,7 +232,11 @@ def rejected(tried: Scored, parent: float, calls: int) -> Evaluation:
     )
 
 
-def summed_up(deciding: Scored, shown: Scored | None, calls: int) -> Evaluation:
+def summed_up(
+    deciding: Scored,
+    shown: Scored | None,
+    calls: int,
+) -> Evaluation:
     """Return the evaluation of an x with a score on each deciding example.
 
     Args:

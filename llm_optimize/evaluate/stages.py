@@ -125,7 +125,11 @@ def _unreserved_name(func: Any) -> str | None:
     return f"{func.__name__}-1"
 
 
-def _unique_name(name: str, taken: Collection[str], is_named: bool) -> str:
+def _unique_name(
+    name: str,
+    taken: Collection[str],
+    is_named: bool,
+) -> str:
     """Return a name that no other stage has; raise UsageError where the user gave it."""
     if name not in taken:
         return name

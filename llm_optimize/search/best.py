@@ -84,7 +84,8 @@ class Best:
         width = self._width()
         champion_share = self._champion_share / width
         parent = pick_parent(self._elite, rng, pending, champion_share, width)
-        return self._prompt.plan(parent, self._hint(parent, rng))
+        hint = self._hint(parent, rng)
+        return self._prompt.plan(parent, hint)
 
     def observe(self, trial: Trial) -> None:
         """Add a finished trial, or its newer record; an x that is known teaches nothing."""
@@ -99,7 +100,8 @@ class Best:
 
     def _width(self) -> float:
         """Return 1 while there is progress, and more the longer there is none."""
-        return min(_WIDEST, max(1.0, self._stale / self._patience))
+        width = self._stale / self._patience
+        return min(_WIDEST, max(1.0, width))
 
     def _hint(self, parent: Trial, rng: Random) -> str:
         if self._stale < self._patience or rng.random() >= _HINTED:

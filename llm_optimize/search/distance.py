@@ -68,7 +68,8 @@ class Distances:
         for form, rows in rows_of.items():
             self._ranges[form] = []
             for column in zip(*rows, strict=True):
-                self._ranges[form].append(max(column) - min(column))
+                lowest, highest = min(column), max(column)
+                self._ranges[form].append(highest - lowest)
 
     def between(self, one: Features, other: Features) -> float:
         """Return up to 0.5 for two x that differ in numbers only, more for different forms.

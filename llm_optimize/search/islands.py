@@ -100,7 +100,9 @@ class Islands:
             whole_number("islands", "failures", failures, 1),
             self._grid.niche,
         )
-        self._islands = [_Island(number, self._shape) for number in range(count)]
+        self._islands: list[_Island] = []
+        for number in range(count):
+            self._islands.append(_Island(number, self._shape))
         self._created = count
         # Number of a trial -> number of its island. The first x have no home: all islands start
         # with them.
@@ -180,7 +182,8 @@ class Islands:
         """Move the second best of an island to the next one; its champion stays."""
         if len(self._islands) < 2:
             return
-        for second in island.elite.top(2)[1:]:
+        best_two = island.elite.top(2)
+        for second in best_two[1:]:
             if second.number in self._homes:
                 place = self._islands.index(island) + 1
                 following = self._islands[place % len(self._islands)]
@@ -202,11 +205,13 @@ class Islands:
             return
         seed = seeds[0]
         if len(self._islands) >= self._max_islands:
-            self._islands.remove(self._weakest(champion, seed))
+            weakest = self._weakest(champion, seed)
+            self._islands.remove(weakest)
         island = _Island(self._created, self._shape)
         self._created += 1
         self._islands.append(island)
-        self._move(seed, self._home_of(seed), island)
+        home = self._home_of(seed)
+        self._move(seed, home, island)
         self._seed = seed.number
 
     def _weakest(self, *kept: Trial) -> _Island:
@@ -288,8 +293,9 @@ class _Island:
     def pick_parent(self, rng: Random, pending: Sequence[int]) -> Trial:
         """Return the champion, or any trial of the island while exploring."""
         signal = self._signal / _HALFWAY_SIGNAL
+        damping = 1 + math.sqrt(signal)
         range_of_shares = _MOST_EXPLORING - _LEAST_EXPLORING
-        exploring = _LEAST_EXPLORING + range_of_shares / (1 + math.sqrt(signal))
+        exploring = _LEAST_EXPLORING + range_of_shares / damping
         candidates = least_pending(list(self.elite), pending)
         if rng.random() < exploring:
             return rng.choice(candidates)
@@ -304,7 +310,11 @@ class _Island:
         return self._prompt.plan_without_scores(pending)
 
 
-def _gain(before: Trial | None, trial: Trial, spread: float) -> float:
+def _gain(
+    before: Trial | None,
+    trial: Trial,
+    spread: float,
+) -> float:
     """Return by how much a trial is better than the champion before it, 0 to 1."""
     if before is None or before.score is None or trial.score is None:
         return 0.0

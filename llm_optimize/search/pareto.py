@@ -113,7 +113,8 @@ class Pareto:
     def observe(self, trial: Trial) -> None:
         """Add a finished trial, or its newer record; what has no score is a failure."""
         self._elite.observe(trial)
-        self._front.observe(trial, self._objectives(trial))
+        objectives = self._objectives(trial)
+        self._front.observe(trial, objectives)
         self._prompt.observe(trial, self._elite)
 
     def _objectives(self, trial: Trial) -> Mapping[str, float]:
@@ -269,7 +270,8 @@ class _Front:
         own = self._values[trial.number]
         ranges: dict[str, float] = {}
         for name in own:
-            known = [values[name] for values in self._values.values() if name in values]
+            everywhere = self._values.values()
+            known = [values[name] for values in everywhere if name in values]
             ranges[name] = max(known) - min(known)
 
         def added(number: int) -> float:

@@ -125,7 +125,12 @@ class Elite:
                     return trial.number
         return self._trials[0].number
 
-    def diverse(self, count: int, novelty: float, pool: int = POOL) -> list[Trial]:
+    def diverse(
+        self,
+        count: int,
+        novelty: float,
+        pool: int = POOL,
+    ) -> list[Trial]:
         """Return the champion and other trials that are good and far apart, at most `count`.
 
         Greedy max-min diversity among the `pool` best: each step takes the trial with the highest
@@ -143,8 +148,9 @@ class Elite:
         while left and len(chosen) < count:
             newest = self._features_of(chosen[-1])
             for trial in left:
+                number = trial.number
                 distance = distances.between(newest, self._features_of(trial))
-                nearest[trial.number] = min(nearest[trial.number], distance)
+                nearest[number] = min(nearest[number], distance)
             widest = max(nearest[trial.number] for trial in left) or 1.0
             values = []
             for trial in left:
@@ -216,7 +222,12 @@ class PromptSelection:
         novelty: weight of being different against being good, 0 to 1.
     """
 
-    def __init__(self, shown: int, failures: int, novelty: float = NOVELTY) -> None:
+    def __init__(
+        self,
+        shown: int,
+        failures: int,
+        novelty: float = NOVELTY,
+    ) -> None:
         self.trials: tuple[Trial, ...] = ()
         self.failures: tuple[Trial, ...] = ()
         self._max_trials = shown
@@ -224,7 +235,12 @@ class PromptSelection:
         self._novelty = novelty
         self._observed = 0
 
-    def observe(self, trial: Trial, elite: Elite, width: float = 1.0) -> None:
+    def observe(
+        self,
+        trial: Trial,
+        elite: Elite,
+        width: float = 1.0,
+    ) -> None:
         """Add a trial that `elite` has observed; a larger `width` selects from weaker trials."""
         self._observed += 1
         is_elite = trial.number in elite

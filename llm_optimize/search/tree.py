@@ -113,7 +113,8 @@ class Tree:
             fruitless = self._fruitless.get(trial.number, 0)
             return places[trial.number] + fruitless / self._patience
 
-        return min(least_pending(self._elite.top(), pending), key=cost)
+        candidates = least_pending(self._elite.top(), pending)
+        return min(candidates, key=cost)
 
     def _to_repair(self, pending: Sequence[int]) -> Trial | None:
         best: _Broken | None = None
