@@ -1,8 +1,8 @@
 """CMA-ES over the numbers of a space, rebuilt from the observed trials.
 
-The algorithm is Hansen's, arXiv 1604.00772 ("the tutorial"), in the package `cmaes`. This file decides which trials
-make up its generations, where it starts, and when it starts again. It keeps no state beyond the observed trials, so
-that a resumed run continues with the same points.
+The algorithm is Hansen's, arXiv 1604.00772 ("the tutorial"), in the package `cmaes`. This file
+decides which trials make up its generations, where it starts, and when it starts again. It keeps
+no state beyond the observed trials, so that a resumed run continues with the same points.
 """
 
 from __future__ import annotations
@@ -32,13 +32,16 @@ _MAX_DOUBLINGS = 4  # of the population, over all restarts
 class Generations:
     """The state of CMA-ES after the trials observed so far.
 
-    1. Start at the middle of every range. If there are scored trials before the first one of its own (x0, a user's
-       or a model's), start at a normal distribution that is fitted to the best tenth of them, at least one (Nomura
-       et al., "Warm Starting CMA-ES for Hyperparameter Optimization", arXiv 2012.06932).
+    1. Start at the middle of every range. If there are scored trials before the first one of its
+       own (x0, a user's or a model's), start at a normal distribution that is fitted to the best
+       tenth of them, at least one (Nomura et al., "Warm Starting CMA-ES for Hyperparameter
+       Optimization", arXiv 2012.06932).
     2. A generation is the next `population` scored trials of its own, in the order of observation.
-       Later trials of others are ignored: they are no samples of the distribution that is being adapted.
-    3. When the algorithm meets its own stopping criteria, start again at a random point with twice the population
-       (Auger and Hansen, "A Restart CMA Evolution Strategy With Increasing Population Size", CEC 2005).
+       Later trials of others are ignored: they are no samples of the distribution that is being
+       adapted.
+    3. When the algorithm meets its own stopping criteria, start again at a random point with
+       twice the population (Auger and Hansen, "A Restart CMA Evolution Strategy With Increasing
+       Population Size", CEC 2005).
 
     Args:
         space: the parameters.
@@ -111,15 +114,15 @@ class Generations:
             return self._new_optimizer(np.full(len(self._parameters), 0.5))
         if len(best) == 1 or len(self._parameters) > _MAX_FITTED_DIMENSIONS:
             return self._new_optimizer(best[0][0])
-        # gamma=1: they are the best ones already. With alpha=sigma, trials that all lie at one point give the same
-        # distribution as one trial alone.
+        # gamma=1: they are the best ones already. With alpha=sigma, trials that all lie at one
+        # point give the same distribution as one trial alone.
         mean, sigma, covariance = self._cmaes.get_warm_start_mgd(
             best, gamma=1.0, alpha=_SIGMA
         )
         return self._new_optimizer(mean, sigma, covariance)
 
     def _best_before_own(self) -> list[tuple[np.ndarray, float]]:
-        """Return the best trials before the first of its own, the best one first, as points with a loss."""
+        """Return the best trials before the first own one, the best first: points and losses."""
         before = []
         for number, (x, score) in self._scored.items():
             if number in self._own:

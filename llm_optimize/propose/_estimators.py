@@ -1,7 +1,8 @@
-"""Estimators of scikit-learn that mutation knows: six classifiers and six regressors with the arguments that matter.
+"""Estimators of scikit-learn that mutation knows: six classifiers and six regressors.
 
-A table rather than what the installed scikit-learn says of itself, which is private there and differs by version. All of
-these are quick on small data; HistGradientBoostingClassifier fits a model for each class and is left out for that.
+A table rather than what the installed scikit-learn says of itself, which is private there and
+differs by version. All of these are quick on small data; HistGradientBoostingClassifier fits a
+model for each class and is left out for that.
 """
 
 from __future__ import annotations
@@ -140,7 +141,7 @@ def alternatives(estimator: Estimator) -> list[Estimator]:
 
 
 def other_value(parameter: Parameter, rng: Random) -> str:
-    """Return a random value that is not the default, as Python writes it; a number has three digits.
+    """Return a random value other than the default as a literal; a number has three digits.
 
     >>> other_value(Bool(default=True), Random(0))
     'False'

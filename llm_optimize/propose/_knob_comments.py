@@ -63,15 +63,15 @@ class _Problem:
 
 
 def find_knobs(x: X) -> dict[str, Knob]:
-    """Return the knobs of x by name, in their order; the second one of a name is called NAME_2, and so on.
+    """Return the knobs of x by name; the second one of a name is called NAME_2, and so on.
 
-    Text outside of EVOLVE-BLOCK regions must not change and has no knobs. Ill-formed declarations are left out: see
-    `knob_problems`.
+    Text outside of EVOLVE-BLOCK regions must not change and has no knobs. Ill-formed
+    declarations are left out: see `knob_problems`.
 
     >>> x = 'lr = 0.1  # tune: 1e-4..1 log'
     >>> knob = find_knobs(x)["lr"]
-    >>> knob.parameter, knob.value, x[slice(*knob.span)]
-    (Float(low=0.0001, high=1.0, log=True, description='', step=None, when={}, default=None), 0.1, '0.1')
+    >>> (knob.parameter.low, knob.parameter.high), knob.value, x[slice(*knob.span)]
+    ((0.0001, 1.0), 0.1, '0.1')
     """
     knobs: dict[str, Knob] = {}
     for part, text in _texts(x):
@@ -98,7 +98,7 @@ def knob_problems(x: X) -> list[str]:
 
 
 def with_values(x: X, values: Mapping[str, Any]) -> X:
-    """Return x with other values of some of its knobs; everything else stays as it is, byte for byte.
+    """Return x with other values of some of its knobs; all other text is unchanged.
 
     Raises UnknownName for a name that is no knob of x, UsageError for a value that is not legal.
 
@@ -219,15 +219,15 @@ def _parameter(declaration: str) -> Parameter:
 
 
 def _options(declaration: str) -> list[Any]:
-    """Return the values of a list of options. Raises UsageError for another text, or fewer than two."""
+    """Return the values of a list of at least two options. Raises UsageError."""
     options = []
     position = 0
     while position < len(declaration):
         match = _OPTION.match(declaration, position)
         if match is None:
             raise UsageError(
-                f"{declaration!r} is not a range: write LOW..HIGH, LOW..HIGH log, int LOW..HIGH, bool, or "
-                'options as "a", "b"'
+                f"{declaration!r} is not a range: write LOW..HIGH, LOW..HIGH log, int LOW..HIGH, "
+                'bool, or options as "a", "b"'
             )
         options.append(_value(match["value"]))
         position = match.end()

@@ -15,8 +15,8 @@ _MAX_FACTOR = 4.0  # by which one step multiplies or divides at most
 _FIRST_STEPS = (0.1, 1.0)  # away from 0, which has no scale
 _EXACT_INT = 2**53  # beyond, a float cannot tell an int from its neighbor
 
-# Comments and one-line strings, in any of the usual languages. An apostrophe inside a word opens no string, so that
-# prose is not taken for one.
+# Comments and one-line strings, in any of the usual languages. An apostrophe inside a word opens
+# no string, so that prose is not taken for one.
 _NO_CODE = re.compile(
     r"""
     /\*.*?\*/ | <!--.*?-->            # comments of several lines
@@ -75,7 +75,7 @@ def move(literal: str, rng: Random) -> str:
 
 
 def _moved_int(value: int, rng: Random) -> int:
-    """Return another int: by a factor, or by one where the factor changes nothing. A positive one stays at least 0."""
+    """Return another int: by a factor, or by 1 where the factor is too small for a change."""
     factor = _factor(rng)
     moved = value
     if abs(value) < _EXACT_INT:

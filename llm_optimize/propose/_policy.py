@@ -1,7 +1,7 @@
-"""Policy of the learner: an independent distribution for each parameter, in numpy, and the steps that move it.
+"""Policy of the learner: an independent distribution for each parameter, and its steps.
 
-A number has a Gaussian in the logit of its position in its range; a choice has a softmax over its options. Numpy is
-optional: it is imported inside of functions, by `numpy`.
+A number has a Gaussian in the logit of its position in its range; a choice has a softmax over
+its options. Numpy is optional: it is imported inside of functions, by `numpy`.
 """
 
 from __future__ import annotations
@@ -129,24 +129,24 @@ class Policy:
         uniform = self._is_option / np.maximum(self._sizes, 1)[:, None]
         shares = (1 - _UNIFORM_SHARE) * self._softmax() + _UNIFORM_SHARE * uniform
         draws = np.array([rng.random() for _ in self._sizes])[:, None]
-        # The index of an option is the number of cumulated shares that are not above the draw. Rounding may leave the
-        # last sum below 1; a number has no options, and its index is -1.
+        # The index of an option is the number of cumulated shares that are not above the draw.
+        # Rounding may leave the last sum below 1; a number has no options, and its index is -1.
         options = (shares.cumsum(axis=1) <= draws).sum(axis=1)
         return Point(logits, np.minimum(options, self._sizes - 1))
 
     def climb(self, point: Point, advantages: Floats) -> None:
-        """Make the point more likely by the advantage of each parameter; less likely where that is negative.
+        """Make the point more likely where an advantage is positive, less likely where negative.
 
-        This is REINFORCE (R. J. Williams, "Simple Statistical Gradient-Following Algorithms for Connectionist
-        Reinforcement Learning", Machine Learning 8, 1992): a step along the gradient of log p(point), called the
-        characteristic eligibility there, times the advantage.
+        This is REINFORCE (R. J. Williams, "Simple Statistical Gradient-Following Algorithms for
+        Connectionist Reinforcement Learning", Machine Learning 8, 1992): a step along the
+        gradient of log p(point), called the characteristic eligibility there, times the advantage.
 
             Gaussian, mean m:    (x - m) / s^2              (section 6)
-            Gaussian, log s:     ((x - m) / s)^2 - 1        (section 6, for log s in place of s)
+            Gaussian, log s:     ((x - m) / s)^2 - 1        (section 6, times s)
             softmax, logits:     1[option taken] - share
 
-        The gradient of the mean is taken in units of its own variance, as a natural gradient is. A parameter that the
-        point lacks stays as it is.
+        The gradient of the mean is taken in units of its own variance, as a natural gradient is.
+        A parameter that the point lacks stays as it is.
         """
         np = numpy()
         advantages = np.where(point.present, advantages, 0.0)
@@ -175,7 +175,7 @@ class Policy:
 
 
 def _bounds(parameter: Float | Int) -> tuple[float, float]:
-    """Return the ends on the parameter's scale; whole numbers have cells of equal size, also at the ends."""
+    """Return the ends on the parameter's scale; all whole numbers have cells of equal size."""
     half = 0.5 if isinstance(parameter, Int) else 0.0
     low = parameter.low - half
     high = parameter.high + half

@@ -1,7 +1,8 @@
 """Small changes of a Python program that keep all of its formatting, by libcst.
 
-Four kinds: a number moves, a boolean flips, an argument of a scikit-learn estimator gets another value, an estimator is
-replaced by another one of its kind. Libcst is optional: it is imported inside of functions.
+Four kinds: a number moves, a boolean flips, an argument of a scikit-learn estimator gets another
+value, an estimator is replaced by another one of its kind. Libcst is optional: it is imported
+inside of functions.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Spans: TypeAlias = Sequence[tuple[int, int]]  # begin and end, in characters
 
 
 class PythonChanges:
-    """Finds what can be changed in a program, and changes one thing. Raises MissingExtra without libcst."""
+    """Changes one thing in a program. Raises MissingExtra where libcst is not installed."""
 
     def __init__(self) -> None:
         require("libcst", extra="mutation", needed_by="mutation")
@@ -43,7 +44,7 @@ class PythonChanges:
     def change(
         self, source: str, rng: Random, allowed: Spans | None = None
     ) -> str | None:
-        """Return the program with one thing changed; None where it is not Python or has nothing to change.
+        """Return the program with one thing changed; None where there is nothing to change.
 
         `allowed` are the spans that may change; None for all of it.
         """
@@ -85,7 +86,7 @@ class PythonChanges:
 
 
 def _depth(source: str) -> int:
-    """Return roughly how deep the syntax tree is: by nested brackets, and by chains of operators in a line."""
+    """Return roughly how deep the syntax tree is, by brackets and chains of operators."""
     depth = 0
     deepest = 0
     for char in source:
@@ -234,7 +235,7 @@ def _with_argument(call: cst.Call, name: str, value: str) -> cst.Call:
 
 
 def _with_import(source: str, estimator: Estimator) -> str:
-    """Return the program with an import of the estimator before its first import of scikit-learn."""
+    """Return the program with an import of the estimator before its first one of sklearn."""
     statement = f"from {estimator.module} import {estimator.name}"
     lines = source.splitlines(keepends=True)
     if any(line.strip() == statement for line in lines):

@@ -1,7 +1,7 @@
-"""Shapley values: which group of parameters contributed how much to an improvement, on a smooth fit to the scores.
+"""Shapley values: how much each group of parameters contributed to an improvement.
 
-The fit is kernel ridge regression. No library in the extra `classical` has one; scikit-learn, which has, is no
-requirement of the learner.
+The fit is kernel ridge regression. No library in the extra `classical` has one; scikit-learn,
+which has, is no requirement of the learner.
 """
 
 from __future__ import annotations
@@ -49,16 +49,17 @@ def shapley_shares(
     groups: Mapping[str, Sequence[int]],
     orders: int,
 ) -> dict[str, float]:
-    """Return the share of each group in what `draw_after` gains over `draw_before`; the shares sum to 1.
+    """Return the share of each group in the gain of `draw_after` over `draw_before`.
 
-    The Shapley value of a group is its mean marginal contribution over all orders in which groups may join. It is
-    estimated from random orders, always the same ones.
+    The Shapley value of a group is its mean marginal contribution over all orders in which
+    groups may join. It is estimated from random orders, always the same ones.
 
     Args:
         known: points with their scores, which the fit is made to.
         draw_before: draws a point of the start.
         draw_after: draws a point of the end.
-        to_legal: turns any point into one of the space, without the parameters that are absent there.
+        to_legal: turns any point into one of the space, without the parameters that are absent
+            there.
         groups: the indices of each group's parameters.
         orders: number of random orders.
     """
@@ -105,7 +106,7 @@ def _walk(before: Point, after: Point, order: Sequence[Sequence[int]]) -> list[P
 
 
 def _features(point: Point) -> Floats:
-    """Return three rows: the position of each parameter in its range, the index of its option, whether it is there."""
+    """Return three rows: position in the range, index of the option, and whether it is there."""
     np = numpy()
     sigmoid = 1 / (1 + np.exp(-np.nan_to_num(point.logits)))
     positions = np.where(np.isnan(point.logits), 0.0, sigmoid)
@@ -118,9 +119,10 @@ def _features(point: Point) -> Floats:
 def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
     """Return the prediction of kernel ridge regression on the standardized scores.
 
-    With the kernel matrix K and the ridge r, the weights are (K + r I)^-1 y. The setting with the smallest
-    leave-one-out error is used; the error of y_i has the closed form [K^-1 y]_i / [K^-1]_ii (C. E. Rasmussen and
-    C. K. I. Williams, "Gaussian Processes for Machine Learning", 2006, equation 5.12).
+    With the kernel matrix K and the ridge r, the weights are (K + r I)^-1 y. The setting with
+    the smallest leave-one-out error is used; the error of y_i has the closed form [K^-1 y]_i /
+    [K^-1]_ii (C. E. Rasmussen and C. K. I. Williams, "Gaussian Processes for Machine Learning",
+    2006, equation 5.12).
     """
     np = numpy()
     points = np.array([_features(point) for point, _ in known])
@@ -154,8 +156,8 @@ def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
 def _kernel(distances: Floats, setting: _Setting) -> Floats:
     """Return the ANOVA kernel, the product of 1 + c k_i over the parameters i.
 
-    It separates effects of one parameter from those of several together (N. Durrande and others, "ANOVA Kernels and
-    RKHS of Zero Mean Functions", arXiv 1106.3571).
+    It separates effects of one parameter from those of several together (N. Durrande and others,
+    "ANOVA Kernels and RKHS of Zero Mean Functions", arXiv 1106.3571).
     """
     parameters = distances.shape[-1]
     gaussian = numpy().exp(-setting.inverse_length * distances)
@@ -164,7 +166,7 @@ def _kernel(distances: Floats, setting: _Setting) -> Floats:
 
 
 def _squared_distances(left: Floats, right: Floats) -> Floats:
-    """Return the squared distance of each pair in each parameter: 1 for another option, or where one lacks it."""
+    """Return the squared distance of each pair in each parameter; 1 for another option."""
     np = numpy()
     one = left[:, None]
     other = right[None]

@@ -1,4 +1,4 @@
-"""Optuna study in memory: it holds the observed trials, and one of Optuna's samplers chooses the next values.
+"""Optuna study in memory: it holds the observed trials, and a sampler chooses the next values.
 
 Options and steps are known to Optuna by their position, because 1 and True are equal to it.
 """
@@ -32,7 +32,8 @@ class Study:
         space: the parameters.
         sampler: "gp", "random" or "tpe".
         startup: scored trials that "gp" and "tpe" wait for; None for Optuna's own number.
-        names: the parameters that the sampler chooses; the others are given with each call of `ask`.
+        names: the parameters that the sampler chooses; the others are given with each call of
+            `ask`.
 
     Raises MissingExtra where Optuna, or torch for "gp", is not installed.
     """
@@ -85,8 +86,9 @@ class Study:
     def forget(self, x: Mapping[str, Any]) -> None:
         """Forget that x is being scored.
 
-        The running trial is marked as failed, which the samplers ignore. Where x was scored, `observe` adds it as a
-        new trial, in the same place as after a resume: the samplers look at the order of the trials.
+        The running trial is marked as failed, which the samplers ignore. Where x was scored,
+        `observe` adds it as a new trial, in the same place as after a resume: the samplers look
+        at the order of the trials.
         """
         key = key_of(dict(x))
         for open_trial in reversed(self._open):
@@ -135,7 +137,7 @@ class Study:
         )
 
     def _new_sampler(self, seed: int) -> Any:
-        """Return a new sampler: all its knowledge is in the study, all its randomness in the seed."""
+        """Return a new sampler: its knowledge is in the study, its randomness in the seed."""
         samplers = self._optuna.samplers
         with warnings.catch_warnings():
             warnings.simplefilter(
@@ -145,7 +147,8 @@ class Study:
                 return samplers.GPSampler(seed=seed, **self._startup)
             if self._sampler == "random":
                 return samplers.RandomSampler(seed=seed)
-            # With constant_liar, running trials count as bad ones: workers stay away from each other.
+            # With constant_liar, running trials count as bad ones: workers stay away from each
+            # other.
             return samplers.TPESampler(
                 seed=seed, multivariate=True, constant_liar=True, **self._startup
             )
@@ -189,7 +192,7 @@ class _Open:
 def most_informative(
     trials: Sequence[tuple[dict[str, Any], float | None]], limit: float
 ) -> list[tuple[dict[str, Any], float | None]]:
-    """Return at most `limit` trials, in their order: half of them the best ones, the others the newest.
+    """Return at most `limit` trials, in their order: half the best ones, half the newest.
 
     >>> most_informative([({}, 9.0), ({}, 1.0), ({}, None), ({}, 2.0), ({}, 3.0)], 2)
     [({}, 9.0), ({}, 3.0)]
@@ -207,7 +210,7 @@ def most_informative(
 
 
 def rounded(parameter: Parameter, value: Any) -> Any:
-    """Return a value without the digits beyond a millionth of its range, or of itself on a logarithmic scale.
+    """Return a value with six digits: of its range, or of itself on a logarithmic scale.
 
     >>> rounded(Float(0, 10), 3.14159265358979), rounded(Float(1e-5, 1, log=True), 0.0123456789)
     (3.14159, 0.0123457)
@@ -240,7 +243,8 @@ def _from_optuna(parameter: Parameter, value: Any) -> Any:
 def _quiet() -> Iterator[None]:
     """Drop what Optuna logs in this thread; the logging configuration of the user stays as it is.
 
-    A filter applies only to the logger that it is attached to, not to its children: each logger of Optuna needs it.
+    A filter applies only to the logger that it is attached to, not to its children: each logger
+    of Optuna needs it.
     """
     this_thread = threading.get_ident()
 

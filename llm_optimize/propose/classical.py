@@ -25,19 +25,23 @@ _ATTEMPTS = 4  # to find an x that was not tried
 class Classical:
     """Proposes by a classical method; no model is asked.
 
-    Its knowledge is a function of the observed trials: the sampler is created anew for each proposal, with the random
-    generator of that trial, so that a resumed run continues as if it had not been interrupted.
+    Its knowledge is a function of the observed trials: the sampler is created anew for each
+    proposal, with the random generator of that trial, so that a resumed run continues as if it
+    had not been interrupted.
 
     Args:
-        space: the values that x may have; a conditional parameter is chosen only where its condition holds.
-        sampler: "tpe", a tree-structured Parzen estimator, for any space (Bergstra et al., NeurIPS 2011); "cmaes",
-            which adapts a normal distribution to the numbers and leaves options and conditional parameters to tpe
-            (Hansen, arXiv 1604.00772); "gp", a Gaussian process, which takes a second or more per proposal and needs
-            torch; "random".
-        startup: scored trials that "tpe" and "gp" wait for before they stop drawing at random; None for Optuna's 10.
+        space: the values that x may have; a conditional parameter is chosen only where its
+            condition holds.
+        sampler: "tpe", a tree-structured Parzen estimator, for any space (Bergstra et al.,
+            NeurIPS 2011); "cmaes", which adapts a normal distribution to the numbers and leaves
+            options and conditional parameters to tpe (Hansen, arXiv 1604.00772); "gp", a
+            Gaussian process, which takes a second or more per proposal and needs torch; "random".
+        startup: scored trials that "tpe" and "gp" wait for before they stop drawing at random;
+            None for Optuna's 10.
 
-    Raises UnknownName for another sampler, UsageError for "cmaes" on a space without a free number or for a `startup`
-    that is not possible, and MissingExtra where Optuna, or what it needs for the method, is not installed.
+    Raises UnknownName for another sampler, UsageError for "cmaes" on a space without a free
+    number or for a `startup` that is not possible, and MissingExtra where Optuna, or what it
+    needs for the method, is not installed.
 
     >>> import asyncio
     >>> from llm_optimize.space import Float
@@ -93,7 +97,7 @@ class Classical:
             self._forget(x)
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a trial of any proposer; duplicates and trials outside of the space are ignored."""
+        """Learn from a trial of any proposer; those outside of the space are ignored."""
         if trial.status is Status.PENDING:
             return
         x = self._read(trial)
@@ -138,8 +142,9 @@ class Classical:
     def _close(self, x: dict[str, Any] | None) -> None:
         """Remove an observed x from the open proposals.
 
-        An x that is not among them replaces the oldest one: a gate may have blended that with another proposer's x, or
-        dropped it. Otherwise it would stay open, and a resumed run, which begins with none open, would differ.
+        An x that is not among them replaces the oldest one: a gate may have blended that with
+        another proposer's x, or dropped it. Otherwise it would stay open, and a resumed run,
+        which begins with none open, would differ.
         """
         if self._open:
             position = self._open.index(x) if x in self._open else 0
@@ -151,7 +156,7 @@ class Classical:
 
 
 def makers(space: Space | None) -> Mapping[str, Callable[[], Proposer]]:
-    """Return a constructor by the name of each sampler; it raises UsageError without a space, and MissingExtra."""
+    """Return a constructor for each sampler; it raises UsageError without a space."""
     return {name: partial(_made, space, name) for name in SAMPLERS}
 
 
@@ -164,7 +169,7 @@ def _made(space: Space | None, name: str) -> Proposer:
 
 
 def _free_numbers(space: Space) -> list[str]:
-    """Return the names of the numbers without a condition. Raises UsageError where there are none."""
+    """Return the names of the numbers without a condition. Raises UsageError without any."""
     names = []
     for name, parameter in space.parameters.items():
         if not isinstance(parameter, Choice) and not parameter.when:

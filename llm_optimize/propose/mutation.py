@@ -1,7 +1,7 @@
 """Mutation: one small random change of the parent, without a model; the baseline for all others.
 
-Python keeps its formatting; in any other text only numbers move. Where x has EVOLVE-BLOCK regions, only these change.
-What was tried is not proposed again.
+Python keeps its formatting; in any other text only numbers move. Where x has EVOLVE-BLOCK
+regions, only these change. What was tried is not proposed again.
 """
 
 from __future__ import annotations
@@ -90,8 +90,8 @@ class Mutation:
         if any(map(has_protected, texts)):
             where = "between the EVOLVE-BLOCK markers of"
         raise NothingToPropose(
-            f"mutation finds nothing to change {where} x: no number, no True or False, no scikit-learn "
-            "estimator that it knows; ask a model, or give parameters with space"
+            f"mutation finds nothing to change {where} x: no number, no True or False, no "
+            "scikit-learn estimator that it knows; ask a model, or give parameters with space"
         )
 
     def _can_change(self, text: str) -> bool:

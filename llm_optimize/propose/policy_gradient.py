@@ -1,8 +1,8 @@
-"""Policy gradient learner: it draws each parameter independently, and moves toward values with scores above average.
+"""Policy gradient learner: it draws each parameter independently, and moves toward high scores.
 
-It learns from the second finished trial on: from its own trials what to do and what to avoid, from those of others only
-what is better than the average. Its state is a function of the observed trials, in their order; randomness comes from
-outside.
+It learns from the second finished trial on: from its own trials what to do and what to avoid,
+from those of others only what is better than the average. Its state is a function of the
+observed trials, in their order; randomness comes from outside.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class Group:
     Args:
         parameters: their names.
         step: factor to all of its step sizes; 1 suits most spaces.
-        window: how many of the last trials that had one of its parameters make up its baseline, 2 to 300.
+        window: how many of the last trials that had one of its parameters make up its baseline,
+            2 to 300.
 
     Raises UsageError for numbers that are not possible.
     """
@@ -50,11 +51,13 @@ class Group:
     def __post_init__(self) -> None:
         if isinstance(self.parameters, str) or not self.parameters:
             raise UsageError(
-                f"the parameters of a group are {self.parameters!r}: give a list of at least one name"
+                f"the parameters of a group are {self.parameters!r}: "
+                "give a list of at least one name"
             )
         if not (0 < self.step < math.inf) or not 2 <= self.window <= _MEMORY:
             raise UsageError(
-                f"a group has step {self.step}, window {self.window}: give above 0, and 2 to {_MEMORY}"
+                f"a group has step {self.step}, window {self.window}: "
+                f"give above 0, and 2 to {_MEMORY}"
             )
 
 
@@ -70,18 +73,20 @@ class _Observed:
 class PolicyGradient:
     """Proposes parameters by policy gradient ascent on independent distributions.
 
-    A number has a Gaussian in the logit of its range; a choice has a softmax, with a tenth of uniform draws mixed in.
+    A number has a Gaussian in the logit of its range; a choice has a softmax, with a tenth of
+    uniform draws mixed in.
 
-    1. Draw x. Its advantage is its score minus the mean of the last trials, in their standard deviations, at most 2.
-       A failed trial counts as the worst score so far.
-    2. Step along the gradient of log p(x), times the advantage (R. J. Williams, Machine Learning 8, 1992).
-    3. Step toward the best x so far, with the weight 0.3 (J. Oh and others, "Self-Imitation Learning",
-       arXiv 1806.05635: only a positive advantage counts, equation 2).
+    1. Draw x. Its advantage is its score minus the mean of the last trials, in their standard
+       deviations, at most 2. A failed trial counts as the worst score so far.
+    2. Step along the gradient of log p(x), times the advantage (R. J. Williams, Machine Learning
+       8, 1992).
+    3. Step toward the best x so far, with the weight 0.3 (J. Oh and others, "Self-Imitation
+       Learning", arXiv 1806.05635: only a positive advantage counts, equation 2).
 
     Args:
         space: the parameters.
-        groups: parameters that share a baseline and a step size, by the name of the group; each parameter in exactly
-            one. None makes each parameter a group of its own.
+        groups: parameters that share a baseline and a step size, by the name of the group; each
+            parameter in exactly one. None makes each parameter a group of its own.
 
     Raises:
         MissingExtra: numpy is not installed.
@@ -94,7 +99,9 @@ class PolicyGradient:
     >>> async def search():
     ...     for number in range(60):
     ...         x = (await learner.propose(Plan(None), None, Random(number))).x
-    ...         learner.observe(Trial.of(number, x, Status.COMPLETE, "policy_gradient", score=-abs(x["a"] - 0.2)))
+    ...         score = -abs(x["a"] - 0.2)
+    ...         trial = Trial.of(number, x, Status.COMPLETE, "policy_gradient", score=score)
+    ...         learner.observe(trial)
     ...     return x["a"]
     >>> abs(asyncio.run(search()) - 0.2) < 0.1
     True
@@ -129,7 +136,7 @@ class PolicyGradient:
         return proposal
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a finished trial; a second observation of the same number replaces its score, without a step."""
+        """Learn from a finished trial; a second observation only replaces its score."""
         if trial.status in (Status.DUPLICATE, Status.PENDING):
             return
         if not isinstance(trial.x, dict):
@@ -175,11 +182,11 @@ class PolicyGradient:
             self._policy.climb(best.point, _REPLAY_WEIGHT * advantages)
 
     def _score_of(self, observed: _Observed) -> float | None:
-        """Return its score, for a failed trial the worst one so far; None where there is no score yet."""
+        """Return its score, for a failed trial the worst one so far; None before any score."""
         return self._worst if observed.score is None else observed.score
 
     def _advantages(self, score: float) -> Floats:
-        """Return the advantage of a score for each parameter: over the baseline of its group, times the group's step."""
+        """Return the advantage of a score for each parameter, times the step of its group."""
         advantages: Floats = numpy().zeros(len(self._space.names))
         for name, group in self._groups.items():
             baseline = []
@@ -195,10 +202,11 @@ class PolicyGradient:
     def contributions(self, orders: int = 200) -> dict[str, float]:
         """Return each group's share in the expected improvement; the shares sum to 1.
 
-        These are Shapley values (L. S. Shapley, "A Value for n-Person Games", 1953), on a smooth fit to the observed
-        scores. One group after the other, in random orders, moves from what was drawn at the start to what would be
-        drawn now, and is credited with what its move changes, averaged over the orders. A group that lowers the score
-        has 0. Where nothing is learned yet, or nothing improved, all shares are equal.
+        These are Shapley values (L. S. Shapley, "A Value for n-Person Games", 1953), on a smooth
+        fit to the observed scores. One group after the other, in random orders, moves from what
+        was drawn at the start to what would be drawn now, and is credited with what its move
+        changes, averaged over the orders. A group that lowers the score has 0. Where nothing is
+        learned yet, or nothing improved, all shares are equal.
 
         Args:
             orders: how many random orders; the error of a share falls with its root.
@@ -230,7 +238,7 @@ def _rank(observed: _Observed) -> tuple[float, int]:
 
 
 def _advantage(score: float, baseline: Sequence[float]) -> float:
-    """Return how far the score is above the mean, in standard deviations, clipped; 0 where all are equal.
+    """Return the clipped distance from the mean in standard deviations; 0 if all are equal.
 
     The scores are divided by the largest one, so that no sum or square overflows.
     """
@@ -249,7 +257,7 @@ def _advantage(score: float, baseline: Sequence[float]) -> float:
 def _partition(
     names: Sequence[str], groups: Mapping[str, Group | Sequence[str]] | None
 ) -> dict[str, Group]:
-    """Return the groups as records. Raises UnknownName or UsageError where they do not partition the names."""
+    """Return the groups as records. Raises UnknownName or UsageError unless they partition."""
     if groups is None:
         return {name: Group([name]) for name in names}
     records = {}

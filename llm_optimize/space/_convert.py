@@ -1,4 +1,4 @@
-"""Conversion to a Space: of a dict, a JSON schema, a pydantic model, Optuna's distributions, or stored data."""
+"""Conversion of dicts, JSON schemas, pydantic models and Optuna's distributions to a Space."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ def as_space(space: Any) -> Space:
     """Return a Space for any description of one.
 
     Args:
-        space: a Space; a dict of parameters by name, among which Optuna's distributions may stand; a JSON schema of an
-            object, whose numbers have both bounds ("log": true beside them makes the scale logarithmic); a pydantic
-            model class; or what `Space.to_json` returned.
+        space: a Space; a dict of parameters by name, among which Optuna's distributions may
+            stand; a JSON schema of an object, whose numbers have both bounds ("log": true beside
+            them makes the scale logarithmic); a pydantic model class; or what `Space.to_json`
+            returned.
 
     Raises UsageError for anything else, with what to write instead.
 
-    >>> schema = {"type": "object", "properties": {"n": {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}}}
-    >>> as_space(schema).parameters["n"].high
+    >>> number = {"type": "integer", "minimum": 1, "exclusiveMaximum": 9}
+    >>> as_space({"type": "object", "properties": {"n": number}}).parameters["n"].high
     8
     """
     if isinstance(space, Space):
@@ -35,8 +36,8 @@ def as_space(space: Any) -> Space:
             return Space(from_schema(pydantic_schema()))
     if not isinstance(space, Mapping):
         raise UsageError(
-            f"the space is {space!r}: give a dict of Float, Int, Choice and Bool, a JSON schema, a pydantic model "
-            "class, or a dict of Optuna's distributions"
+            f"the space is {space!r}: give a dict of Float, Int, Choice and Bool, a JSON schema, "
+            "a pydantic model class, or a dict of Optuna's distributions"
         )
     if _is_schema(space):
         return Space(from_schema(space))
@@ -44,7 +45,7 @@ def as_space(space: Any) -> Space:
 
 
 def _is_schema(space: Mapping[str, Any]) -> bool:
-    """Return whether a dict is a JSON schema, and not parameters of which one is called "properties"."""
+    """Return whether a dict is a JSON schema; a parameter may be called "properties", too."""
     if space.get("type") == "object":
         return True
     properties = space.get("properties")
@@ -66,7 +67,7 @@ def _parameter(name: str, value: Any) -> Any:
 
 
 def _from_stored(value: Mapping[str, Any]) -> Parameter:
-    """Return a parameter that `Space.to_json` wrote; early versions wrote no step, condition or default."""
+    """Return a parameter that `Space.to_json` wrote, also in earlier versions with fewer fields."""
     data = {key: item for key, item in value.items() if key != "kind"}
     kind = value["kind"]
     if kind == "choice":
@@ -77,7 +78,7 @@ def _from_stored(value: Mapping[str, Any]) -> Parameter:
 
 
 def _from_optuna(name: str, distribution: Any) -> Parameter:
-    """Return the parameter of a distribution; it is known by its fields, so that Optuna is not imported."""
+    """Return the parameter of a distribution, by its fields: Optuna is not imported."""
     choices = getattr(distribution, "choices", None)
     if choices is not None:
         return Choice(*choices)

@@ -25,8 +25,9 @@ class Float:
         log: equal ratios are equally far apart; low must be above 0.
         description: what it is, for a model to read.
         step: only low, low + step, low + 2 step, ... up to high; not together with `log`.
-        when: the condition: names of other parameters, each with the value, or a tuple of values, that it
-            must have. Where one of them has another value, or is itself absent, this one is absent from x.
+        when: the condition: names of other parameters, each with the value, or a tuple of
+            values, that it must have. Where one of them has another value, or is itself absent,
+            this one is absent from x.
         default: its usual value; None stands for the middle of its scale.
 
     Raises UsageError for a range, step, condition or default that is not possible.
@@ -51,7 +52,7 @@ class Float:
         _normalize(self)
 
     def check(self, value: Any) -> float:
-        """Return the nearest legal value as a float. Raises UsageError for a value that is no number."""
+        """Return the nearest legal value as a float. Raises UsageError where it is not a number."""
         number = min(max(_as_number(value), self.low), self.high)
         if self.step is None:
             return float(number)
@@ -124,7 +125,7 @@ class Int:
         _normalize(self)
 
     def check(self, value: Any) -> int:
-        """Return the nearest legal value as an int. Raises UsageError for a value that is no number."""
+        """Return the nearest legal value as an int. Raises UsageError where it is not a number."""
         number = min(max(_as_number(value), self.low), self.high)
         if self.step is None:
             return round(number)
@@ -165,8 +166,9 @@ class Int:
 class Choice:
     """One of the options: texts, numbers, booleans or None.
 
-    `description`, `when` and `default` are those of `Float`; without a default the first option is the
-    usual one. Raises UsageError for no options, an option of another type, or one that is given twice.
+    `description`, `when` and `default` are those of `Float`; without a default the first option
+    is the usual one. Raises UsageError for no options, an option of another type, or one that is
+    given twice.
 
     >>> Choice("relu", "tanh").check("TANH")
     'tanh'
@@ -282,7 +284,8 @@ def _check_options(options: tuple[Any, ...]) -> None:
     for option in options:
         if not (option is None or isinstance(option, str | int | float)):
             raise UsageError(
-                f"the option {option!r} is not a text, number, boolean or None: give a name that f reads"
+                f"the option {option!r} is not a text, number, boolean or None: "
+                "give a name that f reads"
             )
     distinct = {(isinstance(option, bool), option) for option in options}
     if len(distinct) < len(options):
@@ -300,7 +303,7 @@ def _count_steps(parameter: Float | Int) -> int:
 
 
 def _as_number(value: Any) -> float:
-    """Return a finite number, read from a text as well; an int stays as exact as it is. Raises UsageError."""
+    """Return a finite number, also from a text; an int stays exact. Raises UsageError."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise UsageError(f"{value!r} is not a number")
     try:
@@ -325,11 +328,13 @@ def _check_range(parameter: Float | Int) -> None:
         )
     if step is not None and parameter.log:
         raise UsageError(
-            f"a range cannot have both the step {step} and a logarithmic scale: drop one, or give a Choice"
+            f"a range cannot have both the step {step} and a logarithmic scale: "
+            "drop one, or give a Choice"
         )
     if step is not None and not 0 < step <= high - low:
         raise UsageError(
-            f"the step is {step}: between {low} and {high} it must be above 0 and at most {high - low}"
+            f"the step is {step}: between {low} and {high} it must be above 0 "
+            f"and at most {high - low}"
         )
 
 

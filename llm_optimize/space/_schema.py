@@ -1,4 +1,4 @@
-"""JSON schema of a space, and the parameters that a JSON schema describes; pydantic models come here, too."""
+"""JSON schema of a space, and the parameters that a JSON schema describes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def to_schema(parameters: Mapping[str, Parameter]) -> dict[str, Any]:
 
 
 def _property(parameter: Parameter) -> dict[str, Any]:
-    """Return the schema of one parameter; what a schema cannot express stands in its description."""
+    """Return the schema of one parameter; its description has what a schema cannot express."""
     notes = [parameter.description] if parameter.description else []
     schema: dict[str, Any]
     if isinstance(parameter, Choice):
@@ -71,12 +71,12 @@ def _property(parameter: Parameter) -> dict[str, Any]:
 
 
 def from_schema(schema: Mapping[str, Any]) -> dict[str, Parameter]:
-    """Return the parameters of a JSON schema of an object. Raises UsageError for a schema that is not supported."""
+    """Return the parameters of a JSON schema. Raises UsageError where it is not supported."""
     links = [word for word in _LINKS if word in schema]
     if links:
         raise UsageError(
-            f"the schema links its properties by {', '.join(links)}, which a space does not support: "
-            "give the parameters as Float, Int, Choice, Bool with when={...}"
+            f"the schema links its properties by {', '.join(links)}, which a space does not "
+            "support: give the parameters as Float, Int, Choice, Bool with when={...}"
         )
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
@@ -94,7 +94,8 @@ def from_schema(schema: Mapping[str, Any]) -> dict[str, Parameter]:
 def _resolved(name: str, part: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the schema of a property with its references followed.
 
-    Pydantic refers to enums by `$ref`, and wraps the reference in an `allOf` of one where a default stands beside it.
+    Pydantic refers to enums by `$ref`, and wraps the reference in an `allOf` of one where a
+    default stands beside it.
     """
     for _ in range(_MAX_REFERENCES):
         if not isinstance(part, Mapping):
@@ -165,8 +166,8 @@ def _values_of(alternatives: Any) -> list[Any]:
             values += [False, True]
         else:
             raise UsageError(
-                f"{json.dumps(part, default=repr)} is one of several alternatives: a number that may be absent "
-                "needs a Bool beside it, and when={...}"
+                f"{json.dumps(part, default=repr)} is one of several alternatives: a number that "
+                "may be absent needs a Bool beside it, and when={...}"
             )
     return values
 
@@ -230,7 +231,8 @@ def _bound(
 ) -> tuple[float, bool]:
     """Return a bound and whether it is excluded; of two bounds, the tighter one.
 
-    Since draft 6 an excluded bound is a number of its own; in draft 4 it is a boolean beside the included one.
+    Since draft 6 an excluded bound is a number of its own; in draft 4 it is a boolean beside the
+    included one.
     """
     bounds = []
     exclusive = part.get(excluded)

@@ -1,4 +1,4 @@
-"""Space: parameters by name, some of them under conditions; it checks, repairs, draws and describes an x."""
+"""Space: parameters by name, which check, repair, draw and describe an x."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ class Space:
 
     A parameter whose `when` does not hold is absent from x; so are those that depend on it.
 
-    Raises UsageError for a value that is no parameter and for conditions that can never hold or form a circle, and
-    UnknownName for a condition on an unknown parameter.
+    Raises UsageError for a value that is no parameter and for conditions that can never hold or
+    form a circle, and UnknownName for a condition on an unknown parameter.
 
-    >>> space = Space({"kind": Choice("sgd", "adam"), "momentum": Float(0, 1, when={"kind": "sgd"})})
+    >>> momentum = Float(0, 1, when={"kind": "sgd"})
+    >>> space = Space({"kind": Choice("sgd", "adam"), "momentum": momentum})
     >>> space.check({"kind": "adam", "momentum": 0.9})
     {'kind': 'adam'}
     """
@@ -48,7 +49,7 @@ class Space:
         return all(other in x and x[other] in values for other, values in conditions)
 
     def check(self, x: Any) -> dict[str, Any]:
-        """Return x with legal values only: each of its type and in its range, none whose condition does not hold.
+        """Return x with legal values, without those whose condition does not hold.
 
         Raises UnknownName for an unknown parameter, UsageError for a missing or impossible value.
         """
@@ -73,15 +74,20 @@ class Space:
     def repair(
         self, values: Mapping[str, Any], parent: Mapping[str, Any] | None = None
     ) -> tuple[dict[str, Any], str]:
-        """Return the x that a model's answer means, and one sentence about the repairs; "" when there were none.
+        """Return the x that a model's answer means, and a sentence about repairs; "" without any.
 
-        A number out of range or between steps becomes the nearest legal one; a numeric text is read. A missing value
-        is the parent's, else the usual one. A value whose condition does not hold is left out.
+        A number out of range or between steps becomes the nearest legal one; a numeric text is
+        read. A missing value is the parent's, else the usual one. A value whose condition does
+        not hold is left out.
 
-        Raises UnknownName, with the nearest, for an unknown parameter, and UsageError for a value that cannot be read.
+        Raises UnknownName, with the nearest, for an unknown parameter, and UsageError for a
+        value that cannot be read.
 
-        >>> Space({"lr": Float(0, 1), "n": Int(1, 9)}).repair({"lr": 7}, {"lr": 0.5, "n": 2})
-        ({'lr': 1.0, 'n': 2}, 'repaired: lr was 7 and became 1.0; n was missing and is 2, as in the parent')
+        >>> space = Space({"lr": Float(0, 1), "n": Int(1, 9)})
+        >>> space.repair({"lr": 7, "n": "2"})
+        ({'lr': 1.0, 'n': 2}, 'repaired: lr was 7 and became 1.0')
+        >>> space.repair({"lr": 0.1}, parent={"lr": 0.5, "n": 2})
+        ({'lr': 0.1, 'n': 2}, 'repaired: n was missing and is 2, as in the parent')
         """
         if not isinstance(values, Mapping):
             raise UsageError(
@@ -110,14 +116,14 @@ class Space:
         return self._completed({}, rng)
 
     def near(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
-        """Return x with one parameter changed a little; parameters that this adds to x have random values."""
+        """Return x with one parameter changed a little; what this adds to x is random."""
         x = self.check(x)
         name = rng.choice([name for name in self.parameters if name in x])
         changed = self.parameters[name].near(x[name], rng)
         return self._completed({**x, name: changed}, rng)
 
     def _completed(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
-        """Return the active values of x, and random ones for the active parameters that it lacks."""
+        """Return the active values of x, and random ones for active parameters without a value."""
         complete: dict[str, Any] = {}
         for name in self.order:
             if not self.active(name, complete):
@@ -131,7 +137,8 @@ class Space:
     def describe(self) -> str:
         """Return the parameters for a model to read, one per line.
 
-        >>> print(Space({"lr": Float(0.001, 1, log=True), "kind": Choice("a", "b", description="of thing")}).describe())
+        >>> kind = Choice("a", "b", description="of thing")
+        >>> print(Space({"lr": Float(0.001, 1, log=True), "kind": kind}).describe())
         - "lr": a number from 0.001 to 1, on a logarithmic scale
         - "kind": one of "a", "b" (of thing)
         """
@@ -139,7 +146,7 @@ class Space:
         return "\n".join(lines)
 
     def schema(self) -> dict[str, Any]:
-        """Return the JSON schema of x; parameters with a condition are not required, and describe it.
+        """Return the JSON schema of x; conditional parameters are not required.
 
         >>> Space({"n": Int(1, 9)}).schema()["properties"]
         {'n': {'type': 'integer', 'minimum': 1, 'maximum': 9}}
@@ -171,7 +178,7 @@ class Space:
 
 
 def _note_on_change(name: str, parameter: Parameter, given: Any, value: Any) -> str:
-    """Return what became of a given value; "" where it is the same number, or names the same option."""
+    """Return what became of a given value; "" where it is the same number or option."""
     if isinstance(parameter, Choice) or abs(float(given) - value) <= 1e-9 * abs(value):
         return ""
     return f"{name} was {given} and became {value}"
@@ -213,7 +220,7 @@ def _check_conditions(name: str, parameters: Mapping[str, Parameter]) -> None:
 
 
 def _in_order_of_dependence(parameters: Mapping[str, Parameter]) -> tuple[str, ...]:
-    """Return the names, each after those that it depends on, else in the given order. Raises UsageError."""
+    """Return the names, each after those that it depends on. Raises UsageError for a circle."""
     order: list[str] = []
     remaining = list(parameters)
     while remaining:
@@ -222,7 +229,8 @@ def _in_order_of_dependence(parameters: Mapping[str, Parameter]) -> tuple[str, .
                 break
         else:
             raise UsageError(
-                f"the conditions of {', '.join(remaining)} form a circle: one of them must have none"
+                f"the conditions of {', '.join(remaining)} form a circle: "
+                "one of them must have none"
             )
         order.append(name)
         remaining.remove(name)

@@ -1,8 +1,8 @@
-"""Gates: they decide for each trial which of two proposers writes it, usually a model or a cheap learner, and why.
+"""Gates: they decide for each trial which of two proposers writes it, and why.
 
-`fixed_alpha` draws at random; `adaptive` asks the model when the scores stop rising. Both describe a gate by the names
-of its proposers, or by the proposers: `optimize.run(..., proposer=gates.adaptive("model", "policy_gradient"))`. The run
-makes a `Gate` of that.
+`fixed_alpha` draws at random; `adaptive` asks the model when the scores stop rising. Both
+describe a gate by the names of its proposers, or by the proposers: `optimize.run(...,
+proposer=gates.adaptive("model", "policy_gradient"))`. The run makes a `Gate` of that.
 """
 
 from __future__ import annotations

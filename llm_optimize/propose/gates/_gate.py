@@ -1,4 +1,4 @@
-"""Gate: a proposer that asks one of two others, falls back when the model fails, and lets both observe."""
+"""Gate: a proposer that asks one of two others, and the second where the first one fails."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """Two proposers and a rule that decides which of them writes the next x; both observe every trial.
+    """Two proposers, which both observe every trial, and a rule that decides between them.
 
-    If the model raises a ModelError or writes no x, the other proposer writes the x of this trial: a fallback, which
-    does not count as the model's. What the failed calls used is counted in the proposal.
+    If the model raises a ModelError or writes no x, the other proposer writes the x of this
+    trial: a fallback, which does not count as the model's. What the failed calls used is counted
+        in the proposal.
 
     Args:
         model: asked where the rule decides for the model.
@@ -44,8 +45,8 @@ class Gate:
         if decision.who != "model":
             proposal = await self.other.propose(plan, ask, rng)
             return _with_decision(proposal, decision)
-        # Until its trial is observed the model counts as asked, so that workers that propose meanwhile do not ask it
-        # again on the same plateau.
+        # Until its trial is observed the model counts as asked, so that workers that propose
+        # meanwhile do not ask it again on the same plateau.
         self._history.in_flight += 1
         try:
             if isinstance(self.rule, FixedAlphaRule) and self.rule.blend == "parameter":
@@ -78,7 +79,7 @@ class Gate:
     async def _blend(
         self, alpha: float, decision: Decision, plan: Plan, ask: Ask, rng: Random
     ) -> Proposal:
-        """Return the other's x with some parameters of the model, each with the probability alpha."""
+        """Return the other's x, in which each parameter is the model's with probability alpha."""
         other = await self.other.propose(plan, ask, rng)
         draw = Random(decision.u)
         chosen = {name for name in _parameters(other) if draw.random() < alpha}
@@ -98,7 +99,7 @@ class Gate:
     async def _ask_model(
         self, plan: Plan, ask: Ask, rng: Random
     ) -> tuple[Proposal, str]:
-        """Return what the model proposes, with all that it used, and why there is no x; "" where there is one."""
+        """Return what the model proposes, with all usage, and why it has no x; "" if it has."""
         counted = _CountedAsk(ask)
         try:
             proposal = await self.model.propose(plan, counted, rng)

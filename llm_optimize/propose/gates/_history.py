@@ -1,4 +1,4 @@
-"""History of a gate: the scores and decisions that its rule looks at, in the order of observation."""
+"""History of a gate: scores and decisions in the order of observation."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class History:
         return self._failures >= _FAILURES and self._since_failure < cooldown
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a finished trial; a second observation of the same number only replaces its score."""
+        """Learn from a finished trial; a second observation only replaces its score."""
         if trial.number in self._observed:
             self._replace_score(trial)
             return
@@ -57,7 +57,7 @@ class History:
             self.highest = max(self.scores)
 
     def _count(self, trial: Trial, *, complete: bool) -> None:
-        """Count whose trial it is, by the decision that is stored with it; without one, by its source."""
+        """Count whose trial it is, by its stored decision; without one, by its source."""
         who = trial.decision.get("who")
         if who in ("model", "fallback", None):
             self.in_flight = max(0, self.in_flight - 1)

@@ -1,7 +1,8 @@
-"""Rules of gates: pure functions of the history and a random generator, which decide who proposes next.
+"""Rules of gates: they decide who proposes next, from the history and a random generator.
 
-Sources: LLaPipe (arXiv 2507.13712) asks a language model only where learning stagnates. The fixed mixture of a language
-model and reinforcement learning, the slope and the names of the options are those of MAT-HPO.
+Sources: LLaPipe (arXiv 2507.13712) asks a language model only where learning stagnates. The fixed
+mixture of a language model and reinforcement learning, the slope and the names of the options
+are those of MAT-HPO.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ class FixedAlphaRule:
 
     Args:
         alpha: the model's share of the proposals, 0 to 1.
-        blend: "config": one of the two writes all of x. "parameter": both propose, and each parameter is the model's
-            with the probability alpha; x is then a dict. The model is asked only if it is to write any parameter.
+        blend: "config": one of the two writes all of x. "parameter": both propose, and each
+            parameter is the model's with the probability alpha; x is then a dict. The model is
+            asked only if it is to write any parameter.
         cooldown: trials for which a model is not asked after it failed three times in a row.
 
     Raises UsageError, or UnknownName for another blend.
@@ -105,18 +107,21 @@ class FixedAlphaRule:
 class AdaptiveRule:
     """The model proposes when the slope of the last scores falls below the threshold.
 
-    Only complete trials with a finite score count, of all proposers. The slope is that of a least-squares line through
-    the last scores over consecutive indices. While a proposal of the model is in flight, the model is not asked.
+    Only complete trials with a finite score count, of all proposers. The slope is that of a
+    least-squares line through the last scores over consecutive indices. While a proposal of the
+    model is in flight, the model is not asked.
 
     Args:
-        threshold: the slope, in score per trial, below which the model is asked; a higher one asks it more often.
+        threshold: the slope, in score per trial, below which the model is asked; a higher one
+            asks it more often.
         window: how many of the last scores make up the slope; at least 3.
         min_trials: complete trials before the model is asked for the first time.
-        cooldown: complete trials after the model's last one before it is asked again; and trials for which it is not
-            asked after it failed three times in a row.
-        slope_scale: "raw", or "range": the slope is divided by the highest minus the lowest score so far, for scores
-            that are not in [0, 1]; it is 0 where all are equal.
-        max_model_fraction: limit of the model's share of the proposed trials, 0 to 1; None for no limit.
+        cooldown: complete trials after the model's last one before it is asked again; and trials
+            for which it is not asked after it failed three times in a row.
+        slope_scale: "raw", or "range": the slope is divided by the highest minus the lowest
+            score so far, for scores that are not in [0, 1]; it is 0 where all are equal.
+        max_model_fraction: limit of the model's share of the proposed trials, 0 to 1; None for
+            no limit.
         max_model_trials: limit of the model's trials; None for no limit.
 
     Raises UsageError, or UnknownName for another slope_scale.
@@ -198,7 +203,7 @@ class AdaptiveRule:
 
 
 def slope_of(scores: Sequence[float]) -> float | None:
-    """Return the slope of the least-squares line over consecutive indices; None for fewer than three scores.
+    """Return the slope of the least-squares line over the indices; None for under three scores.
 
     >>> slope_of([1.0, 3.0, 5.0, 7.0])
     2.0

@@ -1,4 +1,4 @@
-"""Gate specification: two proposers by name or as objects, the options of a rule, and their text in a store."""
+"""Gate specification: two proposers, the options of a rule, and their text in a store."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ _ALIASES = {  # the names of MAT-HPO
 class GateSpec:
     """A gate whose proposers may be names; `read` reads its text.
 
-    Raises UnknownName for another gate or option, UsageError for an option that is not possible, or for a gate as one
-    of the two proposers.
+    Raises UnknownName for another gate or option, UsageError for an option that is not possible,
+    or for a gate as one of the two proposers.
 
     >>> str(GateSpec("adaptive", "model", "tpe", {"min_episodes": 8}))
     'adaptive(model, tpe, min_trials=8)'
@@ -91,7 +91,7 @@ def fixed_alpha(
     other: str | Proposer = "policy_gradient",
     **options: Any,
 ) -> GateSpec:
-    """Return a gate that asks the model with the probability alpha, for `optimize.run(..., proposer=...)`.
+    """Return a gate that asks the model with the probability alpha: a proposer for a run.
 
     Args:
         model: asked with that probability: the name of a proposer, or one.
@@ -111,19 +111,19 @@ def adaptive(
     other: str | Proposer = "policy_gradient",
     **options: Any,
 ) -> GateSpec:
-    """Return a gate that asks the model when the scores stop rising, for `optimize.run(..., proposer=...)`.
+    """Return a gate that asks the model when the scores stop rising: a proposer for a run.
 
     Args:
         model: asked on a plateau: the name of a proposer, or one.
         other: asked otherwise, and where the model fails.
-        options: those of `AdaptiveRule`: threshold, window, min_trials, cooldown, slope_scale, max_model_fraction,
-            max_model_trials. `performance_threshold` and `slope_threshold` mean threshold, `min_episodes` min_trials.
+        options: those of `AdaptiveRule`: threshold, window, min_trials, cooldown, slope_scale,
+            max_model_fraction, max_model_trials. `performance_threshold` and `slope_threshold`
+            mean threshold, `min_episodes` min_trials.
 
     Raises UnknownName with the nearest name, and UsageError for an option that is not possible.
 
-    >>> adaptive(coldown=3)
-    Traceback (most recent call last):
-    llm_optimize.errors.UnknownName: unknown option of the gate adaptive 'coldown': did you mean 'cooldown'?
+    >>> str(adaptive("model", "tpe", performance_threshold=0.02))
+    'adaptive(model, tpe, threshold=0.02)'
     """
     return GateSpec("adaptive", model, other, options)
 
@@ -146,7 +146,8 @@ def read(text: str) -> GateSpec:
             options[str(keyword.arg)] = ast.literal_eval(keyword.value)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UsageError(
-            f"{text!r} is not a gate: write adaptive(model, tpe, threshold=0.02), or fixed_alpha(...)"
+            f"{text!r} is not a gate: write adaptive(model, tpe, threshold=0.02), "
+            "or fixed_alpha(...)"
         ) from None
     return GateSpec(call.func.id, model, other, options)
 
