@@ -25,7 +25,11 @@ class Code:
         self._shown: tuple[Trial, Trial | None] | None = None
         self._lines: list[Text] = []
 
-    def lines(self, champion: Trial, base: Trial | None) -> list[Text]:
+    def lines(
+        self,
+        champion: Trial,
+        base: Trial | None,
+    ) -> list[Text]:
         """Return the difference of the champion to `base`, or its whole x without a difference.
 
         Control characters are visible, and each line is of bounded length.
@@ -34,21 +38,31 @@ class Code:
             shown_champion, shown_base = self._shown
             if shown_champion is champion and shown_base is base:
                 return self._lines
-        self._lines = _difference(champion, base) or _whole(champion)
+        lines = _difference(champion, base)
+        if not lines:
+            x = "" if champion.x is None else champion.x
+            code = plain_code(x)[:_MAX_LINES]
+            lines = highlighted(code, language_of(show_x(x)))
+        self._lines = lines
         self._shown = (champion, base)
         return self._lines
 
 
-def _difference(champion: Trial, base: Trial | None) -> list[Text]:
+def _difference(
+    champion: Trial,
+    base: Trial | None,
+) -> list[Text]:
     """Return the changes in lines; nothing where there are none, or too many to compare."""
     from rich.text import Text
 
     if base is None or base.x is None or champion.x is None:
         return []
-    old, new = plain_code(base.x), plain_code(champion.x)
+    old = plain_code(base.x)
+    new = plain_code(champion.x)
     if max(len(old), len(new)) > _MAX_LINES:
         return []
-    colored = highlighted(new, language_of(show_x(champion.x)))
+    language = language_of(show_x(champion.x))
+    colored = highlighted(new, language)
     shown: list[Text] = []
     for mark, place in _marked(old, new):
         match mark:
@@ -63,14 +77,17 @@ def _difference(champion: Trial, base: Trial | None) -> list[Text]:
     return shown
 
 
-def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int]]:
+def _marked(
+    old: Sequence[str],
+    new: Sequence[str],
+) -> Iterator[tuple[str, int]]:
     """Yield the lines of a difference, each as a mark and the index of the line.
 
     "@" begins a group of changes, "-" is a line of old, "+" and " " are lines of new.
     """
     matcher = difflib.SequenceMatcher(None, old, new)
     for group in matcher.get_grouped_opcodes(_CONTEXT_LINES):
-        if group[0][0] == "equal" and len(group) == 1:
+        if len(group) == 1 and group[0][0] == "equal":
             continue
         yield "@", 0
         for tag, old_from, old_to, new_from, new_to in group:
@@ -81,20 +98,19 @@ def _marked(old: Sequence[str], new: Sequence[str]) -> Iterator[tuple[str, int]]
             yield from (("+", place) for place in range(new_from, new_to))
 
 
-def _whole(champion: Trial) -> list[Text]:
-    x = "" if champion.x is None else champion.x
-    return highlighted(plain_code(x)[:_MAX_LINES], language_of(show_x(x)))
-
-
 def plain_code(x: X) -> list[str]:
     """Return x in lines that may be sent to a terminal."""
     lines = []
     for line in show_x(x).splitlines():
-        lines.append(visible(line).expandtabs(4)[:_MAX_LINE_CHARS])
+        shown = visible(line).expandtabs(4)
+        lines.append(shown[:_MAX_LINE_CHARS])
     return lines
 
 
-def highlighted(lines: Sequence[str], language: str) -> list[Text]:
+def highlighted(
+    lines: Sequence[str],
+    language: str,
+) -> list[Text]:
     """Return as many lines as were given, with the colors of their language."""
     from rich.syntax import Syntax
     from rich.text import Text
@@ -102,8 +118,9 @@ def highlighted(lines: Sequence[str], language: str) -> list[Text]:
     if language == "text":
         return [Text(line) for line in lines]
     syntax = Syntax("", language, theme="ansi_dark", background_color="default")
-    colored = syntax.highlight("\n".join(lines)).split("\n", allow_blank=True)
-    found = list(colored)[: len(lines)]
+    colored = syntax.highlight("\n".join(lines))
+    found = list(colored.split("\n", allow_blank=True))
+    del found[len(lines) :]
     # A lexer may drop blank lines at the ends: then colors would be off by some lines.
     if [line.plain for line in found] != list(lines):
         return [Text(line) for line in lines]

@@ -61,7 +61,8 @@ class View:
 
         top = self._top(columns, lines)
         bottom = self._bottom(columns, lines)
-        free = max(1, lines - 1 - len(top) - len(bottom))
+        taken = len(top) + len(bottom) + 1
+        free = max(1, lines - taken)
         if columns >= _WIDE_SCREEN:
             middle = self._side_by_side(columns, free)
         else:
@@ -102,9 +103,11 @@ class View:
 
     def _stacked(self, columns: int, lines: int) -> list[Text]:
         """Return the table above the code; the code gets at most about half of the lines."""
-        few = min(self._run.finished, max(_FEW_ROWS, lines // 2 - 1))
-        code = self._best_code(columns, lines - _HEADER_LINES - few)
-        rows = max(1, lines - _HEADER_LINES - len(code))
+        lines -= _HEADER_LINES
+        half = max(_FEW_ROWS, (lines + _HEADER_LINES) // 2 - 1)
+        rows = min(self._run.finished, half)
+        code = self._best_code(columns, lines - rows)
+        rows = max(1, lines - len(code))
         return [*self._table(columns, rows), *code]
 
     def _side_by_side(self, columns: int, lines: int) -> list[Text]:
@@ -112,10 +115,12 @@ class View:
 
         left = columns // 2
         right = columns - left - _CODE_GAP
-        table = self._table(left, max(1, lines - _HEADER_LINES))
+        rows = max(1, lines - _HEADER_LINES)
+        table = self._table(left, rows)
         code = self._best_code(right, lines)
+        start = left + _CODE_GAP
         pairs = itertools.zip_longest(table, code, fillvalue=Text())
-        return [_beside(row, line, left + _CODE_GAP, right) for row, line in pairs]
+        return [_beside(row, line, start, right) for row, line in pairs]
 
     def _best_code(self, columns: int, lines: int) -> list[Text]:
         from rich.text import Text
@@ -136,7 +141,8 @@ class View:
     def _table(self, columns: int, rows: int) -> list[Text]:
         best = self._run.champion
         number = None if best is None else best.number
-        return _table(list(self._run.last)[-rows:], number, columns)
+        trials = list(self._run.last)
+        return _table(trials[-rows:], number, columns)
 
     # What is in flight, and what is used.
 
@@ -151,9 +157,11 @@ class View:
                 words = f"{run.failed_calls} calls failed, the last: {words}"
             lines.append(_line(Text(words, style="yellow")))
         style = "dim" if run.result is None else "bold"
-        lines.append(_line(Text(one_line(doing(run), 400), style=style)))
+        words = one_line(doing(run), 400)
+        lines.append(_line(Text(words, style=style)))
         gauges = _flowing(self._gauges(), columns)
-        return [*lines, *gauges[: max(1, height // 6)]]
+        most = max(1, height // 6)
+        return [*lines, *gauges[:most]]
 
     def _gauges(self) -> list[Text]:
         """Return what is used of each cap, what is left of the time, and an unknown price."""
@@ -165,12 +173,14 @@ class View:
         for cap in shown:
             is_unknown = cap.name == "usd" and run.usage.cost_usd is None
             parts.append(_gauge(cap, "unknown" if is_unknown else None))
-        if run.usage.calls and all(cap.name != "usd" for cap in shown):
+        names = [cap.name for cap in shown]
+        if run.usage.calls and "usd" not in names:
             parts.append(Text("price unknown", style="dim"))
         left = run.seconds_left()
         if left is not None and run.result is None:
-            shown_left = duration(round(left) or 1).replace(".00", "")
-            parts.insert(1, Text(f"about {shown_left} left", style="bold"))
+            shown_left = duration(round(left) or 1)
+            words = f"about {shown_left} left".replace(".00", "")
+            parts.insert(1, Text(words, style="bold"))
         return parts
 
 
@@ -192,17 +202,22 @@ def _gauge(cap: Cap, used: str | None) -> Text:
         return line.append(used)
     full = _BAR_CHARS
     if cap.cap:
-        full = min(_BAR_CHARS, round(_BAR_CHARS * cap.used / cap.cap))
-    line.append("━" * full, style="yellow" if full == _BAR_CHARS else "cyan")
+        share = cap.used / cap.cap
+        full = min(_BAR_CHARS, round(_BAR_CHARS * share))
+    color = "yellow" if full == _BAR_CHARS else "cyan"
+    line.append("━" * full, style=color)
     line.append("─" * (_BAR_CHARS - full), style="dim")
-    return line.append(f" {used}/{amount(cap.name, cap.cap)}")
+    most = amount(cap.name, cap.cap)
+    return line.append(f" {used}/{most}")
 
 
 # The table of the last trials.
 
 
 def _table(
-    trials: Sequence[tuple[Trial, float | None]], champion: int | None, columns: int
+    trials: Sequence[tuple[Trial, float | None]],
+    champion: int | None,
+    columns: int,
 ) -> list[Text]:
     """Return a header of two lines and a line for each trial.
 
@@ -216,49 +231,66 @@ def _table(
 
     rows = [[(name, "dim") for name in _TITLES]]
     for trial, change in trials:
-        rows.append(_cells(trial, change, trial.number == champion, columns))
+        is_champion = trial.number == champion
+        rows.append(_cells(trial, change, is_champion, columns))
 
     # Every column is as wide as its widest cell, and the last one takes the rest.
     widths = []
-    for place in range(len(_TITLES) - 1):
-        widths.append(max(cell_len(row[place][0]) for row in rows))
-    taken = sum(widths) + len(_GAP) * len(widths)
+    taken = 0
+    for cells in list(zip(*rows, strict=True))[:-1]:
+        width = max(cell_len(text) for text, _ in cells)
+        widths.append(width)
+        taken += width + len(_GAP)
     widths.append(max(1, columns - taken))
 
     lines = [_row(row, widths) for row in rows]
     for line in lines:
         line.truncate(columns, overflow="ellipsis")
-    return [lines[0], Text("─" * columns, style="dim"), *lines[1:]]
+    lines.insert(1, Text("─" * columns, style="dim"))
+    return lines
 
 
 def _cells(
-    trial: Trial, change: float | None, is_champion: bool, columns: int
+    trial: Trial,
+    change: float | None,
+    is_champion: bool,
+    columns: int,
 ) -> list[Cell]:
-    number, style = str(trial.number), _STYLES.get(trial.status, "red")
+    number = str(trial.number)
+    style = _STYLES.get(trial.status, "red")
     if is_champion:
-        number, style = f"★ {number}", "bold green"
+        number = f"★ {number}"
+        style = "bold green"
     what, what_style = describe_failure(trial), style
     if trial.status is Status.COMPLETE:
         what, what_style = trial.feedback[:_MAX_CELL_CHARS], "dim"
-    is_better = change is not None and change > 0
-    source = one_line(trial.source, max(8, min(26, columns // 4)))
+    to_best, to_best_style = "", "dim"
+    if change is not None:
+        to_best = signed(change)
+        to_best_style = "green" if change > 0 else "dim"
+    source_chars = max(8, min(26, columns // 4))
+    source = one_line(trial.source, source_chars)
     return [
         (number, style),
         (source, "dim" if trial.source == "x0" else ""),
         (verdict(trial), style),
-        ("" if change is None else signed(change), "green" if is_better else "dim"),
+        (to_best, to_best_style),
         (duration(trial.seconds), "dim"),
         (one_line(what, _MAX_CELL_CHARS), what_style),
     ]
 
 
-def _row(cells: Sequence[Cell], widths: Sequence[int]) -> Text:
+def _row(
+    cells: Sequence[Cell],
+    widths: Sequence[int],
+) -> Text:
     from rich.text import Text
 
     line = Text(no_wrap=True, overflow="ellipsis")
-    last = len(widths) - 1
-    for place, ((text, style), width) in enumerate(zip(cells, widths, strict=True)):
-        line.append(_fitted(text, width, right=_RIGHT[place]), style=style)
+    last = len(cells) - 1
+    for place, (text, style) in enumerate(cells):
+        fitted = _fitted(text, widths[place], right=_RIGHT[place])
+        line.append(fitted, style=style)
         if place < last:
             line.append(_GAP)
     return line
@@ -277,20 +309,30 @@ def _fitted(text: str, width: int, *, right: bool) -> str:
 # Lines.
 
 
-def _flowing(parts: list[Text], columns: int) -> list[Text]:
+def _flowing(
+    parts: list[Text],
+    columns: int,
+) -> list[Text]:
     """Return parts side by side in lines, each line as full as it can be."""
     from rich.text import Text
 
     lines: list[Text] = []
     for part in parts:
-        if lines and lines[-1].cell_len + len(_GAP) + part.cell_len <= columns:
-            lines[-1].append(_GAP).append_text(part)
+        needed = len(_GAP) + part.cell_len
+        if lines and lines[-1].cell_len + needed <= columns:
+            lines[-1].append(_GAP)
         else:
-            lines.append(_line(Text("").append_text(part)))
+            lines.append(_line(Text("")))
+        lines[-1].append_text(part)
     return lines
 
 
-def _beside(left: Text, right: Text, start: int, width: int) -> Text:
+def _beside(
+    left: Text,
+    right: Text,
+    start: int,
+    width: int,
+) -> Text:
     """Return a line that holds two, the second one from column `start` on."""
     line = left.copy()
     line.append(" " * (start - line.cell_len))
@@ -303,8 +345,10 @@ def title(words: str, color: str, columns: int) -> Text:
     """Return a rule across the screen that begins with some words."""
     from rich.text import Text
 
-    line = Text.assemble((f" {one_line(words, columns - 8)} ", f"bold {color}"))
-    line.append(" " + "─" * max(0, columns - 1 - line.cell_len), style=color)
+    words = one_line(words, columns - 8)
+    line = Text.assemble((f" {words} ", f"bold {color}"))
+    rest = columns - 1 - line.cell_len
+    line.append(" " + "─" * max(0, rest), style=color)
     return _line(line)
 
 

@@ -94,7 +94,11 @@ class MlflowRun:
             self._client.log_text(self._id, text, "settings.json")
         self._catch_up(event.trials, known)
 
-    def _catch_up(self, trials: Sequence[Trial], known: Collection[int]) -> None:
+    def _catch_up(
+        self,
+        trials: Sequence[Trial],
+        known: Collection[int],
+    ) -> None:
         """Learn from the trials of earlier sessions, and write those that MLflow does not have."""
         counts = Counts(first_trials=0)
         for trial in trials:
@@ -125,7 +129,11 @@ class MlflowRun:
         found = self._reopened(_PARENT_TAG, value)
         return found or self._created(name, {_PARENT_TAG: value})
 
-    def _run_of(self, event: RunStarted, key: str) -> tuple[str, set[int]]:
+    def _run_of(
+        self,
+        event: RunStarted,
+        key: str,
+    ) -> tuple[str, set[int]]:
         """Return the id of the run, and the numbers of the trials that it has."""
         found = self._reopened(_KEY_TAG, key)
         if found is not None:
@@ -151,7 +159,11 @@ class MlflowRun:
         self._client.update_run(run_id, status="RUNNING")
         return run_id
 
-    def _created(self, name: str, tags: dict[str, str]) -> str:
+    def _created(
+        self,
+        name: str,
+        tags: dict[str, str],
+    ) -> str:
         shown = one_line(name, 250)
         run = self._client.create_run(self._experiment, run_name=shown, tags=tags)
         return str(run.info.run_id)
@@ -184,7 +196,8 @@ class MlflowRun:
         for name, value in trial.metrics.items():
             numbers[f"metric/{name}"] = value
         self._write_metrics(numbers, trial.number, trial.finished_at)
-        self._write_x(trial, best is not None and best.number == trial.number)
+        is_champion = best is not None and best.number == trial.number
+        self._write_x(trial, is_champion)
 
     def _write_x(self, trial: Trial, is_champion: bool) -> None:
         wanted = self._target.artifacts
@@ -194,10 +207,14 @@ class MlflowRun:
             return
         folder = "champions" if is_champion else "others"
         file = f"{folder}/trial_{trial.number:05d}.txt"
-        self._client.log_text(self._id, storable(show_x(trial.x)), file)
+        text = storable(show_x(trial.x))
+        self._client.log_text(self._id, text, file)
 
     def _write_metrics(
-        self, numbers: Mapping[str, float | None], step: int, at: float = 0.0
+        self,
+        numbers: Mapping[str, float | None],
+        step: int,
+        at: float = 0.0,
     ) -> None:
         from mlflow.entities import Metric
 
@@ -205,7 +222,8 @@ class MlflowRun:
         metrics = []
         for name, value in numbers.items():
             if value is not None:
-                metrics.append(Metric(_name(name), float(value), now_ms, step))
+                metric = Metric(_name(name), float(value), now_ms, step)
+                metrics.append(metric)
         for batch in _batches(metrics, _MAX_BATCH):
             self._client.log_batch(self._id, metrics=batch)
 
@@ -214,11 +232,13 @@ class MlflowRun:
         from mlflow.entities import Param
 
         there = self._client.get_run(self._id).data.params
-        texts = {}
-        for name, value in values.items():
-            texts[_name(name)] = clip(storable(str(value)), _MAX_PARAM_CHARS)
-        new = [Param(name, text) for name, text in texts.items() if name not in there]
-        for batch in _batches(new, _MAX_PARAM_BATCH):
+        new = {}
+        for key, value in values.items():
+            name = _name(key)
+            if name not in there:
+                text = clip(storable(str(value)), _MAX_PARAM_CHARS)
+                new[name] = Param(name, text)
+        for batch in _batches(list(new.values()), _MAX_PARAM_BATCH):
             self._client.log_batch(self._id, params=batch)
 
     def _end(self, stop_reason: str) -> None:
@@ -240,7 +260,10 @@ def _stored(event: RunStarted) -> tuple[Mapping[str, Any], float]:
     return settings, info.created_at
 
 
-def _params(event: RunStarted, settings: Mapping[str, Any]) -> dict[str, object]:
+def _params(
+    event: RunStarted,
+    settings: Mapping[str, Any],
+) -> dict[str, object]:
     """Return what is to be compared between runs: settings with a value, and the model's price."""
     params: dict[str, object] = {}
     for name, value in _flat({**settings, "max_steps": event.max_steps}):
@@ -257,13 +280,17 @@ def _params(event: RunStarted, settings: Mapping[str, Any]) -> dict[str, object]
     return params
 
 
-def _flat(value: Any, name: str = "") -> Iterator[tuple[str, object]]:
+def _flat(
+    value: Any,
+    name: str = "",
+) -> Iterator[tuple[str, object]]:
     """Yield the leaves of nested mappings, each with its dotted name."""
     if not isinstance(value, Mapping):
         yield name, value
         return
     for key, part in value.items():
-        yield from _flat(part, f"{name}.{key}" if name else str(key))
+        inner = f"{name}.{key}" if name else str(key)
+        yield from _flat(part, inner)
 
 
 def _digest(text: str) -> str:
@@ -275,6 +302,9 @@ def _name(text: str) -> str:
     return _NOT_IN_A_NAME.sub("_", text)[:240].strip("/. ") or "_"
 
 
-def _batches(items: list[Any], size: int) -> Iterator[list[Any]]:
+def _batches(
+    items: list[Any],
+    size: int,
+) -> Iterator[list[Any]]:
     for start in range(0, len(items), size):
         yield items[start : start + size]

@@ -27,7 +27,11 @@ from .run_view import RunView
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
-def plain_lines(run: RunView, event: Event, columns: int | None = None) -> list[str]:
+def plain_lines(
+    run: RunView,
+    event: Event,
+    columns: int | None = None,
+) -> list[str]:
     """Return lines that describe an event, each of at most `columns` characters; None: no limit.
 
     `run` has learned from the event already.
@@ -43,10 +47,15 @@ def plain_lines(run: RunView, event: Event, columns: int | None = None) -> list[
     return wrapped
 
 
-def _lines(run: RunView, event: Event, columns: int | None) -> list[str]:
+def _lines(
+    run: RunView,
+    event: Event,
+    columns: int | None,
+) -> list[str]:
     match event:
         case RunStarted():
-            line = f"run {visible(event.name)}: {one_line(event.task.description, 100)}"
+            task = one_line(event.task.description, 100)
+            line = f"run {visible(event.name)}: {task}"
             if event.trials:
                 line += f", {len(event.trials)} trials so far"
             return [line]
@@ -91,13 +100,15 @@ def doing(run: RunView) -> str:
     """Return what is in flight, or why the run ended."""
     if run.stop_reason is not None:
         return f"ended: {run.stop_reason}"
-    waiting = [f"{number} {what}" for number, what in sorted(run.in_flight.items())]
+    in_flight = sorted(run.in_flight.items())
+    waiting = [f"{number} {what}" for number, what in in_flight]
     return f"in flight: {', '.join(waiting) or 'nothing'}"
 
 
 def failure_line(failure: CallFailed) -> str:
     """Return a line about a model call that ended without a reply."""
-    model, error = one_line(failure.model, 40), one_line(failure.error, 200)
+    model = one_line(failure.model, 40)
+    error = one_line(failure.error, 200)
     return f"no reply for trial {failure.number} from {model}: {error}"
 
 
@@ -122,7 +133,8 @@ def _short_line(run: RunView, trial: Trial) -> str:
     shown, why = "", describe_failure(trial)
     if trial.status is Status.COMPLETE:
         shown, why = score_of(trial), one_line(trial.source, 24)
-    words = [str(trial.number), _mark(run, trial), shown, _change(run, trial), why]
+    mark, change = _mark(run, trial), _change(run, trial)
+    words = (str(trial.number), mark, shown, change, why)
     return " ".join(word for word in words if word)
 
 
@@ -159,12 +171,15 @@ def sparkline(values: list[float], width: int) -> str:
     if not values or width < 1:
         return ""
     count = min(width, len(values))
-    stride = len(values) / count
     # Halves, since the difference of two floats may be too large for a float.
-    halves = [values[int((place + 1) * stride) - 1] / 2 for place in range(count)]
-    low, high = min(halves), max(halves)
-    if low == high:
+    halves = []
+    for place in range(1, count + 1):
+        last = int(place * len(values) / count) - 1
+        halves.append(values[last] / 2)
+    low = min(halves)
+    span = max(halves) - low
+    if not span:
         return _BLOCKS[0] * count
     top = len(_BLOCKS) - 1
-    places = [round(top * ((half - low) / (high - low))) for half in halves]
-    return "".join(_BLOCKS[place] for place in places)
+    heights = [round(top * ((half - low) / span)) for half in halves]
+    return "".join(_BLOCKS[height] for height in heights)

@@ -54,7 +54,10 @@ class Console:
     """
 
     def __init__(
-        self, file: TextIO | None = None, *, clock: Callable[[], float] = time.monotonic
+        self,
+        file: TextIO | None = None,
+        *,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._file = sys.stdout if file is None else file
         self._run = RunView(clock)
@@ -100,7 +103,13 @@ class Console:
             self._live.stop()
             self._live = None
 
-    def svg(self, title: str, *, width: int = 100, height: int = 30) -> str:
+    def svg(
+        self,
+        title: str,
+        *,
+        width: int = 100,
+        height: int = 30,
+    ) -> str:
         """Return the present view as a picture (SVG) that loads nothing; sizes in characters."""
         from rich.console import Console as RichConsole
 

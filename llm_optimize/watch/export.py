@@ -80,7 +80,8 @@ def as_json_lines(trials: Sequence[Trial]) -> str:
     >>> json.loads(as_json_lines([trial]))["x"]
     '\x1b'
     """
-    return "".join(json.dumps(plain(trial)) + "\n" for trial in trials)
+    lines = [json.dumps(plain(trial)) for trial in trials]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def as_csv(trials: Sequence[Trial]) -> str:
@@ -114,7 +115,11 @@ def _cell(value: Any) -> Any:
 # Optuna.
 
 
-def _write_study(run: Run, trials: Sequence[Trial], file: Path) -> None:
+def _write_study(
+    run: Run,
+    trials: Sequence[Trial],
+    file: Path,
+) -> None:
     require("optuna", extra="classical", needed_by="an export to Optuna")
     import optuna
 
@@ -167,7 +172,10 @@ def _is_category(option: Any) -> bool:
     return option is None or isinstance(option, str | int | float | bool)
 
 
-def _frozen(trial: Trial, distributions: Mapping[str, BaseDistribution]) -> FrozenTrial:
+def _frozen(
+    trial: Trial,
+    distributions: Mapping[str, BaseDistribution],
+) -> FrozenTrial:
     from optuna.trial import TrialState, create_trial
 
     x = trial.x if isinstance(trial.x, dict) else {}
@@ -196,15 +204,13 @@ def _is_inside(distribution: Any, value: Any) -> bool:
     if not hasattr(distribution, "choices"):
         is_number = type(value) in (int, float)
         return is_number and distribution.low <= value <= distribution.high
-    same_type = [
-        choice for choice in distribution.choices if type(choice) is type(value)
-    ]
-    return value in same_type  # 1 is not True
+    choices = [(type(choice), choice) for choice in distribution.choices]
+    return (type(value), value) in choices  # 1 is not True
 
 
 def _attributes(trial: Trial) -> dict[str, Any]:
     """Return what Optuna has no field for, as texts and numbers that JSON has."""
-    values = {
+    values: dict[str, Any] = {
         "number": trial.number,
         "status": trial.status.value,
         "source": visible(trial.source),
@@ -217,4 +223,8 @@ def _attributes(trial: Trial) -> dict[str, Any]:
     }
     for name, value in trial.metrics.items():
         values[f"metric.{name}"] = value
-    return {name: plain(value) for name, value in values.items() if value is not None}
+    known = {}
+    for name, value in values.items():
+        if value is not None:
+            known[name] = plain(value)
+    return known

@@ -50,7 +50,9 @@ def as_html(text: str, max_chars: int = _MAX_CELL_CHARS) -> str:
 
 
 def table_html(
-    trials: Sequence[Trial], scores: Mapping[int, str], best: Trial | None
+    trials: Sequence[Trial],
+    scores: Mapping[int, str],
+    best: Trial | None,
 ) -> str:
     """Return a table with a row for each trial, the best one marked.
 
@@ -62,7 +64,8 @@ def table_html(
     rows = []
     for trial in trials:
         verdict = scores.get(trial.number, str(trial.status))
-        rows.append(_row_html(trial, verdict, is_best=trial.number == marked))
+        is_best = trial.number == marked
+        rows.append(_row_html(trial, verdict, is_best=is_best))
     return (
         f'<table style="{_TABLE}"><thead><tr>{head}</tr></thead>'
         f"<tbody>{''.join(rows)}</tbody></table>"
@@ -97,7 +100,10 @@ def _summary(trial: Trial) -> str:
     return " ".join(trial.feedback[:_MAX_READ_CHARS].split())
 
 
-def curve_html(trials: Sequence[Trial], champions: Sequence[Trial]) -> str:
+def curve_html(
+    trials: Sequence[Trial],
+    champions: Sequence[Trial],
+) -> str:
     """Return scores by trial as a small picture (SVG), or nothing below two scores.
 
     All scores are points; those of the champions are joined by a staircase.
@@ -108,14 +114,18 @@ def curve_html(trials: Sequence[Trial], champions: Sequence[Trial]) -> str:
     last = max(trial.number for trial in trials)
     # Halves, since the difference of two floats may be too large for a float.
     halves = [(trial.score or 0.0) / 2 for trial in scored]
-    low, high = min(halves), max(halves)
+    low = min(halves)
+    span = max(halves) - low
+    inner_width = _WIDTH - 2 * _MARGIN
+    inner_height = _HEIGHT - 2 * _MARGIN
 
     def place(trial: Trial) -> Point:
         height = 0.5
-        if high > low:
-            height = ((trial.score or 0.0) / 2 - low) / (high - low)
-        x = _MARGIN + (_WIDTH - 2 * _MARGIN) * trial.number / last
-        y = _MARGIN + (_HEIGHT - 2 * _MARGIN) * (1 - height)
+        if span:
+            half = (trial.score or 0.0) / 2
+            height = (half - low) / span
+        x = _MARGIN + inner_width * trial.number / last
+        y = _MARGIN + inner_height * (1 - height)
         return round(x, 1), round(y, 1)
 
     stride = math.ceil(len(scored) / _MAX_POINTS)
@@ -123,8 +133,9 @@ def curve_html(trials: Sequence[Trial], champions: Sequence[Trial]) -> str:
     for trial in scored[::stride]:
         x, y = place(trial)
         dots.append(f'<circle cx="{x}" cy="{y}" r="2"/>')
-    steps = _staircase([place(trial) for trial in champions], float(_WIDTH - _MARGIN))
-    line = " ".join(f"{x},{y}" for x, y in steps)
+    corners = [place(trial) for trial in champions]
+    stairs = _staircase(corners, float(_WIDTH - _MARGIN))
+    line = " ".join(f"{x},{y}" for x, y in stairs)
     style = f"max-width:{_WIDTH}px;width:100%;display:block"
     return (
         f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" style="{style}" role="img" '
@@ -133,7 +144,10 @@ def curve_html(trials: Sequence[Trial], champions: Sequence[Trial]) -> str:
     )
 
 
-def _staircase(points: Sequence[Point], end: float) -> list[Point]:
+def _staircase(
+    points: Sequence[Point],
+    end: float,
+) -> list[Point]:
     """Return points joined by horizontal and vertical lines, the last one drawn out to `end`."""
     stairs = []
     height = points[0][1]
@@ -145,18 +159,27 @@ def _staircase(points: Sequence[Point], end: float) -> list[Point]:
 
 def x_html(x: Any, title_html: str, *, is_open: bool = True) -> str:
     """Return x below a title that opens and closes it; the title is HTML already."""
-    text = x if isinstance(x, str) else json.dumps(x, indent=1, default=repr)
+    text = x
+    if not isinstance(x, str):
+        text = json.dumps(x, indent=1, default=repr)
     style = "background:none;color:inherit;overflow:auto"
     body = f'<pre style="{style}">{as_html(text, _MAX_X_CHARS)}</pre>'
     tag = "details open" if is_open else "details"
     return f"<{tag}><summary>{title_html}</summary>{body}</details>"
 
 
-def bar_html(name: str, used: float, cap: float | None, shown: str) -> str:
+def bar_html(
+    name: str,
+    used: float,
+    cap: float | None,
+    shown: str,
+) -> str:
     """Return a gauge: its name, how full it is, and `shown`, the use as a text."""
     if not cap:
         return f'<span style="{_GAUGE}">{as_html(name)} {as_html(shown)}</span>'
-    percent = round(100 * min(1.0, max(0.0, used / cap)))
+    share = min(1.0, max(0.0, used / cap))
+    percent = round(100 * share)
     fill = f"display:inline-block;height:100%;width:{percent}%;background:{CALM}"
     bar = f'<span style="{_GAUGE_FRAME}"><span style="{fill}"></span></span>'
-    return f'<span style="{_GAUGE}">{as_html(name)} {bar} {as_html(shown)}</span>'
+    parts = f"{as_html(name)} {bar} {as_html(shown)}"
+    return f'<span style="{_GAUGE}">{parts}</span>'

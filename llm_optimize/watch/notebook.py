@@ -103,7 +103,8 @@ def page(run: RunView) -> str:
     ]
     if best is not None:
         title = f"x of trial {best.number}"
-        parts.append(x_html(best.x, title, is_open=run.result is not None))
+        is_over = run.result is not None
+        parts.append(x_html(best.x, title, is_open=is_over))
     return f"<div>{''.join(parts)}</div>"
 
 
@@ -129,4 +130,5 @@ def _doing(run: RunView) -> str:
 def _bar(cap: Cap) -> str:
     if cap.cap is None and not cap.used:
         return ""
-    return bar_html(LABELS.get(cap.name, cap.name), cap.used, cap.cap, used_of(cap))
+    name = LABELS.get(cap.name, cap.name)
+    return bar_html(name, cap.used, cap.cap, used_of(cap))

@@ -7,6 +7,7 @@ control characters are made visible.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -35,9 +36,9 @@ def rows_of(trials: Iterable[Trial]) -> list[dict[str, Any]]:
     names: dict[str, None] = {}  # a set in the order of insertion
     for row in rows:
         names.update(dict.fromkeys(row))
-    fixed = [name for name in names if _prefix(name) not in ("metric", "x")]
-    named = [name for name in names if _prefix(name) in ("metric", "x")]
-    columns = fixed + sorted(named, key=_prefix)
+    prefixed = [name for name in names if _prefix(name) in ("metric", "x")]
+    columns = [name for name in names if name not in prefixed]
+    columns += sorted(prefixed, key=_prefix)
     return [{column: row.get(column) for column in columns} for row in rows]
 
 
@@ -92,9 +93,9 @@ def champions(trials: Iterable[Trial]) -> list[Trial]:
     [0, 2]
     """
     found: list[Trial] = []
-    best: float | None = None
+    best = -math.inf
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.score is not None and (best is None or trial.score > best):
+        if trial.score is not None and trial.score > best:
             found.append(trial)
             best = trial.score
     return found
@@ -102,8 +103,12 @@ def champions(trials: Iterable[Trial]) -> list[Trial]:
 
 def shown_scores(trials: Iterable[Trial]) -> dict[int, str]:
     """Return the scores by trial number, formatted with enough digits to tell them apart."""
-    scores = {trial.number: trial.score for trial in trials if trial.score is not None}
-    return dict(zip(scores, show_numbers(list(scores.values())), strict=True))
+    numbers, scores = [], []
+    for trial in trials:
+        if trial.score is not None:
+            numbers.append(trial.number)
+            scores.append(trial.score)
+    return dict(zip(numbers, show_numbers(scores), strict=True))
 
 
 # What `records.display` calls.
@@ -122,7 +127,11 @@ def data_frame(trials: Sequence[Trial]) -> pandas.DataFrame:
     return frame.astype({"score": float})
 
 
-def draw(trials: Sequence[Trial], title: str, axes: Axes | None) -> Axes:
+def draw(
+    trials: Sequence[Trial],
+    title: str,
+    axes: Axes | None,
+) -> Axes:
     """Draw the score of each trial and the best so far; failures are ticks below."""
     require("matplotlib", extra="plots", needed_by="plot")
     from matplotlib import pyplot
@@ -159,20 +168,27 @@ def _draw_scores(axes: Axes, trials: Sequence[Trial]) -> None:
         axes.plot(failed, heights, "|", label="no score", **ticks)
 
 
-def _draw_champions(axes: Axes, scored: Sequence[Trial], last: int) -> None:
+def _draw_champions(
+    axes: Axes,
+    scored: Sequence[Trial],
+    last: int,
+) -> None:
     """Draw the best so far as a staircase up to the trial `last`, and a star on each step."""
     found = champions(scored)
     numbers = [trial.number for trial in found]
     scores = [trial.score or 0.0 for trial in found]
-    steps: dict[str, Any] = {"drawstyle": "steps-post", "color": GOOD}
-    axes.plot([*numbers, last], [*scores, scores[-1]], label="best so far", **steps)
-    axes.plot(numbers, scores, "*", color=GOOD, markersize=10, label="champions")
+    stars: dict[str, Any] = {"color": GOOD, "markersize": 10}
+    steps: dict[str, Any] = {"color": GOOD, "drawstyle": "steps-post"}
+    until, level = [*numbers, last], [*scores, scores[-1]]
+    axes.plot(until, level, label="best so far", **steps)
+    axes.plot(numbers, scores, "*", label="champions", **stars)
 
 
 def trial_html(trial: Trial) -> str:
     """Return one trial as HTML: a row of a table, and its x."""
     table = table_html([trial], shown_scores([trial]), None)
-    return f"<div>{table}{x_html(trial.x, f'x of trial {trial.number}')}</div>"
+    x = x_html(trial.x, f"x of trial {trial.number}")
+    return f"<div>{table}{x}</div>"
 
 
 def result_html(result: Result) -> str:
@@ -184,7 +200,8 @@ def result_html(result: Result) -> str:
     if best is not None and best not in shown:
         shown = (best, *shown[1:])
 
-    facts = f"{_best_html(best)}; {len(trials)} trials, {as_html(result.stop_reason)}"
+    reason = as_html(result.stop_reason)
+    facts = f"{_best_html(best)}; {len(trials)} trials, {reason}"
     parts = [
         f"<div><b>{as_html(result.name, 80)}</b>: {facts}</div>",
         curve_html(trials, found),

@@ -106,7 +106,9 @@ class RunView:
         for trial in event.trials:
             counts.observe(trial)
             self.learn(trial, True, counts.champion)
-        self.usage = event.usage if event.caps else usage_of(event.trials)[1]
+        self.usage = event.usage
+        if not event.caps:
+            _, self.usage = usage_of(event.trials)
         self.known_caps = event.caps
         self.before = {cap.name: cap.used for cap in event.caps}
 
@@ -124,7 +126,12 @@ class RunView:
         self.in_flight.clear()
         self.known_caps = event.caps or self.known_caps
 
-    def learn(self, trial: Trial, is_new: bool, champion: Trial | None) -> None:
+    def learn(
+        self,
+        trial: Trial,
+        is_new: bool,
+        champion: Trial | None,
+    ) -> None:
         """Learn a finished trial, and which one is the champion now.
 
         A trial that is not new was scored again, and replaces what was known of it.
@@ -144,7 +151,8 @@ class RunView:
     def _replace(self, trial: Trial) -> None:
         rows: list[Row] = []
         for known, change in self.last:
-            rows.append((trial if known.number == trial.number else known, change))
+            is_same = known.number == trial.number
+            rows.append((trial if is_same else known, change))
         self.last = deque(rows, maxlen=_KEPT)
 
     def _change(self, trial: Trial) -> float | None:
@@ -157,8 +165,10 @@ class RunView:
     def _promote(self, trial: Trial) -> None:
         """Make a trial the champion; one that is the champion already was only scored again."""
         if self.champion is None or self.champion.number != trial.number:
-            parents = [known for known, _ in self.last if known.number == trial.parent]
-            self.base = parents[0] if parents else self.champion
+            known = {one.number: one for one, _ in self.last}
+            self.base = self.champion
+            if trial.parent in known:
+                self.base = known[trial.parent]
             self.champion_at = self.clock()
         self.champion = trial
 
@@ -244,7 +254,10 @@ class RowCounts:
         return self._counts.total_usage
 
     def observe(
-        self, trial: Trial, before: Trial | None = None, trials: Iterable[Trial] = ()
+        self,
+        trial: Trial,
+        before: Trial | None = None,
+        trials: Iterable[Trial] = (),
     ) -> None:
         """Learn a finished trial; see `Counts.observe`."""
         self._counts.observe(trial, before, trials)

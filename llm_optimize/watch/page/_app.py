@@ -38,6 +38,9 @@ _MEDIA_TYPES = {"js": "text/javascript", "css": "text/css"}
 _FOR_EVER = {"cache-control": "private, max-age=31536000, immutable"}
 
 
+File = tuple[bytes, str]  # its content and media type
+
+
 class App:
     """Answers the requests for the page.
 
@@ -48,14 +51,17 @@ class App:
     """
 
     def __init__(
-        self, store: Store, stopping: Callable[[], bool], streams: int
+        self,
+        store: Store,
+        stopping: Callable[[], bool],
+        streams: int,
     ) -> None:
         self._store = store
         self._stopping = stopping
         self._streams = Streams(streams)
         self._followed: dict[str, Followed] = {}
         self._lock = threading.Lock()
-        self._files: dict[str, tuple[bytes, str]] = {}  # name -> content, media type
+        self._files: dict[str, File] = {}
         script = self._add("page", "js", bundle.script("page/static/page"))
         sheet = self._add("page", "css", bundle.style())
         plotly = self._add("plotly", "js", bundle.plotly_source())
@@ -66,9 +72,10 @@ class App:
     def _add(self, name: str, kind: str, text: str) -> str:
         """Add a file, and return its name, which changes with its content."""
         data = text.encode()
-        name = f"{name}-{hashlib.sha256(data).hexdigest()[:16]}.{kind}"
-        self._files[name] = (data, _MEDIA_TYPES[kind])
-        return name
+        digest = hashlib.sha256(data).hexdigest()[:16]
+        file = f"{name}-{digest}.{kind}"
+        self._files[file] = (data, _MEDIA_TYPES[kind])
+        return file
 
     def starlette(self) -> Starlette:
         """Return it as a Starlette application."""
@@ -106,10 +113,11 @@ class App:
         """A file: the script, the style sheet, or plotly."""
         from starlette.responses import PlainTextResponse, Response
 
-        data, mime = self._files.get(request.path_params["file"], (None, ""))
-        if data is None:
+        file = self._files.get(request.path_params["file"])
+        if file is None:
             return PlainTextResponse("no such file", status_code=404)
-        return Response(data, media_type=mime, headers=_FOR_EVER)
+        data, media_type = file
+        return Response(data, media_type=media_type, headers=_FOR_EVER)
 
     # What the script asks for.
 
@@ -148,12 +156,14 @@ class App:
     def story(self, request: Request) -> Response:
         """How the champion came about."""
         followed = self._run(request)
-        return _json(story(followed.snapshot()["columns"], followed.run.trial))
+        columns = followed.snapshot()["columns"]
+        return _json(story(columns, followed.run.trial))
 
     def parameters(self, request: Request) -> Response:
         """How each parameter goes with the score."""
         run = self._run(request).run
-        return _json(parameters(run.settings.get("space"), run.trials()))
+        space = run.settings.get("space")
+        return _json(parameters(space, run.trials()))
 
     def curves(self, request: Request) -> Response:
         """The best so far of several runs."""
@@ -204,15 +214,22 @@ class App:
         from starlette.concurrency import run_in_threadpool
 
         kind, text = _command(request, await _body(request))
-        return _json(await run_in_threadpool(self._steer, request, kind, text))
+        answer = await run_in_threadpool(self._steer, request, kind, text)
+        return _json(answer)
 
-    def _steer(self, request: Request, kind: str, text: str) -> dict[str, Any]:
+    def _steer(
+        self,
+        request: Request,
+        kind: str,
+        text: str,
+    ) -> dict[str, Any]:
         followed = self._run(request)
         if followed.state["stop_reason"] is not None:
             raise UsageError(
                 f"the run {followed.run.name!r} has ended: resume it first"
             )
-        return {"key": self._store.steer(followed.run.name, kind, text).key}
+        steer = self._store.steer(followed.run.name, kind, text)
+        return {"key": steer.key}
 
     def _run(self, request: Request) -> Followed:
         """Return the run that is asked for, with what is new in it. Raises RunNotFound."""
@@ -265,7 +282,10 @@ async def _body(request: Request) -> bytes:
     return bytes(body)
 
 
-def _command(request: Request, body: bytes) -> tuple[str, str]:
+def _command(
+    request: Request,
+    body: bytes,
+) -> tuple[str, str]:
     """Read a control command: its kind and its text. Raises UsageError."""
     if request.headers.get("content-type") != "application/json":
         raise UsageError('send JSON, with content-type "application/json"')
@@ -278,7 +298,8 @@ def _command(request: Request, body: bytes) -> tuple[str, str]:
             "this JSON is nested too deeply: send one object with two texts"
         ) from None
     if isinstance(command, dict):
-        kind, text = command.get("kind", ""), command.get("text", "")
+        kind = command.get("kind", "")
+        text = command.get("text", "")
         if isinstance(kind, str) and isinstance(text, str):
             return kind, text
     raise UsageError('send {"kind": ..., "text": ...}, both texts')

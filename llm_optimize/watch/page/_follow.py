@@ -31,9 +31,10 @@ class Followed:
     def __init__(self, store: Store, name: str) -> None:
         self.run = store.run(name)
         info = next(info for info in store.runs() if info.name == name)
-        self._about = {**facts.about(self.run, info), "plotly": bundle.plotly_version()}
+        self._about = facts.about(self.run, info)
+        self._about["plotly"] = bundle.plotly_version()
         self.columns = facts.columns([])
-        self.state: dict[str, Any] = facts.state([], [], None, ())
+        self.state = facts.state([], [], None, ())
         self._counts = RowCounts(self.run)
         self._place: dict[int, int] = {}  # trial number -> row
         self._again: list[Again] = []
@@ -49,7 +50,8 @@ class Followed:
             if time.monotonic() - self._read_at < fresh_secs:
                 return
             again = self._again[-1].key if self._again else 0
-            news = self.run.progress(Seen(self._above, len(self._place), again))
+            seen = Seen(self._above, len(self._place), again)
+            news = self.run.progress(seen)
             new = [one for one in news.finished if one.number not in self._place]
             self._take(new, deque(news.again))
             last_steer = self._steers[-1].key if self._steers else 0
@@ -58,7 +60,11 @@ class Followed:
             self.state = facts.state(news.begun, self._steers, news.stop_reason, caps)
             self._read_at = time.monotonic()
 
-    def _take(self, trials: Iterable[Trial], agains: deque[Again]) -> None:
+    def _take(
+        self,
+        trials: Iterable[Trial],
+        agains: deque[Again],
+    ) -> None:
         """Learn trials and re-scorings in the order in which the run itself learned them."""
         for trial in trials:
             while agains and agains[0].after <= len(self._place):
@@ -98,7 +104,9 @@ class Followed:
                 "written_at": time.time(),
                 "stop_reason": self.state["stop_reason"],
             }
-            columns = {name: list(values) for name, values in self.columns.items()}
+            columns = {}
+            for name, values in self.columns.items():
+                columns[name] = list(values)
             return {
                 "run": about,
                 "columns": columns,
@@ -110,7 +118,9 @@ class Followed:
         """Return the rows and re-scorings after a cursor, the state, and the next cursor."""
         rows, agains = _places(cursor)
         with self._lock:
-            new = {name: values[rows:] for name, values in self.columns.items()}
+            new = {}
+            for name, values in self.columns.items():
+                new[name] = values[rows:]
             return {
                 "columns": new,
                 "again": facts.plain(self._again[agains:]),

@@ -35,7 +35,12 @@ class Guard:
     """
 
     def __init__(
-        self, app: ASGIApp, *, host: str, token: str, headers: Mapping[str, str]
+        self,
+        app: ASGIApp,
+        *,
+        host: str,
+        token: str,
+        headers: Mapping[str, str],
     ) -> None:
         self._app = app
         self._local = is_loopback(host)
@@ -65,13 +70,15 @@ class Guard:
     def _problem(self, scope: Scope) -> tuple[int, str] | None:
         headers: dict[str, str] = {}
         for name, value in scope["headers"]:
-            headers[name.decode("latin-1").lower()] = value.decode("latin-1")
+            key = name.decode("latin-1").lower()
+            headers[key] = value.decode("latin-1")
         host = headers.get("host", "")
         is_api = scope["path"].startswith("/api/")
         site = headers.get("sec-fetch-site", "none")
         if not self._knows(host):
             return 421, "this server does not answer to that name: use its address"
-        if headers.get("origin", f"http://{host}") != f"http://{host}":
+        own = f"http://{host}"
+        if headers.get("origin", own) != own:
             return 403, "this request comes from another site"
         if is_api and site not in ("none", "same-origin"):
             return 403, "this request comes from another site"
@@ -90,7 +97,11 @@ class Guard:
             return name in self._names
         return address.is_loopback or not self._local
 
-    def _has_token(self, headers: Mapping[str, str], scope: Scope) -> bool:
+    def _has_token(
+        self,
+        headers: Mapping[str, str],
+        scope: Scope,
+    ) -> bool:
         given = headers.get(TOKEN_HEADER, "")
         if not given and scope["method"] != "POST":
             # An EventSource cannot send headers: it has the token in its URL.
@@ -114,8 +125,8 @@ def is_loopback(host: str) -> bool:
 def _names(host: str) -> Collection[str]:
     if is_loopback(host):
         return {"localhost"}
-    own = (socket.gethostname().lower(), socket.getfqdn().lower())
-    return {"localhost", host.lower(), *own}
+    names = ("localhost", host, socket.gethostname(), socket.getfqdn())
+    return {name.lower() for name in names}
 
 
 def _without_port(host: str) -> str:
@@ -130,9 +141,13 @@ def _without_port(host: str) -> str:
 
 
 async def _refuse(
-    problem: tuple[int, str], scope: Scope, receive: Receive, send: Send
+    problem: tuple[int, str],
+    scope: Scope,
+    receive: Receive,
+    send: Send,
 ) -> None:
     from starlette.responses import JSONResponse
 
     status, sentence = problem
-    await JSONResponse({"error": sentence}, status_code=status)(scope, receive, send)
+    response = JSONResponse({"error": sentence}, status_code=status)
+    await response(scope, receive, send)

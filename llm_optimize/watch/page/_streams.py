@@ -71,7 +71,10 @@ class Streams:
         return Counted(content, **options)
 
 
-def bounded(protocol: type[Any], most: int) -> type[Any]:
+def bounded(
+    protocol: type[Any],
+    most: int,
+) -> type[Any]:
     """Return a protocol of uvicorn that answers a connection beyond `most` with a 503.
 
     It closes that connection without reading from it.

@@ -36,7 +36,11 @@ Blocks = dict[str, bytes]
 Calls = Mapping[int, Sequence[Call]]  # by trial number
 
 
-def write(store: Store, name: str, path: str | Path) -> Path:
+def write(
+    store: Store,
+    name: str,
+    path: str | Path,
+) -> Path:
     """Write one self-contained HTML file about a run or a comparison of runs.
 
     The file opens from disk and needs no network. It holds all texts of the run; where it would
@@ -76,7 +80,11 @@ def write(store: Store, name: str, path: str | Path) -> Path:
     return path
 
 
-def write_stored(store: str, name: str, path: str | Path) -> Path:
+def write_stored(
+    store: str,
+    name: str,
+    path: str | Path,
+) -> Path:
     """Write the report of a run in the store at this URL. Raises like `write` and `Store`."""
     with closing(Store(store, create=False)) as opened:
         return write(opened, name, path)
@@ -100,6 +108,7 @@ def _run_blocks(store: Store, name: str) -> Blocks:
     for place, trial in enumerate(trials):
         block_of[str(trial.number)] = place // _TRIALS_A_BLOCK
     texts, clipped = _texts(trials, _calls(run))
+    begun = run.progress().begun
     facts = columns(trials)
     page = {
         "run": {
@@ -108,9 +117,7 @@ def _run_blocks(store: Store, name: str) -> Blocks:
             "plotly": bundle.plotly_version(),
         },
         "columns": facts,
-        "state": state(
-            run.progress().begun, run.steers(), info.stop_reason, view.caps()
-        ),
+        "state": state(begun, run.steers(), info.stop_reason, view.caps()),
         "story": story(facts, by_number.__getitem__),
         "parameters": parameters(info.settings.get("space"), trials),
         "texts": block_of,
@@ -126,7 +133,10 @@ def _calls(run: Run) -> Calls:
     return calls
 
 
-def _texts(trials: Sequence[Trial], calls: Calls) -> tuple[Blocks, int | None]:
+def _texts(
+    trials: Sequence[Trial],
+    calls: Calls,
+) -> tuple[Blocks, int | None]:
     """Return the blocks of texts, and how many characters of a text are kept; None: all.
 
     Longer texts are tried first; the last, smallest clip is taken even if it is too large.
@@ -144,21 +154,30 @@ def _texts(trials: Sequence[Trial], calls: Calls) -> tuple[Blocks, int | None]:
                 break
         else:
             return blocks, chars
-    smallest = enumerate(_blocks(trials, calls, _CLIPS[-1], colors))
-    return {f"texts-{number}": block for number, block in smallest}, _CLIPS[-1]
+    smallest = _CLIPS[-1]
+    blocks = {}
+    for number, block in enumerate(_blocks(trials, calls, smallest, colors)):
+        blocks[f"texts-{number}"] = block
+    return blocks, smallest
 
 
 def _blocks(
-    trials: Sequence[Trial], calls: Calls, chars: int | None, colors: Colors
+    trials: Sequence[Trial],
+    calls: Calls,
+    chars: int | None,
+    colors: Colors,
 ) -> Iterator[bytes]:
     by_number = {trial.number: trial for trial in trials}
     cut = clipper(chars)
     for begin in range(0, len(trials), _TRIALS_A_BLOCK):
         block = {}
         for trial in trials[begin : begin + _TRIALS_A_BLOCK]:
-            parent = None if trial.parent is None else by_number.get(trial.parent)
-            of_trial = calls.get(trial.number, ())
-            block[str(trial.number)] = detail(trial, parent, of_trial, colors, cut)
+            parent = None
+            if trial.parent is not None:
+                parent = by_number.get(trial.parent)
+            asked = calls.get(trial.number, ())
+            key = str(trial.number)
+            block[key] = detail(trial, parent, asked, colors, cut)
         yield _packed(block)
 
 
@@ -167,7 +186,8 @@ def _packed(value: Any) -> bytes:
 
 
 def _zipped(data: bytes) -> bytes:
-    return base64.b64encode(gzip.compress(data, _LEVEL, mtime=0))
+    compressed = gzip.compress(data, _LEVEL, mtime=0)
+    return base64.b64encode(compressed)
 
 
 def _page(name: str, kind: str, blocks: Blocks) -> str:
@@ -181,12 +201,13 @@ def _page(name: str, kind: str, blocks: Blocks) -> str:
         {"img-src": ["data:"]},
     )
     packed = {**blocks, "plotly": _zipped(plotly.encode())}
+    texts = {key: block.decode("ascii") for key, block in packed.items()}
     page = bundle.template("report", "report.html").render(
         name=name,
         policy=policy,
         script=bundle.markup(script),
         style=bundle.markup(style),
         unused=bundle.plotly_styles(),
-        blocks={key: block.decode("ascii") for key, block in packed.items()},
+        blocks=texts,
     )
     return str(page)

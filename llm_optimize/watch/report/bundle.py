@@ -37,9 +37,13 @@ def script(entry: str) -> str:
     return '(() => {\n"use strict";\n' + "\n".join(sources.values()) + "\n})();\n"
 
 
-def _collect(name: str, sources: dict[str, str]) -> None:
+def _collect(
+    name: str,
+    sources: dict[str, str],
+) -> None:
     """Add a module after those that it imports."""
-    text = (files(_WATCH) / f"{name}.js").read_text(encoding="utf-8")
+    file = files(_WATCH) / f"{name}.js"
+    text = file.read_text(encoding="utf-8")
     folder = posixpath.dirname(name)
     for _, path in _IMPORT.findall(text):
         other = posixpath.normpath(posixpath.join(folder, path))
@@ -47,9 +51,8 @@ def _collect(name: str, sources: dict[str, str]) -> None:
             _collect(other, sources)
 
     def as_constant(found: re.Match[str]) -> str:
-        return (
-            f"const {{{found[1]}}} = {_variable(posixpath.join(folder, found[2]))};\n"
-        )
+        module = _variable(posixpath.join(folder, found[2]))
+        return f"const {{{found[1]}}} = {module};\n"
 
     body = _IMPORT.sub(as_constant, text)
     exports = ", ".join(exported for _, exported in _EXPORT.findall(body))
@@ -123,7 +126,9 @@ def hash_of(text: str) -> str:
 
 
 def policy(
-    scripts: Sequence[str], styles: Sequence[str], more: Mapping[str, Iterable[str]]
+    scripts: Sequence[str],
+    styles: Sequence[str],
+    more: Mapping[str, Iterable[str]],
 ) -> str:
     """Return a Content-Security-Policy that admits these scripts and styles, and nothing else.
 
@@ -140,5 +145,8 @@ def policy(
         "form-action": ["'none'"],
         **more,
     }
-    lines = [" ".join([name, *words]) for name, words in directives.items() if words]
-    return "; ".join(lines)
+    parts = []
+    for name, sources in directives.items():
+        if sources:
+            parts.append(" ".join([name, *sources]))
+    return "; ".join(parts)

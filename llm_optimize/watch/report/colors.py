@@ -67,7 +67,8 @@ class Colors:
         if _MANY_LINES.search(text) and len(text) <= self._left:
             self._left -= len(text)
             return "\n".join(_runs(lexer, text))
-        return "\n".join(self._line(language, lexer, line) for line in lines_of(text))
+        runs = [self._line(language, lexer, line) for line in lines_of(text)]
+        return "\n".join(runs)
 
     def _lexer(self, language: str) -> Lexer | None:
         if language not in self._lexers:

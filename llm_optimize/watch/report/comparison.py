@@ -17,19 +17,27 @@ def names_in(store: Store, comparison: str) -> list[str]:
     return [name for name in store.names() if name.startswith(f"{comparison}/")]
 
 
-def comparison(store: Store, names: Sequence[str]) -> dict[str, Any]:
+def comparison(
+    store: Store,
+    names: Sequence[str],
+) -> dict[str, Any]:
     """Return the curves of the named runs. Raises RunNotFound."""
     known = {info.name: info for info in store.runs()}
     return {"runs": [_one(store, name, known.get(name)) for name in names]}
 
 
-def _one(store: Store, name: str, info: RunInfo | None) -> dict[str, Any]:
+def _one(
+    store: Store,
+    name: str,
+    info: RunInfo | None,
+) -> dict[str, Any]:
     run = store.run(name)
     trials = run.trials()
     contender, seed = name, ""
     path = name.split("/")
     if len(path) >= 3:
-        contender, seed = "/".join(path[1:-1]), path[-1]
+        contender = "/".join(path[1:-1])
+        seed = path[-1]
     return {
         "name": name,
         "contender": contender,
@@ -42,13 +50,16 @@ def _one(store: Store, name: str, info: RunInfo | None) -> dict[str, Any]:
     }
 
 
-def curve(trials: Sequence[Trial], begun_at: float) -> dict[str, list[Any]]:
+def curve(
+    trials: Sequence[Trial],
+    begun_at: float,
+) -> dict[str, list[Any]]:
     """Return the best score so far, where it rose and at the end, and what it had cost.
 
     The columns are the number of trials, calls, dollars and seconds, and the best score. Dollars
     are None from the first call on whose price is unknown.
     """
-    points: list[tuple[Any, ...]] = []
+    columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     counts = Counts(first_trials=0)
     calls = 0
     cost: float | None = 0.0
@@ -63,9 +74,10 @@ def curve(trials: Sequence[Trial], begun_at: float) -> dict[str, list[Any]]:
         seconds = max(seconds, trial.finished_at - begun_at)
         counts.observe(trial)
         best = counts.champion
-        if best is not None and (best is trial or count == len(trials)):
-            points.append((count, calls, cost, round(seconds, 3), best.score))
-    columns: dict[str, list[Any]] = {}
-    for place, name in enumerate(_COLUMNS):
-        columns[name] = [point[place] for point in points]
+        if best is None:
+            continue
+        if best is trial or count == len(trials):
+            point = (count, calls, cost, round(seconds, 3), best.score)
+            for name, value in zip(_COLUMNS, point, strict=True):
+                columns[name].append(value)
     return columns

@@ -37,7 +37,8 @@ def detail(
     texts = _clipped(trial, cut)
     colored = []
     for name, text in texts.items():
-        colored.append({"name": name, "text": text, "runs": colors.of(name, text)})
+        runs = colors.of(name, text)
+        colored.append({"name": name, "text": text, "runs": runs})
     change = None
     if parent is not None and trial.x is not None:
         change = changed(_clipped(parent, cut), texts)
@@ -61,14 +62,21 @@ def detail(
     }
 
 
-def _clipped(trial: Trial, cut: Clip) -> dict[str, str]:
+def _clipped(
+    trial: Trial,
+    cut: Clip,
+) -> dict[str, str]:
     return {name: cut(text) for name, text in parts(trial.x).items()}
 
 
-def _call(call: Call, cut: Clip) -> dict[str, Any]:
+def _call(
+    call: Call,
+    cut: Clip,
+) -> dict[str, Any]:
     messages = []
     for message in call.messages:
-        messages.append({"role": message["role"], "content": cut(message["content"])})
+        content = cut(message["content"])
+        messages.append({"role": message["role"], "content": content})
     return {
         "model": call.model,
         "messages": messages,
@@ -80,7 +88,10 @@ def _call(call: Call, cut: Clip) -> dict[str, Any]:
     }
 
 
-def _reply(reply: Reply, cut: Clip) -> dict[str, Any]:
+def _reply(
+    reply: Reply,
+    cut: Clip,
+) -> dict[str, Any]:
     return {
         "text": cut(reply.text),
         "reasoning": cut(reply.reasoning),
@@ -92,7 +103,8 @@ def _reply(reply: Reply, cut: Clip) -> dict[str, Any]:
 
 
 def story(
-    columns: Mapping[str, Sequence[Any]], read: Callable[[int], Trial]
+    columns: Mapping[str, Sequence[Any]],
+    read: Callable[[int], Trial],
 ) -> dict[str, Any]:
     """Return the ancestors of the champion that raised the score, each with what it changed.
 
@@ -103,11 +115,10 @@ def story(
         columns: of the trials, see `facts.columns`.
         read: returns a trial with its texts, by its number.
     """
-    scores = dict(zip(columns["number"], columns["score"], strict=True))
-    parents = dict(zip(columns["number"], columns["parent"], strict=True))
-    scored = [number for number, score in scores.items() if score is not None]
-    champion = max(scored, key=lambda number: (scores[number], -number), default=None)
-    line = ancestors(parents, champion)
+    numbers = columns["number"]
+    scores = dict(zip(numbers, columns["score"], strict=True))
+    parents = dict(zip(numbers, columns["parent"], strict=True))
+    line = ancestors(parents, _champion(scores))
     steps: list[dict[str, Any]] = []
     before: Trial | None = None
     for number in _raising(line, scores):
@@ -121,7 +132,22 @@ def story(
     return {"steps": steps, "left_out": len(line) - len(steps)}
 
 
-def ancestors(parents: Mapping[int, int | None], number: int | None) -> list[int]:
+def _champion(scores: Mapping[int, float | None]) -> int | None:
+    """Return the trial with the best score, the earliest of equals; None without scores."""
+    found: int | None = None
+    best = -inf
+    for number in sorted(scores):
+        score = scores[number]
+        if score is not None and score > best:
+            found = number
+            best = score
+    return found
+
+
+def ancestors(
+    parents: Mapping[int, int | None],
+    number: int | None,
+) -> list[int]:
     """Return a trial and those that it was built on, the first one first.
 
     >>> ancestors({0: None, 1: 0, 2: 1, 3: 0}, 2)
@@ -134,19 +160,23 @@ def ancestors(parents: Mapping[int, int | None], number: int | None) -> list[int
     return list(line)[::-1]
 
 
-def _raising(line: Sequence[int], scores: Mapping[int, float | None]) -> list[int]:
+def _raising(
+    line: Sequence[int],
+    scores: Mapping[int, float | None],
+) -> list[int]:
     """Return the first trial, the last, and the largest steps between them.
 
     A step is a trial that was better than all before it in the line.
     """
     gains: dict[int, float] = {}  # by place in the line
-    best: float | None = None
+    best = -inf
     for place, number in enumerate(line):
         score = scores[number]
-        if score is not None and (best is None or score > best):
-            gains[place] = inf if best is None else score - best
+        if score is not None and score > best:
+            gains[place] = score - best  # infinite for the first score
             best = score
         if place in (0, len(line) - 1):
             gains[place] = inf
-    largest = sorted(gains, key=lambda place: gains[place], reverse=True)
-    return [line[place] for place in sorted(largest[:_MAX_STORY])]
+    by_gain = sorted(gains, key=lambda place: gains[place], reverse=True)
+    kept = sorted(by_gain[:_MAX_STORY])
+    return [line[place] for place in kept]

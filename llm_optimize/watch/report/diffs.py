@@ -34,41 +34,58 @@ def parts(x: X | None) -> dict[str, str]:
 
 
 def _are_texts(values: list[object]) -> bool:
-    texts = [value for value in values if isinstance(value, str)]
-    return len(texts) == len(values) and any("\n" in text for text in texts)
+    """Whether all values are texts, one of them with several lines."""
+    has_lines = False
+    for value in values:
+        if not isinstance(value, str):
+            return False
+        has_lines = has_lines or "\n" in value
+    return has_lines
 
 
 def steps(old: str, new: str) -> list[Step]:
-    r"""Return how the lines of one text become those of another; a line ends at \n and nowhere else.
+    r"""Return how the lines of one text become those of another; a line ends at \n only.
 
     >>> steps("a\nb\nc", "a\nB\nc")
     [('=', 0, 1, 0, 1), ('~', 1, 2, 1, 2), ('=', 2, 3, 2, 3)]
     """
-    a, b = old.split("\n"), new.split("\n")
+    a = old.split("\n")
+    b = new.split("\n")
     # Equal lines at both ends are set aside first: most changes are small.
     head = _common(a, b)
-    tail = _common(a[head:][::-1], b[head:][::-1])
-    a_end, b_end = len(a) - tail, len(b) - tail
+    a_rest, b_rest = a[head:], b[head:]
+    tail = _common(a_rest[::-1], b_rest[::-1])
+    a_end = len(a) - tail
+    b_end = len(b) - tail
 
     found: list[Step] = []
     if head:
         found.append(("=", 0, head, 0, head))
-    for sign, i, j, k, m in _between(a[head:a_end], b[head:b_end]):
-        found.append((sign, i + head, j + head, k + head, m + head))
+    for sign, *lines in _between(a[head:a_end], b[head:b_end]):
+        i, j, k, m = (line + head for line in lines)
+        found.append((sign, i, j, k, m))
     if tail:
         found.append(("=", a_end, len(a), b_end, len(b)))
     return found
 
 
-def _common(a: list[str], b: list[str]) -> int:
+def _common(
+    a: list[str],
+    b: list[str],
+) -> int:
     """Return how many equal lines two texts begin with."""
-    for place, (one, other) in enumerate(zip(a, b, strict=False)):
+    count = 0
+    for one, other in zip(a, b, strict=False):
         if one != other:
-            return place
-    return min(len(a), len(b))
+            break
+        count += 1
+    return count
 
 
-def _between(a: list[str], b: list[str]) -> list[Step]:
+def _between(
+    a: list[str],
+    b: list[str],
+) -> list[Step]:
     if not a and not b:
         return []
     if not b:
@@ -77,20 +94,29 @@ def _between(a: list[str], b: list[str]) -> list[Step]:
         return [("+", 0, 0, 0, len(b))]
     if len(a) * len(b) > _MAX_WORK:
         return [("~", 0, len(a), 0, len(b))]
-    codes = difflib.SequenceMatcher(None, a, b).get_opcodes()
-    return [(_SIGNS[tag], i, j, k, m) for tag, i, j, k, m in codes]
+    matcher = difflib.SequenceMatcher(None, a, b)
+    found: list[Step] = []
+    for tag, i, j, k, m in matcher.get_opcodes():
+        found.append((_SIGNS[tag], i, j, k, m))
+    return found
 
 
-def changes(old: X | None, new: X | None) -> dict[str, list[Step]]:
+def changes(
+    old: X | None,
+    new: X | None,
+) -> dict[str, list[Step]]:
     """Return the steps from one x to another by the name of the text, deleted texts included."""
     return changed(parts(old), parts(new))
 
 
 def changed(
-    before: Mapping[str, str], after: Mapping[str, str]
+    before: Mapping[str, str],
+    after: Mapping[str, str],
 ) -> dict[str, list[Step]]:
     """Return the steps from some named texts to others, new names first."""
     found = {}
     for name in {**after, **before}:
-        found[name] = steps(before.get(name, ""), after.get(name, ""))
+        old = before.get(name, "")
+        new = after.get(name, "")
+        found[name] = steps(old, new)
     return found

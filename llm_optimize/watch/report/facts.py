@@ -49,7 +49,8 @@ def feedback_line(trial: Trial) -> str:
     if trial.status is Status.COMPLETE:
         return _brief(trial.feedback, _MAX_SAID_CHARS)
     # The page shows the status beside it.
-    why = describe_failure(trial).removeprefix(f"{trial.status.value}: ")
+    status = f"{trial.status.value}: "
+    why = describe_failure(trial).removeprefix(status)
     return _brief(why, _MAX_SAID_CHARS)
 
 
@@ -61,7 +62,8 @@ def _x_line(trial: Trial) -> str:
 
 def _brief(text: str, max_chars: int) -> str:
     """Return the beginning of a text in one line; a long text is cut before it is looked at."""
-    return one_line(" ".join(text[: 4 * max_chars].split()), max_chars)
+    words = text[: 4 * max_chars].split()
+    return one_line(" ".join(words), max_chars)
 
 
 def columns(trials: Iterable[Trial]) -> dict[str, list[Any]]:
@@ -70,10 +72,16 @@ def columns(trials: Iterable[Trial]) -> dict[str, list[Any]]:
     Times are in seconds since the epoch.
     """
     rows = list(trials)
-    return {name: [fact(trial) for trial in rows] for name, fact in _COLUMNS.items()}
+    facts = {}
+    for name, fact in _COLUMNS.items():
+        facts[name] = [fact(trial) for trial in rows]
+    return facts
 
 
-def about(run: Run, info: RunInfo) -> dict[str, Any]:
+def about(
+    run: Run,
+    info: RunInfo,
+) -> dict[str, Any]:
     """Return what the run was asked to do, its origin, and the versions that read it."""
     return {
         "name": info.name,
@@ -123,4 +131,5 @@ def plain(value: Any) -> Any:
 
 def to_json(value: Any) -> bytes:
     """Return JSON in ASCII, so that even half a surrogate pair survives."""
-    return json.dumps(value, separators=(",", ":"), default=repr).encode("ascii")
+    text = json.dumps(value, separators=(",", ":"), default=repr)
+    return text.encode("ascii")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import sqrt
-from typing import Any
+from operator import mul
+from statistics import fmean
+from typing import Any, NamedTuple
 
 from ...records import Trial
 from ...space import Choice, Parameter, as_space
@@ -15,8 +17,15 @@ _MAX_SHOWN = 3_000  # trials in the slices, the best ones
 _FEWEST = 8  # trials, below which there is no importance
 
 
+class _Scored(NamedTuple):
+    number: int
+    score: float
+    x: Mapping[str, Any]
+
+
 def parameters(
-    space: Mapping[str, Any] | None, trials: Sequence[Trial]
+    space: Mapping[str, Any] | None,
+    trials: Sequence[Trial],
 ) -> dict[str, Any] | None:
     """Return the importance and the values of each parameter; None for a run without a space.
 
@@ -30,24 +39,27 @@ def parameters(
     if not space:
         return None
     known = as_space(space).parameters
-    scored = []
+    scored: list[_Scored] = []
     for trial in trials:
         x = trial.x
-        if trial.score is not None and isinstance(x, dict) and known.keys() <= x.keys():
-            scored.append((trial.number, trial.score, x))
-    shown = sorted(scored, key=lambda row: -row[1])[:_MAX_SHOWN]
-    ranks = ranked([score for _, score, _ in scored])
+        if trial.score is None or not isinstance(x, dict):
+            continue
+        if known.keys() <= x.keys():
+            scored.append(_Scored(trial.number, trial.score, x))
+    best_first = sorted(scored, key=lambda trial: -trial.score)
+    shown = best_first[:_MAX_SHOWN]
+    ranks = ranked([trial.score for trial in scored])
     rows, slices = [], {}
     for name, parameter in known.items():
-        values = [x[name] for _, _, x in scored]
-        row = {"name": name, **_kind(parameter), **_effect(parameter, values, ranks)}
-        rows.append(row)
-        slices[name] = [_shown(x[name]) for _, _, x in shown]
+        values = [trial.x[name] for trial in scored]
+        effect = _effect(parameter, values, ranks)
+        rows.append({"name": name, **_kind(parameter), **effect})
+        slices[name] = [_shown(trial.x[name]) for trial in shown]
     return {
         "rows": rows,
         "trials": len(scored),
-        "numbers": [number for number, _, _ in shown],
-        "scores": [score for _, score, _ in shown],
+        "numbers": [trial.number for trial in shown],
+        "scores": [trial.score for trial in shown],
         "values": slices,
     }
 
@@ -64,12 +76,15 @@ def _kind(parameter: Parameter) -> dict[str, Any]:
 
 
 def _shown(value: Any) -> Any:
-    is_number = isinstance(value, int | float) and not isinstance(value, bool)
-    return plain(value) if is_number else str(value)
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return str(value)
+    return plain(value)
 
 
 def _effect(
-    parameter: Parameter, values: Sequence[Any], ranks: Sequence[float]
+    parameter: Parameter,
+    values: Sequence[Any],
+    ranks: Sequence[float],
 ) -> dict[str, Any]:
     """Return the importance from 0 to 1, and for numbers Spearman's rank correlation.
 
@@ -80,7 +95,8 @@ def _effect(
     if len(values) < _FEWEST:
         pass
     elif isinstance(parameter, Choice):
-        importance = explained(list(map(str, values)), ranks)
+        names = [str(value) for value in values]
+        importance = explained(names, ranks)
     else:
         numbers = [float(value) for value in values]
         importance = explained(binned(numbers), ranks)
@@ -94,30 +110,25 @@ def ranked(values: Sequence[float]) -> list[float]:
     >>> ranked([3.0, 1.0, 3.0])
     [2.5, 1.0, 2.5]
     """
-    order = sorted(range(len(values)), key=lambda place: values[place])
-    ranks = [0.0] * len(values)
-    start = 0
-    while start < len(order):
-        end = start  # the last place with an equal value
-        while end + 1 < len(order) and values[order[end + 1]] == values[order[start]]:
-            end += 1
-        for place in order[start : end + 1]:
-            ranks[place] = (start + end) / 2 + 1
-        start = end + 1
-    return ranks
+    places: dict[float, list[int]] = {}  # by value: where it is in the sorted values
+    for place, value in enumerate(sorted(values), start=1):
+        places.setdefault(value, []).append(place)
+    rank = {value: fmean(equal) for value, equal in places.items()}
+    return [rank[value] for value in values]
 
 
-def correlation(a: Sequence[float], b: Sequence[float]) -> float | None:
+def correlation(
+    a: Sequence[float],
+    b: Sequence[float],
+) -> float | None:
     """Return Pearson's correlation; None where one of the two does not vary.
 
     >>> correlation([1, 2, 3], [2, 4, 6])
     1.0
     """
-    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
-    covariance = sum((x - mean_a) * (y - mean_b) for x, y in zip(a, b, strict=True))
-    variance_a = sum((x - mean_a) ** 2 for x in a)
-    variance_b = sum((y - mean_b) ** 2 for y in b)
-    spread = sqrt(variance_a * variance_b)
+    a_off, b_off = _deviations(a), _deviations(b)
+    covariance = sum(map(mul, a_off, b_off))
+    spread = sqrt(sum(map(mul, a_off, a_off)) * sum(map(mul, b_off, b_off)))
     return round(covariance / spread, 6) if spread else None
 
 
@@ -126,14 +137,20 @@ def binned(values: Sequence[float]) -> list[int]:
 
     Equal values share a bin.
     """
-    bins = min(_MAX_BINS, max(2, round(sqrt(len(values)) / 1.5)))
+    wanted = round(sqrt(len(values)) / 1.5)
+    bins = min(_MAX_BINS, max(2, wanted))
     ordered = sorted(values)
-    cuts = {ordered[len(ordered) * place // bins] for place in range(1, bins)}
-    edges = [cut for cut in cuts if cut > ordered[0]]
+    edges = set()
+    for place in range(1, bins):
+        edges.add(ordered[len(ordered) * place // bins])
+    edges.discard(ordered[0])  # the first bin would be empty
     return [sum(value >= edge for edge in edges) for value in values]
 
 
-def explained(groups: Sequence[Any], ranks: Sequence[float]) -> float:
+def explained(
+    groups: Sequence[Any],
+    ranks: Sequence[float],
+) -> float:
     """Return epsilon squared: the share of the ranks' variance between groups, less chance.
 
     It is never below 0.
@@ -144,16 +161,21 @@ def explained(groups: Sequence[Any], ranks: Sequence[float]) -> float:
     members: dict[Any, list[float]] = {}
     for group, rank in zip(groups, ranks, strict=True):
         members.setdefault(group, []).append(rank)
-    count, kinds = len(ranks), len(members)
+    count = len(ranks)
+    kinds = len(members)
     total = _squares(ranks)
     if kinds < 2 or count <= kinds or not total:
         return 0.0
-    within = sum(map(_squares, members.values()))
-    ratio = (within / (count - kinds)) / (total / (count - 1))
-    return round(max(0.0, 1 - ratio), 6)
+    within_variance = sum(map(_squares, members.values())) / (count - kinds)
+    variance = total / (count - 1)
+    return round(max(0.0, 1 - within_variance / variance), 6)
+
+
+def _deviations(values: Sequence[float]) -> list[float]:
+    mean = sum(values) / len(values)
+    return [value - mean for value in values]
 
 
 def _squares(values: Sequence[float]) -> float:
     """Return the sum of squared deviations from the mean."""
-    mean = sum(values) / len(values)
-    return sum((value - mean) ** 2 for value in values)
+    return sum(off**2 for off in _deviations(values))
