@@ -1,8 +1,9 @@
-"""Where runs live: one SQLite file by default, any SQLAlchemy URL on request.
+"""Store of runs: one SQLite file by default, any SQLAlchemy URL on request.
 
-Everything that is paid for is on disk before it is used: a request before it is sent, a reply before anything is done
-with what it says, an x before it is scored, a score before it is shown. The stored rows are the only state of a run. One process
-writes a run; any number read it, and others may write other runs of the same store.
+Whatever costs money or time is on disk before it is used: a request before it is sent, a reply
+before it is read, an x before it is scored, a score before it is shown. The stored rows are the
+only state of a run. One process writes a run; any number of others read it, and others may write other
+runs of the same store.
 """
 
 from __future__ import annotations
@@ -18,16 +19,15 @@ from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
 from . import _rows as rows
 from ._address import DEFAULT_URL, address_of, option_of
-from ._copy import copy_run
 from ._database import Tables, connect, for_writing, is_read_only, use_write_ahead_log
-from ._hold import FileHold, Hold, RowHold, Taken
+from ._faults import as_users_see, read_only, refuse_torn, translated
+from ._fork import copy_run
+from ._lock import FileLock, Lock, Locked, RowLock
 from ._migrate import is_current, make_current
-from ._progress import Again, Begun, Progress, Seen
+from ._reading import Again, Begun, Progress, Seen
 from ._rows import Call, Origin, Pending, RunInfo, Steer
 from ._run import Run
 from ._statements import Statements, Unfit
-from ._trouble import as_users_see, read_only, translated
-from ._whole import refuse_torn
 from ._writer import Writer
 from ._writes import Write
 
@@ -55,12 +55,19 @@ __all__ = [
 class Store:
     """A database of runs.
 
-    A file that this user may read and not write can be looked at; whatever would write raises StoreError.
+    A file that this user may read but not write can be looked at; every method that writes raises
+    StoreError then.
 
-    Raises NotAStore when the URL or file is no database of this library, NewerStore when a newer version wrote it,
-    UsageError when the URL cannot be understood, and StoreError when the database does not let us in: a full disk, no
-    permission, a lock of another program that lasts longer than `wait_secs`. All methods may raise StoreError for
-    these; nothing is damaged then, and the same call may be made again once the cause is gone.
+    Args:
+        where: path or URL of the database, see `address_of`.
+        create: whether a missing one is made.
+        wait_secs: how long to wait for a lock of another program.
+
+    Raises NotAStore when the URL or file is no database of this library, NewerStore when a newer
+    version wrote it, UsageError when the URL cannot be understood, and StoreError when the database
+    refuses: a full disk, no permission, a lock of another program that lasts longer than
+    `wait_secs`. All methods may raise StoreError for these; nothing is damaged then, and the same
+    call may be made again once the cause is gone.
 
     >>> store = Store("runs.db")
     >>> run = store.create_run("amber", {"seed": 1})
@@ -76,18 +83,20 @@ class Store:
         create: bool = True,
         wait_secs: float = 30.0,
     ) -> None:
-        """Open the database at a path or URL (see `address_of`); a missing one is made only where `create` is true."""
         address = address_of(where)
         self.url = address.url
         self.tables = Tables()
         self._wait_secs = wait_secs
-        self._holds: list[Hold] = []
+        self._locks: list[Lock] = []
         self._writers: list[Writer] = []
         self._file = address.file
         self._shown = address.shown
         self._read_only = is_read_only(address)
         self._engine = connect(
-            address, create=create, read_only=self._read_only, wait_secs=wait_secs
+            address,
+            create=create,
+            read_only=self._read_only,
+            wait_secs=wait_secs,
         )
         self._statements = Statements(self.tables, self._engine.dialect)
         try:
@@ -98,12 +107,10 @@ class Store:
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files in which the runs are, those of SQLite's journal included; none for a database elsewhere."""
-        return (
-            tuple(f"{self._file}{end}" for end in ("", "-wal", "-shm"))
-            if self._file
-            else ()
-        )
+        """The files of an SQLite store with those of its journal; none for another database."""
+        if self._file is None:
+            return ()
+        return (f"{self._file}", f"{self._file}-wal", f"{self._file}-shm")
 
     def _open_tables(self) -> None:
         with self.begin() as connection:
@@ -111,9 +118,8 @@ class Store:
             current = is_current(connection, self.tables, self._shown)
         if not current:
             with self.begin(write=True) as connection:
-                if not is_current(
-                    connection, self.tables, self._shown
-                ):  # nobody else was faster
+                # Another process may have made the tables since.
+                if not is_current(connection, self.tables, self._shown):
                     make_current(connection, self.tables)
         if self._read_only:
             return
@@ -122,14 +128,18 @@ class Store:
 
     @contextmanager
     def begin(self, *, write: bool = False) -> Iterator[sa.Connection]:
-        """Yield a connection inside one transaction, committed at the end; one that writes says so beforehand.
+        """Yield a connection inside one transaction, which is committed at the end.
 
-        Raises NotAStore when the file is no database, and StoreError for whatever else the database refuses.
+        With `write` it waits for other writers at its beginning.
+
+        Raises NotAStore when the file is no database, and StoreError for whatever else the database
+        refuses.
         """
         if write:
             self._refuse_reading_only()
-        with self._translated(), self._engine.connect() as plain:
-            connection = for_writing(plain) if write else plain
+        with self._translated(), self._engine.connect() as connection:
+            if write:
+                connection = for_writing(connection)
             with connection.begin():
                 yield connection
 
@@ -150,16 +160,20 @@ class Store:
 
         Raises StoreError when the database fails; then no row is written.
         """
-        outcomes = self._statements.write_all(lambda: self.begin(write=True), writes)
-        return [
-            self._error_of(one) if isinstance(one, Unfit) else one for one in outcomes
-        ]
+        written = self._statements.write_all(lambda: self.begin(write=True), writes)
+        outcomes: list[int | BaseException | None] = []
+        for outcome in written:
+            if isinstance(outcome, Unfit):
+                outcomes.append(self._error_of(outcome))
+            else:
+                outcomes.append(outcome)
+        return outcomes
 
     def _error_of(self, unfit: Unfit) -> Exception:
-        """Return what a user is told of a row that cannot be written."""
+        """Return the error that a user sees for a row that cannot be written."""
         return as_users_see(unfit.error, self._shown, self._wait_secs)
 
-    def close_before_the_holds(self, writer: Writer) -> None:
+    def close_before_the_locks(self, writer: Writer) -> None:
         """Close a writer when the store is closed, while its run may still be written."""
         self._writers = [one for one in self._writers if not one.closed]
         self._writers.append(writer)
@@ -172,8 +186,8 @@ class Store:
         try:
             for writer in self._writers:
                 writer.close()
-            for hold in self._holds:
-                hold.close()
+            for lock in self._locks:
+                lock.close()
         finally:
             self._engine.dispose()
 
@@ -184,7 +198,8 @@ class Store:
     ) -> Run:
         """Start a run with this name and return it for writing; its settings are kept as JSON.
 
-        `func_version` names the version of f; runs that name the same one share their scores (`known_score`).
+        `func_version` names the version of f; runs with the same one share their scores (see
+        `known_score`).
 
         Raises UsageError when the name is taken.
         """
@@ -201,58 +216,64 @@ class Store:
 
     def _refuse_taken(self, connection: sa.Connection, name: str) -> None:
         table = self.tables.run
-        if (
-            connection.execute(table.select().where(table.c.name == name)).first()
-            is not None
-        ):
+        query = table.select().where(table.c.name == name)
+        if connection.execute(query).first() is not None:
             raise UsageError(
-                f"a run named {name!r} exists in {self._shown}: resume it, or choose another name"
+                f"a run named {name!r} exists in {self._shown}: "
+                "resume it, or choose another name"
             )
 
     def run(self, name: str) -> Run:
-        """Return the run of this name for reading, whoever writes it. Raises RunNotFound with the nearest names."""
+        """Return the run of this name for reading, also while another process writes it.
+
+        Raises RunNotFound with the nearest names.
+        """
         return Run(self, self._row(name))
 
     def hold(self, name: str, func_version: str | None = None) -> Run:
-        """Return the run of this name for writing, until it or the store is closed or the process ends.
+        """Return the run of this name for writing.
 
-        A `func_version` that is given is that of the trials finished from now on; None leaves it as it was.
+        No other process can write it until it or the store is closed, or this process ends. A
+        `func_version` is that of the trials that are finished from now on; None leaves it as it
+        was.
 
-        Raises RunNotFound with the nearest names, and RunHeld when another process, or this one, holds it already.
+        Raises RunNotFound with the nearest names, and RunHeld when another process, or this one,
+        holds it already.
         """
         self._refuse_reading_only()
-        hold = self._take(name, self._row(name).id)
+        lock = self._lock(name, self._row(name).id)
         try:
             if func_version is not None:
-                table = self.tables.run
-                with self.begin(write=True) as connection:
-                    connection.execute(
-                        table.update()
-                        .where(table.c.name == name)
-                        .values(func_version=func_version)
-                    )
-            run = Run(self, self._row(name), hold)
+                self._change_func_version(name, func_version)
+            # Read once more: another writer may have changed the row before the lock was ours.
+            run = Run(self, self._row(name), lock)
         except BaseException:
-            hold.close()
+            lock.close()
             raise
-        self._holds.append(hold)
+        self._locks.append(lock)
         return run
 
-    def _take(self, name: str, key: int) -> Hold:
+    def _lock(self, name: str, key: int) -> Lock:
         try:
-            if self._file is not None:
-                file = self._file.resolve()
-                return FileHold(file.with_name(f"{file.name}-{key}.lock"))
-            return RowHold(lambda: self.begin(write=True), self.tables, key)
-        except Taken as taken:
-            raise taken.as_error(name, self._shown) from None
+            if self._file is None:
+                return RowLock(lambda: self.begin(write=True), self.tables, key)
+            # Through links to the file, so that all its names lead to one lock.
+            file = self._file.resolve()
+            return FileLock(file.with_name(f"{file.name}-{key}.lock"))
+        except Locked as locked:
+            raise locked.as_error(name, self._shown) from None
+
+    def _change_func_version(self, name: str, func_version: str) -> None:
+        table = self.tables.run
+        update = table.update().where(table.c.name == name)
+        with self.begin(write=True) as connection:
+            connection.execute(update.values(func_version=func_version))
 
     def _row(self, name: str) -> Any:
         table = self.tables.run
+        query = table.select().where(table.c.name == name)
         with self.begin() as connection:
-            row = connection.execute(
-                table.select().where(table.c.name == name)
-            ).one_or_none()
+            row = connection.execute(query).one_or_none()
         if row is None:
             raise RunNotFound(name, self.names(), self._shown)
         return row
@@ -261,42 +282,38 @@ class Store:
         """Return the names of all runs, oldest first."""
         import sqlalchemy as sa
 
+        table = self.tables.run
+        query = sa.select(table.c.name).order_by(table.c.id)
         with self.begin() as connection:
-            return list(
-                connection.execute(
-                    sa.select(self.tables.run.c.name).order_by(self.tables.run.c.id)
-                ).scalars()
-            )
+            return list(connection.execute(query).scalars())
 
     def runs(self) -> list[RunInfo]:
         """Return all runs, oldest first."""
         import sqlalchemy as sa
 
         run, trial = self.tables.run, self.tables.trial
-        query = (
-            sa.select(
-                run,
-                sa.func.count(trial.c.finished).label("trials"),
-                sa.func.max(trial.c.score).label("best"),
-            )
-            .select_from(
-                run.outerjoin(
-                    trial,
-                    sa.and_(trial.c.run_id == run.c.id, trial.c.finished.is_not(None)),
-                )
-            )
-            .group_by(run.c.id)
-            .order_by(run.c.id)
+        of_run = trial.c.run_id == run.c.id
+        finished = trial.c.finished.is_not(None)
+        query = sa.select(
+            run,
+            sa.func.count(trial.c.finished).label("trials"),
+            sa.func.max(trial.c.score).label("best"),
         )
+        joined = run.outerjoin(trial, sa.and_(of_run, finished))
+        query = query.select_from(joined)
+        query = query.group_by(run.c.id).order_by(run.c.id)
         with self.begin() as connection:
             return [rows.to_info(row) for row in connection.execute(query)]
 
     def steer(self, name: str, kind: str, text: str = "") -> Steer:
-        """Tell the process that goes on with a run what it shall do; whoever may write the store may steer.
+        """Send a control command to the process that writes a run.
+
+        Any user who may write the store may send one.
 
         Args:
             name: of the run.
-            kind: "stop" ends it, "pause" lets it begin nothing new until "go", "hint" is for the model to read.
+            kind: "stop" ends it, "pause" lets it begin nothing new until "go", "hint" is for the
+                model to read.
             text: of the hint.
 
         Raises RunNotFound, UnknownName for another kind, and UsageError for a hint without a text.
@@ -305,35 +322,37 @@ class Store:
             raise UnknownName("kind of steering", kind, rows.STEERS)
         if kind == "hint" and not text.strip():
             raise UsageError("the hint is empty: write one sentence for the model")
-        now, key, text = time.time(), self._row(name).id, rows.storable(text)
-        values = {"run_id": key, "kind": kind, "text": text, "given_at": now}
+        now = time.time()
+        run_key = self._row(name).id
+        text = rows.storable(text)
+        values = {"run_id": run_key, "kind": kind, "text": text, "given_at": now}
+        insert = self.tables.steer.insert().values(values)
         with self.begin(write=True) as connection:
-            found = connection.execute(
-                self.tables.steer.insert().values(values)
-            ).inserted_primary_key
-        return Steer(found[0] if found else 0, kind, text, now)
+            new_key = connection.execute(insert).inserted_primary_key
+        return Steer(new_key[0] if new_key else 0, kind, text, now)
 
-    # What one run leaves to others.
+    # What other runs take from one.
 
     def fork(self, name: str, upto_trial: int, new_name: str | None = None) -> Run:
-        """Start a run that begins with trials 0 to `upto_trial` of another, and return it for reading.
+        """Start a run with trials 0 to `upto_trial` of another, and return it for reading.
 
-        Its settings are those of the other run. The trials keep their numbers, and their scores, replies and usage come
-        along; `Run.origin` says where they come from and `Run.inherited` what they had used there. Trials that were
-        not finished are left behind. Without a `new_name` it is the old one with a number.
+        Its settings are those of the other run. The trials keep their numbers, and their scores,
+        replies and usage come along; `Run.origin` names the run that they come from, and
+        `Run.inherited` returns what they had used there. Trials that were not finished are left
+        out. Without a `new_name` it is the old one with a number.
 
-        Raises RunNotFound, and UsageError when the new name is taken or trial `upto_trial` is not finished.
+        Raises RunNotFound, and UsageError when the new name is taken or trial `upto_trial` is not
+        finished.
         """
         origin = self.run(name)
         finished = {trial.number for trial in origin.trials()}
         if upto_trial not in finished:
+            reason = "no trial is finished"
+            if finished:
+                first, last = min(finished), max(finished)
+                reason = f"its finished trials are {first} to {last}"
             raise UsageError(
-                f"the run {name!r} cannot be forked at trial {upto_trial}: "
-                + (
-                    f"its finished trials are {min(finished)} to {max(finished)}"
-                    if finished
-                    else "no trial is finished"
-                )
+                f"the run {name!r} cannot be forked at trial {upto_trial}: {reason}"
             )
         new = new_name or rows.next_name(name, self.names())
         with self.begin(write=True) as connection:
@@ -342,36 +361,35 @@ class Store:
         return self.run(new)
 
     def replies(self, name: str) -> list[Reply]:
-        """Return the replies of a run in the order of its trials: a scripted model made of them replays it for nothing.
+        """Return the replies of a run in the order of its trials.
+
+        A scripted model with these replies replays the run at no cost. Of several replies to one
+        call the first counts.
 
         Raises RunNotFound with the nearest names.
         """
-        calls = sorted(
-            self.run(name).calls(), key=lambda call: (call.trial, call.index, call.key)
-        )
-        first = {
-            (call.trial, call.index): call.reply
-            for call in reversed(calls)
-            if call.reply is not None
-        }
-        return [first[place] for place in sorted(first)]
+        calls = self.run(name).calls()
+        calls.sort(key=lambda call: (call.trial, call.index, call.key))
+        first: dict[tuple[int, int], Reply] = {}
+        for call in calls:
+            if call.reply is not None:
+                first.setdefault((call.trial, call.index), call.reply)
+        return list(first.values())
 
     def known_score(self, func_version: str, key: str) -> Trial | None:
-        """Return a trial, of any run of this store, that this version of f has judged; None when there is none.
+        """Return a trial of any run of this store with this x and version of f, or None.
 
-        `key` is `text.key_of(x)`. A failure by time-out is not reused, nor is what another trial's score was copied to.
-        A score is preferred to a failure, and of equals the first one is taken.
+        `key` is `identity.key_of(x)`. Neither a time-out nor a score that was copied from another
+        trial is reused. A score is preferred to a failure, and of equals the first one is taken.
         """
         table = self.tables.trial
-        query = (
-            table.select()
-            .where(
-                table.c.score_key == rows.score_key(func_version, key),
-                table.c.finished.is_not(None),
-            )
-            .order_by(table.c.score.is_(None), table.c.finished_at)
-            .limit(1)
-        )
+        of_same = table.c.score_key == rows.score_key(func_version, key)
+        query = table.select()
+        query = query.where(of_same, table.c.finished.is_not(None))
+        query = query.order_by(table.c.score.is_(None), table.c.finished_at)
+        query = query.limit(1)
         with self.begin() as connection:
             row = connection.execute(query).first()
-        return None if row is None else rows.to_trial(row)
+        if row is None:
+            return None
+        return rows.to_trial(row)

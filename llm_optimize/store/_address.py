@@ -1,4 +1,4 @@
-"""What a user may write to say where a store is, and which file or database that means."""
+"""Address of a store: what a user gives, and the file or database that it means."""
 
 from __future__ import annotations
 
@@ -15,17 +15,23 @@ from ..text import visible
 DEFAULT_URL = "sqlite:///runs.db"
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _SQLITE = re.compile(r"sqlite(\+pysqlite)?:(/{2,3})", re.IGNORECASE)
-_KNOWN = "timeout|detect_types|isolation_level|check_same_thread|cached_statements|uri|mode|cache|immutable|vfs|nolock"
+_KNOWN = (
+    "timeout|detect_types|isolation_level|check_same_thread|cached_statements"
+    "|uri|mode|cache|immutable|vfs|nolock"
+)
 _OPTIONS = re.compile(rf"\?(?:{_KNOWN})=[^/&]*(?:&(?:{_KNOWN})=[^/&]*)*\Z")
-_IN_MEMORY = "a store in memory would be lost with the program: name a file, such as sqlite:///runs.db"
+_IN_MEMORY = (
+    "a store in memory would be lost with the program: "
+    "name a file, such as sqlite:///runs.db"
+)
 
 
 @dataclass(frozen=True)
 class Address:
-    """Where a store is. `file` is absolute, and None for a database that is no SQLite file."""
+    """The place of a store."""
 
-    url: str  # opens the same store again, as long as the working directory is the same
-    file: Path | None
+    url: str  # opens the same store again from the same working directory
+    file: Path | None  # absolute; None for any database but an SQLite file
     shown: str  # without a password, and with nothing that could break a line
 
     @property
@@ -35,38 +41,44 @@ class Address:
 
 
 def address_of(given: str | os.PathLike[str]) -> Address:
-    """Read what a user wrote: the one rule for `store=`, `--store` and everything else that names a store.
+    """Read an address: the one rule for `store=`, `--store` and whatever else names a store.
 
-    - A path object, and a text that does not begin like a URL, is the path of a file, taken literally: `?`, `#`, `%`
-      and `~` are letters like others.
-    - `sqlite:///` and what follows is the same path, as literally: people put a folder into that text without quoting
-      it, so reading `%20` or `?` in any other way would lead them to another file. Hence there are no options; what
-      can only be meant as some, such as `?mode=ro` at the end, is refused.
+    - A path object, and a text that does not begin like a URL, is the path of a file, taken
+      literally: `?`, `#`, `%` and `~` are ordinary letters.
+    - `sqlite:///` and the text after it is the same path, just as literal. People put a folder into
+      that text without quoting it, and to read `%20` or `?` in any other way would lead them to
+      another file. So there are no options, and a text that can only be meant as options, such as
+      `?mode=ro` at the end, is refused.
     - Any other URL is SQLAlchemy's.
 
     Raises UsageError for what names no file and no database.
     """
     if isinstance(given, str) and _URL.match(given):
-        return (
-            _of_sqlite_url(given)
-            if _SQLITE.match(given)
-            else Address(given, None, _escaped(without_credentials(given)))
-        )
-    path: object = os.fspath(given) if isinstance(given, os.PathLike) else given
+        if _SQLITE.match(given):
+            return _of_sqlite_url(given)
+        shown = _escaped(without_credentials(given))
+        return Address(given, None, shown)
+    path: object = given
+    if isinstance(given, os.PathLike):
+        path = os.fspath(given)
     if not isinstance(path, str):
         raise UsageError(
             f"the store {given!r} is no text and no path: name a file, such as runs.db"
         )
-    return _of_file(path, _url_of(path))
+    # A name whose end reads like options has no URL; its path is always literal.
+    url = path if _OPTIONS.search(path) else f"sqlite:///{path}"
+    return _of_file(path, url)
 
 
 def option_of(store: str) -> str:
-    """Return the option of the command line that leads to a store, quoted for a shell; nothing for the usual store.
+    """Return the command line option for a store, quoted for a shell; empty for the usual store.
 
     >>> option_of("sqlite:///runs.db"), option_of("my runs.db")
     ('', " --store 'my runs.db'")
     """
-    return "" if store == DEFAULT_URL else f" --store {shlex.quote(store)}"
+    if store == DEFAULT_URL:
+        return ""
+    return f" --store {shlex.quote(store)}"
 
 
 def _of_sqlite_url(url: str) -> Address:
@@ -74,13 +86,14 @@ def _of_sqlite_url(url: str) -> Address:
     path = url[scheme.end() :] if scheme else ""
     if scheme and scheme[2] == "//" and path:
         raise UsageError(
-            f"the store {visible(url)!r} names a host, which SQLite has none of: write sqlite:///{path}"
+            f"the store {visible(url)!r} names a host, which SQLite has none of: "
+            f"write sqlite:///{path}"
         )
     options = _OPTIONS.search(path)
     if options:
         raise UsageError(
-            f"the store {visible(url)!r} ends with {options[0]!r}, and a file takes no options: leave them out; a file "
-            f"of this very name is given as a path, {path!r}"
+            f"the store {visible(url)!r} ends with {options[0]!r}, and a file takes no options: "
+            f"leave them out; a file of this very name is given as a path, {path!r}"
         )
     return _of_file(path, url)
 
@@ -90,14 +103,10 @@ def _of_file(path: str, url: str) -> Address:
         raise UsageError(_IN_MEMORY)
     if "\0" in path:
         raise UsageError(
-            f"the store {visible(path)!r} holds a null character, which no file name can: choose another"
+            f"the store {visible(path)!r} holds a null character, which no file name can: "
+            "choose another"
         )
     return Address(url, Path(os.path.abspath(path)), _escaped(url))
-
-
-def _url_of(path: str) -> str:
-    """Return the URL of a file; where the end of its name reads like options, its path, which is always literal."""
-    return path if _OPTIONS.search(path) else f"sqlite:///{path}"
 
 
 def _escaped(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The tables of a store, and the way into its database."""
+"""Database of a store: its tables, and the connections to it."""
 
 from __future__ import annotations
 
@@ -20,17 +20,14 @@ _RETRY_SECS = 0.01
 
 
 class Tables:
-    """The tables of a store."""
+    """The tables of a store. All times in them are seconds since the epoch."""
 
     def __init__(self) -> None:
         import sqlalchemy as sa
 
         self.metadata = sa.MetaData()
-        self.version = sa.Table(
-            "llm_optimize",
-            self.metadata,
-            sa.Column("version", sa.Integer, nullable=False),
-        )
+        version = sa.Column("version", sa.Integer, nullable=False)
+        self.version = sa.Table("llm_optimize", self.metadata, version)
         self.run = _run_table(self.metadata)
         self.trial = _trial_table(self.metadata)
         self.call = _call_table(self.metadata)
@@ -47,9 +44,7 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
         metadata,
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("name", sa.String(200), nullable=False, unique=True),
-        sa.Column(
-            "created_at", sa.Float, nullable=False
-        ),  # this and the other times: seconds since the epoch
+        sa.Column("created_at", sa.Float, nullable=False),
         sa.Column("settings", sa.Text, nullable=False),  # JSON
         sa.Column("stop_reason", sa.Text),
         sa.Column("func_version", sa.Text),  # of f, as the user names it
@@ -60,6 +55,7 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def _trial_table(metadata: sa.MetaData) -> sa.Table:
+    """Return the table of trials; plan, x, metrics, instances, usage and decision are JSON."""
     import sqlalchemy as sa
 
     return sa.Table(
@@ -69,9 +65,7 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
         sa.Column("status", sa.String(20), nullable=False),
         sa.Column("parent", sa.Integer),
-        sa.Column(
-            "plan", sa.Text, nullable=False
-        ),  # JSON, and so are x, metrics, instances and usage
+        sa.Column("plan", sa.Text, nullable=False),
         sa.Column("source", sa.Text),
         sa.Column("x", sa.Text),
         sa.Column("score", sa.Float),
@@ -90,11 +84,10 @@ def _trial_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("standard_error", sa.Float),
         sa.Column("stage", sa.Text),
         sa.Column("lesson", sa.Text),
-        sa.Column("decision", sa.Text),  # JSON
+        sa.Column("decision", sa.Text),
         sa.Column("note", sa.Text),  # of a proposal; where it has no x, why
-        sa.Column(
-            "scores", sa.Text
-        ),  # JSON; in a row of format 3 or older NULL, and `feedback` is the complete text
+        # JSON. NULL in a row of format 3 or older, where `feedback` is the complete text.
+        sa.Column("scores", sa.Text),
         sa.Index("trial_by_score_key", "score_key"),
     )
 
@@ -121,26 +114,24 @@ def _call_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def _holder_table(metadata: sa.MetaData) -> sa.Table:
-    """Who writes which run, where the database is no file that the operating system could lock."""
+    """Return the table of locks, for a database that is no file which could be locked."""
     import sqlalchemy as sa
 
+    run = sa.ForeignKey("run.id")
     return sa.Table(
         "holder",
         metadata,
-        sa.Column(
-            "run_id", sa.ForeignKey("run.id"), primary_key=True, autoincrement=False
-        ),
+        sa.Column("run_id", run, primary_key=True, autoincrement=False),
         sa.Column("pid", sa.Integer, nullable=False),
         sa.Column("host", sa.Text, nullable=False),
-        sa.Column(
-            "started", sa.Text, nullable=False
-        ),  # tells a process from a later one with the same pid
+        # Distinguishes a process from a later one with the same pid.
+        sa.Column("started", sa.Text, nullable=False),
         sa.Column("token", sa.String(32), nullable=False),
     )
 
 
 def _again_table(metadata: sa.MetaData) -> sa.Table:
-    """What further scorings of a finished trial came to."""
+    """Return the table of the further scorings of finished trials."""
     import sqlalchemy as sa
 
     return sa.Table(
@@ -149,9 +140,8 @@ def _again_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("id", sa.Integer, primary_key=True),
         sa.Column("run_id", sa.ForeignKey("run.id"), nullable=False),
         sa.Column("trial", sa.Integer, nullable=False),
-        sa.Column(
-            "after", sa.Integer, nullable=False
-        ),  # how many trials were finished by then
+        # How many trials were finished by then.
+        sa.Column("after", sa.Integer, nullable=False),
         sa.Column("verdict", sa.Text, nullable=False),  # JSON of what changed
         sa.Column("scored_at", sa.Float, nullable=False),
         sa.Index("scored_again_by_run", "run_id"),
@@ -159,7 +149,7 @@ def _again_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def _steer_table(metadata: sa.MetaData) -> sa.Table:
-    """What people who watch a run want of it."""
+    """Return the table of the control commands that are sent to runs."""
     import sqlalchemy as sa
 
     return sa.Table(
@@ -174,22 +164,26 @@ def _steer_table(metadata: sa.MetaData) -> sa.Table:
     )
 
 
+# Connections.
+
+
 def connect(
     address: Address, *, create: bool, read_only: bool, wait_secs: float
 ) -> sa.Engine:
-    """Return the way into a database. Raises UsageError or NotAStore where there can be none."""
+    """Return an engine for a database. Raises UsageError or NotAStore where there can be none."""
     import sqlalchemy as sa
 
     if address.file is None:
         return _connect_elsewhere(address)
     _check_file(address, create=create)
-    plain = sa.URL.create("sqlite", database=str(address.file))
-    if read_only:  # a new connection for each transaction, so that `_open_for_reading` looks at the files each time
-        engine = sa.create_engine(
-            plain, poolclass=sa.NullPool, creator=partial(_open_for_reading, address)
-        )
+    url = sa.URL.create("sqlite", database=str(address.file))
+    if read_only:
+        # A new connection for each transaction: how a file is read depends on whether a log lies
+        # beside it (see `_open_for_reading`), and that may change between two transactions.
+        creator = partial(_open_for_reading, address)
+        engine = sa.create_engine(url, poolclass=sa.NullPool, creator=creator)
     else:
-        engine = sa.create_engine(plain)
+        engine = sa.create_engine(url)
     sa.event.listen(engine, "connect", partial(_prepare_sqlite, wait_secs))
     sa.event.listen(engine, "begin", _begin_sqlite)
     return engine
@@ -203,39 +197,44 @@ def _connect_elsewhere(address: Address) -> sa.Engine:
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ImportError) as error:
         raise UsageError(
-            f"the store {address.shown!r} is no database URL that works here ({error}): try {DEFAULT_URL}"
+            f"the store {address.shown!r} is no database URL that works here ({error}): "
+            f"try {DEFAULT_URL}"
         ) from error
     if parsed.get_backend_name() == "sqlite":
         raise UsageError(
-            f"the driver of the store {address.shown!r} is unknown here: write sqlite:/// and the path"
+            f"the driver of the store {address.shown!r} is unknown here: "
+            "write sqlite:/// and the path"
         )
     return engine
 
 
 def is_read_only(address: Address) -> bool:
-    """Return whether this user may not write an SQLite file, or not make it, or not make two more files beside it."""
+    """Return whether this user may not write or make an SQLite file, or files beside it."""
     if address.file is None:
         return False
-    places = (
-        (address.file, address.file.parent)
-        if os.path.exists(address.file)
-        else (address.file.parent,)
-    )
+    places = [address.file.parent]
+    if os.path.exists(address.file):
+        places.insert(0, address.file)
     as_now = os.access in os.supports_effective_ids
     return not all(os.access(place, os.W_OK, effective_ids=as_now) for place in places)
 
 
 def _open_for_reading(address: Address) -> Any:
-    """Open a file that may not be written, or that lies where SQLite cannot make its two further files.
+    """Open a file that may not be written, or whose folder may not.
 
-    Where those exist, somebody writes or was killed: SQLite then reads with them (`mode=ro`), and says so where it
-    cannot. Where there is no log, the file alone is the whole truth, and it is read without any lock (`immutable`),
-    which needs no further file. A writer that comes later brings a log with it, which the next transaction sees.
+    SQLite needs two more files beside a database in WAL mode: the log, and an index to it in shared
+    memory. Here it cannot make them. Where a log exists, a process is writing, or was killed while
+    it wrote. SQLite then reads with the files that are there (`mode=ro`), and raises an error where
+    it cannot. Where there is no log, the file alone is complete, and it is read without any lock
+    (`immutable`), which needs no other file. A writer that comes later brings a log with it, which
+    the next transaction sees.
     """
     import sqlite3
 
     log = address.log
-    how = "mode=ro" if log.exists() and log.stat().st_size else "mode=ro&immutable=1"
+    how = "mode=ro&immutable=1"
+    if log.exists() and log.stat().st_size:
+        how = "mode=ro"
     file = urllib.parse.quote(os.fsencode(str(address.file)))
     return sqlite3.connect(f"file:{file}?{how}", uri=True, check_same_thread=False)
 
@@ -246,10 +245,18 @@ def _check_file(address: Address, *, create: bool) -> None:
     try:
         if path.is_dir():
             raise NotAStore(
-                f"{shown} is a folder, a store is a file: add a file name, such as {shown}/runs.db"
+                f"{shown} is a folder, a store is a file: "
+                f"add a file name, such as {shown}/runs.db"
             )
         if not path.parent.is_dir():
-            raise NotAStore(_no_folder(shown))
+            folder, _ = os.path.split(shown)
+            hint = ""
+            if shown.startswith("~"):
+                hint = "write the folder of ~ in full, or "
+            raise NotAStore(
+                f"the folder {folder} of the store {shown} does not exist: "
+                f"{hint}make it, or choose another"
+            )
         if not path.exists() or path.stat().st_size == 0:
             _check_absent(address, shown, create=create)
     except OSError as error:
@@ -258,19 +265,12 @@ def _check_file(address: Address, *, create: bool) -> None:
         ) from error
 
 
-def _no_folder(shown: str) -> str:
-    folder, _ = os.path.split(shown)
-    hint = "write the folder of ~ in full, or " if shown.startswith("~") else ""
-    return f"the folder {folder} of the store {shown} does not exist: {hint}make it, or choose another"
-
-
 def _check_absent(address: Address, shown: str, *, create: bool) -> None:
-    if (
-        address.log.exists() and address.log.stat().st_size
-    ):  # which SQLite would throw away
+    # SQLite takes a log without its database for a leftover, and deletes it.
+    if address.log.exists() and address.log.stat().st_size:
         raise NotAStore(
-            f"{shown} is missing or empty, but {shown}-wal holds what was written last: restore {shown} from a copy, "
-            f"or remove {shown}-wal to begin anew"
+            f"{shown} is missing or empty, but {shown}-wal holds what was written last: "
+            f"restore {shown} from a copy, or remove {shown}-wal to begin anew"
         )
     if not create:
         raise NotAStore(
@@ -278,45 +278,60 @@ def _check_absent(address: Address, shown: str, *, create: bool) -> None:
         )
 
 
+# SQLite. Three things are not left to Python's driver:
+#
+# - It would begin a transaction before the first statement that writes, and none before one that
+#   reads. So it is switched off, and each transaction begins where `Store.begin` says.
+# - A transaction that reads first and writes then fails at once when another has written between.
+#   One that will write says so at its beginning (BEGIN IMMEDIATE), and there it waits its turn.
+# - In WAL mode a commit is one append to the log, and readers go on in the state before it. With
+#   `synchronous = FULL` the log is flushed to the disk at each commit, so that a commit survives
+#   the loss of power; with NORMAL, which is common in this mode, the last commits would be lost.
+
+
 def _prepare_sqlite(wait_secs: float, connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # the driver begins no transaction on its own
+    connection.isolation_level = None
     cursor = connection.cursor()
     cursor.execute(f"PRAGMA busy_timeout = {round(wait_secs * 1000)}")
-    cursor.execute("PRAGMA synchronous = FULL")  # a commit survives the loss of power
+    cursor.execute("PRAGMA synchronous = FULL")
     cursor.close()
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    statement = connection.get_execution_options().get("begin", "BEGIN")
+    options = connection.get_execution_options()
+    statement = options.get("begin", "BEGIN")
     if statement:
         connection.exec_driver_sql(statement)
 
 
 def for_writing(connection: sa.Connection) -> sa.Connection:
-    """Return the connection such that its next transaction waits for other writers where it begins."""
+    """Return the connection such that its next transaction waits for other writers at its start."""
     return connection.execution_options(begin="BEGIN IMMEDIATE")
 
 
 def use_write_ahead_log(engine: sa.Engine, wait_secs: float) -> None:
-    """Let readers never block the writer, nor the writer them; the file remembers it."""
+    """Switch an SQLite file to WAL mode, where readers and the writer never block each other.
+
+    The file remembers it. Processes that switch at the same time do not wait for each other, as
+    `busy_timeout` does not hold for this statement: all but one are refused, and try again here.
+    """
     if engine.dialect.name != "sqlite":
         return
     deadline = time.monotonic() + wait_secs
+    # The mode cannot be changed within a transaction, hence a connection that begins none.
     with engine.connect().execution_options(begin="") as connection:
         while not _switched(connection, last_try=time.monotonic() > deadline):
             time.sleep(_RETRY_SECS)
 
 
 def _switched(connection: sa.Connection, *, last_try: bool) -> bool:
-    """Switch to the log; where others do the same SQLite does not wait for them, but says at once that it is busy."""
     import sqlalchemy as sa
 
     try:
         connection.exec_driver_sql("PRAGMA journal_mode = WAL")
     except sa.exc.OperationalError as error:
-        if last_try or not getattr(error.orig, "sqlite_errorname", "").startswith(
-            "SQLITE_BUSY"
-        ):
+        name = getattr(error.orig, "sqlite_errorname", "")
+        if last_try or not name.startswith("SQLITE_BUSY"):
             raise
         return False
     return True

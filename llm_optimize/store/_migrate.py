@@ -1,4 +1,8 @@
-"""New tables, and the way from earlier formats to the present one."""
+"""Migration: new tables, and the way from earlier formats to the present one.
+
+Each format only adds columns and tables to the one before. New columns are empty in old rows, and
+`_rows` knows what an empty one means. All steps take place in one transaction.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +15,8 @@ from ._database import VERSION, Tables
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-_NEW_COLUMNS: dict[
-    int, dict[str, tuple[str, ...]]
-] = {  # by the format that brought them
+# By the format that brought them.
+_NEW_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {
     2: {
         "run": ("func_version", "fork_of", "fork_at"),
         "trial": ("seed", "score_key"),
@@ -29,29 +32,30 @@ _NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer"), 4: ()}
 
 
 def is_current(connection: sa.Connection, tables: Tables, store: str) -> bool:
-    """Return whether the tables are there in the present format.
+    """Return whether the tables exist in the present format; not so in a new database.
 
-    Raises NotAStore when the database is of something else, NewerStore when a later version of this library wrote it.
+    Raises NotAStore when the database is of something else, NewerStore when a later version of this
+    library wrote it.
     """
     import sqlalchemy as sa
 
     names = set(sa.inspect(connection).get_table_names())
-    if names and "llm_optimize" not in names:
-        raise NotAStore(
-            f"{store} is a database of something else: it holds {', '.join(sorted(names)[:5])}"
-        )
-    version = (
-        connection.execute(sa.select(tables.version.c.version)).scalar_one_or_none()
-        if names
-        else 0
-    )
+    if not names:
+        return False
+    if "llm_optimize" not in names:
+        some = ", ".join(sorted(names)[:5])
+        raise NotAStore(f"{store} is a database of something else: it holds {some}")
+    query = sa.select(tables.version.c.version)
+    version = connection.execute(query).scalar_one_or_none()
     if version is None:
         raise NotAStore(
-            f"{store} does not say which format it has: choose another store, or restore it from a copy"
+            f"{store} does not say which format it has: "
+            "choose another store, or restore it from a copy"
         )
     if version > VERSION:
         raise NewerStore(
-            f"{store} was written by a newer llm_optimize (format {version}, this one knows {VERSION}): "
+            f"{store} was written by a newer llm_optimize "
+            f"(format {version}, this one knows {VERSION}): "
             "upgrade llm_optimize, or choose another store"
         )
     return bool(version == VERSION)
@@ -65,11 +69,13 @@ def make_current(connection: sa.Connection, tables: Tables) -> None:
         tables.metadata.create_all(connection)
         connection.execute(tables.version.insert().values(version=VERSION))
         return
-    old = connection.execute(sa.select(tables.version.c.version)).scalar_one()
+    query = sa.select(tables.version.c.version)
+    old = connection.execute(query).scalar_one()
     for version in range(old + 1, VERSION + 1):
         _add_columns(connection, tables, _NEW_COLUMNS[version])
         for name in _NEW_TABLES[version]:
-            tables.metadata.tables[name].create(connection, checkfirst=False)
+            table = tables.metadata.tables[name]
+            table.create(connection, checkfirst=False)
     for index in tables.trial.indexes:
         index.create(connection, checkfirst=True)
     connection.execute(tables.version.update().values(version=VERSION))
@@ -78,14 +84,14 @@ def make_current(connection: sa.Connection, tables: Tables) -> None:
 def _add_columns(
     connection: sa.Connection, tables: Tables, new: Mapping[str, Sequence[str]]
 ) -> None:
+    """Add columns by name to tables by name; SQLAlchemy has no statement for it."""
     import sqlalchemy as sa
 
+    dialect = connection.dialect
     for name, columns in new.items():
         table = tables.metadata.tables[name]
+        quoted = dialect.identifier_preparer.format_table(table)
         for column in columns:
-            declared = sa.schema.CreateColumn(table.c[column]).compile(
-                dialect=connection.dialect
-            )
-            connection.exec_driver_sql(
-                f"ALTER TABLE {connection.dialect.identifier_preparer.format_table(table)} ADD COLUMN {declared}"
-            )
+            creation = sa.schema.CreateColumn(table.c[column])
+            declared = creation.compile(dialect=dialect)
+            connection.exec_driver_sql(f"ALTER TABLE {quoted} ADD COLUMN {declared}")

@@ -1,4 +1,7 @@
-"""Rows of a store, and the records that they hold."""
+"""Rows of a store, and the records that they hold.
+
+Functions only: records become columns, and rows become records. No database is touched here.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from ..errors import StoreError, UsageError
 from ..records import Evaluation, Message, Plan, Proposal, Reply, Status, Trial, Usage
 from ..text import storable as storable
 
-_MAX_SEED = 2**63 - 1  # what a column of whole numbers holds
+_MAX_SEED = 2**63 - 1  # the greatest number in a column of whole numbers
 
 
 @dataclass(frozen=True)
@@ -34,10 +37,10 @@ class RunInfo:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the first trials of a fork come from."""
+    """The run and trial at which a fork begins."""
 
     run: str
-    trial: int  # the last of them
+    trial: int  # the last one that the fork has in common with the run
 
 
 @dataclass(frozen=True)
@@ -47,14 +50,13 @@ class Pending:
     number: int
     plan: Plan
     proposal: Proposal | None
-    evaluation: Evaluation | None = (
-        None  # when f has scored it, and there was more to do
-    )
+    # When f has scored it, and something was left to do.
+    evaluation: Evaluation | None = None
 
 
 @dataclass(frozen=True)
 class Steer:
-    """What somebody who watches a run wants of it."""
+    """A control command for a run."""
 
     key: int  # grows with time
     kind: str  # stop | pause | go | hint
@@ -74,14 +76,14 @@ class Call:
     index: int  # from 0, within the trial
     model: str
     messages: list[Message]
-    reply: Reply | None  # None: on the wire at a kill, or failed
+    reply: Reply | None  # None: it failed, or the program died before the reply came
     error: str
     sent_at: float  # seconds since the epoch
     cost_usd: float | None = None  # None: unknown, never 0
 
     @property
     def uncertain(self) -> bool:
-        """Whether nobody knows if it was answered and billed: it was on the wire when the program died."""
+        """Whether it may be billed: the program died after it was sent and before a reply came."""
         return self.reply is None and not self.error
 
 
@@ -89,10 +91,11 @@ class Call:
 
 
 def from_plan(plan: Plan) -> str:
-    """Return a plan as JSON; the trials in it by their numbers."""
+    """Return a plan as JSON, with the numbers of its trials."""
+    parent = None if plan.parent is None else plan.parent.number
     return json.dumps(
         {
-            "parent": plan.parent.number if plan.parent else None,
+            "parent": parent,
             "context": [trial.number for trial in plan.context],
             "failures": [trial.number for trial in plan.failures],
             "transcript": plan.transcript,
@@ -108,33 +111,41 @@ def from_messages(messages: Sequence[Message]) -> bytes:
 
 def from_proposal(proposal: Proposal) -> dict[str, Any]:
     """Return the columns that a proposal fills."""
-    other_parent = {} if proposal.parent is None else {"parent": proposal.parent}
-    return {**other_parent, **_written(proposal)}
+    columns = _proposal_columns(proposal)
+    if proposal.parent is not None:
+        columns["parent"] = proposal.parent
+    return columns
 
 
-def _written(proposal: Proposal) -> dict[str, Any]:
-    said = proposal.problem if proposal.x is None else proposal.note
+def _proposal_columns(proposal: Proposal) -> dict[str, Any]:
+    if proposal.x is None:
+        x, note = None, proposal.problem
+    else:
+        x, note = json.dumps(proposal.x), proposal.note
     return {
-        "x": None if proposal.x is None else json.dumps(proposal.x),
+        "x": x,
         "source": proposal.source,
         "usage": json.dumps(asdict(proposal.usage)),
         "decision": json.dumps(dict(proposal.decision)),
-        "note": storable(said),
+        "note": storable(note),
     }
 
 
 def from_trial(trial: Trial) -> dict[str, Any]:
-    """Return the columns that a trial with an evaluation fills."""
+    """Return the columns that a trial with an evaluation fills.
+
+    Raises UsageError when the trial's seed does not fit into 63 bits.
+    """
     return {
-        **_written(trial.proposal),
-        **_from_evaluation(trial.evaluation),
+        **_proposal_columns(trial.proposal),
+        **_evaluation_columns(trial.evaluation),
         "parent": trial.parent,
         "seed": _storable_seed(trial),
         "lesson": storable(trial.lesson),
     }
 
 
-def _from_evaluation(evaluation: Evaluation) -> dict[str, Any]:
+def _evaluation_columns(evaluation: Evaluation) -> dict[str, Any]:
     return {
         "status": evaluation.status.value,
         "score": evaluation.score,
@@ -164,16 +175,17 @@ _VERDICT = (
 
 
 def from_verdict(trial: Trial) -> str:
-    """Return as JSON what further scorings may change of a trial."""
-    return storable(
-        json.dumps({name: getattr(trial.evaluation, name) for name in _VERDICT})
-    )
+    """Return as JSON the fields of an evaluation that further scorings may change."""
+    evaluation = trial.evaluation
+    verdict = {name: getattr(evaluation, name) for name in _VERDICT}
+    return storable(json.dumps(verdict))
 
 
 def _storable_seed(trial: Trial) -> int | None:
     if trial.seed is not None and abs(trial.seed) > _MAX_SEED:
         raise UsageError(
-            f"the seed of trial {trial.number} is {trial.seed}: it must not exceed {_MAX_SEED}"
+            f"the seed of trial {trial.number} is {trial.seed}: "
+            f"it must not exceed {_MAX_SEED}"
         )
     return trial.seed
 
@@ -185,7 +197,7 @@ def score_key(func_version: str, key: str) -> str:
 
 
 def score_key_of(trial: Trial, func_version: str | None) -> str | None:
-    """Return under what the verdict of f is found again; None when nobody may rely on it."""
+    """Return the key under which other runs find a score; None when they must not use it."""
     reusable = (Status.COMPLETE, Status.FAILED, Status.INVALID)
     if func_version is None or trial.x is None or trial.status not in reusable:
         return None
@@ -198,9 +210,8 @@ def next_name(name: str, taken: Collection[str]) -> str:
     >>> next_name("amber", ["amber", "amber-2"])
     'amber-3'
     """
-    return next(
-        new for number in itertools.count(2) if (new := f"{name}-{number}") not in taken
-    )
+    names = (f"{name}-{number}" for number in itertools.count(2))
+    return next(new for new in names if new not in taken)
 
 
 # Rows to records.
@@ -233,34 +244,40 @@ def to_info(row: Any) -> RunInfo:
 
 
 def to_origin(row: Any) -> Origin | None:
-    """Read where a run comes from; None when it is no fork."""
-    return None if row.fork_of is None else Origin(row.fork_of, row.fork_at)
+    """Read the origin of a fork; None for a run that is no fork."""
+    if row.fork_of is None:
+        return None
+    return Origin(row.fork_of, row.fork_at)
 
 
 def to_test_scores(row: Any) -> dict[int, float]:
     """Read the scores on examples that no model has seen, by trial."""
     with undamaged(f"the run {row.name!r}"):
-        return {
-            int(number): score
-            for number, score in json.loads(row.test_scores or "{}").items()
-        }
+        scores = json.loads(row.test_scores or "{}")
+        return {int(number): score for number, score in scores.items()}
 
 
 def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
     """Read a trial that was not finished; `known` holds the finished ones by number."""
+    proposal = evaluation = None
     with undamaged(f"trial {row.number}"):
-        plan, proposal = (
-            _to_plan(row.plan, known),
-            None if row.x is None else _to_proposal(row),
-        )
-        evaluation = None if row.status == Status.PENDING else _to_evaluation(row)
-    return Pending(row.number, plan, proposal, evaluation)
+        columns = json.loads(row.plan)
+        plan = _to_plan(columns, known)
+        if row.x is not None:
+            proposal = _to_proposal(row)
+            if row.parent != columns["parent"]:  # the proposer chose another one
+                proposal = replace(proposal, parent=row.parent)
+        if row.status != Status.PENDING:
+            evaluation = _to_evaluation(row)
+        return Pending(row.number, plan, proposal, evaluation)
 
 
-def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
-    plan = json.loads(text)
+def _to_plan(plan: Mapping[str, Any], known: Mapping[int, Trial]) -> Plan:
+    parent = None
+    if plan["parent"] is not None:
+        parent = known[plan["parent"]]
     return Plan(
-        parent=None if plan["parent"] is None else known[plan["parent"]],
+        parent=parent,
         context=tuple(known[number] for number in plan["context"]),
         failures=tuple(known[number] for number in plan["failures"]),
         transcript=plan["transcript"],
@@ -269,40 +286,38 @@ def _to_plan(text: str, known: Mapping[int, Trial]) -> Plan:
 
 
 def _to_proposal(row: Any) -> Proposal:
-    """Read the proposal of a trial that was not finished; its parent is there where it is not that of the plan."""
-    parent = None if row.parent == json.loads(row.plan)["parent"] else row.parent
-    return replace(_to_written(row), parent=parent)
-
-
-def _to_written(row: Any) -> Proposal:
-    """Read who wrote which x, or why there is none."""
-    usage, decision = Usage(**json.loads(row.usage)), _named(row.decision)
+    """Read a proposal: an x, or the problem for which there is none."""
+    usage = Usage(**json.loads(row.usage))
+    decision = _to_dict(row.decision)
     source = sys.intern(row.source)  # thousands of trials have the same
     if row.x is not None:
-        return Proposal(
-            json.loads(row.x), source, usage, decision=decision, note=_note(row)
-        )
+        x = json.loads(row.x)
+        return Proposal(x, source, usage, decision=decision, note=_note(row))
     problem = row.feedback if _is_of_format_3(row) else row.note
     return Proposal(None, source, usage, problem=problem or "", decision=decision)
 
 
-def _named(text: str | None) -> dict[str, Any]:
-    """Read named values; most trials have none, which is seen without a parser."""
-    return {} if text in (None, "{}") else dict(json.loads(str(text)))
+def _to_dict(text: str | None) -> dict[str, Any]:
+    """Read a JSON object; most trials have an empty one, which needs no parser."""
+    if text is None or text == "{}":
+        return {}
+    return dict(json.loads(text))
 
 
 def _to_evaluation(row: Any) -> Evaluation:
-    """Read what f said of x."""
+    scorings = row.scorings
+    if scorings is None:  # in formats 1 and 2 there was only one
+        scorings = 1
     return Evaluation(
         Status(row.status),
         row.score,
         _feedback(row),
-        _named(row.metrics),
-        _named(row.instances),
+        _to_dict(row.metrics),
+        _to_dict(row.instances),
         row.output,
         row.seconds,
         row.stage or "",
-        1 if row.scorings is None else row.scorings,  # formats 1 and 2 had only one
+        scorings,
         tuple(json.loads(row.scores or "[]")),
         row.standard_error,
     )
@@ -313,7 +328,7 @@ def to_trial(row: Any) -> Trial:
     with undamaged(f"trial {row.number}"):
         return Trial(
             row.number,
-            _to_written(row),
+            _to_proposal(row),
             _to_evaluation(row),
             row.parent,
             row.seed,
@@ -322,9 +337,10 @@ def to_trial(row: Any) -> Trial:
         )
 
 
-# Rows of formats 1 to 3: their feedback is the complete text, which begins with the note on the proposal, and ends with
-# what several scorings came to. The note is told from the rest, since it is known; the summary stays where it is, since
-# the scores that it was made of are not known, so that the record does not make it a second time.
+# Rows of formats 1 to 3: their feedback is the complete text, which begins with the note on the
+# proposal and ends with a summary of several scorings. The note has a column of its own, so it is
+# cut off here. The summary stays in the feedback: the scores that it was made of are not known, so
+# that the record cannot make it a second time.
 
 
 def _is_of_format_3(row: Any) -> bool:
@@ -333,26 +349,33 @@ def _is_of_format_3(row: Any) -> bool:
 
 def _note(row: Any) -> str:
     note: str = row.note or ""
-    begins = not _is_of_format_3(row) or f"{row.feedback}\n".startswith(f"{note}\n")
-    return note if begins else ""  # a duplicate's feedback was without it
+    if not _is_of_format_3(row):
+        return note
+    # The feedback of a duplicate was that of the first trial with its x, without the note.
+    begins = f"{row.feedback}\n".startswith(f"{note}\n")
+    return note if begins else ""
 
 
 def _feedback(row: Any) -> str:
     feedback: str = row.feedback
     if not _is_of_format_3(row):
         return feedback
-    return "" if row.x is None else _without_note(feedback, _note(row))
+    if row.x is None:
+        return ""
+    return _without_note(feedback, _note(row))
 
 
 def _without_note(feedback: str, note: str) -> str:
-    return feedback.removeprefix(note).removeprefix("\n") if note else feedback
+    if not note:
+        return feedback
+    return feedback.removeprefix(note).removeprefix("\n")
 
 
-# What further scorings came to.
+# Further scorings of a finished trial.
 
 
 def scored_again(trial: Trial, row: Any) -> Trial:
-    """Return a finished trial with what further scorings of it came to."""
+    """Return a finished trial with the result of further scorings of it."""
     verdict = verdict_of(row)
     if "scores" in verdict:
         verdict["scores"] = tuple(verdict["scores"])
@@ -362,15 +385,20 @@ def scored_again(trial: Trial, row: Any) -> Trial:
 
 
 def verdict_of(row: Any) -> dict[str, Any]:
-    """Read what further scorings changed of an evaluation, by the names of its fields."""
+    """Read the fields of an evaluation that further scorings changed, by their names."""
     with undamaged(f"trial {row.trial}"):
-        verdict = json.loads(row.verdict)
-        return {**verdict, "status": Status(verdict["status"])}
+        verdict: dict[str, Any] = json.loads(row.verdict)
+        verdict["status"] = Status(verdict["status"])
+        return verdict
+
+
+# Model calls.
 
 
 def _read_reply(text: str) -> Reply:
     reply = json.loads(text)
-    return Reply(**{**reply, "usage": Usage(**reply["usage"])})
+    reply["usage"] = Usage(**reply["usage"])
+    return Reply(**reply)
 
 
 def to_reply(row: Any) -> Reply:
@@ -381,9 +409,13 @@ def to_reply(row: Any) -> Reply:
 
 def to_call(row: Any) -> Call:
     """Read a model call."""
+    reply = None
+    cost_usd = row.cost_usd
     with undamaged(f"call {row.id} of trial {row.trial}"):
-        reply = None if row.reply is None else _read_reply(row.reply)
-        usage = Usage() if reply is None else reply.usage
+        if row.reply is not None:
+            reply = _read_reply(row.reply)
+            if cost_usd is None:  # format 1 had it in the reply only
+                cost_usd = reply.usage.cost_usd
         return Call(
             key=row.id,
             trial=row.trial,
@@ -393,7 +425,5 @@ def to_call(row: Any) -> Call:
             reply=reply,
             error=row.error or "",
             sent_at=row.sent_at,
-            cost_usd=usage.cost_usd
-            if row.cost_usd is None
-            else row.cost_usd,  # format 1 had it in the reply only
+            cost_usd=cost_usd,
         )

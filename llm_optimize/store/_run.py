@@ -10,59 +10,67 @@ from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Trial, Usage
 from . import _rows as rows
 from . import _writes as writes
-from ._progress import Progress, Seen, one_trial, progress
+from ._reading import Progress, Seen, one_trial, progress
 from ._rows import Call, Pending, Steer
 from ._writer import Writer
 from ._writes import Write
 
 if TYPE_CHECKING:
     from . import Store
-    from ._hold import Hold
+    from ._lock import Lock
 
 
 class Run:
-    """One run in a store; `Store.create_run` and `Store.hold` return it for writing, `Store.run` for reading."""
+    """One run in a store.
 
-    def __init__(self, store: Store, row: Any, hold: Hold | None = None) -> None:
-        """Take the row of the table of runs, and the right to write."""
+    `Store.create_run` and `Store.hold` return it for writing, `Store.run` for reading.
+
+    Attributes:
+        store: the one that it is in.
+        name: unique in the store.
+        settings: as they were stored; plain data.
+        func_version: of f, as the user names it; trials that are finished from now on have it.
+        origin: of a fork; None for any other run.
+        test_scores: on examples that no model has seen, by trial.
+        key: of its row.
+    """
+
+    def __init__(self, store: Store, row: Any, lock: Lock | None = None) -> None:
         self.store = store
         self.name: str = row.name
         with rows.undamaged(f"the run {self.name!r}"):
             self.settings: Mapping[str, Any] = json.loads(row.settings)
-        self.func_version: str | None = (
-            row.func_version
-        )  # of f, as the user names it; trials finished now have it
-        self.origin = rows.to_origin(row)  # of a fork
-        self.test_scores = rows.to_test_scores(
-            row
-        )  # on examples that no model has seen, by trial
+        self.func_version: str | None = row.func_version
+        self.origin = rows.to_origin(row)
+        self.test_scores = rows.to_test_scores(row)
         self.key: int = row.id
-        self._hold = hold
+        self._lock = lock
         self._writer: Writer | None = None
 
     def close(self) -> None:
         """Write what the writer still has, and let others write this run; reading goes on."""
         if self._writer is not None:
             self._writer.close()
-        if self._hold is not None:
-            self._hold.close()
+        if self._lock is not None:
+            self._lock.close()
 
     def writer(self) -> Writer:
-        """Return what writes this run beside an event loop, until it, the run or the store is closed.
+        """Return the writer for an event loop; it ends when it, the run or the store is closed.
 
         Raises StoreError when the run is open for reading only.
         """
         self.check_held()
         if self._writer is None or self._writer.closed:
             self._writer = Writer(self)
-            self.store.close_before_the_holds(self._writer)
+            self.store.close_before_the_locks(self._writer)
         return self._writer
 
     def check_held(self) -> None:
         """Raise StoreError when this run may not be written here."""
-        if self._hold is None or not self._hold.held:
+        if self._lock is None or not self._lock.held:
             raise StoreError(
-                f"the run {self.name!r} is open for reading only here: open it with Store.hold, and write before close"
+                f"the run {self.name!r} is open for reading only here: "
+                "open it with Store.hold, and write before close"
             )
 
     # Writing. `writer` does the same for an event loop.
@@ -72,13 +80,19 @@ class Run:
         self._write(writes.plan(self.key, number, plan))
 
     def sent(
-        self, trial: int, index: int, model: str, messages: Sequence[Message]
+        self,
+        trial: int,
+        index: int,
+        model: str,
+        messages: Sequence[Message],
     ) -> int:
         """Write a model call that is about to be sent; return its key."""
-        key = self._write(writes.sent(self.key, trial, index, model, messages))
+        write = writes.sent(self.key, trial, index, model, messages)
+        key = self._write(write)
         if key is None:
             raise StoreError(
-                "the database did not return the key of a new row: use a database that does"
+                "the database did not return the key of a new row: "
+                "use a database that does"
             )
         return key
 
@@ -95,22 +109,28 @@ class Run:
         self._write(writes.propose(self.key, number, proposal))
 
     def judge(self, trial: Trial) -> None:
-        """Write what f said of a trial that is not finished yet, so that f need not be called again after a kill."""
+        """Write the evaluation of a trial that is not finished yet.
+
+        f need not be called again for it after a kill.
+        """
         self._write(writes.judge(self.key, trial))
 
     def finish(self, trial: Trial, order: int) -> None:
-        """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it.
+        """Write a finished trial.
+
+        `order` counts the finished ones, and is the order in which others learn of it.
 
         Raises UsageError when the trial's seed does not fit into 63 bits.
         """
-        self._write(writes.finish(self.key, self.func_version, trial, order))
+        write = writes.finish(self.key, self.func_version, trial, order)
+        self._write(write)
 
     def score_again(self, trial: Trial, after: int) -> None:
-        """Write what further scorings of a finished trial came to, when `after` trials were finished."""
+        """Write further scorings of a finished trial, when `after` trials were finished."""
         self._write(writes.score_again(self.key, trial, after))
 
     def end(self, stop_reason: str | None) -> None:
-        """Write why the run ended; None says that it goes on."""
+        """Write why the run ended; None means that it goes on."""
         self._write(writes.end(self.key, stop_reason))
 
     def change(self, settings: Mapping[str, Any]) -> None:
@@ -130,156 +150,187 @@ class Run:
     # Reading.
 
     def trials(self) -> list[Trial]:
-        """Return the finished trials in the order in which they were finished, each as it was known last."""
-        latest = {trial.number: trial for trial in self.history()}
+        """Return the finished trials in the order of finishing, each as it was scored last."""
+        latest: dict[int, Trial] = {}
+        for trial in self.history():
+            latest[trial.number] = trial
         return list(latest.values())
 
     def trial(self, number: int) -> Trial:
-        """Return one finished trial as it was known last. Raises UsageError when there is none of this number."""
+        """Return one finished trial as it was scored last.
+
+        Raises UsageError when there is none of this number.
+        """
         found = self.find(number)
         if found is None:
             raise UsageError(f"the run {self.name!r} has no finished trial {number}")
         return found
 
     def find(self, number: int) -> Trial | None:
-        """Return one finished trial as it was known last; None when there is none of this number."""
+        """Return one finished trial as it was scored last; None if there is none."""
+        tables = self.store.tables
         with self.store.begin() as connection:
-            return one_trial(connection, self.store.tables, self.key, number)
+            return one_trial(connection, tables, self.key, number)
 
     def progress(self, seen: Seen = Seen()) -> Progress:
-        """Return what is new to a reader who knows the run so far, read at one moment; by default all of it.
+        """Return what is newer than a cursor, read at one moment; by default everything.
 
-        It costs little, however long the run is, while the trials that are in flight are among the last.
+        It costs little, however long the run is, while the trials that are in flight are among the
+        last.
         """
+        tables = self.store.tables
         with self.store.begin() as connection:
-            return progress(connection, self.store.tables, self.key, seen)
+            return progress(connection, tables, self.key, seen)
 
     def history(self) -> list[Trial]:
-        """Return what was learnt in its order: each finished trial, and again where further scorings changed it."""
-        again: dict[int, list[Any]] = {}
+        """Return what was learned in its order.
+
+        That is each finished trial, and once more after further scorings changed it.
+        """
+        scored_again: dict[int, list[Any]] = {}
         for row in self._scored_again():
-            again.setdefault(row.after, []).append(row)
-        told: list[Trial] = []
+            same_place = scored_again.setdefault(row.after, [])
+            same_place.append(row)
+        history: list[Trial] = []
         known: dict[int, Trial] = {}
-        for place, trial in enumerate(
-            map(rows.to_trial, self._rows(finished=True)), start=1
-        ):
+        finished = self._rows(finished=True)
+        for place, trial_row in enumerate(finished, start=1):
+            trial = rows.to_trial(trial_row)
             known[trial.number] = trial
-            told.append(trial)
-            for row in again.get(place, ()):
-                known[row.trial] = rows.scored_again(known[row.trial], row)
-                told.append(known[row.trial])
-        return told
+            history.append(trial)
+            for row in scored_again.get(place, ()):
+                trial = rows.scored_again(known[row.trial], row)
+                known[row.trial] = trial
+                history.append(trial)
+        return history
 
     def _scored_again(self) -> Sequence[Any]:
         table = self.store.tables.again
-        query = table.select().where(table.c.run_id == self.key).order_by(table.c.id)
+        query = table.select().where(table.c.run_id == self.key)
+        query = query.order_by(table.c.id)
         with self.store.begin() as connection:
             return connection.execute(query).all()
 
     def pending(self) -> list[Pending]:
         """Return the trials that were begun and not finished, by number."""
         begun = self._rows(finished=False)
-        known = {trial.number: trial for trial in self.trials()} if begun else {}
+        if not begun:
+            return []
+        known = {trial.number: trial for trial in self.trials()}
         return [rows.to_pending(row, known) for row in begun]
 
     def _rows(self, *, finished: bool) -> Sequence[Any]:
         table = self.store.tables.trial
-        ended = (
-            table.c.finished.is_not(None) if finished else table.c.finished.is_(None)
-        )
-        query = table.select().where(table.c.run_id == self.key, ended)
+        if finished:
+            wanted = table.c.finished.is_not(None)
+        else:
+            wanted = table.c.finished.is_(None)
+        query = table.select().where(table.c.run_id == self.key, wanted)
         with self.store.begin() as connection:
             found = connection.execute(query).all()
-        # No index holds this order, and a database that sorts writes all texts of a long run into temporary files.
+        # No index has this order, and a database that sorts writes all texts of a long run into
+        # temporary files.
         return sorted(found, key=lambda row: (row.finished or 0, row.number))
 
     def calls(self, trial: int | None = None) -> list[Call]:
         """Return the model calls of one trial, or of the whole run, in the order of sending."""
         table = self.store.tables.call
-        query = table.select().where(table.c.run_id == self.key).order_by(table.c.id)
+        query = table.select().where(table.c.run_id == self.key)
         if trial is not None:
             query = query.where(table.c.trial == trial)
+        query = query.order_by(table.c.id)
         with self.store.begin() as connection:
-            return [rows.to_call(row) for row in connection.execute(query)]
+            found = connection.execute(query)
+            return [rows.to_call(row) for row in found]
 
     def unused_replies(self, above: int = -1) -> dict[tuple[int, int], Reply]:
-        """Return the replies to trials that are not finished, by trial and index of the call; no prompt is read for it.
+        """Return the replies to trials that are not finished, by trial and index of the call.
 
-        Of several replies to one call the first counts. All trials up to the number `above` are finished.
+        Of several replies to one call the first counts. All trials up to the number `above` are
+        finished. No prompt is read for it.
         """
         import sqlalchemy as sa
 
-        call, trial = self.store.tables.call, self.store.tables.trial
+        call = self.store.tables.call
+        trial = self.store.tables.trial
         is_open = (
             (trial.c.run_id == self.key)
             & (trial.c.number == call.c.trial)
             & trial.c.finished.is_(None)
         )
-        query = sa.select(call.c.trial, call.c.call_index, call.c.reply).select_from(
-            call.join(trial, is_open)
-        )
+        query = sa.select(call.c.trial, call.c.call_index, call.c.reply)
+        query = query.select_from(call.join(trial, is_open))
         query = query.where(
-            call.c.run_id == self.key, call.c.trial > above, call.c.reply.is_not(None)
+            call.c.run_id == self.key,
+            call.c.trial > above,
+            call.c.reply.is_not(None),
         )
+        query = query.order_by(call.c.id.desc())
         with self.store.begin() as connection:
-            found = connection.execute(query.order_by(call.c.id.desc())).all()
-        return {(row.trial, row.call_index): rows.to_reply(row) for row in found}
+            found = connection.execute(query).all()
+        replies: dict[tuple[int, int], Reply] = {}
+        for row in found:  # the first one comes last
+            replies[row.trial, row.call_index] = rows.to_reply(row)
+        return replies
 
     @property
     def last_inherited(self) -> int:
-        """The number of the last trial that a fork took over from its origin; -1 where there is none."""
-        return -1 if self.origin is None else self.origin.trial
+        """The number of the last trial that a fork took over; -1 for any other run."""
+        if self.origin is None:
+            return -1
+        return self.origin.trial
 
     def steers(self, after: int = 0) -> list[Steer]:
-        """Return what watchers wanted of this run, oldest first; only what came after the one with the key `after`."""
+        """Return the control commands for this run, oldest first.
+
+        Only those that came after the one with the key `after`.
+        """
         table = self.store.tables.steer
-        query = (
-            table.select()
-            .where(table.c.run_id == self.key, table.c.id > after)
-            .order_by(table.c.id)
-        )
+        query = table.select()
+        query = query.where(table.c.run_id == self.key, table.c.id > after)
+        query = query.order_by(table.c.id)
         with self.store.begin() as connection:
-            return [
-                Steer(row.id, row.kind, row.text, row.given_at)
-                for row in connection.execute(query)
-            ]
+            found = connection.execute(query).all()
+        return [Steer(row.id, row.kind, row.text, row.given_at) for row in found]
 
     def answered_calls(self, above: int = -1, upto: int | None = None) -> int:
-        """Return how many model calls have a reply, those that a fork inherited included; no prompt is read for it.
+        """Return how many model calls have a reply, those that a fork inherited included.
 
-        Only those for trials above one number, and up to another, are counted.
+        Only those for trials above one number, and up to another, are counted. No prompt is read.
         """
         import sqlalchemy as sa
 
         table = self.store.tables.call
-        query = sa.select(sa.func.count(table.c.reply)).where(
-            table.c.run_id == self.key, table.c.trial > above
-        )
+        query = sa.select(sa.func.count(table.c.reply))
+        query = query.where(table.c.run_id == self.key, table.c.trial > above)
         if upto is not None:
             query = query.where(table.c.trial <= upto)
         with self.store.begin() as connection:
             return connection.execute(query).scalar_one()
 
     def uncertain_calls(self) -> list[tuple[int, int]]:
-        """Return trial and index of the calls that were on the wire when the program died: they may be billed."""
+        """Return trial and index of the calls that may be billed, though no reply is stored.
+
+        The program died after they were sent.
+        """
         import sqlalchemy as sa
 
         table = self.store.tables.call
-        query = sa.select(table.c.trial, table.c.call_index).where(
-            table.c.run_id == self.key, table.c.reply.is_(None), table.c.error.is_(None)
+        query = sa.select(table.c.trial, table.c.call_index)
+        query = query.where(
+            table.c.run_id == self.key,
+            table.c.reply.is_(None),
+            table.c.error.is_(None),
         )
+        query = query.order_by(table.c.id)
         with self.store.begin() as connection:
-            return [
-                (row.trial, row.call_index)
-                for row in connection.execute(query.order_by(table.c.id))
-            ]
+            found = connection.execute(query).all()
+        return [(row.trial, row.call_index) for row in found]
 
     def inherited(self) -> Usage:
-        """Return what the trials that a fork began with had used in the run that they come from."""
-        first = [
-            trial.usage
-            for trial in self.trials()
-            if self.origin and trial.number <= self.origin.trial
-        ]
-        return sum(first, Usage())
+        """Return what the first trials of a fork had used in the run that they come from."""
+        usage = Usage()
+        for trial in self.trials():
+            if trial.number <= self.last_inherited:
+                usage += trial.usage
+        return usage

@@ -1,4 +1,4 @@
-"""The statements that write rows: compiled once for a database, since building one costs twenty times its execution."""
+"""Statements that write rows, compiled once: to build one costs twenty times its execution."""
 
 from __future__ import annotations
 
@@ -13,28 +13,25 @@ from ._writes import Write
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-Shape = tuple[
-    str, tuple[str, ...], tuple[str, ...], bool
-]  # of a Write: all of it but the values
+# A Write without its values: table, columns, columns that identify the row, whether it wants a key.
+Shape = tuple[str, tuple[str, ...], tuple[str, ...], bool]
 Begin = Callable[[], AbstractContextManager["sa.Connection"]]
-_PLACE = "place_"  # before the names of the columns that tell the row
+_PLACE = "place_"  # before the names of the columns that identify the row
 
 
 class Unfit(Exception):
-    """A row cannot be written by its own fault; the database is well."""
+    """The database refuses a row for a fault of this row alone."""
 
     def __init__(self, error: Exception) -> None:
-        """Take what the database or its driver said."""
-        self.error = error
+        self.error = error  # of the database or its driver
         super().__init__(error)
 
 
 @dataclass(frozen=True)
 class _Statement:
     sql: str
-    names: (
-        tuple[str, ...] | None
-    )  # of the parameters in their order; None: they are given by name
+    # The parameters in their order; None where the driver takes them by name.
+    names: tuple[str, ...] | None
     returns_key: bool
     last_row_is_key: bool
 
@@ -42,12 +39,12 @@ class _Statement:
 class Statements:
     """Writes rows into the tables of one database.
 
-    Rows of the same table that fill the same columns share a statement. It is compiled when the first of them is
-    written and then handed to the driver as text, past SQLAlchemy's own building and caching of statements.
+    Rows of the same table that fill the same columns share a statement. It is compiled when the
+    first of them is written, and then handed to the driver as text, past SQLAlchemy's own building
+    and caching of statements.
     """
 
     def __init__(self, tables: Tables, dialect: sa.Dialect) -> None:
-        """Take the tables, and whose SQL it is."""
         self._tables = tables.metadata.tables
         self._dialect = dialect
         self._compiled: dict[Shape, _Statement] = {}
@@ -60,38 +57,36 @@ class Statements:
         import sqlalchemy as sa
 
         statement = self._statement(write)
-        named = {
-            **write.values,
-            **{_PLACE + name: value for name, value in write.place.items()},
-        }
-        given = (
-            named
-            if statement.names is None
-            else tuple(map(named.__getitem__, statement.names))
-        )
+        parameters: Any = dict(write.values)
+        for name, value in write.place.items():
+            parameters[_PLACE + name] = value
+        if statement.names is not None:
+            parameters = tuple(map(parameters.__getitem__, statement.names))
         try:
-            result = connection.exec_driver_sql(statement.sql, given)
+            result = connection.exec_driver_sql(statement.sql, parameters)
         except sa.exc.DBAPIError as error:
             if _is_of_the_row(error):
                 raise Unfit(error) from error
             raise
-        except (
-            ValueError,
-            TypeError,
-            OverflowError,
-        ) as error:  # of the driver, before it asks the database
+        # The driver raises these before it asks the database.
+        except (ValueError, TypeError, OverflowError) as error:
             raise Unfit(error) from error
         if statement.returns_key:
             return int(result.scalar_one())
-        return result.lastrowid if statement.last_row_is_key else None
+        if statement.last_row_is_key:
+            return int(result.lastrowid)
+        return None
 
     def write_all(
         self, begin: Begin, writes: Sequence[Write]
     ) -> list[int | Unfit | None]:
-        """Write rows in one transaction, in order; return for each its key, or why this one alone is not written.
+        """Write rows in one transaction, in order.
 
-        The first attempt takes no precautions. Where a row is at fault PostgreSQL refuses the whole transaction, so
-        that there is a second attempt in which each row has a savepoint to which it can be taken back.
+        Returns for each its key, or why it alone is not written.
+
+        The first attempt takes no precautions. Where a row is at fault PostgreSQL refuses the whole
+        transaction. So there is a second attempt, in which each row has a savepoint: a row that is
+        refused is rolled back to it, and the others are written.
         """
         try:
             with begin() as connection:
@@ -110,7 +105,8 @@ class Statements:
             return unfit
 
     def _statement(self, write: Write) -> _Statement:
-        shape = (write.table, tuple(write.values), tuple(write.place), write.wants_key)
+        columns, place = tuple(write.values), tuple(write.place)
+        shape = (write.table, columns, place, write.wants_key)
         if shape not in self._compiled:
             self._compiled[shape] = self._compile(write)
         return self._compiled[shape]
@@ -119,24 +115,29 @@ class Statements:
         import sqlalchemy as sa
 
         table = self._tables[write.table]
-        values = {
-            column: sa.bindparam(column, type_=table.c[column].type)
-            for column in write.values
-        }
-        statement: Any = table.update() if write.place else table.insert().inline()
+        statement: Any
+        if write.place:
+            statement = table.update()
+        else:
+            statement = table.insert().inline()
         for column in write.place:
-            statement = statement.where(
-                table.c[column] == sa.bindparam(_PLACE + column)
-            )
+            parameter: Any = sa.bindparam(_PLACE + column)
+            statement = statement.where(table.c[column] == parameter)
+        values = {}
+        for column in write.values:
+            kind = table.c[column].type
+            values[column] = sa.bindparam(column, type_=kind)
         statement = statement.values(values)
+        # A new key is either returned by the statement itself (RETURNING), or the driver knows it.
         returns_key = write.wants_key and self._dialect.insert_returning
         if returns_key:
             statement = statement.returning(table.c.id)
         compiled = statement.compile(dialect=self._dialect)
-        names = tuple(compiled.positiontup) if compiled.positional else None
-        return _Statement(
-            str(compiled), names, returns_key, write.wants_key and not returns_key
-        )
+        names = None
+        if compiled.positional:
+            names = tuple(compiled.positiontup)
+        last_row_is_key = write.wants_key and not returns_key
+        return _Statement(str(compiled), names, returns_key, last_row_is_key)
 
 
 def _is_of_the_row(error: sa.exc.DBAPIError) -> bool:

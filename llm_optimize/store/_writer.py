@@ -1,12 +1,17 @@
-"""Writing a run beside an event loop, which never waits for a disk.
+"""Writer of a run beside an event loop, which never waits for a disk.
 
-One thread takes all writes that wait and commits them in one transaction. It begins at once when it is idle; whatever
-arrives during a commit is the next group. So one waiting write costs one commit, and so do a hundred.
+One thread takes all writes that wait and commits them in one transaction (a group commit). It
+begins as soon as there is one; what arrives during a commit is the next group. So one waiting write
+costs one commit, and so do a hundred.
 
-A write goes this way: a method of Writer makes the row and puts it in line (on the loop), the thread executes and
-commits it, and asks the loop to wake those who wait for the group. The line is guarded by one lock, which is held for
-a few bytecodes only, never during a statement. Whatever happens in the thread ends in an answer for each write that
-it took: nobody waits for ever.
+A write goes this way:
+
+1. On the event loop, a method of Writer makes the row and puts it into the queue.
+2. The thread takes the queue, executes its statements and commits them.
+3. The thread schedules one callback on the event loop, which resolves the futures of the group.
+
+One lock guards the queue. It is held for a few bytecodes, never during a statement. Whatever
+happens in the thread resolves the future of each write that it took: no task waits for ever.
 """
 
 from __future__ import annotations
@@ -32,20 +37,19 @@ if TYPE_CHECKING:
     from ._run import Run
 
 _log = logging.getLogger("llm_optimize")
-_MAX_GROUP = (
-    256  # rows of one transaction: those of 256 trials are written within some 10 ms
-)
+_MAX_GROUP = 256  # rows of one transaction; those of 256 trials take some 10 ms
 _SWITCH_SECS = 0.0005  # Python's own is 0.005
 
 Outcome = int | BaseException | None
 
 
 class Writer:
-    """The writing methods of a run, as awaitables: each is done when its row survives a loss of power.
+    """The writing methods of a run as awaitables, each done when its row survives a loss of power.
 
-    A write is in line as soon as its method is called, and rows are written in the order of the calls. Whoever is
-    cancelled while it waits does not take its write back. All methods may raise StoreError when awaited, as those of
-    Run do, and at once when the run may not be written here (any more). They are called inside a running event loop.
+    A write is in the queue as soon as its method is called, and rows are written in the order of
+    the calls. To cancel the awaiting task does not take the write back. All methods may raise
+    StoreError when awaited, as those of Run do, and at once when the run may not be written here
+    (any more). They are called inside a running event loop. The run must be open for writing.
 
     >>> async def begin(run: Run) -> int:
     ...     writer = run.writer()
@@ -54,33 +58,39 @@ class Writer:
     """
 
     def __init__(self, run: Run) -> None:
-        """Take the run, which must be held."""
         self._run = run
         self._key = run.key
-        self._line = _Line(run.store, run.name)
-        self._close = weakref.finalize(
-            self, self._line.close
-        )  # a forgotten one writes what waits, too
+        self._queue = _Queue(run.store, run.name)
+        # A writer that is garbage collected writes what waits, too.
+        self._close = weakref.finalize(self, self._queue.close)
 
     def close(self) -> None:
-        """Write what waits, and end the thread; after that nothing can be written here. A second time does nothing."""
-        self._line.close()
+        """Write what waits, and end the thread; after that nothing can be written here.
+
+        A second time does nothing.
+        """
+        self._queue.close()
 
     @property
     def closed(self) -> bool:
         """Whether it was closed."""
-        return self._line.closed
+        return self._queue.closed
 
     def plan(self, number: int, plan: Plan) -> Awaitable[None]:
         """Write that trial `number` is begun, and what it builds on."""
-        return self._put(writes.plan(self._key, number, plan), alone=False)
+        write = writes.plan(self._key, number, plan)
+        return self._put(write, alone=False)
 
     def sent(
-        self, trial: int, index: int, model: str, messages: Sequence[Message]
+        self,
+        trial: int,
+        index: int,
+        model: str,
+        messages: Sequence[Message],
     ) -> Awaitable[int]:
         """Write a model call that is about to be sent; return its key."""
-        key = self._put(writes.sent(self._key, trial, index, model, messages))
-        return cast(Awaitable[int], key)
+        write = writes.sent(self._key, trial, index, model, messages)
+        return cast(Awaitable[int], self._put(write))
 
     def received(self, call: int, reply: Reply) -> Awaitable[None]:
         """Write the reply of a call, before anybody reads it."""
@@ -92,25 +102,35 @@ class Writer:
 
     def propose(self, number: int, proposal: Proposal) -> Awaitable[None]:
         """Write the x of a trial, not yet scored."""
-        return self._put(writes.propose(self._key, number, proposal))
+        write = writes.propose(self._key, number, proposal)
+        return self._put(write)
 
     def judge(self, trial: Trial) -> Awaitable[None]:
-        """Write what f said of a trial that is not finished yet, so that f need not be called again after a kill."""
-        return self._put(writes.judge(self._key, trial))
+        """Write the evaluation of a trial that is not finished yet.
+
+        f need not be called again for it after a kill.
+        """
+        write = writes.judge(self._key, trial)
+        return self._put(write)
 
     def finish(self, trial: Trial, order: int) -> Awaitable[None]:
-        """Write a finished trial; `order` counts the finished ones, and is the order in which others learn of it.
+        """Write a finished trial.
+
+        `order` counts the finished ones, and is the order in which others learn of it.
 
         Raises UsageError at once when the trial's seed does not fit into 63 bits.
         """
-        return self._put(writes.finish(self._key, self._run.func_version, trial, order))
+        func_version = self._run.func_version
+        write = writes.finish(self._key, func_version, trial, order)
+        return self._put(write)
 
     def score_again(self, trial: Trial, after: int) -> Awaitable[None]:
-        """Write what further scorings of a finished trial came to, when `after` trials were finished."""
-        return self._put(writes.score_again(self._key, trial, after))
+        """Write further scorings of a finished trial, when `after` trials were finished."""
+        write = writes.score_again(self._key, trial, after)
+        return self._put(write)
 
     def end(self, stop_reason: str | None) -> Awaitable[None]:
-        """Write why the run ended; None says that it goes on."""
+        """Write why the run ended; None means that it goes on."""
         return self._put(writes.end(self._key, stop_reason))
 
     def test(self, scores: Mapping[int, float]) -> Awaitable[None]:
@@ -121,19 +141,23 @@ class Writer:
 
     def _put(self, write: Write, *, alone: bool = True) -> Awaitable[None]:
         self._run.check_held()
-        return cast(Awaitable[None], self._line.put(write, alone))
+        done = self._queue.put(write, alone)
+        return cast(Awaitable[None], done)
 
 
 class _Job(NamedTuple):
-    """A write that waits, and who waits for it."""
+    """A write that waits, and the future of the task that waits for it."""
 
     write: Write
     loop: asyncio.AbstractEventLoop
     done: asyncio.Future[int | None]
 
 
-class _Line:
-    """The writes that wait, and the thread that takes them; it knows no Writer, so that one can be forgotten."""
+class _Queue:
+    """The writes that wait, and the thread that takes them.
+
+    It has no reference to its Writer, since the thread would keep that alive for ever.
+    """
 
     def __init__(self, store: Store, name: str) -> None:
         self._store = store
@@ -143,20 +167,25 @@ class _Line:
         self._waiting: deque[_Job] = deque()
         self._taken: list[_Job] = []
         self._closing = False
-        self._thread = threading.Thread(
-            target=self._work, name=f"store of {name}", daemon=True
-        )
+        title = f"store of {name}"
+        self._thread = threading.Thread(target=self._work, name=title, daemon=True)
         self._thread.start()
+
+    # A fork copies this object, but not the thread. In the child it is closed: nothing is taken,
+    # and `close` must not wait for the lock, which the parent's thread may have held at the fork.
 
     @property
     def closed(self) -> bool:
-        """Whether nothing is taken any more; so it is in a forked child, where there is no thread."""
+        """Whether no more writes are taken."""
         return self._closing or os.getpid() != self._pid
 
     def put(self, write: Write, alone: bool) -> asyncio.Future[int | None]:
-        """Put a write in line; one that is not to go alone waits for this turn of the loop to end.
+        """Put a write into the queue.
 
-        Raises StoreError when the line is closed.
+        The thread is woken at once, or, where the write is not to go alone, at the end of this turn
+        of the loop: trials are begun several at a time, and then share a commit.
+
+        Raises StoreError when the queue is closed.
         """
         loop = asyncio.get_running_loop()
         job = _Job(write, loop, loop.create_future())
@@ -182,15 +211,14 @@ class _Line:
         )
 
     def close(self) -> None:
-        """Write what waits, and end the thread. In a forked child nothing happens: the parent writes."""
+        """Write what waits, and end the thread. In a forked child nothing happens."""
         if os.getpid() != self._pid:
             return
         with self._changed:
             self._closing = True
             self._changed.notify()
-        if (
-            self._thread is not threading.current_thread()
-        ):  # as when the garbage collector runs in it
+        # The garbage collector may run in the thread itself, which cannot wait for its own end.
+        if self._thread is not threading.current_thread():
             self._thread.join()
 
     # In the thread.
@@ -201,13 +229,12 @@ class _Line:
                 if not self._take():
                     return
                 self._write_taken()
-            except (
-                BaseException
-            ) as error:  # it reaches all who wait, and the next write tries anew
+            # All that wait for a write get the error, and the next write tries anew.
+            except BaseException as error:
                 self._fail(error)
 
     def _take(self) -> bool:
-        """Wait for writes and take them; return whether there are any, or it was closed."""
+        """Wait for writes and take them; return False when there are none left and it is closed."""
         with self._changed:
             while not self._waiting and not self._closing:
                 self._changed.wait()
@@ -216,22 +243,28 @@ class _Line:
         return bool(self._taken)
 
     def _write_taken(self) -> None:
-        with _switches.quick():
-            outcomes = self._store.write_all([job.write for job in self._taken])
-            _answer(self._taken, outcomes)
+        group = [job.write for job in self._taken]
+        with _switch_interval.shortened():
+            outcomes = self._store.write_all(group)
+            _resolve_all(self._taken, outcomes)
         self._taken = []
 
     def _fail(self, error: BaseException) -> None:
-        """Give up all that waits: what the database refuses to one it refuses to all."""
+        """Give up all that waits: an error of the database would meet the next group as well."""
         with self._changed:
             failed = [*self._taken, *self._waiting]
             self._taken = []
             self._waiting.clear()
-        _answer(failed, [_for_waiters(error)] * len(failed))
+        outcome = _for_waiters(error)
+        _resolve_all(failed, [outcome] * len(failed))
 
 
 def _for_waiters(error: BaseException) -> Exception:
-    """Return what ends a task that waits, and neither its event loop nor, like a cancellation, the wrong thing."""
+    """Return an exception that a future can hold.
+
+    A KeyboardInterrupt would end the event loop, and a CancelledError would look like the
+    cancellation of the waiting task.
+    """
     if isinstance(error, Exception):
         return error
     ended = StoreError(
@@ -241,47 +274,49 @@ def _for_waiters(error: BaseException) -> Exception:
     return ended
 
 
-def _answer(jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
-    """Wake those who wait: each event loop once, however many of its tasks there are."""
-    of_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Outcome]]] = {}
+def _resolve_all(jobs: Sequence[_Job], outcomes: Sequence[Outcome]) -> None:
+    """Resolve the futures of a group: each event loop is woken once, however many tasks it has."""
+    by_loop: dict[asyncio.AbstractEventLoop, list[tuple[_Job, Outcome]]] = {}
     for job, outcome in zip(jobs, outcomes, strict=True):
-        of_loop.setdefault(job.loop, []).append((job, outcome))
-    for loop, ended in of_loop.items():
+        ended = by_loop.setdefault(job.loop, [])
+        ended.append((job, outcome))
+    for loop, ended in by_loop.items():
         try:
             loop.call_soon_threadsafe(_resolve, ended)
-        except RuntimeError:  # the loop is closed, nobody waits any more
+        except RuntimeError:  # the loop is closed, and no task waits any more
             for job, outcome in ended:
-                _log_untold(job, outcome)
+                _log_failure(job, outcome)
 
 
 def _resolve(ended: Sequence[tuple[_Job, Outcome]]) -> None:
     for job, outcome in ended:
         if job.done.cancelled():
-            _log_untold(job, outcome)
+            _log_failure(job, outcome)
         elif job.done.done():
-            continue  # it was answered before the thread was interrupted
+            continue  # it was resolved before the thread was interrupted
         elif isinstance(outcome, BaseException):
             job.done.set_exception(outcome)
         else:
             job.done.set_result(outcome)
 
 
-def _log_untold(job: _Job, outcome: Outcome) -> None:
-    """Say that a row is not written where nobody is left to be told by an exception."""
+def _log_failure(job: _Job, outcome: Outcome) -> None:
+    """Log that a row is not written, where no task is left that could get the exception."""
     if isinstance(outcome, BaseException):
-        _log.error(
-            "a row of the table %s was not written: %s", job.write.table, outcome
-        )
+        table = job.write.table
+        _log.error("a row of the table %s was not written: %s", table, outcome)
 
 
-# Python hands its lock (the GIL) from a busy thread to a waiting one after 5 ms, and SQLite's driver lets go of it
-# several times a statement. Beside a busy event loop a group of twenty rows would so take hundreds of milliseconds.
-# While a group is written it changes hands sooner. The interval is the process's, hence the count of groups: the first
-# shortens it, the last one restores it, unless somebody else has changed it meanwhile.
+# Python hands its lock (the GIL) from a busy thread to a waiting one after 5 ms, and SQLite's
+# driver releases it several times a statement. Beside a busy event loop a group of twenty rows
+# would so take hundreds of milliseconds. While a group is written the lock changes hands sooner.
+# The interval belongs to the process, where several stores may write at a time. Hence the count of
+# groups: the first one shortens the interval, the last one restores it, unless it has been changed
+# meanwhile.
 
 
-class _Switches:
-    """Who has shortened the interval."""
+class _SwitchInterval:
+    """The switch interval of Python's threads, shortened while groups are written."""
 
     def __init__(self) -> None:
         self.forget()
@@ -293,7 +328,7 @@ class _Switches:
         self._usual = self._short = 0.0
 
     @contextmanager
-    def quick(self) -> Iterator[None]:
+    def shortened(self) -> Iterator[None]:
         with self._lock:
             if self._groups == 0:
                 self._usual = sys.getswitchinterval()
@@ -305,10 +340,11 @@ class _Switches:
         finally:
             with self._lock:
                 self._groups -= 1
-                if self._groups == 0 and sys.getswitchinterval() == self._short:
+                is_ours = sys.getswitchinterval() == self._short
+                if self._groups == 0 and is_ours:
                     sys.setswitchinterval(self._usual)
 
 
-_switches = _Switches()
+_switch_interval = _SwitchInterval()
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_switches.forget)
+    os.register_at_fork(after_in_child=_switch_interval.forget)

@@ -1,4 +1,4 @@
-"""What is written: each step of a trial is one row that is added or changed."""
+"""Writes to a store: each step of a trial is one row that is added or changed."""
 
 from __future__ import annotations
 
@@ -14,25 +14,29 @@ from . import _rows as rows
 
 @dataclass(frozen=True, slots=True)
 class Write:
-    """One row that is added, or changed where its `place` says so."""
+    """One row that is added, or changed if `place` is given.
+
+    Args:
+        table: its name.
+        values: of the columns that are written.
+        place: values of the columns that identify the row; empty for a new row.
+        wants_key: whether the key that the database makes for a new row is asked for.
+    """
 
     table: str
     values: Mapping[str, Any]
-    place: Mapping[str, Any] = field(
-        default_factory=dict
-    )  # columns that tell which row; empty: a new row
-    wants_key: bool = (
-        False  # whether the key that the database makes for a new row is asked for
-    )
+    place: Mapping[str, Any] = field(default_factory=dict)
+    wants_key: bool = False
 
 
 def plan(run: int, number: int, plan: Plan) -> Write:
     """Return the row of a trial that is begun."""
+    parent = None if plan.parent is None else plan.parent.number
     values = {
         "run_id": run,
         "number": number,
         "status": Status.PENDING.value,
-        "parent": plan.parent.number if plan.parent else None,
+        "parent": parent,
         "plan": rows.from_plan(plan),
         "created_at": time.time(),
     }
@@ -40,7 +44,11 @@ def plan(run: int, number: int, plan: Plan) -> Write:
 
 
 def sent(
-    run: int, trial: int, index: int, model: str, messages: Sequence[Message]
+    run: int,
+    trial: int,
+    index: int,
+    model: str,
+    messages: Sequence[Message],
 ) -> Write:
     """Return the row of a model call that is about to be sent."""
     values = {
@@ -55,7 +63,7 @@ def sent(
 
 
 def received(call: int, reply: Reply) -> Write:
-    """Return what the reply of a call fills in."""
+    """Return the columns that the reply of a call fills."""
     values = {
         "reply": json.dumps(asdict(reply)),
         "cost_usd": reply.usage.cost_usd,
@@ -65,26 +73,24 @@ def received(call: int, reply: Reply) -> Write:
 
 
 def call_failed(call: int, error: str) -> Write:
-    """Return what a call that ended without a reply fills in."""
-    return Write(
-        "call",
-        {"error": rows.storable(error), "received_at": time.time()},
-        {"id": call},
-    )
+    """Return the columns that a call without a reply fills."""
+    values = {"error": rows.storable(error), "received_at": time.time()}
+    return Write("call", values, {"id": call})
 
 
 def propose(run: int, number: int, proposal: Proposal) -> Write:
-    """Return what the x of a trial fills in."""
-    return Write(
-        "trial", rows.from_proposal(proposal), {"run_id": run, "number": number}
-    )
+    """Return the columns that the x of a trial fills."""
+    place = {"run_id": run, "number": number}
+    return Write("trial", rows.from_proposal(proposal), place)
 
 
 def judge(run: int, trial: Trial) -> Write:
-    """Return what f said of a trial that is not finished yet."""
-    return Write(
-        "trial", rows.from_trial(trial), {"run_id": run, "number": trial.number}
-    )
+    """Return the columns that an evaluation fills, of a trial that is not finished yet.
+
+    Raises UsageError when the trial's seed does not fit into 63 bits.
+    """
+    place = {"run_id": run, "number": trial.number}
+    return Write("trial", rows.from_trial(trial), place)
 
 
 def finish(run: int, func_version: str | None, trial: Trial, order: int) -> Write:
@@ -95,7 +101,8 @@ def finish(run: int, func_version: str | None, trial: Trial, order: int) -> Writ
         "finished": order,
         "finished_at": trial.finished_at or time.time(),
     }
-    return Write("trial", values, {"run_id": run, "number": trial.number})
+    place = {"run_id": run, "number": trial.number}
+    return Write("trial", values, place)
 
 
 def score_again(run: int, trial: Trial, after: int) -> Write:
@@ -111,15 +118,17 @@ def score_again(run: int, trial: Trial, after: int) -> Write:
 
 
 def end(run: int, stop_reason: str | None) -> Write:
-    """Return why a run ended."""
+    """Return the reason for which a run ended."""
     return Write("run", {"stop_reason": stop_reason}, {"id": run})
 
 
 def change(run: int, settings: Mapping[str, Any]) -> Write:
     """Return the settings with which a run goes on."""
-    return Write("run", {"settings": json.dumps(settings)}, {"id": run})
+    values = {"settings": json.dumps(settings)}
+    return Write("run", values, {"id": run})
 
 
 def test(run: int, scores: Mapping[int, float]) -> Write:
     """Return the scores on examples that no model has seen."""
-    return Write("run", {"test_scores": json.dumps(dict(scores))}, {"id": run})
+    values = {"test_scores": json.dumps(dict(scores))}
+    return Write("run", values, {"id": run})

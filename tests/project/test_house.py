@@ -53,7 +53,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "optuna": ("propose/", "adapters/", "automl/", "watch/export.py"),
     "pandas": ("watch/rendering.py", "records/"),
     "plotly": ("watch/report/",),
-    "psutil": ("sandbox/", "store/_holder.py"),
+    "psutil": ("sandbox/", "store/_lock.py"),
     "pygments": ("watch/language.py", "watch/report/"),
     "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("automl/", "demo.py"),
@@ -105,7 +105,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("sandbox/portable.py", "main"),  # the import of the user's module, in the child
     (
         "store/_writer.py",
-        "_Line._work",
+        "_Queue._work",
     ),  # what ends a group of writes travels to all who wait for it
     ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
 }

@@ -14,8 +14,7 @@ from llm_optimize import optimize
 from llm_optimize.errors import RunHeld, StoreError
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.store import Store
-from llm_optimize.store._hold import RowHold, Taken
-from llm_optimize.store._holder import Holder, this_process
+from llm_optimize.store._lock import Holder, Locked, RowLock, this_process
 from llm_optimize.testing import ScriptedChat
 
 ROOT = Path(__file__).parents[2]
@@ -249,7 +248,7 @@ def test_an_optimizer_that_the_user_owns_holds_its_run_until_close(url):
 def rows(url):
     store = Store(url)
     store.create_run("amber", {}).close()
-    yield lambda: RowHold(lambda: store.begin(write=True), store.tables, 1)
+    yield lambda: RowLock(lambda: store.begin(write=True), store.tables, 1)
     store.close()
 
 
@@ -269,27 +268,27 @@ def write_holder(url, holder):
 
 def test_a_row_holds_a_run_until_it_is_closed(rows):
     first = rows()
-    with pytest.raises(Taken) as taken:
+    with pytest.raises(Locked) as taken:
         rows()
     assert taken.value.holder == this_process()
     first.close()
     first.close()
     second = rows()
     first.close()  # which is not its own any more
-    with pytest.raises(Taken):
+    with pytest.raises(Locked):
         rows()
     assert (first.held, second.held) == (False, True)
 
 
 @posix
 def test_the_row_of_a_living_process_holds_and_that_of_a_killed_one_does_not(rows, url):
-    speak = "from llm_optimize.store._holder import this_process as t; print(t().started, flush=True); input()"
+    speak = "from llm_optimize.store._lock import this_process as t; print(t().started, flush=True); input()"
     with program(speak, url) as other:
         holder = Holder(
             other.pid, this_process().host, other.stdout.readline().rstrip("\n")
         )
         write_holder(url, holder)
-        with pytest.raises(Taken, match=str(other.pid)) as taken:
+        with pytest.raises(Locked, match=str(other.pid)) as taken:
             rows()
         assert "wait until it has ended, or end it, or start" in str(
             taken.value.as_error("amber", url)
@@ -309,7 +308,7 @@ def test_the_row_of_an_earlier_process_with_the_same_pid_holds_nothing(rows, url
 
 def test_the_row_of_another_host_holds_and_the_message_says_how_to_end_that(rows, url):
     write_holder(url, Holder(1, "far-away", "then"))
-    with pytest.raises(Taken) as taken:
+    with pytest.raises(Locked) as taken:
         rows()
     error = taken.value.as_error("amber", url)
     assert "process 1 on host far-away" in str(error)
