@@ -2,8 +2,8 @@
 
 Whatever costs money or time is on disk before it is used: a request before it is sent, a reply
 before it is read, an x before it is scored, a score before it is shown. The stored rows are the
-only state of a run. One process writes a run; any number of others read it, and others may write other
-runs of the same store.
+only state of a run. One process writes a run; any number of others read it, and others may write
+other runs of the same store.
 """
 
 from __future__ import annotations
