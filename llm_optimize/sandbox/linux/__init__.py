@@ -55,8 +55,8 @@ broker, child -> script broker:
 
 Who kills whom, and when
 ------------------------
-Killing is always SIGKILL. Everything else ends by hanging up: whoever reads the end of a socket
-stops, and the level above makes sure of it.
+Killing is always SIGKILL. Everything else ends by hanging up: a process that reads the end of
+its socket stops, and the level above makes sure of it.
 
 child:
     By its supervisor: at a K (deadline, too much output, the answer is there, the call is stopped),

@@ -89,11 +89,9 @@ def _files(paths: VisiblePaths, limits: Limits, hidden: Sequence[str]) -> list[s
         options += ["--ro-bind", os.devnull, path]
     options += ["--remount-ro", "/dev", "--remount-ro", "/"]
     here = os.getcwd()
-    tops = (*paths.readable, *paths.writable)
-    is_visible = any(_overlap(here, top) for top in tops)
-    return [*options, "--chdir", here if is_visible else "/tmp"]
-
-
-def _overlap(one: str, other: str) -> bool:
-    """Whether the paths are the same, or one is below the other."""
-    return one == other or one.startswith(other + "/") or other.startswith(one + "/")
+    folder = "/tmp"
+    for top in (*paths.readable, *paths.writable):
+        is_inside = here == top or here.startswith(top + "/")
+        if is_inside or top.startswith(here + "/"):
+            folder = here
+    return [*options, "--chdir", folder]

@@ -53,12 +53,12 @@ def find_isolation(*, namespaced: bool) -> Isolation:
 
 def seccomp_works() -> bool:
     """Whether this kernel takes our filter, tried in a fork."""
-    return has_filter_for_machine() and works_in_fork(_try_filter)
 
+    def attempt() -> None:
+        set_no_new_privileges()
+        install_filter(FilterPolicy(LOCAL))
 
-def _try_filter() -> None:
-    set_no_new_privileges()
-    install_filter(FilterPolicy(LOCAL))
+    return has_filter_for_machine() and works_in_fork(attempt)
 
 
 def restrict_files(

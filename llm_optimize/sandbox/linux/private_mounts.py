@@ -63,14 +63,14 @@ def enter_user_namespace() -> None:
     is_root = os.geteuid() == 0
     reading, writing = os.pipe()
 
-    def write_maps_when_told() -> None:
+    def write_maps() -> None:
         os.close(writing)
         if os.read(reading, 1):  # "" means that `unshare` failed
             with exit_with_errno():
                 _write_id_maps(pid, all_ids=is_root)
         os._exit(0)
 
-    helper = fork(write_maps_when_told)
+    helper = fork(write_maps)
     os.close(reading)
     try:
         checked(libc().unshare(CLONE_NEWUSER), "unshare(CLONE_NEWUSER)")
@@ -162,23 +162,18 @@ def find_namespace_method() -> str:
 
     Each way is tried in a fork. Call it from a process of one thread.
     """
-    if _kernel_version() >= _COUNTED_SINCE and works_in_fork(_try_as_user):
+
+    def as_root() -> None:
+        enter_private_mounts(_NOTHING, tempfile.gettempdir(), [os.devnull], 1)
+
+    def as_user() -> None:
+        enter_user_namespace()
+        as_root()
+
+    version = os.uname().release.replace("-", ".").split(".")[:2]
+    numbers = tuple(int(part) for part in version if part.isdigit())
+    if numbers >= _COUNTED_SINCE and works_in_fork(as_user):
         return IN_USER_NAMESPACE
-    if os.geteuid() == 0 and works_in_fork(_try):
+    if os.geteuid() == 0 and works_in_fork(as_root):
         return AS_ROOT
     return ""
-
-
-def _try() -> None:
-    enter_private_mounts(_NOTHING, tempfile.gettempdir(), [os.devnull], 1)
-
-
-def _try_as_user() -> None:
-    enter_user_namespace()
-    _try()
-
-
-def _kernel_version() -> tuple[int, ...]:
-    """Return the first two numbers of this kernel's version."""
-    parts = os.uname().release.replace("-", ".").split(".")[:2]
-    return tuple(int(part) for part in parts if part.isdigit())

@@ -11,7 +11,7 @@ Messages, one packet each:
     f, on that socket: limits as JSON, with the far end of a link. From then on the link is that of
         any supervisor; instead of "supervisor" may come {"breach": ...}.
 
-Whoever runs in the scoring may write to its socket, f or a candidate. So the limits that come are
+Any code in the scoring may write to its socket, f or a candidate. So the limits that come are
 narrowed to those of the scoring, and all that a socket leads to is counted together with the
 scoring that it belongs to: its processes are found below the sender, from time to time, as long as
 there are supervisors.
@@ -195,7 +195,7 @@ class ScriptBrokerServer:
         return _Client(their_socket, watcher, scratch, folder, account, supervisors)
 
     def _receive_request(self, client: _Client) -> None:
-        """Serve the request that came; whoever sends something else is cut off."""
+        """Serve the request that came; a scoring that sends something else is cut off."""
         try:
             message, links, _, _ = socket.recv_fds(client.end, _MAX_MESSAGE_BYTES, 1)
             if not links:
@@ -337,7 +337,7 @@ def _has_hung_up(link: socket.socket) -> bool:
 
 
 def _refuse(link: socket.socket, breach: Breach) -> None:
-    """Tell whoever waits for a supervisor, or for its report, which limit was broken."""
+    """Tell a client that waits for a supervisor, or for its report, which limit was broken."""
     with suppress(OSError):
         # Both sides share this setting; the other one never reads, or will not any more.
         link.setblocking(False)

@@ -1,7 +1,6 @@
 """Limits of a script that is started from inside a scoring: never wider than those of the scoring.
 
-The limits of a script come through a socket of its scoring, and whoever runs in the scoring may
-write
+The limits of a script come through a socket of its scoring, and any code in the scoring may write
 them: a candidate in f's own process as well as f. So each is intersected with the limit of the
 scoring before anything is forked.
 """
@@ -150,14 +149,12 @@ def _has_right_type(name: str, value: Any) -> bool:
     if name in _NUMBERS:
         return type(value) is int
     if name in _LISTS:
-        return isinstance(value, list) and all(map(_is_plain_path, value))
+        if not isinstance(value, list):
+            return False
+        return all(type(text) is str and "\0" not in text for text in value)
     if value is None:
         return True
     if name == "network":
         return type(value) is bool
     # Seconds; NaN and infinity are not below the limit.
     return type(value) in (int, float) and value <= _MAX_SECS
-
-
-def _is_plain_path(value: Any) -> bool:
-    return type(value) is str and "\0" not in value
