@@ -40,7 +40,7 @@ def mark(marker, text=""):
 
 
 def gone(marker, within_secs=1.0):
-    """Whether all processes that marked the file are dead, or will be in a moment, whatever namespace they are in."""
+    """Whether all processes that marked the file are dead, or soon will be, in any namespace."""
     assert Path(marker).read_text(), "nobody has marked it"
     until = time.monotonic() + within_secs
     with open(marker) as file:
@@ -212,7 +212,7 @@ def dice(use_numpy):
 
 
 def clutter(outside):
-    """Fill the scratch directory with what is hard to remove: links, sealed directories, a path that is too long."""
+    """Fill the scratch directory with what is hard to remove: links, sealed folders, depth."""
     here = tempfile.gettempdir()
     os.symlink(outside, os.path.join(here, "link"))
     os.mkdir(os.path.join(here, "sealed"))

@@ -1,7 +1,7 @@
-"""Run the hostile programs at each level, in each way, as user and as root, and write the table of docs/sandbox.md.
+"""Run the hostile programs at each level and in each way, and write the table of docs/sandbox.md.
 
-`make table` runs all of it; `make table ARGS="--only 75 77 --level process --way one --user root"` runs a part and
-leaves the rest as it was recorded.
+`make table` runs all of it; `make table ARGS="--only 75 77 --level process --way one --user root"`
+runs a part and leaves the rest as it was recorded.
 """
 
 import argparse

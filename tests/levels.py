@@ -15,7 +15,7 @@ from llm_optimize.sandbox import open_sandbox
 
 
 def need_namespaces() -> None:
-    """Skip the test where bubblewrap cannot work; where REQUIRE_BUBBLEWRAP is set, that is a failure."""
+    """Skip the test where bubblewrap cannot work; with REQUIRE_BUBBLEWRAP set, fail instead."""
     missing = missing_for_namespaces()
     if missing is not None:
         if os.environ.get("REQUIRE_BUBBLEWRAP"):

@@ -1,7 +1,7 @@
-"""The first process of the jail: it builds the scene, has the programs run, and says what became of each.
+"""Init of the jail: builds the scene, has the programs run, and reports what became of each.
 
-It is not the optimizer, which is a child: what a program does to "its" optimizer and to other processes of the user is
-seen from here, and no signal from inside the jail ends this process.
+It is not the optimizer, which is a child: what a program does to "its" optimizer and to other
+processes of the user is seen from here, and no signal from inside the jail ends this process.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _end_with_the_pipe() -> None:
 
 
 def _become(uid: int) -> str:
-    """Uncover /proc, as bubblewrap covers parts of it for root, make the home, and be that user; return the home."""
+    """Uncover /proc, make the home, be its user; return the home."""
     home = os.environ["HOME"]
     if os.geteuid() == 0:
         with open("/proc/self/mounts", encoding="utf-8") as file:
@@ -262,7 +262,8 @@ class Observer:
             )
         if sampler.most_processes > program["processes"] + _MORE_PROCESSES:
             found.append(
-                f"processes: {sampler.most_processes} more than before at processes={program['processes']}"
+                f"processes: {sampler.most_processes} more than before at "
+                f"processes={program['processes']}"
             )
         if program["scoring_mb"] and sampler.most_memory_mb > program["scoring_mb"]:
             found.append(f"memory: {sampler.most_memory_mb:.0f} MB more than before")

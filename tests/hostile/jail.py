@@ -1,7 +1,7 @@
-"""The outer jail: own processes, ipc, network with loopback up, sized /tmp and /dev/shm, bounded memory.
+"""The outer jail: own processes, IPC and network, sized /tmp and /dev/shm, bounded memory.
 
-What fails in it fails there. Bubblewrap builds it; the first process in it is `hostile.inside`, which no signal from
-inside reaches, and which ends when the pipe to this side does.
+What fails in it fails there. Bubblewrap builds it; the first process in it is `hostile.inside`,
+which no signal from inside reaches, and which ends when the pipe to this side does.
 """
 
 from __future__ import annotations
@@ -149,7 +149,7 @@ def run_jail(who: str, order: dict[str, Any]) -> Iterator[dict[str, Any]]:
 def _start(
     made: list[str], environment: dict[str, str], errors: IO[str]
 ) -> subprocess.Popen[str]:
-    """Start a process that becomes the jail when it reads a line: by then it is in its control group."""
+    """Start a process that becomes the jail when it reads a line, in its control group by then."""
     return subprocess.Popen(
         ["sh", "-c", 'read go && exec "$@"', "sh", *made],
         stdin=subprocess.PIPE,

@@ -14,7 +14,9 @@ AT_A_TIME = 2
 THE_END = (
     "the end"  # the name under which stands what was left when the sandbox was closed
 )
-LATE_SECS = 5.0  # after the deadline, on a busy machine; the programs go on for thirty seconds and more
+LATE_SECS = (
+    5.0  # after the deadline, on a busy machine; the programs go on for thirty seconds
+)
 SETTLE_SECS = 2.0  # for all that a program started to be gone
 
 
@@ -29,7 +31,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Result:
-    """What a program came to in a cell. `word`: works | contained | stopped: ... | not promised | broken."""
+    """Result of a program in a cell: works, contained, stopped: ..., not promised, or broken."""
 
     program: str
     cell: Cell
@@ -48,7 +50,7 @@ def run_cell(
     late_secs: float = LATE_SECS,
     settle_secs: float = SETTLE_SECS,
 ) -> list[Result]:
-    """Return what becomes of each program, all in one sandbox; where the jail dies, the next go on in another."""
+    """Return the result of each program, all in one sandbox; if the jail dies, in another one."""
     todo, found = list(programs), []
     order = {
         "level": cell.level,
@@ -109,7 +111,8 @@ def _odd(program: Program, message: dict[str, Any]) -> list[str]:
         status == "ok" and "invalid" in program.statuses
     ):
         return [
-            f"status: {status}, expected {' or '.join(program.statuses)}: {message['message'][:500]}"
+            f"status: {status}, expected {' or '.join(program.statuses)}: "
+            f"{message['message'][:500]}"
         ]
     if status != "ok":
         return []

@@ -1,7 +1,8 @@
-"""The optimizer in the jail: it runs programs as it is told, in one of the ways, and says how it fares itself.
+"""The optimizer in the jail: runs programs in one of the ways, and reports how it fares itself.
 
-one: the candidate in f's process. split: `eval_utils.call` from outside. nested: f, which holds labels, calls
-`eval_utils.call` from its sandbox. bare: no wall at all, for the tests of the watching; here: in this very process.
+one: the candidate in f's process. split: `eval_utils.call` from outside. nested: f, which holds
+labels, calls `eval_utils.call` from its sandbox. bare: no wall at all, for the tests of the
+watching; here: in this very process.
 """
 
 from __future__ import annotations
@@ -97,7 +98,7 @@ class Ways:
 
 
 def judged(order: list[Any]) -> dict[str, Any]:
-    """Be an f that holds labels and runs the candidate in a sandbox of its own; also called without one."""
+    """Be an f that holds labels and runs the candidate in a sandbox; also called without one."""
     source, argument, timeout_secs, level, default_limits = order
     limits = None if default_limits else SERIES
     printed = io.StringIO()

@@ -1,4 +1,4 @@
-"""What each hostile program asks for and may come to: read from its head where that says so, else listed here."""
+"""Requirements and expected results of each hostile program, read from its head or listed here."""
 
 from __future__ import annotations
 
@@ -67,7 +67,9 @@ TWICE = ("59-state-leak", "83-posix-mqueue-leak")
 # Hold still for long if they get what they want: the deadline is short.
 SHORT_SECS, LONG_SECS = 0.7, 8.0
 TAKES_LONG = ("91-door-flood",)  # before it has done its deed
-HUGE_SECS = 25.0  # what is built and refused at the default limits takes seconds, more on a busy machine
+HUGE_SECS = (
+    25.0  # building and refusing a huge answer takes seconds, more on a busy machine
+)
 
 # How much the memory of the optimizer may grow, where the head bounds it.
 OPTIMIZER_MB = {
@@ -81,10 +83,13 @@ SCORING_MB = {"85-memfd-hoard": 1024 * 1.2}  # all memory of the scoring
 NO_BOUND_MB = NO_BOUND = 1 << 20
 PROCESSES = 64  # limits.processes of the series
 
-# What is not promised: program, level, way and user (* is any), the kinds of breach that may be seen, and why.
-# Everything else must hold.
+# What is not promised: program, level, way and user (* is any), the kinds of breach that may be
+# seen, and why. Everything else must hold.
 SHARED = "f and the candidate share one process"
-LOOKING = "without a control group it is counted some times a second: more may be there for a moment"
+LOOKING = (
+    "without a control group it is counted some times a second: more may be there "
+    "for a moment"
+)
 NOT_PROMISED = (
     ("39-forge-result-fds", "*", "one", "*", {"value"}, SHARED),
     ("43-patch-scorer", "*", "one", "*", {"value"}, SHARED),
@@ -124,7 +129,7 @@ def load(folder: Path = HOSTILE) -> dict[str, Program]:
 
 
 def read(name: str, source: str) -> Program:
-    """Return a program from its text; what is not in `STATUSES` must say itself what it may come to."""
+    """Return a program from its text; one that is not in `STATUSES` must list its own results."""
     head = dict(re.findall(r"^# ([a-z ]+): *(.*)$", source[:4000], re.MULTILINE))
     statuses = tuple((STATUSES.get(name) or head["allow any"]).split())
     unknown = set(statuses) - {*map(str, OutcomeStatus), "invalid"}

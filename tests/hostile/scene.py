@@ -1,4 +1,4 @@
-"""The world that the programs want to harm: a home with keys, a working directory, open stores, other programs."""
+"""The world that the programs want to harm: a home with keys, a folder, stores, programs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class Scene:
 
 
 class Thing:
-    """Honest things of another program: a file in /dev/shm that is closed, a named semaphore, System V objects."""
+    """Things of another program: a closed file in /dev/shm, a semaphore, System V objects."""
 
     def __init__(self) -> None:
         """Make one of each."""

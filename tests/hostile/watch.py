@@ -1,4 +1,4 @@
-"""What must be as it was before: looked at from outside, before and after. Each kind of breach has a name."""
+"""Comparison of the world before and after, from outside. Each kind of breach has a name."""
 
 from __future__ import annotations
 
@@ -72,7 +72,10 @@ def differences(before: dict[str, Facts], after: dict[str, Facts]) -> Iterator[s
             if facts.get(name) != found.get(name) and not (
                 gone_is_fine and (name not in facts or name not in found)
             ):
-                yield f"{kind}: {name}: {_lines(facts, found, name)} became {_lines(found, facts, name)}"
+                yield (
+                    f"{kind}: {name}: {_lines(facts, found, name)} became "
+                    f"{_lines(found, facts, name)}"
+                )
 
 
 def _lines(facts: Facts, others: Facts, name: str) -> str:
@@ -156,7 +159,7 @@ def _standing(pid: int) -> str | None:
 
 
 def _files(scene: Scene) -> dict[str, tuple[str, str]]:
-    """Return content and outer facts of every file of the home, but for what the writer of the stores changes."""
+    """Return content and metadata of the home, but for what the stores' writer changes."""
     found = {}
     changing = {*scene.hidden}
     device = os.stat(
@@ -193,7 +196,7 @@ def queue_exists() -> bool:
 
 
 class Sampler(threading.Thread):
-    """Looks while a program runs: at processes, memory, inotify; and lets others make their things."""
+    """Looks at processes, memory and inotify while a program runs; others make their things."""
 
     def __init__(self, scene: Scene) -> None:
         """Begin."""
@@ -232,7 +235,7 @@ def inotify_works() -> bool:
 
 
 def memory_mb() -> float:
-    """Return the memory of the whole jail that is no cache: of its control group, else of the machine."""
+    """Return the memory of the whole jail without caches: of its control group, or the machine."""
     for folder, names in _memory_files():
         with suppress(OSError):
             rows = dict(

@@ -1,7 +1,7 @@
-"""Each wall stands for a reason: with one taken out, an attack comes through that is stopped with it.
+"""Each wall stands for a reason: without it an attack comes through that is stopped with it.
 
-An attack is a program that prints `held` or `open`. It runs against the library as it is, and against a copy of it in
-which one mechanism is switched off.
+An attack is a program that prints `held` or `open`. It runs against the library as it is, and
+against a copy of it in which one mechanism is switched off.
 """
 
 import os
@@ -52,9 +52,9 @@ def tell(held):
 """
 
 STORE = """
-(here.parent / 'runs.db').write_text('paid for')
-os.chdir(here.parent)
-with closing(open_sandbox('process', load_and_call, Limits(), [str(here.parent / 'runs.db')])) as sandbox:
+(here.parent / 'runs.db').write_text('paid for') os.chdir(here.parent) with
+closing(open_sandbox('process', load_and_call, Limits(), [str(here.parent / 'runs.db')])) as
+sandbox:
     found = sandbox.run(Call(['def candidate(x): return open("runs.db").read()', 3.0], 5.0))
 """
 CALL_AS_I386 = """
@@ -78,7 +78,8 @@ WALLS = {
     ),
     "the clean environment": (
         "if True:",
-        "os.environ['OPENAI_API_KEY'] = 'sk-canary'\ntell('sk-canary' not in str(deed('environ')[0].value))",
+        "os.environ['OPENAI_API_KEY'] = 'sk-canary'\n"
+        "tell('sk-canary' not in str(deed('environ')[0].value))",
     ),
     "the length of an answer": (
         "if False:",
@@ -110,18 +111,21 @@ WALLS = {
     ),
     "Landlock for signals": (
         "pass",
-        "x = f'import os\\ndef candidate(x): return os.kill({os.getpid()}, 0)'\ntell(run(x).status != 'ok')",
+        "x = f'import os\\ndef candidate(x): return os.kill({os.getpid()}, 0)'\n"
+        "tell(run(x).status != 'ok')",
     ),
     "Landlock for TCP": (
         "pass",
         "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
-        "x = f'import socket\\ndef candidate(x): socket.create_connection({s.getsockname()!r}); return 666.0'\n"
+        "x = f'import socket\\ndef candidate(x): "
+        "socket.create_connection({s.getsockname()!r}); return 666.0'\n"
         "tell(run(x, limits=Limits(network=False)).value != 666.0)",
     ),
     "the limit of the scratch directory": (
         "breach = None",
         "x = 'import tempfile, time\\ndef candidate(x):\\n"
-        '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", "wb").write(bytes(1 << 20))\\n'
+        '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", '
+        '"wb").write(bytes(1 << 20))\\n'
         "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
     ),
     "read-only mounts": (
@@ -159,7 +163,8 @@ WALLS = {
     "hiding keys": (
         "pass",
         "(here.parent / '.env').write_text('sk-canary')\nos.chdir(here.parent)\n"
-        "tell(run('def candidate(x): return open(\".env\").read()', limits=Limits()).status != 'ok')",
+        "tell(run('def candidate(x): return open(\".env\").read()', "
+        "limits=Limits()).status != 'ok')",
     ),
     "the account of nameless files": (
         "pass",
@@ -171,30 +176,38 @@ WALLS = {
     "narrowed limits": (
         "limits = asked",
         "(here.parent / 'key').write_text('secret')\n"
-        "x = ('from llm_optimize.eval_utils import run_script\\nfrom llm_optimize.records import Limits\\n'\n"
-        '    \'def candidate(x):\\n    try: return run_script("y = open(p).read()", {"p": KEY}, ["y"],\'\n'
-        "    ' limits=Limits(readable=(\"/\",)))[\"y\"]\\n    except Exception: return 0.0').replace('KEY', "
+        "x = ('from llm_optimize.eval_utils import run_script\\nfrom "
+        "llm_optimize.records import Limits\\n'\n"
+        '    \'def candidate(x):\\n    try: return run_script("y = open(p).read()", '
+        '{"p": KEY}, ["y"],\'\n'
+        '    \' limits=Limits(readable=("/",)))["y"]\\n    except Exception: return '
+        "0.0').replace('KEY', "
         "repr(str(here.parent / 'key')))\n"
         "tell(run(x, limits=Limits(), timeout_secs=20.0).value != 'secret')",
     ),
     "the count of a scoring's supervisors": (
         "if True:",
         "x = 'import os, socket\\ndef candidate(x):\\n    links, met = [], 0\\n"
-        '    door = socket.socket(fileno=os.dup(int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])))\\n'
+        '    variable = os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"]\\n'
+        '    broker = socket.socket(fileno=os.dup(int(variable.split(":")[0])))\\n'
         "    for _ in range(30):\\n        ours, theirs = socket.socketpair()\\n"
-        '        socket.send_fds(door, [b"{}"], [theirs.fileno()])\\n        links.append(ours)\\n'
-        '    return sum((link.recv(4) + link.recv(99)).endswith(b"supervisor") for link in links)\'\n'
+        '        socket.send_fds(broker, [b"{}"], [theirs.fileno()])\\n'
+        "        links.append(ours)\\n"
+        '    return sum((link.recv(4) + link.recv(99)).endswith(b"supervisor") for link '
+        "in links)'\n"
         "tell(run(x, limits=Limits(processes=20), timeout_secs=20.0).value < 30)",
     ),
     "the memory of an answer": (
         "if False:",
-        "x = 'def candidate(x): return [[]] * 250_000'\ntell(run(x, timeout_secs=20.0).status == 'protocol')",
+        "x = 'def candidate(x): return [[]] * 250_000'\n"
+        "tell(run(x, timeout_secs=20.0).status == 'protocol')",
     ),
     "the filter of calls": (
         "pass",
         "import resource, subprocess\n"
         "other = subprocess.Popen([sys.executable, '-c', 'input()'], stdin=subprocess.PIPE)\n"
-        "x = f'import resource\\ndef candidate(x): resource.prlimit({other.pid}, resource.RLIMIT_CPU, (900, 900))'\n"
+        "x = f'import resource\\ndef candidate(x): resource.prlimit({other.pid}, "
+        "resource.RLIMIT_CPU, (900, 900))'\n"
         "run(x)\nfound = resource.prlimit(other.pid, resource.RLIMIT_CPU)\n"
         "other.communicate(b'\\n')\ntell(found != (900, 900))",
     ),
@@ -206,7 +219,8 @@ WALLS = {
     ),
     "sockets that stay here": (
         "if True:",
-        "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
+        "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', "
+        "0)); s.settimeout(1)\n"
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
         "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
         "run(x, limits=Limits(network=False))\n"
@@ -219,7 +233,8 @@ WALLS = {
     "limits of kernel counts": (
         "pass",
         "x = 'import ctypes\\ndef candidate(x):\\n'\n"
-        "x += '    return sum(ctypes.CDLL(None).inotify_init1(0) >= 0 for _ in range(60))'\ntell(run(x).value <= 8)",
+        "x += '    return sum(ctypes.CDLL(None).inotify_init1(0) >= 0 for _ in "
+        "range(60))'\ntell(run(x).value <= 8)",
     ),
     "the lifeline": (
         "continue",
@@ -230,23 +245,27 @@ WALLS = {
         "kin = [int(p) for p in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]\n"
         "os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)\n"
         "until = time.monotonic() + 3\n"
-        "while any(os.path.exists(f'/proc/{p}') for p in kin) and time.monotonic() < until: time.sleep(0.02)\n"
+        "while any(os.path.exists(f'/proc/{p}') for p in kin) and time.monotonic() < "
+        "until: time.sleep(0.02)\n"
         "left = [p for p in kin if os.path.exists(f'/proc/{p}')]\n"
         "[os.kill(p, signal.SIGKILL) for p in left]\ntell(not left)",
     ),
     "giving up privileges in a namespace": (
         "pass",
-        'x = \'def candidate(x): return int(open("/proc/self/status").read().split("CapEff:")[1].split()[0], 16)\'\n'
+        "x = 'def candidate(x): return "
+        'int(open("/proc/self/status").read().split("CapEff:")[1].split()[0], 16)\'\n'
         "tell(run(x, 'namespace').value == 0)",
     ),
     "the size of a namespace's files": (
         "pass",
-        "x = 'import os\\ndef candidate(x):\\n    s = os.statvfs(\"/tmp\")\\n    return s.f_blocks * s.f_frsize'\n"
+        'x = \'import os\\ndef candidate(x):\\n    s = os.statvfs("/tmp")\\n    return '
+        "s.f_blocks * s.f_frsize'\n"
         "tell(run(x, 'namespace').value == 50 << 20)",
     ),
     "the network namespace": (
         "pass",
-        "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0)); s.settimeout(1)\n"
+        "import socket\ns = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', "
+        "0)); s.settimeout(1)\n"
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
         "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
         "run(x, 'namespace')\n"
@@ -286,7 +305,7 @@ def result_of(attack, library, folder):
 
 
 def can_call_as_i386():
-    """Whether a process without our filter may make calls of i386: not every kernel of x86-64 has them."""
+    """Whether a process without our filter may make calls of i386; not every kernel has them."""
     script = f"from candidates import load_and_call; print(load_and_call([{CALL_AS_I386!r}, 3.0]))"
     folder = TESTS
     ran = subprocess.run(

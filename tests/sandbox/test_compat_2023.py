@@ -1,4 +1,4 @@
-r"""Programs written for the llm_optimize of 2023 run unchanged: only the old names, no `if __name__` guard."""
+r"""Programs of 2023 run unchanged: with the old names only, and without an `if __name__` guard."""
 
 import math
 import os
@@ -18,7 +18,7 @@ def block(x, tag=""):
 
 @pytest.fixture
 def program(server, tmp_path):
-    """Return a function that runs a program against the scripted server, and returns what it printed last."""
+    """Return a function that runs a program against the scripted server; it gives the last line."""
 
     def run(source, *replies):
         if replies:
@@ -56,9 +56,9 @@ X, y = make_classification(200, random_state=0)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 def score(x):
-    result = eval_utils.exec_with_timeout_unsafe(x, {"X_train": X_train, "y_train": y_train}, ["clf"], 30)
-    accuracy = result["clf"].score(X_test, y_test)
-    return accuracy, f"accuracy: {accuracy}"
+    result = eval_utils.exec_with_timeout_unsafe(x, {"X_train": X_train, "y_train": y_train},
+    ["clf"], 30) accuracy = result["clf"].score(X_test, y_test) return accuracy, f"accuracy:
+    {accuracy}"
 
 x0 = """
 from sklearn.dummy import DummyClassifier

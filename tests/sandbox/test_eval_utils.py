@@ -48,7 +48,8 @@ def test_what_the_script_raises_is_raised_here():
         ScriptFailed, match="Odd: one"
     ):  # a class that only the script has, with an odd constructor
         run(
-            "class Odd(Exception):\n    def __init__(self, a, b):\n        super().__init__('one')\nraise Odd(1, 2)",
+            "class Odd(Exception):\n    def __init__(self, a, b):\n"
+            "        super().__init__('one')\nraise Odd(1, 2)",
             {},
             [],
             20,
@@ -79,7 +80,8 @@ def test_it_returns_as_soon_as_the_script_ends():
 def test_a_script_that_hangs_is_killed_with_its_children(tmp_path):
     script = (
         "import subprocess, sys, time\n"
-        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'], start_new_session=True)\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; "
+        "time.sleep(60)'], start_new_session=True)\n"
         "open(path, 'w').write(str(child.pid))\ntime.sleep(60)"
     )
     path = tmp_path / "pid"
@@ -121,7 +123,8 @@ def test_a_script_of_one_thread_is_quick(tmp_path):
     program.write_text(
         "import time\nfrom llm_optimize import eval_utils\n"
         "begun = time.monotonic()\n"
-        "for n in range(20):\n    assert eval_utils.exec_with_timeout_unsafe('y = x', {'x': n}, ['y'], 20)['y'] == n\n"
+        "for n in range(20):\n    assert eval_utils.exec_with_timeout_unsafe('y = x', "
+        "{'x': n}, ['y'], 20)['y'] == n\n"
         "print((time.monotonic() - begun) / 20)\n"
     )
     env = {**os.environ, "PYTHONPATH": str(ROOT), "OPENBLAS_NUM_THREADS": "1"}

@@ -1,4 +1,4 @@
-"""Candidates that misbehave in a whole run: each is reported as what it was, and the run goes on."""
+"""Candidates that misbehave in a whole run: each is reported as what it was, the run goes on."""
 
 import sys
 import time

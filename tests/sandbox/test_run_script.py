@@ -41,7 +41,10 @@ def test_data_goes_in_and_comes_out():
         "names": ["x", "y"],
         "deep": {"b": [True, None, 2.5]},
     }
-    script = "import numpy as np\nt = np.asfortranarray(a.T)\nn = a.sum()\nempty = np.zeros((0, 3), 'i2')\nboth = (a, 1)"
+    script = (
+        "import numpy as np\nt = np.asfortranarray(a.T)\nn = a.sum()\n"
+        "empty = np.zeros((0, 3), 'i2')\nboth = (a, 1)"
+    )
     found = eval_utils.run_script(
         script, given, ["t", "n", "deep", "names", "empty", "both"]
     )
@@ -124,10 +127,9 @@ for line in open("/proc/self/maps"):  # and in all memory that may hold a pickle
     if rights.startswith("rw") and name[:1] not in (["[stack]"], ["[vvar]"]):
         begin, end = (int(part, 16) for part in span.split("-"))
         with open("/proc/self/mem", "rb") as memory:
-            memory.seek(begin)
-            content = memory.read(end - begin)
-            places = [found.end() for found in re.finditer(b"HIDDEN-", content)]
-            if any(hashlib.sha1(content[place : place + 14]).hexdigest() == digest for place in places):
+            memory.seek(begin) content = memory.read(end - begin) places = [found.end() for found in
+            re.finditer(b"HIDDEN-", content)] if any(hashlib.sha1(content[place : place +
+            14]).hexdigest() == digest for place in places):
                 hits.append(span)
 frame, names = sys._getframe(), []
 while frame:
@@ -143,7 +145,7 @@ found = [len(hits), len(names), "test_run_script" in sys.modules, readable(path)
 
 
 def searched(x):
-    """Be an f whose labels are in its memory, in its module and in its file; return what a script finds of them."""
+    """Be an f with labels in its memory, module and file; return what a script finds of them."""
     assert LABELS
     return eval_utils.run_script(SEARCH, {"path": __file__}, ["found"])["found"]
 
@@ -176,9 +178,11 @@ def patched(x):
 @pytest.mark.parametrize("level", ["process", "namespace"])
 def test_patching_reaches_no_scorer(level):
     script = (
-        "import builtins, json, os\nbuiltins.sum = lambda *a: 666.0\njson.dumps = lambda *a, **k: '666'\n"
+        "import builtins, json, os\nbuiltins.sum = lambda *a: 666.0\n"
+        "json.dumps = lambda *a, **k: '666'\n"
         "builtins.float = lambda *a: 666.0\n"
-        "for fd in range(64):\n    try: os.write(fd, b'666.0')\n    except OSError: pass\ny = [1, 0, 1, 0]"
+        "for fd in range(64):\n    try: os.write(fd, b'666.0')\n"
+        "    except OSError: pass\ny = [1, 0, 1, 0]"
     )
     with closing(open_sandbox(level, patched)) as sandbox:
         outcome = sandbox.run(Call(script, 30.0))
@@ -233,16 +237,16 @@ def test_a_script_in_a_plain_sandbox_cannot_ask_for_namespaces_in_vain():
 
 
 def spoils(x):
-    """Be a candidate that uses the door of its sandbox badly."""
+    """Be a candidate that uses the broker of its sandbox badly."""
     import os
     import socket
 
     from llm_optimize.sandbox.linux.supervisor import BROKER_VARIABLE
 
     fd = int(os.environ[BROKER_VARIABLE].split(":")[0])
-    with socket.socket(fileno=os.dup(fd)) as door:
-        door.send(b"\xff not json")
-        door.shutdown(socket.SHUT_RDWR)
+    with socket.socket(fileno=os.dup(fd)) as broker:
+        broker.send(b"\xff not json")
+        broker.shutdown(socket.SHUT_RDWR)
     return 1.0
 
 
@@ -254,7 +258,7 @@ def either(x):
 
 @linux
 @pytest.mark.parametrize("level", ["process", "namespace"])
-def test_a_spoilt_door_is_the_loss_of_that_scoring_only(level):
+def test_a_spoilt_broker_socket_is_the_loss_of_that_scoring_only(level):
     if level == "namespace":
         need_namespaces()
     with closing(open_sandbox(level, either)) as sandbox:

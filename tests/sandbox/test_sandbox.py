@@ -1,4 +1,4 @@
-"""What every sandbox promises, by real processes that misbehave; what only Linux promises is in the files beside."""
+"""Promises of every sandbox, tested by processes that misbehave; Linux has more, in other files."""
 
 import math
 import os
@@ -25,7 +25,9 @@ from llm_optimize.sandbox import (
 
 LIMITS = Limits(output_mb=1, result_mb=1, memory_mb=2048, file_mb=1, open_files=256)
 DEADLINE_SECS = 0.4
-LATE_SECS = 4.0  # a generous bound for a machine with other work: nothing here would end by itself before 20 s
+LATE_SECS = (
+    4.0  # generous, for a busy machine: nothing here would end by itself before 20 s
+)
 
 
 KINDS = ["process", "namespace", "portable"]
@@ -48,7 +50,7 @@ def kind(request):
 
 @pytest.fixture(scope="module")
 def sandbox(kind, tmp_path_factory):
-    """Yield a sandbox of each kind that isolates, the same for all tests: what one scoring does harms no other."""
+    """Yield a sandbox of each kind that isolates, the same for all tests: none harms the next."""
     with closing(
         open_kind(
             kind, act, replace(LIMITS, writable=(str(tmp_path_factory.getbasetemp()),))
@@ -307,7 +309,8 @@ def test_a_module_that_cannot_be_imported_there_is_told_at_the_start(
     tmp_path, monkeypatch
 ):
     (tmp_path / "once.py").write_text(
-        "import os\nif 'ONLY_HERE' not in os.environ:\n    raise ImportError('not twice')\ndef f(x):\n    return 1.0\n"
+        "import os\nif 'ONLY_HERE' not in os.environ:\n"
+        "    raise ImportError('not twice')\ndef f(x):\n    return 1.0\n"
     )
     monkeypatch.setenv("ONLY_HERE", "1")
     monkeypatch.syspath_prepend(str(tmp_path))

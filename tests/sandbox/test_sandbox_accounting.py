@@ -1,4 +1,4 @@
-"""What all processes of a scoring use together is counted by its watcher, where no control group does so."""
+"""Accounting of all processes of a scoring together, where no control group does it."""
 
 import sys
 from contextlib import closing
@@ -25,7 +25,10 @@ def sandbox(request):
 
 def outcome_of(sandbox, body, timeout_secs=20.0):
     lines = "".join(f"    {line}\n" for line in body.strip().splitlines())
-    head = "def candidate(x):\n    import ctypes, mmap, os, sys, tempfile, time\n    piece = bytes(1 << 20)\n"
+    head = (
+        "def candidate(x):\n    import ctypes, mmap, os, sys, tempfile, time\n"
+        "    piece = bytes(1 << 20)\n"
+    )
     return sandbox.run(Call([head + lines, 3.0], timeout_secs))
 
 
@@ -69,7 +72,8 @@ def test_files_without_a_name_count_as_files(sandbox):
 
 HIDE = (
     "import shutil, subprocess\npath = tempfile.gettempdir() + '/own'\n"
-    "shutil.copyfile('/bin/sleep', path)\nos.chmod(path, 0o111)\nsubprocess.Popen([path, '10'])\ntime.sleep(10)"
+    "shutil.copyfile('/bin/sleep', path)\nos.chmod(path, 0o111)\n"
+    "subprocess.Popen([path, '10'])\ntime.sleep(10)"
 )
 
 

@@ -1,4 +1,4 @@
-"""Where control groups are found: on folders that look like what systemd hands down to a user, and on others."""
+"""Control groups, on folders that look like what systemd delegates to a user, and on others."""
 
 import os
 import sys
@@ -16,7 +16,7 @@ APP = "user.slice/user-1000.slice/user@1000.service/app.slice"
 
 @pytest.fixture
 def tree(tmp_path):
-    """Make /sys/fs/cgroup and /proc as they are under `systemd-run --user --scope -p Delegate=yes`."""
+    """Make /sys/fs/cgroup and /proc as under `systemd-run --user --scope -p Delegate=yes`."""
     top, process = tmp_path / "cgroup", tmp_path / "proc" / "self"
     scope = top / APP / "run-r1.scope"
     scope.mkdir(parents=True)

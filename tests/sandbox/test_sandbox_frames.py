@@ -216,7 +216,10 @@ def test_an_answer_grows_in_the_caller_to_a_few_times_its_limit_at_most(name):
 
 
 def test_an_honest_answer_of_full_length_comes_through():
-    x = "def candidate(x): return [1.0, {'text': 'a,b:[]{} ' * 100_000, 'numbers': [n / 7 for n in range(100_000)]}]"
+    x = (
+        "def candidate(x): return [1.0, {'text': 'a,b:[]{} ' * 100_000, 'numbers': [n / "
+        "7 for n in range(100_000)]}]"
+    )
     with closing(
         open_sandbox("process", load_and_call, Limits(result_mb=16))
     ) as sandbox:

@@ -1,4 +1,4 @@
-"""Processes of the sandbox itself that fail or lose their optimizer: what they say, and that they leave nothing."""
+"""Processes of the sandbox that fail or lose their optimizer: they say why, and leave nothing."""
 
 import os
 import shutil
@@ -146,7 +146,7 @@ def wait_for(path: Path) -> None:
 
 
 def alive_in(folder: Path) -> bool:
-    """Whether a process that may still make a folder lives: one with this folder in its environment."""
+    """Whether a process that may still make a folder lives: its environment names the folder."""
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
             if str(folder).encode() in Path(f"/proc/{pid}/environ").read_bytes():

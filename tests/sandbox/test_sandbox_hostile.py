@@ -1,7 +1,8 @@
 """Programs that somebody else wrote to break sandboxes, where they lie beside this repository.
 
-All of them run at each level in f's own process, and some in the other ways and as the other user; `make table` runs
-every program at every level in every way as every user, and writes what it finds into the table of docs/sandbox.md.
+All of them run at each level in f's own process, and some in the other ways and as the other user;
+`make table` runs every program at every level in every way as every user, and writes what it finds
+into the table of docs/sandbox.md.
 """
 
 import sys
@@ -56,7 +57,7 @@ needs_programs = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def results():
-    """Run all that is chosen, some jails at a time; yield what each program came to in each cell."""
+    """Run what is chosen, some jails at a time; yield the result of each program and cell."""
     need_namespaces()
     names = {
         cell: [name for other, name in CHOSEN if other == cell] for cell, _ in CHOSEN

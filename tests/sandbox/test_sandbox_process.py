@@ -1,4 +1,4 @@
-"""What the `process` level promises on Linux: nothing survives, nothing leaks, everything recovers."""
+"""Promises of `process` on Linux: nothing survives, nothing leaks, everything recovers."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The second wall around a candidate on Linux: what Landlock has no rule for, and what others have while it runs."""
+"""Private mounts, IPC and the filter on Linux: what Landlock has no rule for."""
 
 import ctypes
 import errno
@@ -100,8 +100,10 @@ def test_limits_priority_and_processors_of_others_stay_as_they_are(level, other)
     ]
     x = (
         f"pids = {[other.pid, os.getpid(), os.getppid()]}\n"
-        "deeds = [lambda p: resource.prlimit(p, resource.RLIMIT_CPU, (900, 900)), lambda p: resource.prlimit(p, 7),"
-        " lambda p: os.setpriority(os.PRIO_PROCESS, p, 19), lambda p: os.setpriority(os.PRIO_USER, 0, 19),"
+        "deeds = [lambda p: resource.prlimit(p, resource.RLIMIT_CPU, (900, 900)), "
+        "lambda p: resource.prlimit(p, 7),"
+        " lambda p: os.setpriority(os.PRIO_PROCESS, p, 19), lambda p: "
+        "os.setpriority(os.PRIO_USER, 0, 19),"
         " lambda p: os.sched_setaffinity(p, {0}),"
         " lambda p: os.sched_setscheduler(p, os.SCHED_BATCH, os.sched_param(0))]\n"
         "y = [attempt(lambda: deed(p)) for p in pids for deed in deeds]"
@@ -120,9 +122,12 @@ def test_limits_priority_and_processors_of_others_stay_as_they_are(level, other)
 def test_a_candidate_may_change_itself(level):
     x = (
         "pid = os.getpid()\n"
-        "y = [attempt(deed) for deed in (lambda: os.nice(1), lambda: os.sched_setaffinity(pid, {0}),"
-        " lambda: resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0)), lambda: os.setpriority(os.PRIO_PROCESS, pid, 3),"
-        " lambda: os.sched_setaffinity(0, {0}), lambda: resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))]"
+        "y = [attempt(deed) for deed in (lambda: os.nice(1), lambda: "
+        "os.sched_setaffinity(pid, {0}),"
+        " lambda: resource.prlimit(pid, resource.RLIMIT_CORE, (0, 0)), lambda: "
+        "os.setpriority(os.PRIO_PROCESS, pid, 3),"
+        " lambda: os.sched_setaffinity(0, {0}), lambda: "
+        "resource.setrlimit(resource.RLIMIT_CORE, (0, 0)))]"
     )
     assert value_of(level, x) == ["done"] * 6
 
@@ -170,7 +175,7 @@ def test_a_candidate_changes_what_is_its_own(level, tmp_path):
 
 @contextmanager
 def while_scoring(level, x):
-    """Yield when a scoring has begun, and let it end before going on; then another has begun on the same supervisor."""
+    """Yield when a scoring has begun, let it end, and begin another on the same supervisor."""
     with closing(open_sandbox(level, run)) as sandbox:
         sandbox.run(Call("y = 1", 20.0))
         outcomes = []
@@ -245,7 +250,8 @@ def test_shared_memory_of_others_is_out_of_sight_and_its_own_is_there(
         "with get_context('fork').Pool(2) as pool: squares = pool.map(abs, [-1, 2])\n"
         "own = shared_memory.SharedMemory(create=True, size=4096)\n"
         "y = [foreign, squares, os.listdir('/dev/shm'), own.name]\n"
-        "from multiprocessing import resource_tracker\nresource_tracker.unregister(own._name, 'shared_memory')"
+        "from multiprocessing import resource_tracker\n"
+        "resource_tracker.unregister(own._name, 'shared_memory')"
     )
     foreign, squares, names, own = value_of(level, x)
     assert foreign == ["FileNotFoundError", "done", 2**64 - 1]  # the name is free there
@@ -279,8 +285,8 @@ def test_shared_memory_that_is_named_is_shared():
 def test_message_queues_go_with_their_scoring(level):
     queue = f"/llm_optimize-test-{os.getpid()}".encode()
     x = f"""
-librt = ctypes.CDLL("librt.so.1", use_errno=True)
-y = [librt.mq_open({queue!r}, os.O_RDWR), librt.mq_open({queue!r}, os.O_CREAT | os.O_RDWR, 0o600, None)]
+librt = ctypes.CDLL("librt.so.1", use_errno=True) y = [librt.mq_open({queue!r}, os.O_RDWR),
+librt.mq_open({queue!r}, os.O_CREAT | os.O_RDWR, 0o600, None)]
 """
     with closing(open_sandbox(level, run)) as sandbox:
         values = [sandbox.run(Call(TRY + x, 20.0)).value for _ in range(2)]
@@ -290,15 +296,19 @@ y = [librt.mq_open({queue!r}, os.O_RDWR), librt.mq_open({queue!r}, os.O_CREAT | 
 
 def test_keyrings_are_not_there(level):
     number = {"x86_64": (248, 250), "aarch64": (217, 219)}[platform.machine()]
-    x = f"y = [libc.syscall({number[0]}, b'user', b'canary', b'x', 1, -3), libc.syscall({number[1]}, 0, -3, 1)]"
+    x = (
+        f"y = [libc.syscall({number[0]}, b'user', b'canary', b'x', 1, -3), "
+        f"libc.syscall({number[1]}, 0, -3, 1)]"
+    )
     assert value_of(level, x) == [-1, -1]
 
 
 SOCKETS = """
-kinds = {"tcp": (2, 1, 0), "udp": (2, 2, 0), "tcp6": (10, 1, 0), "mptcp": (2, 1, 262), "sctp": (2, 1, 132),
+kinds = {"tcp": (2, 1, 0), "udp": (2, 2, 0), "tcp6": (10, 1, 0), "mptcp": (2, 1, 262), "sctp": (2,
+1, 132),
          "vsock": (40, 1, 0), "alg": (38, 5, 0), "unix": (1, 1, 0)}
-y = [name for name, kind in kinds.items() if attempt(lambda: socket.socket(*kind).close()) == "done"]
-socket.socketpair()
+y = [name for name, kind in kinds.items() if attempt(lambda: socket.socket(*kind).close()) ==
+"done"] socket.socketpair()
 """
 
 
@@ -389,7 +399,10 @@ def test_folders_in_shared_memory_may_be_worked_in(monkeypatch, level):
         (folder / "tmp").mkdir()
         monkeypatch.chdir(folder)
         monkeypatch.setenv("TMPDIR", str(folder / "tmp"))
-        x = "open(tempfile.gettempdir() + '/a', 'w').write('x')\ny = [open('data.csv').read(), os.getcwd()]"
+        x = (
+            "open(tempfile.gettempdir() + '/a', 'w').write('x')\n"
+            "y = [open('data.csv').read(), os.getcwd()]"
+        )
         assert value_of(level, x) == ["1,2\n", str(folder)]
     finally:
         for file in (folder / "data.csv",):

@@ -139,8 +139,8 @@ def test_what_the_network_may(level):
         listener.listen()
         port = listener.getsockname()[1]
         x = (
-            TRY
-            + f"import socket\ny = attempt(lambda: socket.create_connection(('127.0.0.1', {port}), 5).close())"
+            TRY + "import socket\ny = attempt(lambda: "
+            f"socket.create_connection(('127.0.0.1', {port}), 5).close())"
         )
         said = {
             network: outcome_of(level, x, Limits(network=network)).value
@@ -163,7 +163,8 @@ def test_a_candidate_may_talk_to_itself_in_its_namespace():
 def test_too_much_in_the_scratch_directory_is_called_so(level):
     x = (
         "import tempfile, time\n"
-        "for n in range(40):\n    open(f'{tempfile.gettempdir()}/{n}', 'wb').write(bytes(1 << 20))\n"
+        "for n in range(40):\n    open(f'{tempfile.gettempdir()}/{n}', "
+        "'wb').write(bytes(1 << 20))\n"
         "time.sleep(15)\ny = 1"
     )
     outcome = outcome_of(level, x, Limits(scratch_mb=20))
@@ -194,7 +195,10 @@ def test_memory_of_all_processes_together_is_limited_where_a_group_can_be_made(l
 def test_processes_are_limited(level):
     if os.getuid() == 0 and not can_limit_together():
         pytest.skip("root's processes are limited by control groups only")
-    x = "import os, time\nfor _ in range(100):\n    if os.fork() == 0: time.sleep(5), os._exit(0)\ny = 1"
+    x = (
+        "import os, time\nfor _ in range(100):\n"
+        "    if os.fork() == 0: time.sleep(5), os._exit(0)\ny = 1"
+    )
     outcome = outcome_of(level, x, Limits(processes=20))
     assert "limit of 20 processes and threads" in outcome.message
 
@@ -292,7 +296,8 @@ def test_nothing_in_a_namespace_is_made_writable_again():
     x = TRY + (
         "import ctypes, os\nlibc = ctypes.CDLL(None)\n"
         "status = open('/proc/self/status').read().split('CapEff:')[1].split()[0]\n"
-        "tries = [libc.mount(None, b'/usr', None, 32 | 4096, None), libc.unshare(0x10000000), libc.unshare(0x20000)]\n"
+        "tries = [libc.mount(None, b'/usr', None, 32 | 4096, None), "
+        "libc.unshare(0x10000000), libc.unshare(0x20000)]\n"
         "tries.append(libc.mount(None, b'/usr', None, 32 | 4096, None))\n"
         "y = [int(status, 16), tries, attempt(lambda: open('/usr/hostile-canary', 'w')),"
         " attempt(lambda: open('/proc/sys/kernel/hostname', 'w').write('x'))]"

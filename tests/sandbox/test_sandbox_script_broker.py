@@ -1,4 +1,4 @@
-"""The door of a scoring, by which scripts are run: never wider than the scoring, and counted together with it."""
+"""The script broker: scripts are never wider than their scoring, and counted together with it."""
 
 import json
 import os
@@ -34,7 +34,7 @@ from llm_optimize.sandbox.linux.script_limits import (
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux" or landlock_abi() < SIGNALS_ABI,
-    reason="the door is there on Linux, its walls are Landlock",
+    reason="the broker needs Linux, its isolation Landlock",
 )
 NUMBERS = (
     "memory_mb",
@@ -148,7 +148,7 @@ def test_limits_that_anybody_wrote_are_limits_or_refused(given_limits):
     )
 
 
-# The attack: what a candidate in f's own process asks for through its door.
+# The attack: what a candidate in f's own process asks for through its broker.
 
 
 @pytest.fixture(params=["process", "namespace"])
@@ -194,13 +194,17 @@ def asked(level, limits, script, inputs, **wishes):
     return outcome.value
 
 
-ATTEMPT = "def attempt(deed):\n    try: deed(); return 'done'\n    except OSError as error: return type(error).__name__\n"
+ATTEMPT = (
+    "def attempt(deed):\n    try: deed(); return 'done'\n"
+    "    except OSError as error: return type(error).__name__\n"
+)
 
 
 def test_a_key_of_the_home_is_not_read_and_nothing_is_written_there(level, home):
     script = (
         ATTEMPT
-        + "y = [attempt(lambda: open(h + '/.ssh/id_rsa').read()), attempt(lambda: open(h + '/pwn', 'w'))]"
+        + "y = [attempt(lambda: open(h + '/.ssh/id_rsa').read()), attempt(lambda: "
+        "open(h + '/pwn', 'w'))]"
     )
     value = asked(
         level,
@@ -262,7 +266,10 @@ def test_the_network_is_not_had_where_the_scoring_has_none(level):
 def test_memory_and_files_are_those_of_the_scoring(level):
     limits = Limits(memory_mb=700, scratch_mb=40, file_mb=20)
     assert "memory limit" in asked(level, limits, "y = len(bytearray(10**9))", {})
-    script = "import time\nfor n in range(8): open(f'big{n}', 'wb').write(bytes(15 << 20))\ntime.sleep(20)\ny = 'written'"
+    script = (
+        "import time\nfor n in range(8): open(f'big{n}', 'wb').write(bytes(15 << "
+        "20))\ntime.sleep(20)\ny = 'written'"
+    )
     assert "scratch_mb" in asked(level, limits, script, {})
     assert "limit of 20 MB for a file" in asked(
         level, limits, "open('b', 'wb').write(bytes(30 << 20))\ny = 1", {}
@@ -311,7 +318,10 @@ def test_memory_of_a_scoring_and_its_scripts_counts_together(level):
         assert sandbox.run(Call([300, 1, 400, 0.6], 60.0)).value == [300 << 20, 1]
 
 
-WRITE = "import time\nfor n in range(3): open(f'part{n}', 'wb').write(bytes(10 << 20))\ntime.sleep(20)\ny = 1"
+WRITE = (
+    "import time\nfor n in range(3): open(f'part{n}', 'wb').write(bytes(10 << 20))\n"
+    "time.sleep(20)\ny = 1"
+)
 
 
 def writes(x):
@@ -333,14 +343,14 @@ def test_files_of_a_scoring_and_its_scripts_count_together(level):
 
 
 def floods(count):
-    """Ask for supervisors again and again, as hostile program 91 does; return how many work, and what the others say."""
+    """Ask for supervisors as program 91 does; return how many work, and the other answers."""
     number = int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])
     links, alive, said = [], 0, set()
-    with socket.socket(fileno=os.dup(number)) as door:
+    with socket.socket(fileno=os.dup(number)) as broker:
         for _ in range(count):
             ours, theirs = socket.socketpair()
             with theirs:
-                socket.send_fds(door, [b"{}"], [theirs.fileno()])
+                socket.send_fds(broker, [b"{}"], [theirs.fileno()])
             links.append(ours)
     for link in links:
         link.settimeout(10)
@@ -405,7 +415,7 @@ def test_honest_scripts_run_one_after_the_other_and_a_few_at_a_time(level):
 
 
 def test_scripts_follow_each_other_close_to_the_limit_of_processes(level):
-    """Three at a time fit: what a script that is over still holds for a moment is waited for, not counted."""
+    """Three at a time fit: a script that is over is waited for, not counted."""
     with closing(open_sandbox(level, many, Limits(processes=20))) as sandbox:
         assert sandbox.run(Call([8, 3], 60.0)).value == sorted(
             [n * n for n in range(8)] * 3
