@@ -23,7 +23,7 @@ from ..sandbox import (
     Call,
     Outcome,
     OutcomeStatus,
-    call_there,
+    call_in_worker,
     make_parcel,
     open_sandbox,
 )
@@ -281,7 +281,7 @@ class ExecutorBackend:
 
     def _submit(self, call: tuple[Any, ...]) -> Future[Outcome | None]:
         try:
-            return self._executor.submit(call_there, open_sandbox, *call)
+            return self._executor.submit(call_in_worker, open_sandbox, *call)
         except RuntimeError as error:  # broken or shut down; x is not to blame
             raise SandboxUnavailable(
                 f"the executor takes no more scorings ({type(error).__name__}: {error}): "

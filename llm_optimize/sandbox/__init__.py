@@ -19,7 +19,7 @@ from typing import Any
 
 from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
-from .executor_worker import Parcel, call_there, make_parcel
+from .executor_worker import Parcel, call_in_worker, make_parcel
 from .inline import InlineSandbox
 from .machine import Mechanism, check_machine
 from .outcome import Call, Outcome, OutcomeStatus, Sandbox, Stop
@@ -48,7 +48,7 @@ __all__ = [
     "PortableSandbox",
     "Sandbox",
     "Stop",
-    "call_there",
+    "call_in_worker",
     "check_machine",
     "make_parcel",
     "open_sandbox",

@@ -52,7 +52,7 @@ def make_parcel(
     return Parcel(digest.hexdigest(), level, limits, tuple(hidden), payload)
 
 
-def call_there(
+def call_in_worker(
     opener: Opener, parcel: Parcel, x: Any, timeout_secs: float, seed: int
 ) -> Outcome | None:
     """Call f(x) in a sandbox of this worker process; the deadline is kept here.

@@ -52,9 +52,10 @@ def tell(held):
 """
 
 STORE = """
-(here.parent / 'runs.db').write_text('paid for') os.chdir(here.parent) with
-closing(open_sandbox('process', load_and_call, Limits(), [str(here.parent / 'runs.db')])) as
-sandbox:
+(here.parent / 'runs.db').write_text('paid for')
+os.chdir(here.parent)
+store = str(here.parent / 'runs.db')
+with closing(open_sandbox('process', load_and_call, Limits(), [store])) as sandbox:
     found = sandbox.run(Call(['def candidate(x): return open("runs.db").read()', 3.0], 5.0))
 """
 CALL_AS_I386 = """

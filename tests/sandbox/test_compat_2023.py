@@ -56,9 +56,10 @@ X, y = make_classification(200, random_state=0)
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
 
 def score(x):
-    result = eval_utils.exec_with_timeout_unsafe(x, {"X_train": X_train, "y_train": y_train},
-    ["clf"], 30) accuracy = result["clf"].score(X_test, y_test) return accuracy, f"accuracy:
-    {accuracy}"
+    data = {"X_train": X_train, "y_train": y_train}
+    result = eval_utils.exec_with_timeout_unsafe(x, data, ["clf"], 30)
+    accuracy = result["clf"].score(X_test, y_test)
+    return accuracy, f"accuracy: {accuracy}"
 
 x0 = """
 from sklearn.dummy import DummyClassifier

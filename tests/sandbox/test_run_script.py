@@ -127,9 +127,11 @@ for line in open("/proc/self/maps"):  # and in all memory that may hold a pickle
     if rights.startswith("rw") and name[:1] not in (["[stack]"], ["[vvar]"]):
         begin, end = (int(part, 16) for part in span.split("-"))
         with open("/proc/self/mem", "rb") as memory:
-            memory.seek(begin) content = memory.read(end - begin) places = [found.end() for found in
-            re.finditer(b"HIDDEN-", content)] if any(hashlib.sha1(content[place : place +
-            14]).hexdigest() == digest for place in places):
+            memory.seek(begin)
+            content = memory.read(end - begin)
+            places = [found.end() for found in re.finditer(b"HIDDEN-", content)]
+            parts = [content[place : place + 14] for place in places]
+            if any(hashlib.sha1(part).hexdigest() == digest for part in parts):
                 hits.append(span)
 frame, names = sys._getframe(), []
 while frame:

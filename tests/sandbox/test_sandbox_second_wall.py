@@ -285,8 +285,9 @@ def test_shared_memory_that_is_named_is_shared():
 def test_message_queues_go_with_their_scoring(level):
     queue = f"/llm_optimize-test-{os.getpid()}".encode()
     x = f"""
-librt = ctypes.CDLL("librt.so.1", use_errno=True) y = [librt.mq_open({queue!r}, os.O_RDWR),
-librt.mq_open({queue!r}, os.O_CREAT | os.O_RDWR, 0o600, None)]
+librt = ctypes.CDLL("librt.so.1", use_errno=True)
+opened = librt.mq_open({queue!r}, os.O_RDWR)
+y = [opened, librt.mq_open({queue!r}, os.O_CREAT | os.O_RDWR, 0o600, None)]
 """
     with closing(open_sandbox(level, run)) as sandbox:
         values = [sandbox.run(Call(TRY + x, 20.0)).value for _ in range(2)]
@@ -304,11 +305,14 @@ def test_keyrings_are_not_there(level):
 
 
 SOCKETS = """
-kinds = {"tcp": (2, 1, 0), "udp": (2, 2, 0), "tcp6": (10, 1, 0), "mptcp": (2, 1, 262), "sctp": (2,
-1, 132),
+kinds = {"tcp": (2, 1, 0), "udp": (2, 2, 0), "tcp6": (10, 1, 0), "mptcp": (2, 1, 262),
+         "sctp": (2, 1, 132),
          "vsock": (40, 1, 0), "alg": (38, 5, 0), "unix": (1, 1, 0)}
-y = [name for name, kind in kinds.items() if attempt(lambda: socket.socket(*kind).close()) ==
-"done"] socket.socketpair()
+y = []
+for name, kind in kinds.items():
+    if attempt(lambda: socket.socket(*kind).close()) == "done":
+        y.append(name)
+socket.socketpair()
 """
 
 

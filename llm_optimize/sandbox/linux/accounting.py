@@ -141,8 +141,8 @@ def _add_mapped(pid: int, mapped: dict[_FileId, int]) -> None:
     with open(f"/proc/{pid}/smaps", "rb") as file:
         mappings = _SHARED_MAPPING.findall(file.read())
     for device, inode, share_kib in mappings:
-        major, minor = device.split(b":")
-        key = os.makedev(int(major, 16), int(minor, 16)), int(inode)
+        major, minor = (int(part, 16) for part in device.split(b":"))
+        key = os.makedev(major, minor), int(inode)
         if key in mapped:
             mapped[key] += int(share_kib) * 1024
 

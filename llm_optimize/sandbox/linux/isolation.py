@@ -48,7 +48,7 @@ def find_isolation(*, namespaced: bool) -> Isolation:
     At the level `namespace` mounts and IPC are made in another way.
     """
     namespaces = "" if namespaced else find_namespace_method()
-    return Isolation(namespaces, seccomp_works())
+    return Isolation(namespaces=namespaces, seccomp=seccomp_works())
 
 
 def seccomp_works() -> bool:

@@ -136,7 +136,7 @@ def enter_private_mounts(
             attach_tree(tree, top)
         # What is shared from /dev/shm for reading only is not in `written` itself.
         for top in kept:
-            if not any(path == top or path.startswith(top + "/") for path in written):
+            if not any(is_at_or_below(path, top) for path in written):
                 set_mount_flags(top, READ_ONLY)
     for path in masked:
         if os.path.exists(path):

@@ -98,8 +98,14 @@ def _try_landlock() -> list[Mechanism]:
     )
     mechanisms = []
     for name, attempt, holds in rows:
-        works = works_in_fork(attempt)
-        mechanisms.append(Mechanism(name, works, found, holds, _NEWER_KERNEL))
+        mechanism = Mechanism(
+            name,
+            works=works_in_fork(attempt),
+            found=found,
+            holds=holds,
+            repair=_NEWER_KERNEL,
+        )
+        mechanisms.append(mechanism)
     return mechanisms
 
 
@@ -142,15 +148,21 @@ def _try_private_mounts() -> list[Mechanism]:
     mechanisms = [
         Mechanism(
             "user namespaces",
-            works_in_fork(enter_user_namespace),
-            "",
-            "a candidate's own namespaces, the taking of all inotify instances",
-            _ALLOW_NAMESPACES,
+            works=works_in_fork(enter_user_namespace),
+            found="",
+            holds="a candidate's own namespaces, the taking of all inotify instances",
+            repair=_ALLOW_NAMESPACES,
         )
     ]
     for name, attempt, holds in rows:
-        works = bool(method) and works_in_fork(attempt)
-        mechanisms.append(Mechanism(name, works, found, holds, _ALLOW_NAMESPACES))
+        mechanism = Mechanism(
+            name,
+            works=bool(method) and works_in_fork(attempt),
+            found=found,
+            holds=holds,
+            repair=_ALLOW_NAMESPACES,
+        )
+        mechanisms.append(mechanism)
     return mechanisms
 
 
@@ -164,11 +176,11 @@ def _try_seccomp() -> Mechanism:
 
     return Mechanism(
         "seccomp filter",
-        works_in_fork(calls),
-        os.uname().machine,
-        "limits and priorities of other processes, keyrings, io_uring; "
+        works=works_in_fork(calls),
+        found=os.uname().machine,
+        holds="limits and priorities of other processes, keyrings, io_uring; "
         "UDP and the like with network=False",
-        "take a kernel with CONFIG_SECCOMP_FILTER on x86-64 or aarch64",
+        repair="take a kernel with CONFIG_SECCOMP_FILTER on x86-64 or aarch64",
     )
 
 
@@ -182,10 +194,10 @@ def _try_bubblewrap() -> Mechanism:
         problem = str(error)
     return Mechanism(
         "bubblewrap",
-        not problem,
-        "",
-        "network, other processes, homes: the level 'namespace' as a whole",
-        problem,
+        works=not problem,
+        found="",
+        holds="network, other processes, homes: the level 'namespace' as a whole",
+        repair=problem,
     )
 
 
@@ -200,8 +212,12 @@ def _try_cgroups() -> list[Mechanism]:
     )
     mechanisms = []
     for name, holds in rows:
-        works = name in controllers
-        mechanisms.append(
-            Mechanism(f"cgroup {name}", works, "", holds, _DELEGATE_GROUPS)
+        mechanism = Mechanism(
+            f"cgroup {name}",
+            works=name in controllers,
+            found="",
+            holds=holds,
+            repair=_DELEGATE_GROUPS,
         )
+        mechanisms.append(mechanism)
     return mechanisms

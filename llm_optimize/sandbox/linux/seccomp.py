@@ -32,6 +32,8 @@ _ARGUMENT_BYTES = 8
 _INSTRUCTION = struct.Struct("HBBI")  # code, jump if true, jump if false, operand
 _X32 = 0x40000000  # the bit of calls of x86-64 with pointers of 32 bits
 _Step = tuple[int, int, int, int]  # of a program; the jumps count steps
+_Values = tuple[int, ...]
+_Pair = tuple[_Values, _Values]  # allowed values of two arguments
 
 # AUDIT_ARCH_*, and the numbers of unistd.h, by what os.uname() says.
 _ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
@@ -106,7 +108,7 @@ class Rule:
     call: str
     error: int  # with which it fails
     # Pairs of allowed values: for argument 0, and for argument `second`; () allows any value there.
-    allowed: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...] = ()
+    allowed: tuple[_Pair, ...] = ()
     second: int = 1
     but: int | None = None  # if set: allowed unless argument 0 has this value
 
@@ -138,7 +140,7 @@ def _socket_rules(sockets: str) -> list[Rule]:
     """Return the rules for sockets; EACCES is what socket(2) returns for forbidden kinds."""
     if not sockets:  # wall: sockets that stay here
         return []
-    allowed: list[tuple[tuple[int, ...], tuple[int, ...]]] = [((_UNIX,), ())]
+    allowed: list[_Pair] = [((_UNIX,), ())]
     if sockets == LOOPBACK:
         allowed += [((_INET, _INET6), _PLAIN_PROTOCOLS), ((_NETLINK,), ())]
     return [
@@ -177,7 +179,9 @@ def program(machine: str, rules: Iterable[Rule]) -> bytes:
     otherwise.
     """
     words = _NUMBERS[machine].split()
-    numbers = dict(zip(words[::2], map(int, words[1::2]), strict=True))
+    numbers: dict[str, int] = {}
+    for name, number in zip(words[::2], words[1::2], strict=True):
+        numbers[name] = int(number)
     refuse = (_RETURN, 0, 0, _ERRNO | errno.ENOSYS)
     steps: list[_Step] = [
         (_LOAD, 0, 0, _ARCHITECTURE),
@@ -212,7 +216,7 @@ def _block(rule: Rule) -> list[_Step]:
     return [*steps, refuse]
 
 
-def _if_any(values: tuple[int, ...], then: list[_Step]) -> list[_Step]:
+def _if_any(values: _Values, then: list[_Step]) -> list[_Step]:
     """Return steps that go through `then` if what was loaded is one of the values, else past it."""
     last = len(values) - 1
     tests: list[_Step] = []
