@@ -243,7 +243,7 @@ def spoils(x):
     import os
     import socket
 
-    from llm_optimize.sandbox.linux.supervisor import BROKER_VARIABLE
+    from llm_optimize.sandbox.linux.script_broker_client import BROKER_VARIABLE
 
     fd = int(os.environ[BROKER_VARIABLE].split(":")[0])
     with socket.socket(fileno=os.dup(fd)) as broker:
