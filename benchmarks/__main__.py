@@ -1,4 +1,4 @@
-"""All bars of engine, store, sandbox, proposers, searches, report and page: python -m benchmarks [--search-seeds N]."""
+"""All bars of all benchmarks: python -m benchmarks [--search-seeds N]."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A measured number beside the bar that it is to hold; a table of them, a file of them, an exit code."""
+"""Bars: measured numbers and the limits that they must hold; a table, a file, an exit code."""
 
 from __future__ import annotations
 
@@ -44,7 +44,8 @@ def measure(
     unknown = set(only) - set(benchmarks)
     if unknown:
         sys.exit(
-            f"no benchmark is named {', '.join(sorted(unknown))}: choose among {', '.join(benchmarks)}"
+            f"no benchmark is named {', '.join(sorted(unknown))}: "
+            f"choose among {', '.join(benchmarks)}"
         )
     bars: list[Bar] = []
     for name, benchmark in benchmarks.items():
@@ -55,7 +56,7 @@ def measure(
 
 
 def report(bars: Sequence[Bar], output: str | None = None) -> int:
-    """Print the table, write it as JSON where `output` names a file, and return the exit code: 1 when one is missed."""
+    """Print the table, write it as JSON to `output`, and return the exit code, 1 for a miss."""
     rows = [("what", "bar", "measured", "", "")]
     for bar in bars:
         sign = ">=" if bar.at_least else "<="

@@ -1,4 +1,7 @@
-"""The bars of the engine, each a ratio inside one run: python -m benchmarks.engine [--only NAME ...]."""
+"""Benchmark of the engine: python -m benchmarks.engine [--only NAME ...].
+
+Each bar is a ratio within one run.
+"""
 
 from __future__ import annotations
 
@@ -58,7 +61,7 @@ class Clock:
 def run_trials(
     func: Callable[..., Any], steps: int, model: Any, folder: str, **options: Any
 ) -> Clock:
-    """Run so many trials in a fresh store and return when each was finished; each x must have got a score."""
+    """Run trials in a new store, and return when each was finished; each must have a score."""
     clock = Clock()
     store = f"{folder}/{time.monotonic_ns()}.db"
     options = {"x0": "[5, 3]", "sandbox": "inline", "seed": 1, **options}
@@ -197,7 +200,7 @@ def _ideal_secs(delays: Sequence[float], slots: int, workers: int) -> float:
 def in_flight(
     calls: int = 2048, width: int = 256, reply_secs: float = 1.0
 ) -> list[Bar]:
-    """Compare the throughput of many calls at a time with that of the bare client, measured before and after."""
+    """Compare the throughput of concurrent calls with that of the bare client, before and after."""
     with (
         start_server(latency_secs=reply_secs, sigma=0.3) as server,
         TemporaryDirectory() as folder,
@@ -283,21 +286,21 @@ def growth(trials: int = 10_000) -> list[Bar]:
 
 
 class Instant:
-    """A model that answers at once: two numbers, better ones now and then; it notes the size of each prompt."""
+    """A model that answers at once with two numbers, and notes the size of each prompt."""
 
     def __init__(self) -> None:
         self.sizes = array("l")
-        self._dice = Random(3)
+        self._rng = Random(3)
 
     async def __call__(self, messages: Sequence[Message]) -> str:
         """Return a reply."""
         self.sizes.append(sum(len(message["content"]) for message in messages))
-        a, b = self._dice.uniform(-9, 9), self._dice.uniform(-9, 9)
+        a, b = self._rng.uniform(-9, 9), self._rng.uniform(-9, 9)
         return f"Nearer.\n\n```\n[{a:.12f}, {b:.12f}]\n```"
 
 
 class Meter:
-    """A watcher that notes when trials are finished, and how much memory is resident after some; it takes little."""
+    """A watcher that notes when trials are finished, and the resident memory after some of them."""
 
     def __init__(self, *numbers: int) -> None:
         self.moments = array("d")
@@ -327,9 +330,8 @@ def grow(trials: int) -> dict[str, float]:
     early = min(100, trials // 4)
     window = early // 2
     model, meter, again = Instant(), Meter(trials // 10, trials), Meter()
-    in_memory = (
-        "/dev/shm" if os.path.isdir("/dev/shm") else None
-    )  # own time is not the disk's
+    # Own time is not the disk's.
+    in_memory = "/dev/shm" if os.path.isdir("/dev/shm") else None
     with TemporaryDirectory(dir=in_memory) as folder:
         _run_alone(3, Instant(), Meter(), folder)  # what is loaded once is not growth
         _run_alone(trials, model, meter, folder)
@@ -411,7 +413,7 @@ class Author:
     def __init__(self, lines: int) -> None:
         self.prompts: list[str] = []
         self._lines = lines
-        self._dice = Random(4)
+        self._rng = Random(4)
         self._best = 0.0
 
     async def __call__(self, messages: Sequence[Message]) -> str:
@@ -421,15 +423,16 @@ class Author:
                 f"{message['role']}\0{message['content']}" for message in messages
             )
         )
-        score = self._best + self._dice.gauss(-1.65, 1.0)
+        score = self._best + self._rng.gauss(-1.65, 1.0)
         self._best = max(self._best, score)
-        fails = self._dice.random() < 0.1
-        return f"Better by another loop.\n\n```python\n{self.program(float('nan') if fails else score)}\n```"
+        fails = self._rng.random() < 0.1
+        program = self.program(float("nan") if fails else score)
+        return f"Better by another loop.\n\n```python\n{program}\n```"
 
     def program(self, score: float) -> str:
         """Return a program of so many lines that carries its score."""
         body = (
-            f"    total += weights[{line}] * {self._dice.random():.6f}"
+            f"    total += weights[{line}] * {self._rng.random():.6f}"
             for line in range(self._lines)
         )
         return "\n".join(
@@ -450,7 +453,7 @@ class Author:
 
 
 def _shared(prompts: Iterable[str]) -> list[tuple[int, int]]:
-    """Return for each prompt how much of it an earlier one begins with, and its size, in characters."""
+    """Return for each prompt how much of it begins an earlier one, and its size, in characters."""
     earlier: list[str] = []
     found = []
     for prompt in prompts:
@@ -480,7 +483,7 @@ def _common_chars(one: str, other: str) -> int:
 
 
 def starting(rounds: int = 15) -> list[Bar]:
-    """Measure what `import llm_optimize` and `llm-optimize --help` cost, each beside a bare interpreter."""
+    """Measure `import llm_optimize` and `llm-optimize --help`, each against a bare interpreter."""
     times: dict[str, list[float]] = {"pass": [], "import llm_optimize": [], "help": []}
     for _ in range(rounds):
         for code, spent in times.items():
@@ -516,7 +519,10 @@ def starting(rounds: int = 15) -> list[Bar]:
 
 
 def _foreign_modules() -> list[str]:
-    code = "import sys; before = set(sys.modules); import llm_optimize; print(*set(sys.modules) - before)"
+    code = (
+        "import sys; before = set(sys.modules); import llm_optimize; "
+        "print(*set(sys.modules) - before)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,

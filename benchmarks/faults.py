@@ -34,10 +34,8 @@ RATES = {
     "garbage": 0.05,
     "context": 0.01,
 }
-_DEADLINE_SECS, _LOADED_DEADLINE_SECS = (
-    6.0,
-    20.0,
-)  # so that an answer in time is late for its own faults only
+# So that an answer in time is late for its own faults only.
+_DEADLINE_SECS, _LOADED_DEADLINE_SECS = 6.0, 20.0
 _LATE_SECS = 1.0  # that a call may outlive its deadline
 _NAME = re.compile(r"Reply (\w+):")
 
@@ -66,7 +64,7 @@ def faults(
     rates: Mapping[str, float] = RATES,
     seed: int = 0,
 ) -> list[Bar]:
-    """Run so many trials through all the faults, and compare the store with the server's own log."""
+    """Run trials through all the faults, and compare the store with the server's own log."""
     settings: dict[str, Any] = {f"rate_{name}": rate for name, rate in rates.items()}
     settings |= {"latency_secs": 0.05, "sigma": 0.3, "drip_secs": 0.2, "seed": seed}
     with start_server(**settings) as server, TemporaryDirectory() as folder:

@@ -1,4 +1,4 @@
-"""A simulated model for benchmarks of searches: it sees the text of the prompt, and nothing else."""
+"""Simulated model for benchmarks of searches: it sees the text of the prompt, and nothing else."""
 
 from __future__ import annotations
 
@@ -70,11 +70,11 @@ def read(messages: Sequence[Message]) -> tuple[list[Shown], Shown | None]:
 
 
 class Guesser:
-    """Moves numbers of one of the x shown, by local steps and by differences between the x shown."""
+    """Moves numbers of one x that is shown, by local steps and by differences between shown x."""
 
     def __init__(self, seed: int, focus: float = 0.7, differences: float = 0.6) -> None:
-        """Build on the x to be improved in a share of `focus`, else on one of the better ones that are shown."""
-        self._dice = Random(f"model/{seed}")
+        """Build on the x to improve in a share of `focus`, else on one of the better ones shown."""
+        self._rng = Random(f"model/{seed}")
         self._focus = focus
         self._differences = differences
 
@@ -89,39 +89,39 @@ class Guesser:
         )
         base = (
             parent
-            if not scored or self._dice.random() < self._focus
+            if not scored or self._rng.random() < self._focus
             else self._better(scored)
         )
         x = list(base.x)
         used = False
-        if len(scored) >= 3 and self._dice.random() < self._differences:
+        if len(scored) >= 3 and self._rng.random() < self._differences:
             self._step_along(x, scored)
             used = True
-        if not used or self._dice.random() < 0.3:
+        if not used or self._rng.random() < 0.3:
             self._step_aside(x)
         numbers = ", ".join(f"{max(-LIMIT, min(LIMIT, a)):.5g}" for a in x)
         return f"The scores teach something.\n\n```\n[{numbers}]\n```"
 
     def _better(self, scored: Sequence[Shown]) -> Shown:
         """Return one of the shown, the better the likelier."""
-        return scored[max(self._dice.randrange(len(scored)) for _ in range(2))]
+        return scored[max(self._rng.randrange(len(scored)) for _ in range(2))]
 
     def _step_along(self, x: list[float], scored: Sequence[Shown]) -> None:
         """Go a part of the way from one that is shown to another that is better."""
-        worse, better = sorted(self._dice.sample(range(len(scored)), 2))
-        length, share = self._dice.uniform(0.3, 1.0), self._dice.choice([0.3, 1.0])
+        worse, better = sorted(self._rng.sample(range(len(scored)), 2))
+        length, share = self._rng.uniform(0.3, 1.0), self._rng.choice([0.3, 1.0])
         for place, (a, b) in enumerate(
             zip(scored[better].x, scored[worse].x, strict=True)
         ):
-            if self._dice.random() < share:
+            if self._rng.random() < share:
                 x[place] += length * (a - b)
 
     def _step_aside(self, x: list[float]) -> None:
         """Move some numbers at random, by steps of a size that suits nobody in particular."""
-        size = LIMIT * 10 ** self._dice.uniform(-2.5, -0.3)
-        share = self._dice.choice([1 / len(x), 0.3, 1.0])
-        moved = [place for place in range(len(x)) if self._dice.random() < share] or [
-            self._dice.randrange(len(x))
+        size = LIMIT * 10 ** self._rng.uniform(-2.5, -0.3)
+        share = self._rng.choice([1 / len(x), 0.3, 1.0])
+        moved = [place for place in range(len(x)) if self._rng.random() < share] or [
+            self._rng.randrange(len(x))
         ]
         for place in moved:
-            x[place] += self._dice.gauss(0, size)
+            x[place] += self._rng.gauss(0, size)

@@ -1,4 +1,4 @@
-"""What is scored with heavy packages, apart from the light: a warm process imports whatever the module of its f may."""
+"""Scoring functions with heavy packages; a warm process imports the whole module of its f."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Proposers without a model on two toy problems over parameters: python -m benchmarks.hybrid [--seeds N].
+"""Benchmark of proposers without a model: python -m benchmarks.hybrid [--seeds N].
 
-What each contender reaches is held against figures that were measured before it was written; a mean may stay behind
-its figure by what chance explains, and by no more.
+Each contender is compared with figures that were measured before it was written; a mean may stay
+behind its figure by what chance explains, and by no more.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .problems import A, B
 
 SEEDS = 30
 _SEEDS_OF_FIGURES = 20
-_ERRORS = 2.5  # standard errors of a difference that are put down to chance, in one of two dozen comparisons
+# Standard errors of a difference that may be chance, in one of two dozen comparisons.
+_ERRORS = 2.5
 
 Maker = Callable[[Space], Proposer]
 
@@ -36,9 +37,8 @@ CONTENDERS: dict[str, Maker] = {
 }
 
 COLUMNS = ("best of 30", "best of 150", "mean 1-30", "mean 121-150")
-FIGURES: dict[
-    str, dict[str, Sequence[float]]
-] = {  # contender -> problem -> a figure for each column
+# Contender -> problem -> a figure for each column.
+FIGURES: dict[str, dict[str, Sequence[float]]] = {
     "random": {"A": (0.970, 0.986, 0.67, 0.68), "B": (0.633, 0.776, 0.17, 0.18)},
     "tpe": {"A": (0.992, 1.000, 0.82, 0.99), "B": (0.729, 0.893, 0.33, 0.73)},
     "cmaes": {
@@ -72,7 +72,7 @@ def contend(contender: str, seeds: int = SEEDS) -> list[Bar]:
 
 
 def against(name: str, figure: float, values: Sequence[float]) -> Bar:
-    """Return the bar of a mean that is to reach a figure, which was the mean of fewer seeds, but for chance."""
+    """Return the bar of a mean that must reach a figure (a mean of fewer seeds), but for chance."""
     spread = stdev(values) * math.sqrt(1 / len(values) + 1 / _SEEDS_OF_FIGURES)
     rounding = 0.005 if round(figure, 2) == figure else 0.0005
     return Bar(

@@ -1,10 +1,11 @@
-"""The kill campaign: runs that are killed at random moments and resumed until they are finished (Linux).
+"""Kill campaign: runs that are killed at random moments and resumed until they end (Linux).
 
 python -m benchmarks.kills [--runs N] [--load N]
 
-An answer counts as arrived when its last byte was sent a stated time before the kill: until it is committed it goes
-through a socket, an event loop and a disk, which nobody can make one step. The table names that time, and how long
-it took from the last byte until the x of that answer was committed, which is after the answer itself.
+An answer counts as arrived when its last byte was sent a stated time before the kill: until it is
+committed it goes through a socket, an event loop and a disk, which cannot be one atomic step. The
+table names that time, and how long it took from the last byte until the x of that answer was
+committed, which is after the answer itself.
 """
 
 from __future__ import annotations
@@ -34,10 +35,8 @@ from .server import ROOT, Server, start_server
 from .victim import Order
 
 _PR_SET_CHILD_SUBREAPER = 36
-_WIRE_SECS, _LOADED_WIRE_SECS = (
-    0.1,
-    0.5,
-)  # an answer sent so shortly before a kill may still have been on its way
+# An answer sent so shortly before a kill may still have been on its way.
+_WIRE_SECS, _LOADED_WIRE_SECS = 0.1, 0.5
 _DEAD_SECS = 2.0  # for all that a killed run had started
 _HANG_SECS = 60.0
 _ENDPOINT: dict[str, Any] = {"latency_secs": 0.15, "sigma": 0.6}
@@ -83,7 +82,7 @@ class Story:
 
 
 def snapshot(store: Path) -> Snapshot:
-    """Read a copy of a database: opening the original would mend what the next session must be able to mend."""
+    """Read a copy of a database: opening the original would repair what the next session must."""
     with TemporaryDirectory() as folder:
         for suffix in ("", "-wal"):
             with suppress(FileNotFoundError):
@@ -120,12 +119,10 @@ def _read(database: sqlite3.Connection) -> Snapshot:
 class Scene:
     """Where one run is begun, killed, resumed."""
 
-    def __init__(
-        self, folder: Path, server: Server, order: Order, dice: Random
-    ) -> None:
+    def __init__(self, folder: Path, server: Server, order: Order, rng: Random) -> None:
         self._server = server
         self._order = order
-        self._dice = dice
+        self._rng = rng
         self._store = Path(order.store)
         self._notes = Path(order.notes)
         self._errors = folder / "stderr"
@@ -152,16 +149,16 @@ class Scene:
 
     def _await_moment(self, victim: subprocess.Popen[bytes]) -> bool:
         """Wait for a random moment; return False when the run ended before."""
-        seen, more = self._requests(), self._dice.randint(1, self._order.steps)
-        early = self._dice.random() < 0.15  # while it starts
-        end = time.monotonic() + (self._dice.uniform(0, 1) if early else _HANG_SECS)
+        seen, more = self._requests(), self._rng.randint(1, self._order.steps)
+        early = self._rng.random() < 0.15  # while it starts
+        end = time.monotonic() + (self._rng.uniform(0, 1) if early else _HANG_SECS)
         while (
             victim.poll() is None
             and time.monotonic() < end
             and self._requests() < seen + more
         ):
             time.sleep(0.005)
-        time.sleep(self._dice.uniform(0, 0.15))  # anywhere between two requests
+        time.sleep(self._rng.uniform(0, 0.15))  # anywhere between two requests
         return victim.poll() is None
 
     def _requests(self) -> int:
@@ -217,7 +214,7 @@ class Scene:
 
 
 def _delays(story: Story, times: Path) -> Iterator[float]:
-    """Yield the time from the last byte of each answer to when its x was committed, as its process noted it."""
+    """Yield the time from the last byte of each answer until its x was committed."""
     sent = {
         name_of(line["text"]): line["time"]
         for line in story.log
@@ -233,7 +230,7 @@ def _delays(story: Story, times: Path) -> Iterator[float]:
             yield float(at) - sent_at
 
 
-def play(number: int, kills: int, *, alone: bool, steps: int, dice: Random) -> Story:
+def play(number: int, kills: int, *, alone: bool, steps: int, rng: Random) -> Story:
     """Play one run: with four workers, or `alone` with one, whose history must repeat."""
     with (
         TemporaryDirectory() as name,
@@ -255,7 +252,7 @@ def play(number: int, kills: int, *, alone: bool, steps: int, dice: Random) -> S
             steps=steps,
             **paths,
         )
-        return Scene(folder, server, order, dice).play(kills)
+        return Scene(folder, server, order, rng).play(kills)
 
 
 # What must not happen.
@@ -285,7 +282,7 @@ def scored_again(story: Story) -> int:
 
 
 def asked_again(story: Story, wire_secs: float = _WIRE_SECS) -> int:
-    """Count answers sent whole so long before a kill that are not in the store, or whose question was asked again."""
+    """Count answers sent that long before a kill that are not stored, or were asked for again."""
     stored = story.final.replies if story.final else []
     names = {name for _, name in stored}
     answers = [
@@ -348,17 +345,17 @@ def campaign(
 ) -> list[Bar]:
     """Play the runs, every fifth with one worker, and count what must not happen."""
     with _adopting():
-        usual = play(0, 0, alone=True, steps=steps, dice=Random(seed))
+        usual = play(0, 0, alone=True, steps=steps, rng=Random(seed))
         lone: list[Story] = []
         crowd: list[Story] = []
         for number in range(1, runs + 1):
-            dice, alone = Random(f"{seed}/{number}"), number % 5 == 0
+            rng, alone = Random(f"{seed}/{number}"), number % 5 == 0
             story = play(
                 0 if alone else number,
-                dice.randint(1, most_kills),
+                rng.randint(1, most_kills),
                 alone=alone,
                 steps=steps,
-                dice=dice,
+                rng=rng,
             )
             (lone if alone else crowd).append(story)
             if story.said:
@@ -418,7 +415,7 @@ def _verdicts(
 
 
 def _arrival(stories: Sequence[Story], wire_secs: float) -> Bar:
-    """Return how long answers were on their way to the disk: the window of this campaign must cover nearly all."""
+    """Return how long answers took to the disk: the window must cover nearly all of them."""
     delays = sorted(delay for story in stories for delay in story.proposed)
     if not delays:
         return Bar(

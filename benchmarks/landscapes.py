@@ -1,4 +1,4 @@
-"""What the searches are compared on: functions of 4 to 16 numbers, each seed with an optimum and a start of its own."""
+"""Landscapes that searches are compared on: functions of 4 to 16 numbers, shifted by each seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LIMIT = 5.0  # each number is from -LIMIT to LIMIT
 
 @dataclass(frozen=True)
 class Landscape:
-    """A function to be made small, 0 at the best; `noise` is the standard deviation of what is added to a score."""
+    """A function to minimize, 0 at its best; `noise` is the standard deviation of what is added."""
 
     size: int
     height: Callable[[Vector], float]  # of the way from the optimum
@@ -26,13 +26,13 @@ class Place:
     """A landscape with the optimum and the start of one seed."""
 
     def __init__(self, landscape: Landscape, seed: int) -> None:
-        """Throw the dice of this seed."""
-        dice = Random(f"place/{seed}")
+        """Draw the optimum, the axes and the start of this seed."""
+        rng = Random(f"place/{seed}")
         self._landscape = landscape
-        self._optimum = [dice.uniform(-0.6, 0.6) * LIMIT for _ in range(landscape.size)]
-        self._axes = _axes(landscape.size, dice) if landscape.rotated else None
-        self._dice = dice
-        self.start = [dice.uniform(-0.8, 0.8) * LIMIT for _ in range(landscape.size)]
+        self._optimum = [rng.uniform(-0.6, 0.6) * LIMIT for _ in range(landscape.size)]
+        self._axes = _axes(landscape.size, rng) if landscape.rotated else None
+        self._rng = rng
+        self.start = [rng.uniform(-0.8, 0.8) * LIMIT for _ in range(landscape.size)]
 
     def height(self, x: Vector) -> float:
         """Return the true height: 0 at the best."""
@@ -42,17 +42,17 @@ class Place:
         return self._landscape.height(way)
 
     def score(self, x: Vector) -> float:
-        """Return what the search is told: higher is better."""
+        """Return the score that the search observes: higher is better."""
         return -self.height(x) - (
-            self._dice.gauss(0, self._landscape.noise) if self._landscape.noise else 0.0
+            self._rng.gauss(0, self._landscape.noise) if self._landscape.noise else 0.0
         )
 
 
-def _axes(size: int, dice: Random) -> list[list[float]]:
+def _axes(size: int, rng: Random) -> list[list[float]]:
     """Return orthogonal axes of length 1, by Gram and Schmidt."""
     axes: list[list[float]] = []
     while len(axes) < size:
-        axis = [dice.gauss(0, 1) for _ in range(size)]
+        axis = [rng.gauss(0, 1) for _ in range(size)]
         for other in axes:
             along = _dot(axis, other)
             axis = [a - along * b for a, b in zip(axis, other, strict=True)]
@@ -62,12 +62,12 @@ def _axes(size: int, dice: Random) -> list[list[float]]:
 
 
 def bowl(way: Vector) -> float:
-    """Each number for itself."""
+    """Separable: the sum of squares."""
     return math.fsum(a * a for a in way)
 
 
 def ellipsoid(way: Vector) -> float:
-    """Each number for itself, the last a thousand times as important as the first."""
+    """Separable, the last number a thousand times as important as the first."""
     return math.fsum(
         1000 ** (place / (len(way) - 1)) * a * a for place, a in enumerate(way)
     )

@@ -1,7 +1,7 @@
-"""What proposers of parameters find on two toy problems: python -m benchmarks.learner [--seeds 30].
+"""Benchmark of proposers of parameters: python -m benchmarks.learner [--seeds 30].
 
-The columns: the best score of the first 30 and of all trials, the mean score of the first 30 and of the last 30, each
-in the mean over the seeds.
+The columns: the best score of the first 30 and of all trials, the mean score of the first 30 and of
+the last 30; all are means over the seeds.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def columns(runs: Sequence[Sequence[float]]) -> list[float]:
 
 
 def wins(runs: Sequence[Sequence[float]], others: Sequence[Sequence[float]]) -> float:
-    """Return the share of the seeds in which the last third is better in the mean than that of the others."""
+    """Return the share of seeds in which the last third has a better mean than the others."""
     pairs = zip(runs, others, strict=True)
     return fmean(
         fmean(one[-(len(one) // 3) :]) > fmean(other[-(len(other) // 3) :])
@@ -153,7 +153,7 @@ def learner(seeds: int = SEEDS) -> Iterable[Bar]:
 
 
 def useless_model(problem: Problem, seeds: int = SEEDS) -> Iterable[Bar]:
-    """Measure what is left of the learner's best score when a gate asks a model that knows nothing."""
+    """Measure what a gate that asks an ignorant model leaves of the learner's best score."""
 
     def mixed(space: Space, rule: Rule) -> Gate:
         return Gate(Uniform(space), PolicyGradient(space), rule)

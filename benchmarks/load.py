@@ -7,7 +7,8 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-# A competitor reads its standard input in a thread: it ends with whoever holds the other end, also when that is killed.
+# A competitor reads its standard input in a thread, so that it ends with the process that holds the
+# other end, also when that is killed.
 _BUSY = """
 import os, sys, threading
 os.nice(5)
@@ -20,7 +21,7 @@ while True:
 
 @contextmanager
 def competitors(count: int) -> Iterator[list[int]]:
-    """Run so many busy processes of low priority until the end of the block; yield their process ids."""
+    """Run busy processes of low priority until the end of the block; yield their process ids."""
     pipe = subprocess.PIPE
     with ExitStack() as stack:
         pids = []

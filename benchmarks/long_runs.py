@@ -1,4 +1,4 @@
-"""What users wait for when they look at a long run: python -m benchmarks.long_runs [--trials N] [--only NAME ...]."""
+"""Benchmark of commands that read a long run: python -m benchmarks.long_runs [--trials N]."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _LIMIT_SECS = 5.0
 
 
 def commands(trials: int = TRIALS) -> list[Bar]:
-    """Measure the commands that read a run, and the opening of its page; each in a process that has just begun."""
+    """Measure the commands that read a run, and the opening of its page, each in a new process."""
     with TemporaryDirectory() as folder:
         with closing(Store(f"{folder}/runs.db")) as store:
             bulk_run(store, "long", trials, calls=False)
@@ -48,7 +48,7 @@ def commands(trials: int = TRIALS) -> list[Bar]:
 
 
 def seconds_of(folder: Path, *arguments: str) -> float:
-    """Return how long a command takes in a folder, the start of its process included; what it prints is thrown away."""
+    """Return how long a command takes in a folder, with the start of its process."""
     command = [sys.executable, "-m", "llm_optimize", *arguments]
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = time.perf_counter()

@@ -28,7 +28,7 @@ def bowl(x: Mapping[str, Any]) -> float:
 
 
 def network(x: Mapping[str, Any]) -> float:
-    """Problem B: what a network's accuracy may look like; the best learning rate and dropout hang on the choices."""
+    """Problem B: a network's accuracy; the best learning rate and dropout depend on the choices."""
     act, norm = x["act"], x["norm"]
     score: float = math.exp(
         -((math.log10(x["lr"]) - (-2 if act == "relu" else -3)) ** 2)

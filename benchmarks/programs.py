@@ -1,4 +1,4 @@
-"""Three programs whose numbers and switches matter, for searches with the proposer that needs no model."""
+"""Three programs whose numbers and switches matter, for searches with the mutation proposer."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def push(angle, turning, place, speed):
 
 def curve_score(f: Callable[..., float], seed: int) -> float:
     """Return how near f comes to a curve: the negative root of the mean square."""
-    dice = Random(f"curve/{seed}")
-    a, b, c = dice.uniform(0.3, 0.9), dice.uniform(1.5, 3.0), dice.uniform(2.0, 5.0)
+    rng = Random(f"curve/{seed}")
+    a, b, c = rng.uniform(0.3, 0.9), rng.uniform(1.5, 3.0), rng.uniform(2.0, 5.0)
     gaps = []
     for step in range(61):
         t = step / 10
@@ -58,12 +58,12 @@ def curve_score(f: Callable[..., float], seed: int) -> float:
 
 
 def packing_score(f: Callable[..., float], seed: int) -> float:
-    """Return the negative share of room that is wasted when items come one after the other; a box holds 1."""
-    dice = Random(f"packing/{seed}")
+    """Return the negative share of wasted room when items come one by one; a box holds 1."""
+    rng = Random(f"packing/{seed}")
     boxes: list[list[float]] = []
     total = 0.0
     for _ in range(150):
-        item = dice.choice([dice.uniform(0.05, 0.7), dice.gauss(0.35, 0.03)])
+        item = rng.choice([rng.uniform(0.05, 0.7), rng.gauss(0.35, 0.03)])
         total += item
         fitting = [box for box in boxes if 1 - math.fsum(box) >= item] + [[]]
         best = max(fitting, key=lambda box: f(item, 1 - math.fsum(box), len(box)))
@@ -74,11 +74,11 @@ def packing_score(f: Callable[..., float], seed: int) -> float:
 
 
 def balance_score(f: Callable[..., float], seed: int) -> float:
-    """Return the negative mean of how far pole and cart are from where they should be, over some starts."""
-    dice = Random(f"balance/{seed}")
+    """Return the negative mean distance of pole and cart from where they should be, over starts."""
+    rng = Random(f"balance/{seed}")
     return (
         -math.fsum(
-            _fall(f, dice.uniform(-0.3, 0.3), dice.uniform(-0.5, 0.5)) for _ in range(3)
+            _fall(f, rng.uniform(-0.3, 0.3), rng.uniform(-0.5, 0.5)) for _ in range(3)
         )
         / 3
     )
@@ -107,7 +107,7 @@ PROGRAMS: dict[str, tuple[str, Callable[[Callable[..., float], int], float]]] = 
 
 
 def run_program(name: str, x: str, seed: int) -> float:
-    """Return the score of a program of ours in which numbers were changed; whatever it raises goes up."""
+    """Return the score of a program in which numbers were changed; what it raises propagates."""
     names: dict[str, Any] = {"sin": math.sin, "exp": math.exp}
     exec(x, names)  # noqa: S102  # our own program, in which numbers were changed
     function = next(

@@ -48,7 +48,7 @@ def score(sandbox: Any, x: str, timeout_secs: float, seed: int = 0) -> Any:
 def expect(
     sandbox: Any, x: str, status: OutcomeStatus, timeout_secs: float = 60.0
 ) -> float:
-    """Return the seconds that one f(x) took, waited for from outside; raise RuntimeError unless it ends like that."""
+    """Return the seconds that one f(x) took; raise RuntimeError unless it ends with this status."""
     begun = time.perf_counter()
     outcome = score(sandbox, x, timeout_secs)
     seconds = time.perf_counter() - begun
@@ -65,7 +65,7 @@ def expect(
 def warm(
     level: str = "process", scorings: int = 100, cold_starts: int = 5
 ) -> list[Bar]:
-    """Score an f that needs numpy and scikit-learn, beside a fresh interpreter that imports them."""
+    """Score an f that needs numpy and scikit-learn, against a new interpreter that imports them."""
     with closing(open_sandbox(level, learner)) as sandbox:
         expect(sandbox, "3", OutcomeStatus.OK)
         warm_ms = 1000 * median(
@@ -245,9 +245,10 @@ def sharing(
 
 
 def _proportional_mb(processes: int) -> float:
-    """Return the proportional set size of this process and all below it: what is shared is counted once.
+    """Return the proportional set size of this process and its descendants.
 
-    It is 0 while fewer than so many `processes` are below, and where one came or went meanwhile: the sum is wrong then.
+    Shared pages count once. It is 0 while there are fewer descendants than `processes`, and where
+    one came or went meanwhile: the sum is wrong then.
     """
     family = descendants()
     size = sum(map(_pss_bytes, [os.getpid(), *family])) / _MB
@@ -278,7 +279,7 @@ def descendants(root: int | None = None) -> list[int]:
 
 
 def _settled(still_secs: float = 0.3) -> list[int]:
-    """Return the descendants when none came or went for a while; what ends a scoring may still be at work before."""
+    """Return the descendants when none came or went for a while: a scoring may still be ending."""
     family, since = descendants(), time.monotonic()
     while time.monotonic() < since + still_secs:
         time.sleep(0.02)
@@ -304,7 +305,7 @@ def _is_zombie(pid: int) -> bool:
 
 
 def describe(pid: int) -> str:
-    """Return in a line what a process is: its number, state, parent, what it waits for in the kernel, its command."""
+    """Describe a process in a line: id, state, parent, what it waits for, command."""
     state, parent, *_ = [*_stat(pid), "gone", ""]
     found = [f"process {pid}, state {state}, parent {parent}"]
     for name in ("wchan", "cmdline"):

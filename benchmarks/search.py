@@ -1,8 +1,9 @@
-"""How many calls searches need, with a simulated model: python -m benchmarks.search [--seeds N] [--only NAME ...].
+"""Benchmark of searches: python -m benchmarks.search [--seeds N] [--only NAME ...].
 
-Each contender has the same calls, the same starts, and a model that sees the text of the prompt and nothing else; for
-programs, a random change of the parent takes its place. The score in the tables is the true one of the x that would
-have been returned after so many calls, the median over the seeds.
+Each contender has the same number of calls, the same starts, and a simulated model that sees the
+text of the prompt and nothing else; for programs, a random change of the parent takes its place.
+The score in the tables is the true one of the x that would have been returned after that many
+calls, the median over the seeds.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ AT_CALLS = (25, 50, 100, 200)
 SEEDS = 20
 _PROGRAM_SEEDS = 0.5  # of the seeds: a program takes longer
 _SEEDS_FOR_NOISE = 8  # with fewer, no lag can be told from noise
-_BEYOND_NOISE = 0.01  # the chance of so large a lag without a true one, per comparison
+_BEYOND_NOISE = 0.01  # p-value of a lag, per comparison
 _TASK = Task(
     "Find an x with a high score. x is numbers from -5 to 5.",
     "Which x scores higher?",
@@ -66,7 +67,7 @@ class BestOfN:
         self._first: Trial | None = None
 
     def ask(self, rng: Random, pending: Sequence[int]) -> Plan:
-        """Return the same plan as ever."""
+        """Return the same plan every time."""
         return Plan(self._first)
 
     def observe(self, trial: Trial) -> None:
@@ -76,14 +77,14 @@ class BestOfN:
 
 @dataclass(frozen=True)
 class Problem:
-    """What is optimized, by whom, with the dice of one seed."""
+    """What is optimized, by which proposer and model, for one seed."""
 
     start: str
     proposer: Proposer
     model: Callable[[Sequence[Message]], str]
     score: Callable[
         [str], float
-    ]  # as the search is told it; it may raise ValueError or ArithmeticError
+    ]  # that the search observes; it may raise ValueError or ArithmeticError
     truth: Callable[[str], float]
 
 
@@ -166,7 +167,7 @@ def compare(
     at_calls: Sequence[int] = AT_CALLS,
     contenders: Sequence[str] = (),
 ) -> Scores:
-    """Return what all contenders reach on all problems with all seeds; on all cores, politely."""
+    """Return what all contenders reach on all problems with all seeds, on all cores."""
     names = contenders or (*SEARCHES, BEST_OF_N)
     jobs = [
         (one, name, seed, tuple(at_calls))
@@ -187,7 +188,7 @@ def _be_nice() -> None:
         os.nice(10)
 
 
-# What the scores say.
+# Statistics of the scores.
 
 
 def medians(curves: Sequence[Sequence[float]]) -> list[float]:
@@ -196,7 +197,7 @@ def medians(curves: Sequence[Sequence[float]]) -> list[float]:
 
 
 def lags(scores: Sequence[float], others: Sequence[float]) -> float:
-    """Return the chance of scores so low beside the others of the same seeds, if there were no difference.
+    """Return the p-value of scores this low against the others of the same seeds.
 
     Wilcoxon's signed ranks, one-sided, with the normal approximation.
     """
@@ -235,7 +236,7 @@ def table(scores: Scores, at_calls: Sequence[int] = AT_CALLS) -> str:
 def in_half_the_calls(
     scores: Scores, rival: str, at_calls: Sequence[int] = AT_CALLS
 ) -> list[str]:
-    """Return the problems on which `best` has reached the last score of a rival after half the calls."""
+    """Return the problems on which `best` reaches the last score of a rival in half the calls."""
     half = list(at_calls).index(at_calls[-1] // 2)
     return [
         name

@@ -1,4 +1,4 @@
-"""A simulated OpenAI-compatible endpoint in a process of its own: latency, faults, and books of all that it answered.
+"""Simulated OpenAI-compatible endpoint in its own process: latency, faults, a log of answers.
 
 with start_server(latency_secs=1.0, rate_429=0.1) as server:
     llm.Chat("simulated", base_url=server.base_url)
@@ -58,9 +58,8 @@ class Settings:
     drip_secs: float = 1.0
     replies: str = "numbers"  # or "program"
     lines: int = 10  # of a program
-    by_prompt: bool = (
-        False  # the same prompt gets the same reply; else each reply is another
-    )
+    # The same prompt gets the same reply; else each reply is another.
+    by_prompt: bool = False
     seed: int = 0
 
     def faults(self) -> dict[str, float]:
@@ -87,7 +86,7 @@ class Job:
 
 
 class Endpoint:
-    """Answers requests by the settings; writes each one, and each completion that it sent whole, into a log."""
+    """Answers requests by the settings; logs each request, and each completion sent to its end."""
 
     def __init__(self, settings: Settings, log: IO[str]) -> None:
         self._settings = settings
@@ -119,8 +118,8 @@ class Endpoint:
     def _job(self, number: int, request: dict[str, Any]) -> Job:
         messages = json.dumps(request["messages"])
         key = hashlib.blake2b(messages.encode(), digest_size=8).hexdigest()
-        dice = Random(f"{self._settings.seed}/{number}")
-        fault, delay_secs = self._fault(dice), self._delay(dice)
+        rng = Random(f"{self._settings.seed}/{number}")
+        fault, delay_secs = self._fault(rng), self._delay(rng)
         name, age = (key, 0) if self._settings.by_prompt else (str(number), number)
         text = _reply(
             self._settings, name, age, Random(f"{self._settings.seed}/{name}")
@@ -128,20 +127,20 @@ class Endpoint:
         chars = sum(len(message["content"]) for message in request["messages"])
         return Job(number, request["model"], key, chars, fault, delay_secs, text)
 
-    def _fault(self, dice: Random) -> str:
-        left = dice.random()
+    def _fault(self, rng: Random) -> str:
+        left = rng.random()
         for name, rate in self._settings.faults().items():
             left -= rate
             if left < 0:
                 return name
         return ""
 
-    def _delay(self, dice: Random) -> float:
+    def _delay(self, rng: Random) -> float:
         mean, sigma = self._settings.latency_secs, self._settings.sigma
         delay = (
-            dice.lognormvariate(math.log(mean) - sigma**2 / 2, sigma) if mean else 0.0
+            rng.lognormvariate(math.log(mean) - sigma**2 / 2, sigma) if mean else 0.0
         )
-        return delay + dice.random() * self._settings.jitter_secs
+        return delay + rng.random() * self._settings.jitter_secs
 
     def _answer(self, connection: Connection, job: Job) -> None:
         if connection.transport.is_closing():  # nobody waits any more
@@ -247,7 +246,10 @@ def _head(status: int, length: int, headers: str = "") -> bytes:
     ).encode()
 
 
-_TOO_LONG = "This model's maximum context length is 8192 tokens. Please reduce the length of the messages."
+_TOO_LONG = (
+    "This model's maximum context length is 8192 tokens. "
+    "Please reduce the length of the messages."
+)
 
 
 def _error(message: str, code: str | None) -> bytes:
@@ -286,17 +288,20 @@ def _completion(job: Job) -> bytes:
     return json.dumps(answer).encode()
 
 
-def _reply(settings: Settings, name: str, age: int, dice: Random) -> str:
+def _reply(settings: Settings, name: str, age: int, rng: Random) -> str:
     """Return a reply like no other; later ones are better, most of the time."""
     spread = 10 / (1 + age / 20)
-    a, b = dice.uniform(-spread, spread), dice.uniform(-spread, spread)
+    a, b = rng.uniform(-spread, spread), rng.uniform(-spread, spread)
     if settings.replies == "numbers":
         return f"Reply {name}: closer to zero.\n\n```\n[{a:.9f}, {b:.9f}]\n```"
     table = "".join(
-        f"    total += {dice.randrange(10**9)} % {line + 7}\n"
+        f"    total += {rng.randrange(10**9)} % {line + 7}\n"
         for line in range(settings.lines - 4)
     )
-    program = f"def answer():  # {name}\n    total = 0\n{table}    return {-(a * a + b * b):.9f}, total"
+    value = -(a * a + b * b)
+    program = (
+        f"def answer():  # {name}\n    total = 0\n{table}    return {value:.9f}, total"
+    )
     return f"Reply {name}: a shorter way.\n\n```python\n{program}\n```"
 
 
@@ -326,7 +331,7 @@ class Server:
         self.path = path  # of the log
 
     def log(self, event: str = "") -> list[dict[str, Any]]:
-        """Return what was logged so far, or only the `request` or `answer` lines of it; a line half written is left."""
+        """Return the log, or its `request` or `answer` lines, without an unfinished line."""
         text = self.path.read_text()
         lines = map(json.loads, text[: text.rfind("\n") + 1].splitlines())
         return [line for line in lines if not event or line["event"] == event]

@@ -1,4 +1,4 @@
-"""What a durable write costs, one at a time and by the writer of a run: python -m benchmarks.store [--folder DIR]."""
+"""Benchmark of durable writes, alone and by a run's writer: python -m benchmarks.store."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Cost:
 
 
 def writing(folder: str | None = None, trials: int = 1024) -> list[Bar]:
-    """Compare writes that wait one after the other with those of a writer for which several tasks wait."""
+    """Compare writes that wait for each other with those of a writer that serves several tasks."""
     direct = _cost_of(folder, 0, min(trials, 256))
     bars = [
         Bar(
@@ -64,7 +64,7 @@ def writing(folder: str | None = None, trials: int = 1024) -> list[Bar]:
 
 
 def _cost_of(folder: str | None, waiting: int, trials: int) -> Cost:
-    """Return what the writes of so many trials cost with so many tasks that wait for the writer; 0 is without one."""
+    """Return the cost of writing trials with that many tasks waiting; 0: without a writer."""
     with (
         TemporaryDirectory(dir=folder) as place,
         closing(Store(f"{place}/runs.db")) as store,
@@ -86,7 +86,7 @@ def _cost_of(folder: str | None, waiting: int, trials: int) -> Cost:
 
 
 class _Commits:
-    """Counts the commits in SQLite's log: each transaction ends with a frame that says how large the database is."""
+    """Counts commits in SQLite's WAL: each ends with a frame that holds the database's size."""
 
     def __init__(self, connection: sqlite3.Connection, run: Run) -> None:
         connection.execute("BEGIN")

@@ -1,4 +1,4 @@
-"""The program that the kill campaign kills: one run, begun or resumed, as its only argument (JSON) says."""
+"""Program that the kill campaign kills: one run, begun or resumed, by its JSON argument."""
 
 from __future__ import annotations
 

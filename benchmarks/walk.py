@@ -1,9 +1,9 @@
-"""The way of one candidate through the rooms, traced in a real run: python -m benchmarks.walk.
+"""Trace of one candidate through the rooms, in a real run: python -m benchmarks.walk.
 
-A callable model, `sandbox="process"`, `search="best"`, one worker. A room is entered when a function of
-it is called by one of another room; the words of floor 0 that every room may use are left out. A
-coroutine that goes on after a wait enters nothing, nor does what an event loop or a thread calls to do or to
-answer what was asked before. Each number is the median over the trials of one run.
+A callable model, `sandbox="process"`, `search="best"`, one worker. A room is entered when one of its
+functions is called by one of another room; modules of floor 0, which every room may use, are left
+out. A coroutine that goes on after a wait enters nothing, nor does a callback of an event loop or a
+thread. Each number is the median over the trials of one run.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ from .bars import Bar, report
 PACKAGE = Path(llm_optimize.__file__).parent
 WORDS = (
     "blocking",
+    "checks",
     "errors",
     "identity",
-    "looks",
     "records",
     "redaction",
     "settings",
     "stop",
     "text",
+    "ucb1",
 )
 _THE_LOOP = ("", "blocking")  # the callers of what an event loop or a thread calls
 _ROOM_ENTRIES = 12
@@ -42,16 +43,15 @@ _HALL_FILES = 3
 
 
 class Walk:
-    """Notes which functions of the package are called, by phase: set-up, then one trial after the other."""
+    """Notes which functions of the package are called, by phase: set-up, then trial by trial."""
 
     def __init__(self) -> None:
         self.phase = "setup"
-        self.calls: dict[
-            str, list[tuple[str, str]]
-        ] = {}  # phase -> (file of the caller, file called)
+        # Phase -> (file of the caller, file called).
+        self.calls: dict[str, list[tuple[str, str]]] = {}
 
     def __call__(self, frame: FrameType, what: str, _argument: Any) -> None:
-        """Be told of a call, as sys.setprofile tells it."""
+        """Note a call; this is what `sys.setprofile` calls."""
         if what != "call" or not frame.f_code.co_filename.startswith(str(PACKAGE)):
             return
         if _goes_on(frame):
@@ -83,7 +83,7 @@ def _file_of(frame: FrameType) -> str:
 
 
 def _caller(frame: FrameType) -> str:
-    """Return the file of ours from which a call comes, through whatever lies between; empty for none."""
+    """Return the file of the package that a call comes from, directly or not; empty for none."""
     above = frame.f_back
     while above is not None:
         if above.f_code.co_filename.startswith(str(PACKAGE)):
@@ -179,7 +179,8 @@ def main() -> int:
         ),
     ]
     sys.stdout.write(
-        f"files entered before the first trial {len(setup)}, by one trial {median(map(len, files))}; "
+        f"files entered before the first trial {len(setup)}, "
+        f"by one trial {median(map(len, files))}; "
     )
     sys.stdout.write(
         f"calls of one trial {median(map(len, later))}; lines of the package {lines}\n"

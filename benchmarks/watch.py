@@ -42,7 +42,7 @@ _SETTLE = 2  # the first of them, while processes begin or end, do not count
 
 
 def bulk_run(store: Store, name: str, size: int, *, calls: bool) -> None:
-    """Write a run of so many trials at once, each with a script of 70 lines; with prompts and replies where asked."""
+    """Write a run at once, each trial with a script of 70 lines, and its calls if wanted."""
     store.create_run(name, {"task": TASK, "max_steps": size}).close()
     rng, xs = (
         Random(1),
@@ -137,7 +137,7 @@ def report_file(trials: int = 1000) -> list[Bar]:
 
 
 def page_opens(trials: int = 10_000) -> list[Bar]:
-    """Open a long run in a browser, from a server that has just begun; then scroll through its table."""
+    """Open a long run in a browser, from a server that has just started; then scroll its table."""
     names = ("page: a long run opens in", "page: longest frame while its table scrolls")
     limits = ((2.0, "s"), (0.2, "s"))
     path = next(filter(None, map(shutil.which, BROWSERS)), None)
@@ -234,7 +234,7 @@ def page_server(store: str) -> Iterator[str]:
 
 
 def watched(trials: int = 400, scoring_secs: float = 0.1) -> list[Bar]:
-    """Run with one page that follows every other twenty trials, and compare the trials with and without."""
+    """Run with a page that follows every other twenty trials; compare trials with and without."""
     with TemporaryDirectory() as folder:
         store, asked = f"{folder}/runs.db", count()
         Store(store).close()
@@ -242,7 +242,13 @@ def watched(trials: int = 400, scoring_secs: float = 0.1) -> list[Bar]:
             look = _Look(url)
             try:
                 optimize.run(
-                    *("Decrease f.", "Smaller?", _Slow(scoring_secs), "[5, 3]", trials, _instant(asked), False),
+                    "Decrease f.",
+                    "Smaller?",
+                    _Slow(scoring_secs),
+                    "[5, 3]",
+                    trials,
+                    _instant(asked),
+                    False,
                     sandbox="inline", seed=1, store=store, name="watched", callbacks=[look],
                 )  # fmt: skip
             finally:
@@ -252,7 +258,10 @@ def watched(trials: int = 400, scoring_secs: float = 0.1) -> list[Bar]:
         median(after) / median(before)
         for before, after in zip(plain, with_look, strict=False)
     ]
-    note = f"median of {len(ratios)} pairs of {_GROUP} trials of {1000 * median(plain[0]):.1f} ms, in one run"
+    note = (
+        f"median of {len(ratios)} pairs of {_GROUP} trials "
+        f"of {1000 * median(plain[0]):.1f} ms, in one run"
+    )
     return [
         Bar("watching a run, to not watching it", median(ratios), 1.02, "x", note=note)
     ]
@@ -275,7 +284,7 @@ class _Slow:
 
 
 class _Look:
-    """A watcher that follows the live stream of the page, by turns, and notes how long trials take."""
+    """A watcher that follows the page's live stream in turns, and notes how long trials take."""
 
     def __init__(self, url: str) -> None:
         self._settling = 0

@@ -1,4 +1,4 @@
-"""The benchmark of proposers on parameters, with few seeds: contenders, figures, and what a bar puts down to chance."""
+"""Benchmark of proposers on parameters, with few seeds: contenders, figures, chance."""
 
 import pytest
 

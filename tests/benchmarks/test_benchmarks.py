@@ -1,4 +1,4 @@
-"""Each benchmark at a tiny size: it ends, and measures what it names; and the simulated endpoint keeps its word."""
+"""Each benchmark at a tiny size: it ends, and measures what it names; the endpoint."""
 
 import http.client
 import json
@@ -85,7 +85,7 @@ class Client:
 
 
 def answers(server, count):
-    """Return the answers in the log when there are so many: a line is written when the answer is sent."""
+    """Return the answers in the log once there are `count`: a line is written after the answer."""
     end = time.monotonic() + 5
     while len(found := server.log("answer")) < count and time.monotonic() < end:
         time.sleep(0.005)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def missed(bars):
-    """Return the bars that do not hold; a time is judged by the benchmark, and here only by a bound for any load."""
+    """Return the bars that do not hold; times are bounded here only for any load."""
     times = [bar for bar in bars if bar.unit == "s"]
     broken = [bar for bar in bars if bar.verdict != "held" and bar not in times]
     return [
@@ -57,9 +57,8 @@ def test_runs_that_are_killed_and_resumed_lose_and_repeat_nothing(tmp_path):
     assert output.exists(), done.stdout + done.stderr
     finished, *others = json.loads(output.read_text())
     assert finished["value"] == 5
-    time_on_the_way = (
-        others.pop()
-    )  # a time: this machine's load decides, and the benchmark judges it
+    # A time: this machine's load decides, and the benchmark judges it.
+    time_on_the_way = others.pop()
     assert time_on_the_way["name"].startswith("answer sent until its x is committed")
     assert [bar["name"] for bar in others if bar["verdict"] != "held"] == []
     assert int(finished["note"].split()[0]) >= 3  # kills; some runs are quicker

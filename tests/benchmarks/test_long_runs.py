@@ -47,8 +47,8 @@ def test_the_table_of_four_times_the_trials_takes_about_four_times_as_long(trial
 
 
 def test_numbers_that_are_all_close_are_shown_in_linear_time():
-    dice = Random(1)
-    values = [1 + dice.random() * 1e-9 for _ in range(8000)]
+    rng = Random(1)
+    values = [1 + rng.random() * 1e-9 for _ in range(8000)]
 
     def cpu_secs(values):
         begun = time.process_time()

@@ -1,4 +1,4 @@
-"""The comparison of searches at a small size; and the simulated model reads what stands in the prompt."""
+"""The comparison of searches at a small size; and the simulated model reads its prompt."""
 
 import asyncio
 import subprocess
@@ -56,14 +56,17 @@ def test_the_simulated_model_reads_a_conversation():
 
 
 def test_it_understands_a_prompt_that_refers_to_an_x_above():
-    text = "Trial 4:\n```\n[1, 2]\n```\nscore 3\n\nTrial 7:\n```\n[3, 4]\n```\nscore -1e-3\n\nThe x to improve:\n"
+    text = (
+        "Trial 4:\n```\n[1, 2]\n```\nscore 3\n\n"
+        "Trial 7:\n```\n[3, 4]\n```\nscore -1e-3\n\nThe x to improve:\n"
+    )
     for said in ("(trial 4, shown above)", "trial 4 above", "Improve trial 4."):
         shown, base = read([{"role": "user", "content": text + said + "\nscore 3"}])
         assert [(one.x, one.score) for one in shown] == [((1, 2), 3), ((3, 4), -0.001)]
         assert base.x == (1, 2)
 
 
-def test_it_knows_nothing_but_the_prompt_and_its_dice():
+def test_it_knows_nothing_but_the_prompt_and_its_seed():
     messages = lay_out(TASK, Plan(trial(0), (trial(1), trial(2))))
     replies = [
         [guesser(messages) for _ in range(20)]
@@ -85,11 +88,9 @@ def test_it_knows_nothing_but_the_prompt_and_its_dice():
 def test_a_landscape_is_zero_at_its_best_and_positive_elsewhere(name):
     place = Place(LANDSCAPES[name], 3)
     assert place.height(place._optimum) == pytest.approx(0, abs=1e-9)
-    dice = Random(0)
+    rng = Random(0)
     assert (
-        min(
-            place.height([dice.uniform(-5, 5) for _ in place.start]) for _ in range(100)
-        )
+        min(place.height([rng.uniform(-5, 5) for _ in place.start]) for _ in range(100))
         > 0
     )
     assert (
@@ -119,8 +120,8 @@ def test_a_lag_is_told_from_noise():
     assert bench.lags(low, high) < 0.001
     assert bench.lags(high, low) > 0.99
     assert bench.lags(low, low) == 1.0
-    dice = Random(1)
-    one, other = ([dice.gauss(0, 1) for _ in range(20)] for _ in range(2))
+    rng = Random(1)
+    one, other = ([rng.gauss(0, 1) for _ in range(20)] for _ in range(2))
     assert 0.01 < bench.lags(one, other) < 0.99
 
 

@@ -1,4 +1,4 @@
-"""f(x, example): a few examples first, all when x is promising; what decides is not shown, the test seen by nobody."""
+"""f(x, example): a few examples first, all when x is promising; deciding ones are not shown."""
 
 import asyncio
 import gc
@@ -156,7 +156,7 @@ def test_examples_may_be_arrays_and_stay_what_they_are():
     assert first("1", mixed, func=add, sandbox="process").score == 2.5
 
 
-def test_each_example_of_each_trial_has_dice_of_its_own():
+def test_each_example_of_each_trial_has_a_seed_of_its_own():
     import random
 
     def roll(x, example):

@@ -1,4 +1,4 @@
-"""The workers of executors score in sandboxes of their own; deadlines hold there, and lost workers are told of."""
+"""Workers of executors score in their own sandboxes; deadlines hold, lost workers are reported."""
 
 import asyncio
 import os

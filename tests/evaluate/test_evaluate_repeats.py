@@ -92,7 +92,7 @@ def test_no_score_at_all_has_no_mean():
 def test_a_mean_of_an_old_store_and_new_scores_are_as_if_all_had_been_there_at_once(
     scores, data
 ):
-    """Its single scores are not known, in a store of format 3: mean, standard error and number are."""
+    """In a store of format 3 its mean, standard error and number are known, its scores are not."""
     at = data.draw(st.integers(2, len(scores)))
     before = mean_of(scores[:at])
     old = Evaluation(
@@ -152,7 +152,7 @@ def evaluate(work, func=noisy, sandbox="process", **judging):
     return asyncio.run(main())
 
 
-def dice(seed):
+def draw(seed):
     return random.Random(seed).random()
 
 
@@ -169,7 +169,7 @@ def test_a_challenger_is_scored_again_together_with_the_champion():
 
     for seed, evaluation in zip((1, 2), evaluate(work, repeats=repeats), strict=True):
         once = Evaluation(Status.COMPLETE, 1.0, "")
-        scores = [dice(seed), *map(dice, repeats.seeds(seed, once))]
+        scores = [draw(seed), *map(draw, repeats.seeds(seed, once))]
         assert math.isclose(evaluation.score, statistics.mean(scores))
         assert math.isclose(
             evaluation.standard_error, statistics.stdev(scores) / math.sqrt(5)
@@ -186,7 +186,7 @@ def test_every_x_is_scored_n_times_where_that_is_wanted():
         return await evaluator.score("x", 3)
 
     evaluation = evaluate(work, repeats=Repeats(4, champion=False))
-    assert (evaluation.scorings, evaluation.score != dice(3)) == (4, True)
+    assert (evaluation.scorings, evaluation.score != draw(3)) == (4, True)
     assert evaluate(work, repeats=Repeats(4)).scorings == 1
 
 
@@ -212,7 +212,7 @@ def known_score(score=0.5):
 
 
 def seeds_that(wanted, how_many):
-    return [seed for seed in range(1000) if wanted(dice(seed))][:how_many]
+    return [seed for seed in range(1000) if wanted(draw(seed))][:how_many]
 
 
 def test_some_failures_are_counted_beside_the_mean_of_the_others():
@@ -227,8 +227,8 @@ def test_some_failures_are_counted_beside_the_mean_of_the_others():
     evaluation = evaluate(work)
     assert (evaluation.status, evaluation.scorings) == (Status.COMPLETE, 4)
     assert evaluation.metrics == {"failed_scorings": 1.0}
-    assert math.isclose(evaluation.score, statistics.mean([0.5, *map(dice, good)]))
-    assert evaluation.scores == pytest.approx([0.5, *map(dice, good)])
+    assert math.isclose(evaluation.score, statistics.mean([0.5, *map(draw, good)]))
+    assert evaluation.scores == pytest.approx([0.5, *map(draw, good)])
     assert "mean of 3 scorings, besides 1 without a score" in evaluation.summary
 
 

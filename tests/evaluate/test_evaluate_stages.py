@@ -1,4 +1,4 @@
-"""Several scoring functions, cheap ones first: who fails one is scored no further, and says which."""
+"""Several scoring functions, cheap ones first: an x that fails one is scored no further."""
 
 import asyncio
 import math

@@ -225,7 +225,8 @@ def test_an_option_that_is_refused_is_left_out_from_then_on(server, caplog):
     server.replies(
         error(
             400,
-            "Unsupported parameter: 'max_tokens' is not supported, use 'max_completion_tokens' instead.",
+            "Unsupported parameter: 'max_tokens' is not supported, "
+            "use 'max_completion_tokens' instead.",
         ),
         error(
             400,

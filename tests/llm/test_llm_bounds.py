@@ -1,4 +1,4 @@
-"""Answers without end, answers that grow when they are read, redirects: bounded in memory, requests and time."""
+"""Endless answers, answers that grow when read, redirects: bounded in memory, requests and time."""
 
 import asyncio
 import json
@@ -37,7 +37,9 @@ import openai
 def peak_mb():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 before, begun = peak_mb(), time.monotonic()
-chat = Chat("m", base_url=sys.argv[1], api_key="sk-test-key", max_wait_secs=0.02, deadline_secs=float(sys.argv[2]))
+secs = float(sys.argv[2])
+options = {"api_key": "sk-test-key", "max_wait_secs": 0.02, "deadline_secs": secs}
+chat = Chat("m", base_url=sys.argv[1], **options)
 try:
     said = asyncio.run(chat.reply([{"role": "user", "content": "hello"}])).text[:80]
 except Exception as error:

@@ -1,4 +1,4 @@
-"""Several models as one: by weight, by what they earn, past endpoints that rest; and how many calls at a time."""
+"""Several models as one: by weight, by what they earn, past endpoints that are not available."""
 
 import asyncio
 import itertools
@@ -117,7 +117,7 @@ def test_models_of_one_name_are_told_apart(server):
 
 
 def play(ensemble, gains, trials, start=0):
-    """Let an ensemble write so many trials, each on the one before, with the gain of its model; return the names."""
+    """Let an ensemble write trials, each on the one before; return the names of their models."""
     names = []
     if not start:
         ensemble.observe(Trial.of(0, "x", Status.COMPLETE, "x0", 0.0))
@@ -176,7 +176,8 @@ def test_the_bandit_counts_dollars_where_prices_are_known_and_calls_where_one_is
 
 
 def test_the_index_is_that_of_the_formula():
-    # r_a = 1, r_b = 1/2, n_a = 12; n_b = 5: 1 + sqrt(2 ln 17 / 12) = 1.69 > 0.5 + sqrt(2 ln 17 / 5) = 1.56
+    # r_a = 1, r_b = 1/2, n_a = 12, n_b = 5:
+    # 1 + sqrt(2 ln 17 / 12) = 1.69 > 0.5 + sqrt(2 ln 17 / 5) = 1.56
     # and with n_b = 3: 1 + sqrt(2 ln 15 / 12) = 1.67 < 0.5 + sqrt(2 ln 15 / 3) = 1.84
     for plays_of_b, chosen in [(5, "a"), (3, "b")]:
         ensemble = Ensemble([endless("a"), endless("b")], choose="bandit")
@@ -385,7 +386,7 @@ def test_calls_that_stand_in_line_keep_a_pause_that_is_asked_for_meanwhile(serve
 
 
 def counting(server, meeting):
-    """Let the server hold each request until the meeting is complete, and note how many it had at a time."""
+    """Let the server hold each request until all have come, and note how many it had at once."""
     lock, now, most = threading.Lock(), [0], [0]
 
     class Hold:

@@ -1,4 +1,4 @@
-"""Every fault that an endpoint was seen to have, against a real server: requests sent, typed outcome, time."""
+"""Every fault that endpoints were seen to have, against a real server: requests, outcome, time."""
 
 import asyncio
 import contextlib
@@ -64,7 +64,10 @@ class Row:
 NO_MONEY = error(
     429, "You exceeded your current quota, please check your plan", "insufficient_quota"
 )
-CONTEXT = "This model's maximum context length is 8192 tokens. However, your messages resulted in 9000 tokens."
+CONTEXT = (
+    "This model's maximum context length is 8192 tokens. "
+    "However, your messages resulted in 9000 tokens."
+)
 WHOLE = json.dumps(completion("hi"))
 ROWS = [
     Row("429, Retry-After 1", [error(429, "slow", Retry_After="1"), "hi"], 2, "hi"),
@@ -425,7 +428,8 @@ def test_a_quota_of_a_minute_is_waited_for(server):
         ),
         (
             400,
-            "The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).",
+            "The input token count (1200000) exceeds "
+            "the maximum number of tokens allowed (1048576).",
             1048576,
             1200000,
         ),
@@ -437,20 +441,23 @@ def test_a_quota_of_a_minute_is_waited_for(server):
         ),
         (
             400,
-            "This endpoint's maximum context length is 8192 tokens. You requested about 9001 tokens",
+            "This endpoint's maximum context length is 8192 tokens. "
+            "You requested about 9001 tokens",
             8192,
             9001,
         ),
         (
             400,
-            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. Given: 9000",
+            "Input validation error: `inputs` tokens + `max_new_tokens` must be <= 8193. "
+            "Given: 9000",
             8193,
             9000,
         ),
         (400, "Your input exceeds the context window of this model.", None, None),
         (
             413,
-            "Request too large for model `x` on tokens per minute (TPM): Limit 6000, Requested 7000",
+            "Request too large for model `x` on tokens per minute (TPM): "
+            "Limit 6000, Requested 7000",
             6000,
             7000,
         ),
@@ -589,10 +596,10 @@ FAULTS = [
 def test_three_hundred_calls_with_faults_mixed_in_have_typed_outcomes_and_exact_totals(
     server,
 ):
-    dice, sent = Random(5), []
+    rng, sent = Random(5), []
 
     def respond(_request):
-        sent.append(dice.choice(FAULTS) if dice.random() < 0.3 else "hi")
+        sent.append(rng.choice(FAULTS) if rng.random() < 0.3 else "hi")
         return sent[-1]
 
     server.answer = respond

@@ -1,4 +1,4 @@
-"""What calls cost: by the user's own price, by the list, or unknown; never 0 where it is unknown."""
+"""Cost of calls: by the user's own price, by the list, or unknown; never 0 where unknown."""
 
 import asyncio
 import importlib.util

@@ -1,4 +1,4 @@
-"""JSON of a schema, asked of real endpoints: those that take it, those that refuse it, and models that are none."""
+"""JSON of a schema: endpoints that take it, endpoints that refuse it, and other models."""
 
 import asyncio
 import json
@@ -30,7 +30,8 @@ SPACE = Space(
 REFUSALS = [
     error(
         400,
-        "Invalid parameter: 'response_format' of type 'json_schema' is not supported with this model.",
+        "Invalid parameter: 'response_format' of type 'json_schema' "
+        "is not supported with this model.",
     ),
     error(400, "This response_format type is unavailable now"),
     error(
@@ -125,11 +126,11 @@ def test_models_that_know_of_no_schema_are_asked_without(server):
 def test_a_run_over_parameters_asks_for_their_schema_and_reads_what_comes(
     server, tmp_path
 ):
-    """The endpoint takes the schema at first and answers bare JSON; then it refuses it, and answers with prose."""
-    dice = Random(5)
+    """The endpoint takes the schema at first, then refuses it and answers with prose."""
+    rng = Random(5)
 
     def answer(request):
-        x = SPACE.sample(dice)
+        x = SPACE.sample(rng)
         if len(server.requests) <= 2:
             assert request["response_format"]["json_schema"]["schema"] == SPACE.schema()
             return json.dumps(x)

@@ -42,13 +42,13 @@ def starts_with(longer, shorter):
 
 def test_within_ten_trials_what_is_shown_is_only_added_to():
     search = told(Best(), [scored(n, n * 37 % 101) for n in range(200)])
-    dice = Random(1)
+    rng = Random(1)
     breaks, before, failures = [], shown(search), ()
     for number in range(200, 300):
         search.observe(
             failed(number)
             if number % 4 == 0
-            else scored(number, dice.uniform(0, 99 + number / 100))
+            else scored(number, rng.uniform(0, 99 + number / 100))
         )
         plan = search.ask(Random(number), [])
         if not starts_with(numbers(plan.context), before) or not starts_with(
@@ -75,7 +75,7 @@ def test_a_new_champion_is_shown_at_once_and_is_shown_as_a_parent_too():
     search = told(Best(), [scored(n, n % 13) for n in range(104)])
     before = shown(search)
     search.observe(scored(104, 99))
-    plans = [search.ask(Random(dice), []) for dice in range(20)]
+    plans = [search.ask(Random(seed), []) for seed in range(20)]
     assert {tuple(numbers(plan.context)) for plan in plans} == {(*before, 104)}
     assert 104 in {plan.parent.number for plan in plans}
 
@@ -108,7 +108,10 @@ def test_what_is_shown_is_far_apart_in_numbers():
 
 
 def test_what_is_shown_is_far_apart_in_words():
-    loop = "def f(v):\n    total = 0\n    for i in v:\n        total += i * {}\n    return total\n\n\n# end\n# of it\n"
+    loop = (
+        "def f(v):\n    total = 0\n    for i in v:\n        total += i * {}\n"
+        "    return total\n\n\n# end\n# of it\n"
+    )
     near = [scored(n, 100 - n / 100, loop.format(n)) for n in range(1, 20)]
     other = scored(
         20,
@@ -139,7 +142,7 @@ def test_without_novelty_the_very_best_are_shown():
 
 
 def parents_and_hints(search, asks=300):
-    plans = [search.ask(Random(dice), []) for dice in range(asks)]
+    plans = [search.ask(Random(seed), []) for seed in range(asks)]
     return [plan.parent.number for plan in plans], [plan.hint for plan in plans]
 
 
@@ -163,7 +166,7 @@ def test_a_hint_to_combine_names_the_parent_and_one_that_is_shown():
     search = told(
         Best(patience=1), [scored(0, 100), *(scored(n, n) for n in range(1, 20))]
     )
-    plans = [search.ask(Random(dice), []) for dice in range(100)]
+    plans = [search.ask(Random(seed), []) for seed in range(100)]
     combining = [plan for plan in plans if "Combine" in plan.hint]
     assert combining
     for plan in combining:

@@ -70,7 +70,7 @@ class RememberingAsks(Best):
         return super().ask(rng, [number for number in pending if self.asks % 2])
 
 
-class DiceOfItsOwn(Best):
+class RandomOfItsOwn(Best):
     def ask(self, rng, pending):
         plan = super().ask(rng, pending)
         return Plan(plan.parent, hint=str(id(self)))
@@ -122,7 +122,7 @@ class Inventor(Best):
     ("search", "test"),
     [
         (RememberingAsks, "test_resume_equals_having_lived_through_it"),
-        (DiceOfItsOwn, "test_the_same_dice_give_the_same_plan"),
+        (RandomOfItsOwn, "test_the_same_dice_give_the_same_plan"),
         (Stubborn, "test_what_is_in_flight_counts"),
         (Keeper, "test_a_trial_told_again_replaces_what_was_known"),
         (Keeper, "test_what_is_shown_was_told"),

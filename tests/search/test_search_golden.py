@@ -1,8 +1,9 @@
 """Golden record of the searches: the same seed makes the same plans, from version to version.
 
-Each search runs on a seeded landscape with several workers, failures, duplicates, failed stages and trials that are
-scored again. A digest of all its plans is compared with the one that was recorded. After a change that is meant to
-change plans: `python tests/search/test_search_golden.py` prints the new record.
+Each search runs on a seeded landscape with several workers, failures, duplicates, failed stages and
+trials that are scored again. A digest of all its plans is compared with the one that was recorded.
+After a change that is meant to change plans, this prints the new record:
+`PYTHONPATH=tests python tests/search/test_search_golden.py`.
 """
 
 import asyncio
@@ -51,7 +52,7 @@ SEARCHES = {
 
 
 def x_of(values, rng):
-    """Write numbers as x: mostly as a list, now and then as a program of many lines or as named texts."""
+    """Write numbers as x: mostly as a list, now and then as a program or as named texts."""
     numbers = ", ".join(f"{value:.3f}" for value in values)
     kind = rng.random()
     if kind < 0.7:

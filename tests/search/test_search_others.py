@@ -31,7 +31,7 @@ def told(search, trials):
 
 def parents(search, asks=200, pending=()):
     return Counter(
-        search.ask(Random(dice), pending).parent.number for dice in range(asks)
+        search.ask(Random(seed), pending).parent.number for seed in range(asks)
     )
 
 
@@ -144,7 +144,7 @@ def lived(search, count, score, islands=None):
 
 
 def families(plans):
-    """Return the number of families that the first children founded, of all that were built on later."""
+    """Return how many of the first children have descendants among the later trials."""
     root = {0: 0}
     for number, plan in enumerate(plans, 1):
         root[number] = root[plan.parent.number] or number
@@ -152,11 +152,11 @@ def families(plans):
 
 
 def test_populations_live_side_by_side():
-    dice = Random(5)
+    rng = Random(5)
     plans = lived(
         Islands(islands=3, migrate_every=1000),
         150,
-        lambda n, p: (p.score or 0) + dice.gauss(0, 1),
+        lambda n, p: (p.score or 0) + rng.gauss(0, 1),
     )
     shares = sorted(families(plans[:100]).values(), reverse=True)[:3]
     assert len(shares) == 3
@@ -198,12 +198,12 @@ def test_the_second_best_moves_on_and_is_built_on_there():
     told(search, [scored(0, 0.0), scored(1, 1.0, 0), scored(2, -1.0, 0)])
     told(search, [scored(3, 5.0, 1), scored(4, 6.0, 3), scored(5, 2.0, 1)])
     shown = [
-        {trial.number for trial in search.ask(Random(dice), []).context}
-        for dice in range(50)
+        {trial.number for trial in search.ask(Random(seed), []).context}
+        for seed in range(50)
     ]
     shown += [
-        {trial.number for trial in search.ask(Random(dice), [4] * 9).context}
-        for dice in range(50)
+        {trial.number for trial in search.ask(Random(seed), [4] * 9).context}
+        for seed in range(50)
     ]
     assert any({2, 3} <= numbers for numbers in shown)  # 3 lives with 2 now
     assert not any({4, 3} <= numbers for numbers in shown)
@@ -281,7 +281,7 @@ def test_two_that_are_good_at_different_things_are_merged():
         example(2, 0, 0, 0.2, 1),
     ]
     plans = [
-        told(Pareto(merge_share=1), trials).ask(Random(dice), []) for dice in range(60)
+        told(Pareto(merge_share=1), trials).ask(Random(seed), []) for seed in range(60)
     ]
     merges = {(plan.parent.number, plan.hint) for plan in plans}
     for plan in plans:
@@ -341,11 +341,11 @@ def test_a_trial_that_loses_its_place_gives_it_back():
 
 
 def test_hundreds_of_examples_and_ties_stay_bounded():
-    dice = Random(3)
+    rng = Random(3)
     search = Pareto(kept=30)
     for number in range(600):
         search.observe(
-            example(number, *(float(dice.random() < 0.5) for _ in range(200)))
+            example(number, *(float(rng.random() < 0.5) for _ in range(200)))
         )
     assert len(search._front) <= 30
     assert len(set(parents(search))) > 5

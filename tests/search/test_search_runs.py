@@ -1,4 +1,4 @@
-"""Whole runs with each search: one that is interrupted and resumed goes on as if nothing had happened."""
+"""Runs with each search: an interrupted one goes on after a resume as if nothing had happened."""
 
 import pytest
 

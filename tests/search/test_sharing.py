@@ -1,4 +1,4 @@
-"""How much of a prompt repeats the beginning of an earlier one: what a provider's prompt cache can serve."""
+"""Shared beginnings of prompts: what a provider's prompt cache can serve."""
 
 import asyncio
 import json
@@ -31,10 +31,10 @@ ERRORS = (
 
 
 class Programmer:
-    """A model that changes a few lines of a program, and the judge of these; it keeps the prompts that it was given."""
+    """A model that changes a few lines of a program, and their judge; it keeps its prompts."""
 
     def __init__(self, seed, lines):
-        self.dice = Random(seed)
+        self.rng = Random(seed)
         self.prompts = []
         self.best = 0.0
         self.next_x = "\n".join(
@@ -46,12 +46,13 @@ class Programmer:
         )
 
     def line(self):
-        return f"    values = step_{self.dice.randrange(99)}(values, depth={self.dice.random():.4f})"
+        step = self.rng.randrange(99)
+        return f"    values = step_{step}(values, depth={self.rng.random():.4f})"
 
     def write_child(self, x):
         lines = x.split("\n")
-        for _ in range(self.dice.randint(1, 4)):
-            lines[self.dice.randrange(1, len(lines) - 1)] = self.line()
+        for _ in range(self.rng.randint(1, 4)):
+            lines[self.rng.randrange(1, len(lines) - 1)] = self.line()
         self.next_x = "\n".join(lines)
 
     async def ask(self, messages, schema=None):
@@ -60,13 +61,13 @@ class Programmer:
                 f"{message['role']}\0{message['content']}" for message in messages
             )
         )
-        answer = json.dumps(SPACE.sample(self.dice)) if schema else fence(self.next_x)
+        answer = json.dumps(SPACE.sample(self.rng)) if schema else fence(self.next_x)
         return Reply(
             f"Faster.\n{answer}", Usage(1, len(self.prompts[-1]) // 4, 10), "m"
         )
 
     def judge(self, number, proposal, plan):
-        """Return the finished trial: one in ten fails, one in twenty is a new best, and each teaches a lesson."""
+        """Return the finished trial: one in ten fails, one in twenty is a new best."""
         parent = plan.parent.number if plan.parent else None
         words = {
             "number": number,
@@ -75,21 +76,22 @@ class Programmer:
             "parent": parent,
         }
         words["lesson"] = (
-            f"The loop of trial {number} visits {self.dice.randrange(999)} values twice; sort them first."
+            f"The loop of trial {number} visits {self.rng.randrange(999)} values twice; "
+            "sort them first."
         )
-        if number and self.dice.random() < 0.1:
-            error = self.dice.choice(ERRORS).format(self.dice.randrange(999))
+        if number and self.rng.random() < 0.1:
+            error = self.rng.choice(ERRORS).format(self.rng.randrange(999))
             trace = "".join(
-                f'  File "f.py", line {self.dice.randrange(999)}\n' for _ in range(6)
+                f'  File "f.py", line {self.rng.randrange(999)}\n' for _ in range(6)
             )
             return Trial.of(
                 **words, status=Status.FAILED, feedback=f"Traceback:\n{trace}{error}"
             )
         table = "\n".join(
-            f"case {case:2}: {self.dice.random():.3f} s"
-            for case in range(self.dice.randint(10, 40))
+            f"case {case:2}: {self.rng.random():.3f} s"
+            for case in range(self.rng.randint(10, 40))
         )
-        score = self.best + self.dice.gauss(-1.65, 1.0) if number else 0.0
+        score = self.best + self.rng.gauss(-1.65, 1.0) if number else 0.0
         self.best = max(self.best, score)
         return Trial.of(
             **words,
@@ -100,7 +102,7 @@ class Programmer:
 
 
 def shares(prompts):
-    """Return for each prompt the number of characters that an earlier one begins with, and its length."""
+    """Return for each prompt how many characters begin an earlier one, and its length."""
     found = []
     for place, prompt in enumerate(prompts):
         found.append(
@@ -123,7 +125,7 @@ def common(one, other):
 
 
 def late_share(search, model, space=None, trials=150, **options):
-    """Return the share of the prompts from trial 100 on, in characters, that an earlier one begins with."""
+    """Return the share of the prompts from trial 100 on, in characters, that begin earlier ones."""
     search, proposer = as_search(search), ModelProposer(TASK, space, **options)
 
     async def main():
@@ -131,7 +133,7 @@ def late_share(search, model, space=None, trials=150, **options):
             plan, proposal = search.ask(Random(number), []), None
             if plan.parent is None:
                 proposal = Proposal(
-                    SPACE.sample(model.dice) if space else model.next_x, "x0"
+                    SPACE.sample(model.rng) if space else model.next_x, "x0"
                 )
             elif not space:
                 model.write_child(plan.parent.x)
