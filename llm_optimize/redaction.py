@@ -11,9 +11,8 @@ from urllib.parse import quote, quote_plus, unquote
 
 HIDDEN = "***"
 _MIN_CHARS = 6  # of a secret that is looked for by its value; shorter ones are words
-_MIN_KEY_CHARS = (
-    16  # of a secret that is never taken for a word, whatever it is made of
-)
+# Of a secret that is never taken for a word, whatever it is made of.
+_MIN_KEY_CHARS = 16
 # The beginning of a long secret gives it away, however the rest is written: cut, masked, escaped.
 _HEAD = re.compile(r"[\w-]{10,12}")
 _AFTER_HEAD = r"[\w\-.*+/=%]*"

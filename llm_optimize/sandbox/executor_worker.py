@@ -32,9 +32,8 @@ class Parcel:
     digest: str  # of f and all that the sandbox depends on
     level: str
     limits: Limits
-    hidden: tuple[
-        str, ...
-    ]  # files that cannot be opened where the level can hide files
+    # Files that cannot be opened where the level can hide files.
+    hidden: tuple[str, ...]
     payload: bytes | None = field(repr=False)  # f, pickled; None: known by its digest
 
     def empty(self) -> Parcel:

@@ -13,9 +13,8 @@ _ENTRY = 190  # of a dict: its share of the table, and the key
 _VALUE = 40  # its place in the list, and a float or an integer
 _STRING = 60  # besides its characters
 
-_CHUNK_BYTES = (
-    1 << 16
-)  # of text split at a time; all parts at once would take more than the text
+# Of text split at a time; all parts at once would take more than the text.
+_CHUNK_BYTES = 1 << 16
 
 
 def json_memory_bytes(text: bytes, enough: int) -> int:

@@ -26,9 +26,8 @@ class Mechanism:
 
     name: str
     works: bool
-    found: (
-        str  # the result of the attempt in a few words; "" when there is nothing to add
-    )
+    # The result of the attempt in a few words; "" when there is nothing to add.
+    found: str
     holds: str  # what it prevents
     repair: str  # what to do where it does not work
 

@@ -65,13 +65,11 @@ class Call:
 
     x: Any  # plain data
     timeout_secs: float  # wall clock, counted by the monotonic clock of the optimizer
-    seed: int = (
-        0  # of random and numpy.random in the child; PYTHONHASHSEED of what it starts
-    )
+    # Of random and numpy.random in the child; PYTHONHASHSEED of what it starts.
+    seed: int = 0
     arrays: bool = False  # whether numpy arrays may be in x and in the value
-    stop: Stop = field(
-        default_factory=Stop, compare=False, repr=False
-    )  # ends this call only
+    # Ends this call only.
+    stop: Stop = field(default_factory=Stop, compare=False, repr=False)
 
     def body(self) -> bytes:
         """Return x as bytes. Raises TypeError when it is not plain data."""
@@ -97,9 +95,8 @@ class Outcome:
     signal: int | None = None  # that ended it, for `crashed`
     exit_code: int | None = None  # with which it ended before f returned, for `crashed`
     unusable: bool = False  # for `raised`: f did return, but not plain data
-    scored_again: str = (
-        ""  # why f was called twice: a process of the sandbox died under it
-    )
+    # Why f was called twice: a process of the sandbox died under it.
+    scored_again: str = ""
 
 
 def crashed(exit_code: int, cpu_limit_secs: int, cpu_secs: float = 0.0) -> Outcome:

@@ -8,9 +8,8 @@ from ..errors import SandboxError, ScriptFailed, ScriptTimeout
 from .outcome import Outcome, OutcomeStatus
 
 MISSING = "missing"  # the key of an answer that names a variable that was never set
-UNKNOWN = (
-    "unknown"  # the key of one that names a function that the script does not define
-)
+# The key of one that names a function that the script does not define.
+UNKNOWN = "unknown"
 _MAX_TAIL_CHARS = 4_000
 
 

@@ -20,13 +20,11 @@ from .outcome import Outcome, OutcomeStatus
 NONCE_BYTES = 16
 _LENGTH = struct.Struct("!I")
 _MAX_RECEIVE_BYTES = 1 << 20  # at a time
-_ENDLESS = (
-    2**32 - 1
-)  # the longest length that fits; longer than any answer that is read
+# The longest length that fits; longer than any answer that is read.
+_ENDLESS = 2**32 - 1
 _KEPT_OUTPUT_BYTES = 32_768  # of the head, and of the tail
-_MAX_GROWTH = (
-    8  # an answer's objects may take so many times the memory that its JSON may take
-)
+# An answer's objects may take so many times the memory that its JSON may take.
+_MAX_GROWTH = 8
 _TEXT_FIELDS = ("message", "traceback")  # of an answer without a value
 
 

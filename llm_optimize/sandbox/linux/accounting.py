@@ -56,12 +56,10 @@ class Usage:
     """What some processes use at one moment, in bytes."""
 
     resident: int = 0
-    shared: dict[_FileId, int] = field(
-        default_factory=dict
-    )  # memory that open files keep
-    unlinked: dict[_FileId, int] = field(
-        default_factory=dict
-    )  # files on disk without a name
+    # Memory that open files keep.
+    shared: dict[_FileId, int] = field(default_factory=dict)
+    # Files on disk without a name.
+    unlinked: dict[_FileId, int] = field(default_factory=dict)
     hidden: bool = False  # whether a living process could not be looked into
 
 

@@ -52,16 +52,13 @@ class ChildSettings:
     paths: VisiblePaths | None  # None: those of the supervisor
     namespaced: bool = False  # whether each scoring has namespaces of its own
     hidden: tuple[str, ...] = ()  # folders that are empty in such namespaces
-    masked: tuple[
-        str, ...
-    ] = ()  # files that cannot be opened, though their folders are visible
+    # Files that cannot be opened, though their folders are visible.
+    masked: tuple[str, ...] = ()
     isolation: Isolation = NO_ISOLATION
-    for_scripts: bool = (
-        False  # whether the scratch directory is the working directory, too
-    )
-    broker_inlet: socket.socket | None = (
-        None  # where new sockets to the script broker are sent
-    )
+    # Whether the scratch directory is the working directory, too.
+    for_scripts: bool = False
+    # Where new sockets to the script broker are sent.
+    broker_inlet: socket.socket | None = None
 
 
 def fork_child(

@@ -45,13 +45,11 @@ class ForkServerSettings:
     paths: VisiblePaths | None  # None: all that the optimizer sees
     namespaced: bool
     for_scripts: bool  # for scripts that are judged: without f's folders
-    own_folders: tuple[
-        str, ...
-    ]  # the working directory, and what the user put on the path
+    # The working directory, and what the user put on the path.
+    own_folders: tuple[str, ...]
     installed: tuple[str, ...]  # where the interpreter and its packages are on the path
-    masked: tuple[
-        str, ...
-    ] = ()  # files that cannot be opened, though their folders are visible
+    # Files that cannot be opened, though their folders are visible.
+    masked: tuple[str, ...] = ()
 
 
 class ForkServer:

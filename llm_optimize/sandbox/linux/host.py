@@ -304,6 +304,6 @@ def run_forked(func: Callable[[Any], Any], call: Call, limits: Limits) -> Outcom
 def can_fork_here() -> bool:
     """Whether this process has one thread only.
 
-    A fork of one with more threads may wait for ever for a lock that another thread held.
+    A fork of one with more threads may wait forever for a lock that another thread held.
     """
     return len(os.listdir("/proc/self/task")) == 1

@@ -74,7 +74,7 @@ def landlock_abi() -> int:
 def restrict_self(
     paths: VisiblePaths, scratch: Iterable[str], *, network: bool
 ) -> None:
-    """Let this process see and write no more than this, for ever.
+    """Let this process see and write no more than this, forever.
 
     Where there is no Landlock, it only gives up privileges.
 

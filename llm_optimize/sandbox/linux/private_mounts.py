@@ -41,10 +41,9 @@ from .process_tree import exit_with_errno, fork, works_in_fork
 from .visible_paths import VisiblePaths
 
 SHARED_MEMORY = "/dev/shm"
-IN_USER_NAMESPACE, AS_ROOT = (
-    "user namespace",
-    "root",
-)  # who makes the namespaces of a scoring
+# Who makes the namespaces of a scoring.
+IN_USER_NAMESPACE = "user namespace"
+AS_ROOT = "root"
 _COUNTED_SINCE = (5, 14)  # the kernel that counts processes for each user namespace
 _NOTHING = VisiblePaths((), (), (), ())
 

@@ -71,12 +71,10 @@ class _Client:
     scratch: str | None  # of the scoring; None where it lies in its namespaces
     folder: str | None  # for the scratch directories of its scripts; None likewise
     account: Account
-    supervisors: dict[int, socket.socket] = field(
-        default_factory=dict
-    )  # links, by process id
-    waiting: list[_Request] = field(
-        default_factory=list
-    )  # for other supervisors to end
+    # Links, by process id.
+    supervisors: dict[int, socket.socket] = field(default_factory=dict)
+    # For other supervisors to end.
+    waiting: list[_Request] = field(default_factory=list)
     closed_at: float | None = None
 
     def processes(self) -> list[int]:

@@ -10,9 +10,8 @@ from dataclasses import asdict
 
 from ...records import Limits
 
-BROKER_VARIABLE = (
-    "LLM_OPTIMIZE_SCRIPT_BROKER"  # FD:INODE:LEVEL, in the environment of a child
-)
+# FD:INODE:LEVEL, in the environment of a child.
+BROKER_VARIABLE = "LLM_OPTIMIZE_SCRIPT_BROKER"
 
 
 class ScriptBroker:

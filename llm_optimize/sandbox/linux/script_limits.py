@@ -28,9 +28,8 @@ _NUMBERS = (
 )
 _LISTS = ("env", "readable", "writable")
 _MAX_SECS = 1e12
-_MAX_PATHS = (
-    100  # of one script; each is kept open until the script's supervisor is forked
-)
+# Of one script; each is kept open until the script's supervisor is forked.
+_MAX_PATHS = 100
 
 
 @dataclass(frozen=True)

@@ -74,17 +74,15 @@ _ON_PROCESS_ID = (  # their first argument is the id of a process
     "sched_setparam",
     "sched_setattr",
 )
-_PR_SET_DUMPABLE = (
-    4  # a process that clears it hides its open files from the accounting
-)
+# A process that clears it hides its open files from the accounting.
+_PR_SET_DUMPABLE = 4
 _PRIO_PROCESS, _IOPRIO_WHO_PROCESS = 0, 1  # linux/resource.h, linux/ioprio.h
 _UNIX, _INET, _INET6, _NETLINK = 1, 2, 10, 16  # address families
 _ICMP, _TCP, _UDP, _ICMPV6 = 1, 6, 17, 58  # protocols; 0 is the default of a family
 _PLAIN_PROTOCOLS = (0, _ICMP, _TCP, _UDP, _ICMPV6)  # no MPTCP, SCTP, SMC
 LOCAL = "local"  # only AF_UNIX sockets
-LOOPBACK = (
-    "loopback"  # plain sockets too, in a network namespace with nothing but loopback
-)
+# Plain sockets too, in a network namespace with nothing but loopback.
+LOOPBACK = "loopback"
 
 
 @dataclass(frozen=True)
@@ -96,9 +94,8 @@ class FilterPolicy:
     # Whether Landlock keeps it from looking into processes outside. Inside its own, debuggers and
     # sanitizers need ptrace.
     ptrace: bool = True
-    counters: bool = (
-        True  # whether it may have performance counters of its own processes
-    )
+    # Whether it may have performance counters of its own processes.
+    counters: bool = True
 
 
 @dataclass(frozen=True)
@@ -155,7 +152,7 @@ def has_filter_for_machine() -> bool:
 
 
 def install_filter(policy: FilterPolicy) -> None:
-    """Filter the system calls of this process, and of all that it starts, for ever.
+    """Filter the system calls of this process, and of all that it starts, forever.
 
     It must have called `set_no_new_privileges`. Raises OSError when the kernel refuses the filter.
     """

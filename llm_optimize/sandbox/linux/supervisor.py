@@ -41,9 +41,8 @@ from .process_tree import (
 )
 
 _LINK_GONE = 3  # exit code of a process that can score no more
-_GRACE_SECS = (
-    2.0  # after the deadline, for the optimizer's K; then the child is killed anyhow
-)
+# After the deadline, for the optimizer's K; then the child is killed in any case.
+_GRACE_SECS = 2.0
 _REAP_PAUSE_SECS = 0.0005
 _TRACEBACK_FRAMES = -5  # negative: the last ones
 

@@ -23,9 +23,8 @@ CREDENTIALS = struct.Struct("3i")  # pid, uid, gid of a sender: unix(7)
 class SupervisorSource(Protocol):
     """Where supervisors come from: a fork server, or the script broker."""
 
-    isolation: tuple[
-        str, ...
-    ]  # mechanisms around their children beside Landlock, as people read it
+    # Mechanisms around their children beside Landlock, as people read it.
+    isolation: tuple[str, ...]
 
     def open_link(self) -> socket.socket:
         """Return the link to a new supervisor; nobody answers on it when the source is gone."""
@@ -62,9 +61,8 @@ class Supervisor:
         # The kernel then says which process sends a frame, by the number that it has here.
         self.link.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.refusal = ""  # what the other side sent instead of an expected word
-        self.breach: dict[str, str] | None = (
-            None  # the limit for which it refuses to work
-        )
+        # The limit for which it refuses to work.
+        self.breach: dict[str, str] | None = None
         self._has_greeted = False
         self._pid: int | None = None  # of the process that watches over the next child
 

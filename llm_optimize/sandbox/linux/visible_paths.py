@@ -45,9 +45,8 @@ class VisiblePaths:
     writable: tuple[str, ...]
     devices: tuple[str, ...]  # read and written
     accelerators: tuple[str, ...]  # those of the devices that are GPUs and the like
-    listed: tuple[
-        str, ...
-    ] = ()  # folders that may be listed; files in them need a rule
+    # Folders that may be listed; files in them need a rule.
+    listed: tuple[str, ...] = ()
 
     def visible_among(self, paths: Iterable[str]) -> tuple[str, ...]:
         """Return those of the paths that exist and are visible."""
