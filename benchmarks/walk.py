@@ -95,7 +95,7 @@ def _caller(frame: FrameType) -> str:
 def room_of(file: str) -> str:
     """Return the room that a file of the package is in.
 
-    >>> room_of("store/_run.py"), room_of("text.py")
+    >>> room_of("store/run.py"), room_of("text.py")
     ('store', 'text')
     """
     return file.partition("/")[0].removesuffix(".py")

@@ -21,7 +21,7 @@ from typing import Any
 
 from llm_optimize import optimize
 from llm_optimize.records import Event, Reply, Status, Trial, TrialFinished, Usage
-from llm_optimize.store import Store, _rows
+from llm_optimize.store import Store, rows
 from llm_optimize.watch import report
 
 from .bars import Bar, measure
@@ -58,7 +58,7 @@ def bulk_run(store: Store, name: str, size: int, *, calls: bool) -> None:
             proposed = {"plan": "{}", "note": "", "created_at": run.created_at + number}
             trials.append(
                 {
-                    **_rows.from_trial(trial),
+                    **rows.from_trial(trial),
                     **proposed,
                     "run_id": run.id,
                     "number": number,
@@ -105,7 +105,7 @@ def _call(run: int, trial: Trial) -> dict[str, Any]:
         "trial": trial.number,
         "call_index": 0,
         "model": "small",
-        "messages": _rows.from_messages(
+        "messages": rows.from_messages(
             [
                 {"role": "system", "content": text[:2000]},
                 {"role": "user", "content": text},

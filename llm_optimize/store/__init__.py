@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
-from . import _rows as rows
-from ._address import DEFAULT_URL, address_of, option_of
-from ._database import Tables, connect, for_writing, is_read_only, use_write_ahead_log
-from ._faults import as_users_see, read_only, refuse_torn, translated
-from ._fork import copy_run
-from ._lock import FileLock, Lock, Locked, RowLock
-from ._migrate import is_current, make_current
-from ._reading import Again, Begun, Progress, Seen
-from ._rows import Call, Origin, Pending, RunInfo, Steer
-from ._run import Run
-from ._statements import Statements, Unfit
-from ._writer import Writer
-from ._writes import Write
+from . import rows
+from .address import DEFAULT_URL, address_of, option_of
+from .database import Tables, connect, for_writing, is_read_only, use_write_ahead_log
+from .faults import as_users_see, read_only, refuse_torn, translated
+from .fork import copy_run
+from .lock import FileLock, Lock, Locked, RowLock
+from .migrate import is_current, make_current
+from .reading import Again, Begun, Progress, Seen
+from .rows import Call, Origin, Pending, RunInfo, Steer
+from .run import Run
+from .statements import Statements, Unfit
+from .writer import Writer
+from .writes import Write
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

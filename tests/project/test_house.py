@@ -53,7 +53,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "optuna": ("propose/", "adapters/", "automl/", "watch/export.py"),
     "pandas": ("watch/rendering.py", "records/"),
     "plotly": ("watch/report/",),
-    "psutil": ("sandbox/", "store/_lock.py"),
+    "psutil": ("sandbox/", "store/lock.py"),
     "pygments": ("watch/language.py", "watch/report/"),
     "rich": ("watch/console.py", "watch/_console"),
     "sklearn": ("automl/", "demo.py"),
@@ -104,7 +104,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
     ("sandbox/pickling.py", "unpickle_function"),
     ("sandbox/portable.py", "main"),  # the import of the user's module, in the child
     (
-        "store/_writer.py",
+        "store/writer.py",
         "_Queue._work",
     ),  # what ends a group of writes travels to all who wait for it
     ("watch/mlflow.py", "Tracker._work"),  # MLflow, its database and its server, logged
@@ -140,7 +140,7 @@ def imports(path: str, tree: ast.AST) -> Iterator[tuple[int, str]]:
 def room_of(dotted: str) -> str | None:
     """Return the room of ours that a dotted name is in, or None.
 
-    >>> room_of("llm_optimize.store._rows.Call")
+    >>> room_of("llm_optimize.store.rows.Call")
     'store'
     >>> room_of("llm_optimize.__version__"), room_of("json.loads")
     (None, None)
@@ -367,8 +367,8 @@ BAD: list[tuple[Rule, str, str]] = [
         "store/x.py",
         "class C:\n    async def f(self, a, b, c, d, e, f, g, h, i): ...",
     ),
-    (wrong_floors, "store/_rows.py", "from ..search import Best"),
-    (wrong_floors, "store/_rows.py", "from .. import search"),
+    (wrong_floors, "store/rows.py", "from ..search import Best"),
+    (wrong_floors, "store/rows.py", "from .. import search"),
     (wrong_floors, "search/best.py", "import llm_optimize.propose.model"),
     (
         wrong_floors,
@@ -378,7 +378,7 @@ BAD: list[tuple[Rule, str, str]] = [
     (wrong_floors, "records.py", "from .replies import clip"),
     (wrong_floors, "__init__.py", "from . import errors"),
     (wrong_floors, "attic.py", "x = 1"),
-    (wrong_floors, "store/_rows.py", "from ..attic import x"),
+    (wrong_floors, "store/rows.py", "from ..attic import x"),
     (
         late_imports,
         "optimize/_loop.py",
@@ -426,7 +426,7 @@ GOOD: list[tuple[Rule, str, str]] = [
     ),
     (
         wrong_floors,
-        "store/_rows.py",
+        "store/rows.py",
         "from .. import errors, records\nfrom . import _database",
     ),
     (wrong_floors, "stop.py", "from .text import clip"),

@@ -14,7 +14,7 @@ from llm_optimize import optimize
 from llm_optimize.errors import RunHeld, StoreError
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.store import Store
-from llm_optimize.store._lock import Holder, Locked, RowLock, this_process
+from llm_optimize.store.lock import Holder, Locked, RowLock, this_process
 from llm_optimize.testing import ScriptedChat
 
 ROOT = Path(__file__).parents[2]
@@ -282,7 +282,7 @@ def test_a_row_holds_a_run_until_it_is_closed(rows):
 
 @posix
 def test_the_row_of_a_living_process_holds_and_that_of_a_killed_one_does_not(rows, url):
-    speak = "from llm_optimize.store._lock import this_process as t; print(t().started, flush=True); input()"
+    speak = "from llm_optimize.store.lock import this_process as t; print(t().started, flush=True); input()"
     with program(speak, url) as other:
         holder = Holder(
             other.pid, this_process().host, other.stdout.readline().rstrip("\n")

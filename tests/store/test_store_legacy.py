@@ -12,7 +12,7 @@ from llm_optimize import optimize
 from llm_optimize.errors import NewerStore, StoreError
 from llm_optimize.records import Plan, Status, Trial, Usage
 from llm_optimize.store import Store
-from llm_optimize.store._database import VERSION
+from llm_optimize.store.database import VERSION
 
 OLD = Path(__file__).parents[1] / "data" / "store_v1.db"  # written by format 1
 

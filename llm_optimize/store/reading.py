@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..records import Trial
-from . import _rows as rows
+from . import rows
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from ._database import Tables
+    from .database import Tables
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..errors import StoreError
 from ..records import Message, Plan, Proposal, Reply, Trial
-from . import _writes as writes
-from ._writes import Write
+from . import writes
+from .writes import Write
 
 if TYPE_CHECKING:
     from . import Store
-    from ._run import Run
+    from .run import Run
 
 _log = logging.getLogger("llm_optimize")
 _MAX_GROUP = 256  # rows of one transaction; those of 256 trials take some 10 ms

@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._database import Tables
-from ._writes import Write
+from .database import Tables
+from .writes import Write
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

@@ -27,7 +27,7 @@ from ..errors import RunHeld, StoreError
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from ._database import Tables
+    from .database import Tables
 
 _log = logging.getLogger("llm_optimize")
 _LINUX = sys.platform == "linux"

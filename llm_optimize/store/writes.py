@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..records import Message, Plan, Proposal, Reply, Status, Trial
-from . import _rows as rows
+from . import rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,12 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import NotAStore, StoreError, UsageError
-from ._address import DEFAULT_URL, Address
+from .address import DEFAULT_URL, Address
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-VERSION = 4  # of the tables below; _migrate.py leads there from earlier ones
+VERSION = 4  # of the tables below; migrate.py leads there from earlier ones
 _RETRY_SECS = 0.01
 
 

@@ -1,7 +1,7 @@
 """Migration: new tables, and the way from earlier formats to the present one.
 
 Each format only adds columns and tables to the one before. New columns are empty in old rows, and
-`_rows` knows what an empty one means. All steps take place in one transaction.
+`rows` knows what an empty one means. All steps take place in one transaction.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import NewerStore, NotAStore
-from ._database import VERSION, Tables
+from .database import VERSION, Tables
 
 if TYPE_CHECKING:
     import sqlalchemy as sa

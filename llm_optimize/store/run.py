@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError, UsageError
 from ..records import Message, Plan, Proposal, Reply, Trial, Usage
-from . import _rows as rows
-from . import _writes as writes
-from ._reading import Progress, Seen, one_trial, progress
-from ._rows import Call, Pending, Steer
-from ._writer import Writer
-from ._writes import Write
+from . import rows, writes
+from .reading import Progress, Seen, one_trial, progress
+from .rows import Call, Pending, Steer
+from .writer import Writer
+from .writes import Write
 
 if TYPE_CHECKING:
     from . import Store
-    from ._lock import Lock
+    from .lock import Lock
 
 
 class Run:

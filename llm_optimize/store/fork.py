@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from ._database import Tables
-    from ._rows import Origin
+    from .database import Tables
+    from .rows import Origin
 
 
 def copy_run(
