@@ -43,6 +43,7 @@ bench: .venv/.test
 	@$(PY) -m benchmarks $(ARGS)
 
 soak: .venv/.test
+	@$(PY) -m pytest -m soak
 	@$(PY) -m benchmarks.sandbox --only soak --scorings 10000 $(ARGS)
 
 campaigns: .venv/.test

@@ -77,7 +77,6 @@ def place(value):
 
 @needs_linux
 @needs_programs
-@pytest.mark.slow
 @pytest.mark.parametrize(("cell", "name"), CHOSEN, ids=place)
 def test_a_hostile_program_comes_to_its_expected_end_and_harms_nobody(
     results, cell, name

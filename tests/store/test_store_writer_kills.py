@@ -80,7 +80,7 @@ def test_what_was_acknowledged_survives_a_kill(tmp_path):
 
 
 @posix
-@pytest.mark.slow
+@pytest.mark.soak
 def test_what_was_acknowledged_survives_fifty_kills(tmp_path):
     check_kills(tmp_path / "runs.db", 50)
 
