@@ -25,7 +25,6 @@ def missed(bars):
     ]
 
 
-@pytest.mark.slow
 def test_a_run_survives_what_endpoints_do():
     bars = faults(trials=60, deadline_secs=4.0, seed=2)
     assert len(bars) == 7
@@ -43,7 +42,6 @@ def test_a_run_survives_a_prompt_that_is_too_long():
     assert missed(bars) == []
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     sys.platform != "linux", reason="processes are counted as Linux shows them"
 )

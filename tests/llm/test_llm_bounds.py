@@ -155,7 +155,6 @@ def call(url, deadline_secs=60):
 BROKEN_OFF = "more than 64 MB, which was broken off there"
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="there is no resource module")
 @pytest.mark.parametrize(
     ("send", "requests", "words"),

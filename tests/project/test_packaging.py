@@ -257,7 +257,6 @@ def test_make_says_what_to_do_where_every_python_is_too_old(clone: Path) -> None
     assert not (clone / ".venv").exists()
 
 
-@pytest.mark.slow
 @pytest.mark.skipif(
     os.name == "nt",
     reason="the programs of a virtual environment are elsewhere on Windows",

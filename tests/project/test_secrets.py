@@ -199,7 +199,6 @@ class Scene:
         }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("way", ["key", "address"])
 def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
     pytest.importorskip(
