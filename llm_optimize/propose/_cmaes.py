@@ -67,7 +67,12 @@ class Generations:
         self._restarts = 0
 
     def observe(
-        self, number: int, x: Mapping[str, Any], score: float | None, *, own: bool
+        self,
+        number: int,
+        x: Mapping[str, Any],
+        score: float | None,
+        *,
+        own: bool,
     ) -> None:
         """Learn from a trial; one without a score is left out, because it has no rank."""
         if number in self._scored or not self._used:

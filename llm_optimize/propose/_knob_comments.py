@@ -97,7 +97,10 @@ def knob_problems(x: X) -> list[str]:
     return problems
 
 
-def with_values(x: X, values: Mapping[str, Any]) -> X:
+def with_values(
+    x: X,
+    values: Mapping[str, Any],
+) -> X:
     """Return x with other values of some of its knobs; all other text is unchanged.
 
     Raises UnknownName for a name that is no knob of x, UsageError for a value that is not legal.
@@ -135,7 +138,10 @@ def _texts(x: X) -> Iterator[tuple[str | None, str]]:
             yield name, part
 
 
-def _free_name(name: str, taken: Mapping[str, Any]) -> str:
+def _free_name(
+    name: str,
+    taken: Mapping[str, Any],
+) -> str:
     if name not in taken:
         return name
     count = 2
@@ -176,14 +182,21 @@ def _read(text: str) -> Iterator[tuple[str, Knob] | _Problem]:
             yield assignment["name"].rpartition(".")[2].strip("-"), knob
 
 
-def _is_protected(text: str, span: tuple[int, int]) -> bool:
+def _is_protected(
+    text: str,
+    span: tuple[int, int],
+) -> bool:
     """Return whether a span must not change: a change of it is refused."""
     _, end = span
     changed = f"{text[:end]}0{text[end:]}"
     return check_protected(text, changed) is not None
 
 
-def _knob(literal: str, declaration: str, span: tuple[int, int]) -> Knob:
+def _knob(
+    literal: str,
+    declaration: str,
+    span: tuple[int, int],
+) -> Knob:
     """Return the knob of a literal. Raises UsageError for a declaration that it does not fit."""
     value = _value(literal)
     parameter = _parameter(declaration)

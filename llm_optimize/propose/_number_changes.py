@@ -52,7 +52,10 @@ def has_number(text: str) -> bool:
     return _NUMBER.search(text) is not None
 
 
-def _is_inside(position: int, spans: Sequence[tuple[int, int]]) -> bool:
+def _is_inside(
+    position: int,
+    spans: Sequence[tuple[int, int]],
+) -> bool:
     """Return whether a position lies in one of the spans, which are sorted and do not overlap."""
     index = bisect.bisect_right(spans, (position, math.inf)) - 1
     return index >= 0 and position < spans[index][1]

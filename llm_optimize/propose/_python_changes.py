@@ -42,7 +42,10 @@ class PythonChanges:
         self._cst = libcst
 
     def change(
-        self, source: str, rng: Random, allowed: Spans | None = None
+        self,
+        source: str,
+        rng: Random,
+        allowed: Spans | None = None,
     ) -> str | None:
         """Return the program with one thing changed; None where there is nothing to change.
 
@@ -56,11 +59,19 @@ class PythonChanges:
         change = rng.choice(changes[kind])
         return change(rng)
 
-    def can_change(self, source: str, allowed: Spans | None = None) -> bool:
+    def can_change(
+        self,
+        source: str,
+        allowed: Spans | None = None,
+    ) -> bool:
         """Return whether this is Python with something to change in these spans."""
         return any(self._changes(source, allowed).values())
 
-    def _changes(self, source: str, allowed: Spans | None) -> dict[str, list[Change]]:
+    def _changes(
+        self,
+        source: str,
+        allowed: Spans | None,
+    ) -> dict[str, list[Change]]:
         """Return all changes that are possible, by their kind."""
         module = self._parsed(source)
         if module is None:
@@ -212,7 +223,11 @@ def _is_decimal(literal: str) -> bool:
     return "_" not in literal and not literal.lower().startswith(("0x", "0b", "0o"))
 
 
-def _with_argument(call: cst.Call, name: str, value: str) -> cst.Call:
+def _with_argument(
+    call: cst.Call,
+    name: str,
+    value: str,
+) -> cst.Call:
     """Return the call with this keyword argument: changed in its place, or added at the end."""
     import libcst as cst
 

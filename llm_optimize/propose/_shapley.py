@@ -93,7 +93,11 @@ def shapley_shares(
     return {name: gain / total for name, gain in positive.items()}
 
 
-def _walk(before: Point, after: Point, order: Sequence[Sequence[int]]) -> list[Point]:
+def _walk(
+    before: Point,
+    after: Point,
+    order: Sequence[Sequence[int]],
+) -> list[Point]:
     """Return the points on the way from one to the other; each step moves one group."""
     path = [before]
     for indices in order:

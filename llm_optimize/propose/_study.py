@@ -39,7 +39,11 @@ class Study:
     """
 
     def __init__(
-        self, space: Space, sampler: str, startup: int | None, names: Sequence[str]
+        self,
+        space: Space,
+        sampler: str,
+        startup: int | None,
+        names: Sequence[str],
     ) -> None:
         require("optuna", extra="classical", needed_by=f'the sampler "{sampler}"')
         if sampler == "gp":
@@ -58,7 +62,12 @@ class Study:
         self._open: list[_Open] = []  # asked for, neither observed nor forgotten
         self._study: Any = None  # None: to be filled again
 
-    def observe(self, number: int, x: Mapping[str, Any], score: float | None) -> None:
+    def observe(
+        self,
+        number: int,
+        x: Mapping[str, Any],
+        score: float | None,
+    ) -> None:
         """Learn from a trial; a second observation of the same number replaces the first."""
         again = number in self._observed
         self._observed[number] = (dict(x), score)
@@ -67,7 +76,11 @@ class Study:
         elif self._study is not None:
             self._study.add_trial(self._finished(x, score))
 
-    def ask(self, seed: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    def ask(
+        self,
+        seed: int,
+        given: Mapping[str, Any],
+    ) -> dict[str, Any]:
         """Return the given values and those that the sampler adds.
 
         The trial counts as running until `forget` is called.
@@ -117,7 +130,11 @@ class Study:
     def _max_trials(self) -> float:
         return _MAX_TRIALS.get(self._sampler, math.inf)
 
-    def _finished(self, x: Mapping[str, Any], score: float | None) -> Any:
+    def _finished(
+        self,
+        x: Mapping[str, Any],
+        score: float | None,
+    ) -> Any:
         states = self._optuna.trial.TrialState
         state = states.FAIL if score is None else states.COMPLETE
         return self._frozen(x, score, state)
@@ -125,7 +142,12 @@ class Study:
     def _running(self, x: Mapping[str, Any]) -> Any:
         return self._frozen(x, None, self._optuna.trial.TrialState.RUNNING)
 
-    def _frozen(self, x: Mapping[str, Any], score: float | None, state: Any) -> Any:
+    def _frozen(
+        self,
+        x: Mapping[str, Any],
+        score: float | None,
+        state: Any,
+    ) -> Any:
         params = {}
         distributions = {}
         for name in self._names:
@@ -184,13 +206,18 @@ class Study:
 class _Open:
     """An x that is being scored, and its number in the study."""
 
-    def __init__(self, x: dict[str, Any], number: int) -> None:
+    def __init__(
+        self,
+        x: dict[str, Any],
+        number: int,
+    ) -> None:
         self.x = x
         self.number = number
 
 
 def most_informative(
-    trials: Sequence[tuple[dict[str, Any], float | None]], limit: float
+    trials: Sequence[tuple[dict[str, Any], float | None]],
+    limit: float,
 ) -> list[tuple[dict[str, Any], float | None]]:
     """Return at most `limit` trials, in their order: half the best ones, half the newest.
 

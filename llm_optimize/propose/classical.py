@@ -52,7 +52,11 @@ class Classical:
     """
 
     def __init__(
-        self, space: Space, sampler: str = "tpe", *, startup: int | None = None
+        self,
+        space: Space,
+        sampler: str = "tpe",
+        *,
+        startup: int | None = None,
     ) -> None:
         if sampler not in SAMPLERS:
             raise UnknownName("sampler", sampler, SAMPLERS)

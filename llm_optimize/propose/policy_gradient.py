@@ -108,7 +108,9 @@ class PolicyGradient:
     """
 
     def __init__(
-        self, space: Space, groups: Mapping[str, Group | Sequence[str]] | None = None
+        self,
+        space: Space,
+        groups: Mapping[str, Group | Sequence[str]] | None = None,
     ) -> None:
         self._space = Coordinates(space)
         self._policy = Policy(self._space.sizes)
@@ -255,7 +257,8 @@ def _advantage(score: float, baseline: Sequence[float]) -> float:
 
 
 def _partition(
-    names: Sequence[str], groups: Mapping[str, Group | Sequence[str]] | None
+    names: Sequence[str],
+    groups: Mapping[str, Group | Sequence[str]] | None,
 ) -> dict[str, Group]:
     """Return the groups as records. Raises UnknownName or UsageError unless they partition."""
     if groups is None:

@@ -10,7 +10,7 @@ from ._parameters import Choice, Float, Int, Parameter
 from ._schema import from_schema
 from ._space import Space
 
-_NUMERIC: dict[str, type[Float] | type[Int]] = {"float": Float, "int": Int}
+_NUMERIC: dict[str, type[Float | Int]] = {"float": Float, "int": Int}
 
 
 def as_space(space: Any) -> Space:
@@ -41,7 +41,10 @@ def as_space(space: Any) -> Space:
         )
     if _is_schema(space):
         return Space(from_schema(space))
-    return Space({name: _parameter(name, value) for name, value in space.items()})
+    parameters = {}
+    for name, value in space.items():
+        parameters[name] = _parameter(name, value)
+    return Space(parameters)
 
 
 def _is_schema(space: Mapping[str, Any]) -> bool:
@@ -53,7 +56,9 @@ def _is_schema(space: Mapping[str, Any]) -> bool:
 
 
 def _is_stored(value: Any) -> bool:
-    return isinstance(value, Mapping) and isinstance(value.get("kind"), str)
+    if not isinstance(value, Mapping):
+        return False
+    return isinstance(value.get("kind"), str)
 
 
 def _parameter(name: str, value: Any) -> Any:
@@ -68,8 +73,8 @@ def _parameter(name: str, value: Any) -> Any:
 
 def _from_stored(value: Mapping[str, Any]) -> Parameter:
     """Return a parameter that `Space.to_json` wrote, also in earlier versions with fewer fields."""
-    data = {key: item for key, item in value.items() if key != "kind"}
-    kind = value["kind"]
+    data = dict(value)
+    kind = data.pop("kind")
     if kind == "choice":
         return Choice(*data.pop("options"), **data)
     if kind not in _NUMERIC:
@@ -88,9 +93,13 @@ def _from_optuna(name: str, distribution: Any) -> Parameter:
             f"the parameter {name!r} is {distribution!r}: FloatDistribution, IntDistribution and "
             "CategoricalDistribution are supported"
         )
-    low, high, step = distribution.low, distribution.high, distribution.step
+    low = distribution.low
+    high = distribution.high
+    step = distribution.step
     if low == high:
         return Choice(low)
     if kind == "FloatDistribution":
         return Float(low, high, distribution.log, step=step)
-    return Int(low, high, distribution.log, step=step if step > 1 else None)
+    if step == 1:  # Optuna's default
+        step = None
+    return Int(low, high, distribution.log, step=step)

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 
 from ..errors import UsageError
 
+_COLLECTIONS = (tuple, list, set, frozenset)  # of the values of a condition
 _NEAR_SD = 0.2  # standard deviation of the step to a neighbor, as a share of the range
 
 
@@ -53,45 +54,58 @@ class Float:
 
     def check(self, value: Any) -> float:
         """Return the nearest legal value as a float. Raises UsageError where it is not a number."""
-        number = min(max(_as_number(value), self.low), self.high)
+        number = _clipped(value, self)
         if self.step is None:
             return float(number)
         steps = min(round((number - self.low) / self.step), _count_steps(self))
         # Decimals, so that three steps of 0.1 are 0.3 and not 0.30000000000000004.
-        return float(Decimal(repr(self.low)) + steps * Decimal(repr(self.step)))
+        low = Decimal(repr(self.low))
+        step = Decimal(repr(self.step))
+        return float(low + steps * step)
 
     def usual(self) -> float:
         """Return the default, else the middle of the scale."""
-        return self.from_unit(0.5) if self.default is None else self.default
+        if self.default is None:
+            return self.from_unit(0.5)
+        return self.default
 
     def sample(self, rng: Random) -> float:
         """Return a random value, uniform on the scale of this parameter."""
         if self.step is not None:
-            return self.check(self.low + rng.randint(0, _count_steps(self)) * self.step)
+            steps = rng.randint(0, _count_steps(self))
+            return self.check(self.low + steps * self.step)
         return self.from_unit(rng.random())
 
     def near(self, value: Any, rng: Random) -> float:
         """Return another value close to this one."""
         old = self.check(value)
-        new = self.from_unit(_near_share(self.to_unit(old), rng))
+        share = _near_share(self.to_unit(old), rng)
+        new = self.from_unit(share)
         if self.step and new == old:
-            return self.check(old + rng.choice([-1, 1]) * self.step)
+            direction = rng.choice([-1, 1])
+            return self.check(old + direction * self.step)
         return new
 
     def to_unit(self, value: float) -> float:
         """Return the position of a legal value on the scale, from 0 at low to 1 at high."""
-        low, high = self.low, self.high
+        low, high = self._scale()
         if self.log:
-            low, high, value = math.log(low), math.log(high), math.log(value)
+            value = math.log(value)
         return (value - low) / (high - low)
 
     def from_unit(self, share: float) -> float:
         """Return the legal value at a position on the scale, from 0 to 1."""
+        low, high = self._scale()
+        value = low + (high - low) * share
+        if self.log:
+            value = float(f"{math.exp(value):.15g}")
+        return self.check(value)
+
+    def _scale(self) -> tuple[float, float]:
+        """Return low and high, on a logarithmic scale their logarithms."""
         if not self.log:
-            return self.check(self.low + (self.high - self.low) * share)
-        low, high = math.log(self.low), math.log(self.high)
-        value = math.exp(low + (high - low) * share)
-        return self.check(float(f"{value:.15g}"))
+            return self.low, self.high
+        return math.log(self.low), math.log(self.high)
 
 
 @dataclass(frozen=True)
@@ -115,8 +129,8 @@ class Int:
             value = getattr(self, name)
             if value is None:
                 continue
-            is_bool = isinstance(value, bool)
-            if is_bool or not math.isfinite(value) or value != round(value):
+            is_number = not isinstance(value, bool) and math.isfinite(value)
+            if not is_number or value != round(value):
                 raise UsageError(
                     f"the {name} of an Int is {value!r}: give a whole number, or use Float"
                 )
@@ -126,7 +140,7 @@ class Int:
 
     def check(self, value: Any) -> int:
         """Return the nearest legal value as an int. Raises UsageError where it is not a number."""
-        number = min(max(_as_number(value), self.low), self.high)
+        number = _clipped(value, self)
         if self.step is None:
             return round(number)
         steps = min(round((number - self.low) / self.step), _count_steps(self))
@@ -134,20 +148,25 @@ class Int:
 
     def usual(self) -> int:
         """Return the default, else the middle of the scale."""
-        return self.from_unit(0.5) if self.default is None else self.default
+        if self.default is None:
+            return self.from_unit(0.5)
+        return self.default
 
     def sample(self, rng: Random) -> int:
         """Return a random value, uniform on the scale of this parameter."""
         if self.log:
             return self.from_unit(rng.random())
-        return self.low + rng.randint(0, _count_steps(self)) * (self.step or 1)
+        steps = rng.randint(0, _count_steps(self))
+        return self.low + steps * (self.step or 1)
 
     def near(self, value: Any, rng: Random) -> int:
         """Return another value close to this one, the same only where there is no other."""
         old = self.check(value)
-        new = self.from_unit(_near_share(self.to_unit(old), rng))
+        share = _near_share(self.to_unit(old), rng)
+        new = self.from_unit(share)
         if new == old:
-            return self.check(old + rng.choice([-1, 1]) * (self.step or 1))
+            direction = rng.choice([-1, 1])
+            return self.check(old + direction * (self.step or 1))
         return new
 
     def to_unit(self, value: float) -> float:
@@ -214,11 +233,14 @@ class Choice:
             for position, option in enumerate(self.options):
                 if word == str(option).lower():
                     return position
-        raise UsageError(f"{value!r} is none of {', '.join(map(repr, self.options))}")
+        options = ", ".join(map(repr, self.options))
+        raise UsageError(f"{value!r} is none of {options}")
 
     def usual(self) -> Any:
         """Return the default, else the first option."""
-        return self.options[0] if self.default is None else self.default
+        if self.default is None:
+            return self.options[0]
+        return self.default
 
     def sample(self, rng: Random) -> Any:
         """Return a random option."""
@@ -252,8 +274,9 @@ def condition_in_words(parameter: Parameter) -> str:
     """
     parts = []
     for name, values in parameter.when.items():
+        quoted = json.dumps(name)
         options = " or ".join(map(json.dumps, values))
-        parts.append(f"{json.dumps(name)} is {options}")
+        parts.append(f"{quoted} is {options}")
     return ", and ".join(parts)
 
 
@@ -261,7 +284,7 @@ def _normalize(parameter: Parameter) -> None:
     """Replace the values of conditions by tuples, and the default by its legal form."""
     when = {}
     for name, values in parameter.when.items():
-        if not isinstance(values, tuple | list | set | frozenset):
+        if not isinstance(values, _COLLECTIONS):
             values = (values,)
         if not values:
             raise UsageError(
@@ -282,7 +305,7 @@ def _check_options(options: tuple[Any, ...]) -> None:
     if not options:
         raise UsageError("a Choice needs options: Choice('a', 'b')")
     for option in options:
-        if not (option is None or isinstance(option, str | int | float)):
+        if option is not None and not isinstance(option, str | int | float):
             raise UsageError(
                 f"the option {option!r} is not a text, number, boolean or None: "
                 "give a name that f reads"
@@ -302,22 +325,33 @@ def _count_steps(parameter: Float | Int) -> int:
     return int((high - low) // step)
 
 
+def _clipped(value: Any, parameter: Float | Int) -> float:
+    """Return a value as a number within the range. Raises UsageError where it is not a number."""
+    number = max(_as_number(value), parameter.low)
+    return min(number, parameter.high)
+
+
 def _as_number(value: Any) -> float:
     """Return a finite number, also from a text; an int stays exact. Raises UsageError."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            raise UsageError(f"{value!r} is not a number") from None
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise UsageError(f"{value!r} is not a number")
     try:
-        number = value if isinstance(value, int) else float(value)
-        finite = math.isfinite(number)
-    except (ValueError, OverflowError):
+        finite = math.isfinite(value)
+    except OverflowError:  # an int of more than 308 digits
         raise UsageError(f"{value!r} is not a number") from None
     if not finite:
         raise UsageError(f"{value!r} is not finite")
-    return number
+    return value
 
 
 def _check_range(parameter: Float | Int) -> None:
-    low, high, step = parameter.low, parameter.high, parameter.step
+    low, high = parameter.low, parameter.high
+    step = parameter.step
     if not low < high or not math.isfinite(high - low):
         raise UsageError(
             f"the range from {low} to {high} is empty: low must be less than high, and both finite"

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
+from ..checks import is_number
 from ..errors import UsageError
 from ._parameters import Bool, Choice, Float, Int, Parameter, condition_in_words
 
+Schema: TypeAlias = Mapping[str, Any]
+
 _OPEN_END = 1e-9  # a real number stays this far inside an excluded bound, as a share of the range
-_MULTIPLE_TOLERANCE = 1e-9  # rounding errors of a bound divided by multipleOf
+_TOLERANCE = 1e-9  # rounding errors of a bound divided by multipleOf
 _MAX_REFERENCES = 20  # in a row, before they are taken for a circle
 _LINKS = (
     "if",
@@ -47,8 +50,7 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     notes = [parameter.description] if parameter.description else []
     schema: dict[str, Any]
     if isinstance(parameter, Choice):
-        only_bools = all(isinstance(option, bool) for option in parameter.options)
-        if only_bools and len(parameter.options) == 2:
+        if set(map(type, parameter.options)) == {bool} and len(parameter.options) == 2:
             schema = {"type": "boolean"}
         else:
             schema = {"enum": list(parameter.options)}
@@ -60,7 +62,8 @@ def _property(parameter: Parameter) -> dict[str, Any]:
         if parameter.step and math.remainder(parameter.low, parameter.step) == 0:
             schema["multipleOf"] = parameter.step
         elif parameter.step:
-            notes.append(f"in steps of {parameter.step:g} from {parameter.low:g}")
+            step, low = parameter.step, parameter.low
+            notes.append(f"in steps of {step:g} from {low:g}")
     if parameter.when:
         notes.append(f"only when {condition_in_words(parameter)}")
     if parameter.default is not None:
@@ -70,7 +73,7 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     return schema
 
 
-def from_schema(schema: Mapping[str, Any]) -> dict[str, Parameter]:
+def from_schema(schema: Schema) -> dict[str, Parameter]:
     """Return the parameters of a JSON schema. Raises UsageError where it is not supported."""
     links = [word for word in _LINKS if word in schema]
     if links:
@@ -91,7 +94,11 @@ def from_schema(schema: Mapping[str, Any]) -> dict[str, Parameter]:
     return parameters
 
 
-def _resolved(name: str, part: Any, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _resolved(
+    name: str,
+    part: Any,
+    root: Schema,
+) -> Schema:
     """Return the schema of a property with its references followed.
 
     Pydantic refers to enums by `$ref`, and wraps the reference in an `allOf` of one where a
@@ -102,17 +109,23 @@ def _resolved(name: str, part: Any, root: Mapping[str, Any]) -> Mapping[str, Any
             raise UsageError(f"the schema of {name!r} is {part!r}: give an object")
         wrapped = tuple(part.get("allOf", ()))
         if len(wrapped) == 1:
-            own = {key: value for key, value in part.items() if key != "allOf"}
+            own = dict(part)
+            del own["allOf"]
             part = {**own, **wrapped[0]}
         elif part.get("$ref") is not None:
-            own = {key: value for key, value in part.items() if key != "$ref"}
-            part = {**_referred(name, str(part["$ref"]), root), **own}
+            own = dict(part)
+            reference = str(own.pop("$ref"))
+            part = {**_referred(name, reference, root), **own}
         else:
             return part
     raise UsageError(f"the schema of {name!r} refers to itself")
 
 
-def _referred(name: str, reference: str, root: Mapping[str, Any]) -> Mapping[str, Any]:
+def _referred(
+    name: str,
+    reference: str,
+    root: Schema,
+) -> Schema:
     """Return what a reference such as "#/$defs/Kernel" points to."""
     found: Any = root
     for key in reference.removeprefix("#/").split("/"):
@@ -124,7 +137,7 @@ def _referred(name: str, reference: str, root: Mapping[str, Any]) -> Mapping[str
     return found
 
 
-def _parameter(part: Mapping[str, Any]) -> Parameter:
+def _parameter(part: Schema) -> Parameter:
     """Return the parameter that the schema of a property describes."""
     about = {"description": part.get("description", ""), "default": part.get("default")}
     kind = part.get("type")
@@ -172,23 +185,34 @@ def _values_of(alternatives: Any) -> list[Any]:
     return values
 
 
-def _integer(part: Mapping[str, Any], about: Mapping[str, Any]) -> Parameter:
+def _integer(
+    part: Schema,
+    about: Mapping[str, Any],
+) -> Parameter:
     low, low_excluded, high, high_excluded = _bounds(part)
     step = part.get("multipleOf")
     if step is not None:
         low, high = _multiples(part, step)
     else:
-        low = math.floor(low) + 1 if low_excluded else math.ceil(low)
-        high = math.ceil(high) - 1 if high_excluded else math.floor(high)
+        low, least = math.ceil(low), low
+        high, most = math.floor(high), high
+        if low_excluded and low == least:
+            low += 1
+        if high_excluded and high == most:
+            high -= 1
     if low == high:
         return Choice(int(low), description=about["description"])
     whole_step = None
     if step is not None and step == int(step) and step > 1:
         whole_step = int(step)
-    return Int(int(low), int(high), _is_log(part), step=whole_step, **about)
+    log = _is_log(part)
+    return Int(int(low), int(high), log, step=whole_step, **about)
 
 
-def _number(part: Mapping[str, Any], about: Mapping[str, Any]) -> Parameter:
+def _number(
+    part: Schema,
+    about: Mapping[str, Any],
+) -> Parameter:
     low, low_excluded, high, high_excluded = _bounds(part)
     step = part.get("multipleOf")
     if step is not None:
@@ -202,24 +226,28 @@ def _number(part: Mapping[str, Any], about: Mapping[str, Any]) -> Parameter:
     return Float(low, high, _is_log(part), step=step, **about)
 
 
-def _is_log(part: Mapping[str, Any]) -> bool:
+def _is_log(part: Schema) -> bool:
     """Return whether the scale is logarithmic, which is our own extension of JSON schema."""
     return bool(part.get("log", False))
 
 
-def _multiples(part: Mapping[str, Any], step: float) -> tuple[float, float]:
+def _multiples(
+    part: Schema,
+    step: float,
+) -> tuple[float, float]:
     """Return the first and the last multiple of the step within the bounds."""
     low, low_excluded, high, high_excluded = _bounds(part)
-    first = math.ceil(low / step - _MULTIPLE_TOLERANCE)
-    last = math.floor(high / step + _MULTIPLE_TOLERANCE)
-    if low_excluded and abs(first * step - low) < _MULTIPLE_TOLERANCE * step:
+    first = math.ceil(low / step - _TOLERANCE)
+    last = math.floor(high / step + _TOLERANCE)
+    if low_excluded and abs(first - low / step) < _TOLERANCE:
         first += 1
-    if high_excluded and abs(last * step - high) < _MULTIPLE_TOLERANCE * step:
+    if high_excluded and abs(last - high / step) < _TOLERANCE:
         last -= 1
-    return float(f"{first * step:.12g}"), float(f"{last * step:.12g}")
+    low, high = first * step, last * step
+    return float(f"{low:.12g}"), float(f"{high:.12g}")
 
 
-def _bounds(part: Mapping[str, Any]) -> tuple[float, bool, float, bool]:
+def _bounds(part: Schema) -> tuple[float, bool, float, bool]:
     """Return the lower bound, whether it is excluded, and the same of the upper one."""
     low, low_excluded = _bound(part, "minimum", "exclusiveMinimum", max)
     high, high_excluded = _bound(part, "maximum", "exclusiveMaximum", min)
@@ -227,7 +255,10 @@ def _bounds(part: Mapping[str, Any]) -> tuple[float, bool, float, bool]:
 
 
 def _bound(
-    part: Mapping[str, Any], included: str, excluded: str, tighter: Callable[..., Any]
+    part: Schema,
+    included: str,
+    excluded: str,
+    tighter: Callable[..., Any],
 ) -> tuple[float, bool]:
     """Return a bound and whether it is excluded; of two bounds, the tighter one.
 
@@ -238,7 +269,7 @@ def _bound(
     exclusive = part.get(excluded)
     if included in part:
         bounds.append((part[included], exclusive is True))
-    if isinstance(exclusive, int | float) and not isinstance(exclusive, bool):
+    if is_number(exclusive):
         bounds.append((exclusive, True))
     if not bounds:
         raise UsageError(f"it has no {included}: a search needs both ends of a range")

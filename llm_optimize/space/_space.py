@@ -6,11 +6,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from random import Random
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import UnknownName, UsageError
 from ._parameters import Choice, Float, Int, Parameter, condition_in_words
 from ._schema import to_schema
+
+_SAME = 1e-9  # a smaller relative change of a number is not worth a note
+Values: TypeAlias = Mapping[str, Any]  # by the name of a parameter
 
 
 class Space:
@@ -40,7 +43,11 @@ class Space:
             _check_conditions(name, self.parameters)
         self.order = _in_order_of_dependence(self.parameters)
 
-    def active(self, name: str, x: Mapping[str, Any]) -> bool:
+    def active(
+        self,
+        name: str,
+        x: Values,
+    ) -> bool:
         """Return whether the conditions of a parameter hold in x.
 
         The parameters that it depends on must be in x already, where they are active themselves.
@@ -72,7 +79,9 @@ class Space:
         return self._sorted(checked)
 
     def repair(
-        self, values: Mapping[str, Any], parent: Mapping[str, Any] | None = None
+        self,
+        values: Values,
+        parent: Values | None = None,
     ) -> tuple[dict[str, Any], str]:
         """Return the x that a model's answer means, and a sentence about repairs; "" without any.
 
@@ -109,20 +118,30 @@ class Space:
                 condition = condition_in_words(parameter)
                 notes.append(f"{name} was left out: it is there only when {condition}")
         repairs = "; ".join(filter(None, notes))
-        return self._sorted(x), f"repaired: {repairs}" if repairs else ""
+        sentence = f"repaired: {repairs}" if repairs else ""
+        return self._sorted(x), sentence
 
     def sample(self, rng: Random) -> dict[str, Any]:
         """Return an x of random values."""
         return self._completed({}, rng)
 
-    def near(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    def near(
+        self,
+        x: Values,
+        rng: Random,
+    ) -> dict[str, Any]:
         """Return x with one parameter changed a little; what this adds to x is random."""
         x = self.check(x)
-        name = rng.choice([name for name in self.parameters if name in x])
-        changed = self.parameters[name].near(x[name], rng)
-        return self._completed({**x, name: changed}, rng)
+        present = [name for name in self.parameters if name in x]
+        name = rng.choice(present)
+        x[name] = self.parameters[name].near(x[name], rng)
+        return self._completed(x, rng)
 
-    def _completed(self, x: Mapping[str, Any], rng: Random) -> dict[str, Any]:
+    def _completed(
+        self,
+        x: Values,
+        rng: Random,
+    ) -> dict[str, Any]:
         """Return the active values of x, and random ones for active parameters without a value."""
         complete: dict[str, Any] = {}
         for name in self.order:
@@ -142,8 +161,7 @@ class Space:
         - "lr": a number from 0.001 to 1, on a logarithmic scale
         - "kind": one of "a", "b" (of thing)
         """
-        lines = [_line(name, value) for name, value in self.parameters.items()]
-        return "\n".join(lines)
+        return "\n".join(_line(*named) for named in self.parameters.items())
 
     def schema(self) -> dict[str, Any]:
         """Return the JSON schema of x; conditional parameters are not required.
@@ -167,25 +185,34 @@ class Space:
         except UsageError as error:
             raise UsageError(f"{name}: {error}") from None
 
-    def _refuse_unknown(self, x: Mapping[str, Any]) -> None:
+    def _refuse_unknown(self, x: Values) -> None:
         for name in x:
             if name not in self.parameters:
                 raise UnknownName("parameter", str(name), self.parameters)
 
-    def _sorted(self, x: Mapping[str, Any]) -> dict[str, Any]:
+    def _sorted(self, x: Values) -> dict[str, Any]:
         """Return x in the order in which the parameters were given."""
         return {name: x[name] for name in self.parameters if name in x}
 
 
-def _note_on_change(name: str, parameter: Parameter, given: Any, value: Any) -> str:
+def _note_on_change(
+    name: str,
+    parameter: Parameter,
+    given: Any,
+    value: Any,
+) -> str:
     """Return what became of a given value; "" where it is the same number or option."""
-    if isinstance(parameter, Choice) or abs(float(given) - value) <= 1e-9 * abs(value):
+    if isinstance(parameter, Choice):
+        return ""
+    if abs(float(given) - value) <= _SAME * abs(value):
         return ""
     return f"{name} was {given} and became {value}"
 
 
 def _replacement(
-    name: str, parameter: Parameter, parent: Mapping[str, Any]
+    name: str,
+    parameter: Parameter,
+    parent: Values,
 ) -> tuple[Any, str]:
     """Return a value in place of a missing one, and a note on it."""
     try:
@@ -197,7 +224,10 @@ def _replacement(
     return value, f"{name} was missing and is {value!r}, {origin}"
 
 
-def _check_conditions(name: str, parameters: Mapping[str, Parameter]) -> None:
+def _check_conditions(
+    name: str,
+    parameters: Mapping[str, Parameter],
+) -> None:
     for other, values in parameters[name].when.items():
         if other not in parameters:
             raise UnknownName(
@@ -243,7 +273,8 @@ def _line(name: str, parameter: Parameter) -> str:
         words = "one of " + ", ".join(map(json.dumps, parameter.options))
     else:
         kind = "a whole number" if isinstance(parameter, Int) else "a number"
-        words = f"{kind} from {parameter.low:.12g} to {parameter.high:.12g}"
+        low, high = parameter.low, parameter.high
+        words = f"{kind} from {low:.12g} to {high:.12g}"
         if parameter.step:
             words += f" in steps of {parameter.step:g}"
         if parameter.log:

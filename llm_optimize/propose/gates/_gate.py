@@ -77,7 +77,12 @@ class Gate:
         return _fallback(substitute, proposal, decision, failure)
 
     async def _blend(
-        self, alpha: float, decision: Decision, plan: Plan, ask: Ask, rng: Random
+        self,
+        alpha: float,
+        decision: Decision,
+        plan: Plan,
+        ask: Ask,
+        rng: Random,
     ) -> Proposal:
         """Return the other's x, in which each parameter is the model's with probability alpha."""
         other = await self.other.propose(plan, ask, rng)
@@ -123,7 +128,10 @@ class _CountedAsk:
         self.budget_spent = False  # whether the budget allowed no further call
 
     async def __call__(
-        self, messages: Sequence[Message], /, schema: Mapping[str, Any] | None = None
+        self,
+        messages: Sequence[Message],
+        /,
+        schema: Mapping[str, Any] | None = None,
     ) -> Reply:
         try:
             if schema is None:

@@ -76,7 +76,10 @@ class GateSpec:
         return f"{self.gate}({', '.join(words)})"
 
 
-def _without_aliases(gate: str, options: Mapping[str, Any]) -> dict[str, Any]:
+def _without_aliases(
+    gate: str,
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
     """Return the options by our own names. Raises UnknownName with the nearest one."""
     names = [field.name for field in fields(_RULES[gate])]
     aliases = _ALIASES[gate]
