@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from ..errors import require
 from ..space import Float, Int, Space
@@ -27,6 +27,9 @@ _MAX_FITTED_DIMENSIONS = (
     100  # beyond, the determinant of the fitted covariance underflows
 )
 _MAX_DOUBLINGS = 4  # of the population, over all restarts
+
+
+_Scored: TypeAlias = tuple[Mapping[str, Any], float]  # x and its score
 
 
 class Generations:
@@ -60,7 +63,7 @@ class Generations:
             parameter = space.parameters[name]
             if isinstance(parameter, Float | Int):
                 self._parameters[name] = parameter
-        self._scored: dict[int, tuple[Mapping[str, Any], float]] = {}
+        self._scored: dict[int, _Scored] = {}  # by the number of the trial
         self._own: set[int] = set()  # numbers of the trials that it proposed
         self._optimizer: Any = None  # None: to be rebuilt from all trials
         self._used = 0  # own scored trials that are part of a generation
@@ -92,7 +95,8 @@ class Generations:
         values = {}
         for name, share in zip(self._parameters, point, strict=True):
             parameter = self._parameters[name]
-            values[name] = rounded(parameter, parameter.from_unit(float(share)))
+            value = parameter.from_unit(float(share))
+            values[name] = rounded(parameter, value)
         return values
 
     def _catch_up(self) -> None:
@@ -101,13 +105,14 @@ class Generations:
             self._used = 0
             self._restarts = 0
             self._optimizer = self._started()
-        own = [pair for number, pair in self._scored.items() if number in self._own]
-        while len(own) - self._used >= self._optimizer.population_size:
+        own = []
+        for number, scored in self._scored.items():
+            if number in self._own:
+                own.append(self._with_loss(scored))
+        while len(own) >= self._used + self._optimizer.population_size:
             end = self._used + self._optimizer.population_size
-            generation = own[self._used : end]
+            self._optimizer.tell(own[self._used : end])
             self._used = end
-            # cmaes minimizes.
-            self._optimizer.tell([(self._point(x), -score) for x, score in generation])
             if self._optimizer.should_stop():
                 self._optimizer = self._restarted()
 
@@ -116,7 +121,8 @@ class Generations:
 
         best = self._best_before_own()
         if not best:
-            return self._new_optimizer(np.full(len(self._parameters), 0.5))
+            middle = np.full(len(self._parameters), 0.5)
+            return self._new_optimizer(middle)
         if len(best) == 1 or len(self._parameters) > _MAX_FITTED_DIMENSIONS:
             return self._new_optimizer(best[0][0])
         # gamma=1: they are the best ones already. With alpha=sigma, trials that all lie at one
@@ -129,13 +135,13 @@ class Generations:
     def _best_before_own(self) -> list[tuple[np.ndarray, float]]:
         """Return the best trials before the first own one, the best first: points and losses."""
         before = []
-        for number, (x, score) in self._scored.items():
+        for number, scored in self._scored.items():
             if number in self._own:
                 break
-            before.append((self._point(x), -score))
+            before.append(self._with_loss(scored))
         before.sort(key=lambda pair: pair[1])
-        kept = max(1, math.floor(_WARM_START_SHARE * len(before)))
-        return before[:kept]
+        kept = math.floor(_WARM_START_SHARE * len(before))
+        return before[: max(1, kept)]
 
     def _restarted(self) -> Any:
         import numpy as np
@@ -165,11 +171,13 @@ class Generations:
             cov=covariance,
         )
 
-    def _point(self, x: Mapping[str, Any]) -> np.ndarray:
-        """Return where x is in the unit cube."""
+    def _with_loss(self, scored: _Scored) -> tuple[np.ndarray, float]:
+        """Return where x is in the unit cube, and its loss: cmaes minimizes."""
         import numpy as np
 
-        shares = [
-            parameter.to_unit(x[name]) for name, parameter in self._parameters.items()
-        ]
-        return np.array(shares)
+        x, score = scored
+
+        shares = []
+        for name, parameter in self._parameters.items():
+            shares.append(parameter.to_unit(x[name]))
+        return np.array(shares), -score

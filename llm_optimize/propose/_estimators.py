@@ -52,7 +52,7 @@ _REGRESSOR_FOREST: dict[str, Parameter] = {
     **_FOREST,
     "max_features": Choice(1.0, "sqrt", "log2", 0.2, 0.4, 0.6, 0.8),
 }
-_EXTRA: dict[str, Parameter] = {"bootstrap": Bool(default=False)}  # of extra trees
+_EXTRA = {"bootstrap": Bool(default=False)}  # of extra trees
 
 _ESTIMATORS = (
     Estimator("SVC", "sklearn.svm", "classifier", _SVM),
@@ -135,9 +135,8 @@ def estimator_named(name: str) -> Estimator | None:
 
 def alternatives(estimator: Estimator) -> list[Estimator]:
     """Return the other estimators of its kind."""
-    return [
-        one for one in _ESTIMATORS if one.kind == estimator.kind and one != estimator
-    ]
+    of_kind = [one for one in _ESTIMATORS if one.kind == estimator.kind]
+    return [one for one in of_kind if one != estimator]
 
 
 def other_value(parameter: Parameter, rng: Random) -> str:

@@ -78,7 +78,8 @@ def find_knobs(x: X) -> dict[str, Knob]:
         for found in _read(text):
             if not isinstance(found, _Problem):
                 name, knob = found
-                knobs[_free_name(name, knobs)] = replace(knob, part=part)
+                free = _free_name(name, knobs)
+                knobs[free] = replace(knob, part=part)
     return knobs
 
 
@@ -92,8 +93,9 @@ def knob_problems(x: X) -> list[str]:
     for _, text in _texts(x):
         for found in _read(text):
             if isinstance(found, _Problem):
-                line = json.dumps(one_line(found.line), ensure_ascii=False)
-                problems.append(f"the knob of {line} is not tuned: {found.reason}")
+                line = one_line(found.line)
+                quoted = json.dumps(line, ensure_ascii=False)
+                problems.append(f"the knob of {quoted} is not tuned: {found.reason}")
     return problems
 
 
@@ -112,20 +114,24 @@ def with_values(
     for name in values:
         if name not in knobs:
             raise UnknownName("knob", name, knobs)
-    texts: dict[str | None, str] = dict(_texts(x))
+    texts = dict(_texts(x))
     # The last one first, so that the spans of those before it stay right.
-    for name, knob in sorted(
-        knobs.items(), key=lambda pair: pair[1].span, reverse=True
-    ):
-        if name not in values or values[name] == knob.value:
+    names = sorted(values, key=lambda name: knobs[name].span, reverse=True)
+    for name in names:
+        knob = knobs[name]
+        if values[name] == knob.value:
             continue
+        value = knob.parameter.check(values[name])
         text = texts[knob.part]
         begin, end = knob.span
-        literal = _literal(knob.parameter.check(values[name]), text[begin:end])
+        literal = _literal(value, text[begin:end])
         texts[knob.part] = text[:begin] + literal + text[end:]
     if isinstance(x, str):
         return texts[None]
-    return {name: texts.get(name, part) for name, part in x.items()}
+    changed = dict(x)
+    for part, text in texts.items():
+        changed[str(part)] = text
+    return changed
 
 
 def _texts(x: X) -> Iterator[tuple[str | None, str]]:
@@ -163,7 +169,7 @@ def _read(text: str) -> Iterator[tuple[str, Knob] | _Problem]:
             continue
         code = declared["code"]
         assignment = _ASSIGNMENT.search(code)
-        in_string = code.count('"') % 2 == 1 or code.count("'") % 2 == 1
+        in_string = any(code.count(quote) % 2 for quote in "\"'")
         if assignment is None or in_string:
             yield _Problem(
                 line[0],
@@ -175,11 +181,13 @@ def _read(text: str) -> Iterator[tuple[str, Knob] | _Problem]:
         if guarded and _is_protected(text, span):
             continue
         try:
-            knob = _knob(assignment["value"], declared["declaration"].strip(), span)
+            declaration = declared["declaration"].strip()
+            knob = _knob(assignment["value"], declaration, span)
         except UsageError as error:
             yield _Problem(line[0], str(error))
         else:
-            yield assignment["name"].rpartition(".")[2].strip("-"), knob
+            _, _, name = assignment["name"].rpartition(".")
+            yield name.strip("-"), knob
 
 
 def _is_protected(
@@ -188,7 +196,7 @@ def _is_protected(
 ) -> bool:
     """Return whether a span must not change: a change of it is refused."""
     _, end = span
-    changed = f"{text[:end]}0{text[end:]}"
+    changed = text[:end] + "0" + text[end:]
     return check_protected(text, changed) is not None
 
 
@@ -200,11 +208,10 @@ def _knob(
     """Return the knob of a literal. Raises UsageError for a declaration that it does not fit."""
     value = _value(literal)
     parameter = _parameter(declaration)
-    fits = False
-    if isinstance(parameter, Choice) or not isinstance(value, str):
-        legal = parameter.check(value)
-        fits = legal == value and _type(legal) is _type(value)
-    if not fits:
+    if isinstance(value, str) and not isinstance(parameter, Choice):
+        raise UsageError(f"its value {literal} is not in its range")
+    legal = parameter.check(value)
+    if legal != value or _type(legal) is not _type(value):
         raise UsageError(f"its value {literal} is not in its range")
     return Knob(parameter, legal, span)
 
@@ -226,7 +233,9 @@ def _parameter(declaration: str) -> Parameter:
     low = _value(match["low"])
     high = _value(match["high"])
     log = match["log"] is not None
-    step = None if match["step"] is None else _value(match["step"])
+    step = None
+    if match["step"] is not None:
+        step = _value(match["step"])
     kind = Int if match["kind"] == "int" else Float
     return kind(low, high, log, step=step)
 

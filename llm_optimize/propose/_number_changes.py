@@ -42,9 +42,13 @@ def change_a_number(text: str, rng: Random) -> str:
     if not found:
         return text
     no_code = [match.span() for match in _NO_CODE.finditer(text)]
-    in_code = [match for match in found if not _is_inside(match.start(), no_code)]
+    in_code = []
+    for match in found:
+        if not _is_inside(match.start(), no_code):
+            in_code.append(match)
     match = rng.choice(in_code or found)
-    return text[: match.start()] + move(match[0], rng) + text[match.end() :]
+    begin, end = match.span()
+    return text[:begin] + move(match[0], rng) + text[end:]
 
 
 def has_number(text: str) -> bool:
@@ -57,8 +61,11 @@ def _is_inside(
     spans: Sequence[tuple[int, int]],
 ) -> bool:
     """Return whether a position lies in one of the spans, which are sorted and do not overlap."""
-    index = bisect.bisect_right(spans, (position, math.inf)) - 1
-    return index >= 0 and position < spans[index][1]
+    index = bisect.bisect_right(spans, (position, math.inf))
+    if index == 0:
+        return False
+    _, end = spans[index - 1]
+    return position < end
 
 
 def move(literal: str, rng: Random) -> str:
@@ -70,8 +77,8 @@ def move(literal: str, rng: Random) -> str:
     if re.fullmatch(r"-?\d+", literal):
         return str(_moved_int(int(literal), rng))
     value = _moved_float(float(literal), rng)
-    mantissa = re.sub(r"[eE].*|\D", "", literal)
-    digits = max(2, len(mantissa.lstrip("0")))
+    mantissa = re.sub(r"[eE].*|\D", "", literal).lstrip("0")
+    digits = max(2, len(mantissa))
     moved = f"{value:.{digits}g}"
     is_float = re.search(r"[.en]", moved)  # a point, an exponent, or inf and nan
     return moved if is_float else moved + ".0"
@@ -91,11 +98,13 @@ def _moved_int(value: int, rng: Random) -> int:
 def _moved_float(value: float, rng: Random) -> float:
     """Return another float: by a factor; 0 becomes a small number."""
     if value == 0:
-        return rng.choice([-1, 1]) * rng.uniform(*_FIRST_STEPS)
+        sign = rng.choice([-1, 1])
+        return sign * rng.uniform(*_FIRST_STEPS)
     moved = value * _factor(rng)
     return moved if math.isfinite(moved) else value
 
 
 def _factor(rng: Random) -> float:
     """Return a log-uniform factor between a fourth and 4."""
-    return math.exp(rng.uniform(-1, 1) * math.log(_MAX_FACTOR))
+    exponent = rng.uniform(-1, 1)
+    return math.exp(exponent * math.log(_MAX_FACTOR))

@@ -53,7 +53,8 @@ class Point:
     def present(self) -> NDArray[np.bool_]:
         """Which parameters the x has."""
         is_number = self.logits == self.logits  # NaN is not equal to itself
-        present: NDArray[np.bool_] = (self.options != _ABSENT) | is_number
+        is_choice = self.options != _ABSENT
+        present: NDArray[np.bool_] = is_choice | is_number
         return present
 
 
@@ -72,8 +73,9 @@ class Coordinates:
     def point(self, x: Mapping[str, Any]) -> Point:
         """Return the position of x; a value that is not legal counts as absent."""
         np = numpy()
-        logits = np.full(len(self.names), math.nan)
-        options = np.full(len(self.names), _ABSENT)
+        length = len(self.names)
+        logits = np.full(length, math.nan)
+        options = np.full(length, _ABSENT)
         for i, (name, parameter) in enumerate(self._named()):
             if name not in x:
                 continue
@@ -81,8 +83,8 @@ class Coordinates:
                 if isinstance(parameter, Choice):
                     options[i] = parameter.index(x[name])
                 else:
-                    share = _to_share(parameter, parameter.check(x[name]))
-                    logits[i] = _logit(share)
+                    value = parameter.check(x[name])
+                    logits[i] = _logit(_to_share(parameter, value))
             except UsageError:
                 continue
         return Point(logits, options)
@@ -92,9 +94,10 @@ class Coordinates:
         x: dict[str, Any] = {}
         for i, (name, parameter) in enumerate(self._named()):
             if isinstance(parameter, Choice):
-                x[name] = parameter.options[point.options[i]]
+                option = point.options[i]
+                x[name] = parameter.options[option]
             else:
-                share = 1 / (1 + math.exp(-point.logits[i]))
+                share = _sigmoid(point.logits[i])
                 x[name] = _from_share(parameter, share)
         return self._space.check(x)
 
@@ -113,7 +116,8 @@ class Policy:
         np = numpy()
         self._sizes = np.array(sizes)
         self._mean = np.zeros(len(sizes))
-        self._log_sd = np.full(len(sizes), math.log(_START_SD))
+        start = math.log(_START_SD)
+        self._log_sd = np.full(len(sizes), start)
         columns = np.arange(max(sizes))
         self._is_option = columns < self._sizes[:, None]  # parameters x options
         self._weights = np.zeros(self._is_option.shape)  # logits of the softmax
@@ -122,17 +126,22 @@ class Policy:
         """Return a random point."""
         np = numpy()
         normal = np.array([rng.gauss(0, 1) for _ in self._sizes])
+        logits = self._mean + np.exp(self._log_sd) * normal
         limit = _logit(1)
-        logits = np.clip(self._mean + np.exp(self._log_sd) * normal, -limit, limit)
-        logits = np.where(self._sizes > 0, math.nan, logits)
+        logits = np.clip(logits, -limit, limit)
+        is_choice = self._sizes > 0
+        logits = np.where(is_choice, math.nan, logits)
 
-        uniform = self._is_option / np.maximum(self._sizes, 1)[:, None]
-        shares = (1 - _UNIFORM_SHARE) * self._softmax() + _UNIFORM_SHARE * uniform
-        draws = np.array([rng.random() for _ in self._sizes])[:, None]
+        options_of = np.maximum(self._sizes, 1)[:, None]
+        uniform = self._is_option / options_of
+        softmax = self._softmax()
+        shares = (1 - _UNIFORM_SHARE) * softmax + _UNIFORM_SHARE * uniform
+        draws = np.array([rng.random() for _ in self._sizes])
         # The index of an option is the number of cumulated shares that are not above the draw.
         # Rounding may leave the last sum below 1; a number has no options, and its index is -1.
-        options = (shares.cumsum(axis=1) <= draws).sum(axis=1)
-        return Point(logits, np.minimum(options, self._sizes - 1))
+        passed = shares.cumsum(axis=1) <= draws[:, None]
+        options = np.minimum(passed.sum(axis=1), self._sizes - 1)
+        return Point(logits, options)
 
     def climb(self, point: Point, advantages: Floats) -> None:
         """Make the point more likely where an advantage is positive, less likely where negative.
@@ -152,25 +161,32 @@ class Policy:
         advantages = np.where(point.present, advantages, 0.0)
 
         sd = np.exp(self._log_sd)
-        distance = np.nan_to_num((point.logits - self._mean) / sd)
+        distance = (point.logits - self._mean) / sd
+        distance = np.nan_to_num(distance)
         distance = np.clip(distance, -_MAX_DISTANCE, _MAX_DISTANCE)
-        pull = np.where(np.isnan(point.logits), 0.0, advantages)
-        self._mean = self._mean + _MEAN_STEP * pull * distance * sd
-        log_sd = self._log_sd + _LOG_SD_STEP * pull * (distance**2 - 1)
-        self._log_sd = np.clip(log_sd, math.log(_MIN_SD), math.log(_MAX_SD))
+        is_number = ~np.isnan(point.logits)
+        pull = np.where(is_number, advantages, 0.0)
+        mean_step = _MEAN_STEP * pull * distance * sd
+        self._mean = self._mean + mean_step
+        log_sd_step = _LOG_SD_STEP * pull * (distance**2 - 1)
+        lowest, highest = math.log(_MIN_SD), math.log(_MAX_SD)
+        self._log_sd = np.clip(self._log_sd + log_sd_step, lowest, highest)
 
         columns = np.arange(self._is_option.shape[1])
         taken = columns == point.options[:, None]
         gradient = (taken - self._softmax()) * self._is_option
-        self._weights = self._weights + _LOGIT_STEP * advantages[:, None] * gradient
+        step = _LOGIT_STEP * advantages[:, None] * gradient
+        self._weights = self._weights + step
 
     def _softmax(self) -> Floats:
         """Return the share of each option; 0 where a parameter has no such option."""
         np = numpy()
-        highest = self._weights.max(axis=1, initial=0.0)[:, None]
-        raised = np.exp(self._weights - highest) * self._is_option
-        total = np.maximum(raised.sum(axis=1), np.finfo(float).tiny)[:, None]
-        shares: Floats = raised / total
+        highest = self._weights.max(axis=1, initial=0.0)
+        raised = np.exp(self._weights - highest[:, None])
+        raised = raised * self._is_option
+        tiny = np.finfo(float).tiny  # a number has no options, and the sum 0
+        total = np.maximum(raised.sum(axis=1), tiny)
+        shares: Floats = raised / total[:, None]
         return shares
 
 
@@ -197,6 +213,12 @@ def _from_share(parameter: Float | Int, share: float) -> float:
     return math.exp(value) if parameter.log else value
 
 
+def _sigmoid(logit: float) -> float:
+    """Return the share of a logit."""
+    return 1 / (1 + math.exp(-logit))
+
+
 def _logit(share: float) -> float:
+    """Return ln(p / (1 - p)) of a share p, which is kept away from 0 and 1."""
     share = min(max(share, _EDGE), 1 - _EDGE)
     return math.log(share / (1 - share))

@@ -50,7 +50,8 @@ def _property(parameter: Parameter) -> dict[str, Any]:
     notes = [parameter.description] if parameter.description else []
     schema: dict[str, Any]
     if isinstance(parameter, Choice):
-        if set(map(type, parameter.options)) == {bool} and len(parameter.options) == 2:
+        types = [type(option) for option in parameter.options]
+        if types == [bool, bool]:
             schema = {"type": "boolean"}
         else:
             schema = {"enum": list(parameter.options)}
@@ -194,12 +195,12 @@ def _integer(
     if step is not None:
         low, high = _multiples(part, step)
     else:
-        low, least = math.ceil(low), low
-        high, most = math.floor(high), high
-        if low_excluded and low == least:
-            low += 1
-        if high_excluded and high == most:
-            high -= 1
+        first, last = math.ceil(low), math.floor(high)
+        if low_excluded and first == low:
+            first += 1
+        if high_excluded and last == high:
+            last -= 1
+        low, high = first, last
     if low == high:
         return Choice(int(low), description=about["description"])
     whole_step = None
