@@ -5,6 +5,7 @@ machine, at its processes, its shared memory or its limits, in one as well, so t
 sees another's.
 """
 
+import gc
 import re
 import signal
 
@@ -41,6 +42,13 @@ def clean_environment(monkeypatch):
         "LLM_OPTIMIZE_MODEL",
     ):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_open():
+    """Let what a file of tests forgot to close fail in that file, and not in one that comes later."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture
