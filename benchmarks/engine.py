@@ -316,7 +316,7 @@ class Meter:
 
 
 def resident_bytes(pid: int | str = "self") -> int:
-    """Return the resident set of a process; 0 where it cannot be told."""
+    """Return the resident set of a process; 0 where it is unknown."""
     try:
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf(
             "SC_PAGE_SIZE"

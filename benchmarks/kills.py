@@ -75,7 +75,7 @@ class Story:
     final: Snapshot | None = None
     notes: list[str] = field(default_factory=list)
     log: list[dict[str, Any]] = field(default_factory=list)
-    said: str = ""
+    errors: str = ""
     proposed: list[float] = field(
         default_factory=list
     )  # seconds from an answer sent to its x committed
@@ -203,7 +203,7 @@ class Scene:
             victim.kill()
             victim.wait()
         story = self.story
-        story.said = self._errors.read_text() if victim.returncode else ""
+        story.errors = self._errors.read_text() if victim.returncode else ""
         story.final, story.notes, story.log = (
             snapshot(self._store),
             self._noted(),
@@ -358,8 +358,8 @@ def campaign(
                 rng=rng,
             )
             (lone if alone else crowd).append(story)
-            if story.said:
-                print(f"run {number} failed:\n{story.said}", file=sys.stderr)
+            if story.errors:
+                print(f"run {number} failed:\n{story.errors}", file=sys.stderr)
     return [
         *_verdicts([*lone, *crowd], lone, usual, steps, wire_secs),
         _arrival([*lone, *crowd], wire_secs),

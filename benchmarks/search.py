@@ -47,7 +47,7 @@ BEST_OF_N = "best-of-n"
 AT_CALLS = (25, 50, 100, 200)
 SEEDS = 20
 _PROGRAM_SEEDS = 0.5  # of the seeds: a program takes longer
-_SEEDS_FOR_NOISE = 8  # with fewer, no lag can be told from noise
+_SEEDS_FOR_NOISE = 8  # with fewer, a lag cannot be distinguished from noise
 _BEYOND_NOISE = 0.01  # p-value of a lag, per comparison
 _TASK = Task(
     "Find an x with a high score. x is numbers from -5 to 5.",
@@ -299,7 +299,7 @@ def _worse_bar(kind: str, scores: Scores) -> Bar:
             name,
             None,
             0,
-            note=f"it takes {_SEEDS_FOR_NOISE} seeds to tell a lag from noise",
+            note=f"it takes {_SEEDS_FOR_NOISE} seeds to distinguish a lag from noise",
         )
     found = worse(scores)
     return zero(name, len(found), "; ".join(found))

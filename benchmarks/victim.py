@@ -47,7 +47,7 @@ def main(order: Order) -> None:
     """Do it."""
 
     def note(event: Event) -> None:
-        if isinstance(event, TrialProposed):  # which is told when its x is on disk
+        if isinstance(event, TrialProposed):  # its x is on disk now
             with Path(order.times).open("a") as times:
                 print(event.number, time.time(), file=times)
 

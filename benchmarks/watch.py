@@ -163,8 +163,8 @@ def page_opens(trials: int = 10_000) -> list[Bar]:
         values = (drawn, page.evaluate(_SCROLL))
         notes = (note, "from top to bottom in 120 frames")
         return [
-            Bar(n, v, *at, note=said)
-            for n, v, at, said in zip(names, values, limits, notes, strict=True)
+            Bar(n, v, *at, note=note)
+            for n, v, at, note in zip(names, values, limits, notes, strict=True)
         ]
 
 

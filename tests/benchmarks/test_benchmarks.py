@@ -127,15 +127,15 @@ def test_the_endpoint_answers_each_request_differently_and_keeps_books(endpoint)
 
 
 def test_the_same_seed_gives_the_same_replies_and_faults_and_another_does_not(endpoint):
-    said = {}
+    statuses = {}
     for seed in (1, 1, 2):
         server, client = endpoint(seed=seed, rate_500=0.5)
-        said.setdefault(seed, []).append([client.ask()[0] for _ in range(20)])
+        statuses.setdefault(seed, []).append([client.ask()[0] for _ in range(20)])
         assert Counter(line["fault"] for line in server.log("request")).keys() == {
             "",
             "500",
         }
-    assert said[1][0] == said[1][1] != said[2][0]
+    assert statuses[1][0] == statuses[1][1] != statuses[2][0]
 
 
 def test_by_prompt_the_same_words_get_the_same_reply(endpoint):
@@ -150,17 +150,17 @@ def test_by_prompt_the_same_words_get_the_same_reply(endpoint):
 
 
 @pytest.mark.parametrize(
-    ("fault", "status", "said"),
+    ("fault", "status", "words"),
     [
         ("429", 429, b"rate limit"),
         ("500", 500, b"error"),
         ("context", 400, b"context_length_exceeded"),
     ],
 )
-def test_a_refusal_is_one(endpoint, fault, status, said):
+def test_a_refusal_is_one(endpoint, fault, status, words):
     server, client = endpoint(**{f"rate_{fault}": 1.0}, retry_after_secs=7)
     code, headers, body = client.ask()
-    assert (code, said in body) == (status, True)
+    assert (code, words in body) == (status, True)
     assert headers["Retry-After"] == ("7" if fault == "429" else None)
     assert [line["fault"] for line in server.log("request")] == [fault]
     assert server.log("answer") == []

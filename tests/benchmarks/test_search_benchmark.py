@@ -60,8 +60,10 @@ def test_it_understands_a_prompt_that_refers_to_an_x_above():
         "Trial 4:\n```\n[1, 2]\n```\nscore 3\n\n"
         "Trial 7:\n```\n[3, 4]\n```\nscore -1e-3\n\nThe x to improve:\n"
     )
-    for said in ("(trial 4, shown above)", "trial 4 above", "Improve trial 4."):
-        shown, base = read([{"role": "user", "content": text + said + "\nscore 3"}])
+    for reference in ("(trial 4, shown above)", "trial 4 above", "Improve trial 4."):
+        shown, base = read(
+            [{"role": "user", "content": text + reference + "\nscore 3"}]
+        )
         assert [(one.x, one.score) for one in shown] == [((1, 2), 3), ((3, 4), -0.001)]
         assert base.x == (1, 2)
 

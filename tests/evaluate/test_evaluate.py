@@ -262,7 +262,7 @@ def linger(x):
     return 1.0
 
 
-def test_whoever_cancels_a_scoring_kills_it(tmp_path):
+def test_cancelling_a_scoring_kills_it(tmp_path):
     def alive(path):
         return psutil.pid_exists(int(path.read_text()))
 

@@ -264,7 +264,7 @@ def test_a_parent_that_is_known_from_the_store_is_not_scored_again(calls):
         (Status.INVALID, IMPOSSIBLE, "0.1"),
     ],
 )
-def test_whoever_has_a_score_beats_a_parent_without_one(calls, status, stage, words):
+def test_an_x_with_a_score_beats_a_parent_without_one(calls, status, stage, words):
     parent = Trial.of(0, "raise", status, "x0", stage=stage, seed=1)
     evaluation = judged(
         lambda evaluator: evaluator.score("0.1", 3, parent), Examples(TRAIN)
@@ -425,7 +425,7 @@ def test_no_process_that_scores_before_the_end_holds_the_test():
     assert tested.score == 4.0
 
 
-def test_no_more_than_workers_run_at_a_time_whoever_scores():
+def test_no_more_than_workers_run_at_a_time_for_all_callers():
     now, most = [], []
 
     async def g(x, example):
@@ -442,7 +442,7 @@ def test_no_more_than_workers_run_at_a_time_whoever_scores():
     assert max(most) == 3
 
 
-def test_whoever_cancels_ends_all_examples():
+def test_cancelling_ends_all_examples():
     started, ended = asyncio.Event(), []
 
     async def g(x, example):

@@ -200,7 +200,7 @@ def test_nothing_is_left_when_the_pool_is_gone(tmp_path, monkeypatch):
 
 
 class Losing(InThreads):
-    """An executor that loses what it is told to lose."""
+    """An executor that loses the calls that a test names."""
 
     def __init__(self, *lost):
         super().__init__()

@@ -244,7 +244,7 @@ def test_a_metric_of_the_user_that_is_named_like_ours_counts_nothing():
     assert evaluation.summary == "mean of 3 scorings: 1 (standard error 0)"
 
 
-SAID = "errors by fold: a, b\nmean of absolute errors: 0.3"
+FEEDBACK = "errors by fold: a, b\nmean of absolute errors: 0.3"
 
 
 def test_the_last_line_of_the_user_is_kept_however_it_begins(tmp_path):
@@ -252,7 +252,7 @@ def test_the_last_line_of_the_user_is_kept_however_it_begins(tmp_path):
 
     def f(x):
         calls.append(x)
-        return len(calls) + random.random(), SAID  # each new x beats the champion
+        return len(calls) + random.random(), FEEDBACK  # each new x beats the champion
 
     options = {
         "store": f"sqlite:///{tmp_path}/runs.db",
@@ -263,12 +263,12 @@ def test_the_last_line_of_the_user_is_kept_however_it_begins(tmp_path):
     result = optimize.run(
         "d", "q", f, "1", 3, "mutation", repeats=Repeats(3), name="amber", **options
     )
-    said = {trial.feedback for trial in result.trials if trial.scorings == 1}
-    assert said <= {SAID}
+    feedbacks = {trial.feedback for trial in result.trials if trial.scorings == 1}
+    assert feedbacks <= {FEEDBACK}
     again = [trial for trial in result.trials if trial.scorings == 3]
     assert again
     for trial in again:
-        assert trial.feedback == f"{SAID}\n{trial.evaluation.summary}"
+        assert trial.feedback == f"{FEEDBACK}\n{trial.evaluation.summary}"
         assert trial.feedback.count("mean of 3 scorings") == 1
     with closing(Store(options["store"])) as store:
         assert {trial.number: trial for trial in store.run("amber").trials()} == dict(

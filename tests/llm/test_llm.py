@@ -290,9 +290,7 @@ def test_the_environment_names_model_address_and_key(server, monkeypatch):
     assert server.requests[-1]["headers"]["authorization"] == "Bearer sk-env"
     monkeypatch.setitem(llm.default_llm_options, "model_name", "chosen")
     answer(get_default_llm())
-    assert (
-        server.requests[-1]["model"] == "chosen"
-    )  # what is said in the program counts
+    assert server.requests[-1]["model"] == "chosen"  # the names in the program count
 
 
 def test_a_chat_can_be_pickled_and_used_on_several_loops(server):

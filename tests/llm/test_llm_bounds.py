@@ -41,10 +41,10 @@ secs = float(sys.argv[2])
 options = {"api_key": "sk-test-key", "max_wait_secs": 0.02, "deadline_secs": secs}
 chat = Chat("m", base_url=sys.argv[1], **options)
 try:
-    said = asyncio.run(chat.reply([{"role": "user", "content": "hello"}])).text[:80]
+    message = asyncio.run(chat.reply([{"role": "user", "content": "hello"}])).text[:80]
 except Exception as error:
-    said = f"{type(error).__name__}: {error}"
-print(json.dumps({"said": said, "grown_mb": peak_mb() - before, "secs": time.monotonic() - begun}))
+    message = f"{type(error).__name__}: {error}"
+print(json.dumps({"message": message, "grown_mb": peak_mb() - before, "secs": time.monotonic() - begun}))
 """
 
 
@@ -171,11 +171,11 @@ BROKEN_OFF = "more than 64 MB, which was broken off there"
 )
 def test_an_answer_without_end_is_broken_off_at_its_bound(send, requests, words):
     with streaming(send) as (url, seen):
-        said = call(url)
-    assert said["said"].startswith("ModelUnavailable: ")
-    assert words in said["said"]
+        outcome = call(url)
+    assert outcome["message"].startswith("ModelUnavailable: ")
+    assert words in outcome["message"]
     assert len(seen) == requests
-    assert said["grown_mb"] < 4 * MAX_ANSWER_BYTES / MB
+    assert outcome["grown_mb"] < 4 * MAX_ANSWER_BYTES / MB
 
 
 def test_a_long_answer_below_the_bound_is_read():
@@ -321,9 +321,9 @@ def test_whatever_an_endpoint_reports_the_usage_is_one_that_can_be_summed(report
     ]
     assert usage.estimated == (not all(map(is_count, asked)))
     assert all(
-        count == said
-        for count, said in zip(counts, asked, strict=False)
-        if is_count(said)
+        count == value
+        for count, value in zip(counts, asked, strict=False)
+        if is_count(value)
     )
     assert sum([usage] * 1000, Usage()).tokens == 1000 * usage.tokens
 

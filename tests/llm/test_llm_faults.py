@@ -404,19 +404,19 @@ def test_a_date_is_read_by_the_clock_of_the_endpoint(server):
 
 
 def test_a_quota_of_a_minute_is_waited_for(server):
-    said = {
+    body = {
         "error": {
             "message": "You exceeded your current quota",
             "details": [{"retryDelay": "0.2s"}],
         }
     }
-    server.replies(Raw(429, said), "hi")
+    server.replies(Raw(429, body), "hi")
     assert answer(make(server)).text == "hi"
     assert server.requests[1]["at"] - server.requests[0]["at"] > 0.19
 
 
 @pytest.mark.parametrize(
-    ("status", "said", "limit", "prompt"),
+    ("status", "message", "limit", "prompt"),
     [
         (400, CONTEXT, 8192, 9000),
         (400, "prompt is too long: 210,000 tokens > 200,000 maximum", 200_000, 210_000),
@@ -470,9 +470,9 @@ def test_a_quota_of_a_minute_is_waited_for(server):
     ],
 )
 def test_a_prompt_that_is_too_long_says_by_how_much(
-    server, status, said, limit, prompt
+    server, status, message, limit, prompt
 ):
-    server.replies(error(status, said), "hi")
+    server.replies(error(status, message), "hi")
     with pytest.raises(ContextTooLong) as caught:
         answer(make(server, max_tokens=100))
     assert (caught.value.limit_tokens, caught.value.prompt_tokens) == (limit, prompt)

@@ -17,7 +17,7 @@ def failed(number):
     return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback="boom")
 
 
-def told(search, trials):
+def observed(search, trials):
     for trial in trials:
         search.observe(trial)
     return search
@@ -39,7 +39,7 @@ def test_with_nothing_told_there_is_no_parent(name):
 
 @pytest.mark.parametrize("name", ["best", "chat"])
 def test_a_trial_without_an_x_is_never_built_on(name):
-    search = told(
+    search = observed(
         as_search(name),
         [Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")],
     )
@@ -48,38 +48,38 @@ def test_a_trial_without_an_x_is_never_built_on(name):
 
 @pytest.mark.parametrize("name", ["best", "chat"])
 def test_with_only_failures_the_newest_is_repaired(name):
-    search = told(as_search(name), [failed(0), failed(1)])
+    search = observed(as_search(name), [failed(0), failed(1)])
     assert search.ask(Random(0), []).parent.number == 1
 
 
 @pytest.mark.parametrize("name", ["best", "chat"])
 def test_a_search_told_the_same_again_plans_the_same(name):
     trials = [failed(n) if n % 3 == 0 else scored(n, (n * 7) % 11) for n in range(300)]
-    one, other = told(as_search(name), trials), told(as_search(name), trials)
+    one, other = observed(as_search(name), trials), observed(as_search(name), trials)
     assert [one.ask(Random(n), [2]) for n in range(20)] == [
         other.ask(Random(n), [2]) for n in range(20)
     ]
 
 
 def test_best_builds_mostly_on_the_champion_and_sometimes_on_others():
-    chosen = parents(told(Best(), [scored(n, -abs(n - 7)) for n in range(20)]))
+    chosen = parents(observed(Best(), [scored(n, -abs(n - 7)) for n in range(20)]))
     assert 0.7 < chosen.count(7) / len(chosen) < 0.95
     assert set(chosen) - {7}
 
 
 def test_best_takes_the_earlier_of_equals():
-    chosen = parents(told(Best(), [scored(n, 1.0) for n in range(5)]))
+    chosen = parents(observed(Best(), [scored(n, 1.0) for n in range(5)]))
     assert max(set(chosen), key=chosen.count) == 0
 
 
 def test_best_spreads_over_parents_that_others_do_not_build_on():
-    search = told(Best(), [scored(n, n) for n in range(5)])
+    search = observed(Best(), [scored(n, n) for n in range(5)])
     assert 4 not in parents(search, pending=[4])
     assert set(parents(search, pending=[0, 1, 2, 3, 4])) >= {4}
 
 
 def test_best_shows_the_champion_and_others_and_remembers_failures():
-    search = told(
+    search = observed(
         Best(),
         [scored(0, 1), failed(1), scored(2, 3), scored(3, 2), scored(4, 3, x="x2")],
     )
@@ -90,7 +90,7 @@ def test_best_shows_the_champion_and_others_and_remembers_failures():
 
 
 def test_best_stays_small_and_quick_over_thousands():
-    search = told(Best(), [scored(n, (n * 7919) % 10_007) for n in range(10_000)])
+    search = observed(Best(), [scored(n, (n * 7919) % 10_007) for n in range(10_000)])
     chosen = parents(search)
     champion = max(range(10_000), key=lambda n: (n * 7919) % 10_007)
     assert max(set(chosen), key=chosen.count) == champion
@@ -99,18 +99,18 @@ def test_best_stays_small_and_quick_over_thousands():
 
 
 def test_chat_shows_all_in_order_with_the_newest_last():
-    plan = told(Chat(), [scored(0, 5), failed(1), scored(2, 3)]).ask(Random(0), [])
+    plan = observed(Chat(), [scored(0, 5), failed(1), scored(2, 3)]).ask(Random(0), [])
     assert plan.transcript
     assert [trial.number for trial in plan.context] == [0, 1]
     assert plan.parent.number == 2
 
 
 def test_chat_forgets_the_older_half_but_never_the_champion():
-    search = told(
+    search = observed(
         Chat(max_trials=8), [scored(0, 99), *(scored(n, n) for n in range(1, 9))]
     )
     plan = search.ask(Random(0), [])
     assert [trial.number for trial in plan.context] == [0, 5, 6, 7]
     assert plan.parent.number == 8
-    plan = told(search, [scored(n, n) for n in range(9, 13)]).ask(Random(0), [])
+    plan = observed(search, [scored(n, n) for n in range(9, 13)]).ask(Random(0), [])
     assert [trial.number for trial in plan.context] == [0, *range(5, 12)]

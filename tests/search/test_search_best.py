@@ -19,7 +19,7 @@ def failed(number):
     return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback=f"boom {number}")
 
 
-def told(search, trials):
+def observed(search, trials):
     for trial in trials:
         search.observe(trial)
     return search
@@ -41,7 +41,7 @@ def starts_with(longer, shorter):
 
 
 def test_within_ten_trials_what_is_shown_is_only_added_to():
-    search = told(Best(), [scored(n, n * 37 % 101) for n in range(200)])
+    search = observed(Best(), [scored(n, n * 37 % 101) for n in range(200)])
     rng = Random(1)
     breaks, before, failures = [], shown(search), ()
     for number in range(200, 300):
@@ -61,7 +61,7 @@ def test_within_ten_trials_what_is_shown_is_only_added_to():
 
 
 def test_a_new_batch_keeps_what_stays_in_its_old_order_and_puts_the_new_behind():
-    search = told(Best(shown=6), [scored(n, n % 13) for n in range(109)])
+    search = observed(Best(shown=6), [scored(n, n % 13) for n in range(109)])
     before = shown(search)
     search.observe(scored(109, 12.5))
     after = shown(search)
@@ -72,7 +72,7 @@ def test_a_new_batch_keeps_what_stays_in_its_old_order_and_puts_the_new_behind()
 
 
 def test_a_new_champion_is_shown_at_once_and_is_shown_as_a_parent_too():
-    search = told(Best(), [scored(n, n % 13) for n in range(104)])
+    search = observed(Best(), [scored(n, n % 13) for n in range(104)])
     before = shown(search)
     search.observe(scored(104, 99))
     plans = [search.ask(Random(seed), []) for seed in range(20)]
@@ -91,7 +91,9 @@ def test_a_run_of_champions_does_not_make_the_prompt_grow_without_end():
 
 
 def test_failures_are_remembered_the_newest_ones():
-    search = told(Best(failures=3), [scored(0, 1), *(failed(n) for n in range(1, 30))])
+    search = observed(
+        Best(failures=3), [scored(0, 1), *(failed(n) for n in range(1, 30))]
+    )
     assert numbers(search.ask(Random(0), []).failures) == list(range(27, 30))
 
 
@@ -101,7 +103,7 @@ def test_failures_are_remembered_the_newest_ones():
 def test_what_is_shown_is_far_apart_in_numbers():
     near = [scored(n, 100 - n / 100, f"[{1 + n / 1000}, 2.0]") for n in range(1, 14)]
     far = [scored(20, 90, "[9.0, 2.0]"), scored(21, 90, "[1.0, -7.0]")]
-    plan = told(
+    plan = observed(
         Best(shown=3), [*near, *far, *(scored(n, -n, "[0, 0]") for n in range(30, 35))]
     ).ask(Random(0), [])
     assert numbers(plan.context) == [1, 20, 21]
@@ -118,7 +120,7 @@ def test_what_is_shown_is_far_apart_in_words():
         90,
         "import math\n\n\ndef f(v):\n    return math.fsum(v)\n\n\n# short\n# and\n# quick\n",
     )
-    plan = told(
+    plan = observed(
         Best(shown=2), [*near, other, *(scored(n, 1) for n in range(30, 35))]
     ).ask(Random(0), [])
     assert 20 in numbers(plan.context)
@@ -129,12 +131,12 @@ def test_what_is_shown_is_far_apart_in_words():
     ["", "1e999 -1e999 1e5", "9" * 5000, "\0\n" * 50, "a" * 100_000, "1.2.3 -.5e 0x1f"],
 )
 def test_odd_texts_can_be_compared(x):
-    search = told(Best(), [scored(n, n, f"{x}{n or ''}") for n in range(21)])
+    search = observed(Best(), [scored(n, n, f"{x}{n or ''}") for n in range(21)])
     assert search.ask(Random(0), []).parent.number in range(21)
 
 
 def test_without_novelty_the_very_best_are_shown():
-    search = told(Best(shown=3, novelty=0), [scored(n, n) for n in range(20)])
+    search = observed(Best(shown=3, novelty=0), [scored(n, n) for n in range(20)])
     assert sorted(shown(search)) == [17, 18, 19]
 
 
@@ -147,13 +149,13 @@ def parents_and_hints(search, asks=300):
 
 
 def test_a_stale_run_builds_on_weaker_parents_and_asks_for_other_ideas():
-    search = told(
+    search = observed(
         Best(patience=20),
         [scored(0, 100), *(scored(n, n / 1000) for n in range(1, 20))],
     )
     fresh, hints = parents_and_hints(search)
     assert set(hints) == {""}
-    told(search, [scored(n, n / 1000) for n in range(20, 80)])
+    observed(search, [scored(n, n / 1000) for n in range(20, 80)])
     stale, hints = parents_and_hints(search)
     assert stale.count(0) < 0.8 * fresh.count(0)
     assert len(set(stale)) > len(set(fresh))
@@ -163,7 +165,7 @@ def test_a_stale_run_builds_on_weaker_parents_and_asks_for_other_ideas():
 
 
 def test_a_hint_to_combine_names_the_parent_and_one_that_is_shown():
-    search = told(
+    search = observed(
         Best(patience=1), [scored(0, 100), *(scored(n, n) for n in range(1, 20))]
     )
     plans = [search.ask(Random(seed), []) for seed in range(100)]
@@ -175,7 +177,7 @@ def test_a_hint_to_combine_names_the_parent_and_one_that_is_shown():
 
 
 def test_a_new_champion_ends_it():
-    search = told(
+    search = observed(
         Best(patience=5),
         [scored(0, 1), *(scored(n, 0) for n in range(1, 30)), scored(30, 2)],
     )
@@ -183,7 +185,7 @@ def test_a_new_champion_ends_it():
 
 
 def test_a_champion_that_loses_its_score_makes_way():
-    search = told(
+    search = observed(
         Best(),
         [
             scored(0, 1),
@@ -197,7 +199,7 @@ def test_a_champion_that_loses_its_score_makes_way():
 
 
 @pytest.mark.parametrize(
-    ("make", "said"),
+    ("make", "message"),
     [
         (
             lambda: Best(shown=0),
@@ -225,6 +227,6 @@ def test_a_champion_that_loses_its_score_makes_way():
         (lambda: Pareto(merge_share=-0.1), "pareto: merge_share is -0.1"),
     ],
 )
-def test_a_wrong_option_is_named_with_its_value(make, said):
-    with pytest.raises(UsageError, match=said):
+def test_a_wrong_option_is_named_with_its_value(make, message):
+    with pytest.raises(UsageError, match=message):
         make()

@@ -23,7 +23,7 @@ def failed(number, parent=None, **more):
     )
 
 
-def told(search, trials):
+def observed(search, trials):
     for trial in trials:
         search.observe(trial)
     return search
@@ -39,7 +39,7 @@ def parents(search, asks=200, pending=()):
 
 
 def test_a_tree_begins_with_drafts_that_see_nothing_else():
-    search = told(Tree(drafts=3), [scored(0, 1.0)])
+    search = observed(Tree(drafts=3), [scored(0, 1.0)])
     for number in range(1, 4):
         plan = search.ask(Random(number), [])
         assert (plan.parent.number, plan.context, plan.failures) == (0, (), ())
@@ -52,14 +52,14 @@ def test_a_tree_begins_with_drafts_that_see_nothing_else():
 
 
 def test_drafts_in_flight_count():
-    search = told(Tree(drafts=3), [scored(0, 1.0), scored(1, 2.0, parent=0)])
+    search = observed(Tree(drafts=3), [scored(0, 1.0), scored(1, 2.0, parent=0)])
     assert search.ask(Random(0), [0]).hint
     assert not search.ask(Random(0), [0, 0]).hint
 
 
 def test_several_first_x_are_drafts():
     assert (
-        told(Tree(drafts=2), [scored(0, 1), scored(1, 3), scored(2, 2)])
+        observed(Tree(drafts=2), [scored(0, 1), scored(1, 3), scored(2, 2)])
         .ask(Random(0), [])
         .parent.number
         == 1
@@ -67,7 +67,7 @@ def test_several_first_x_are_drafts():
 
 
 def test_a_node_without_fruit_makes_way_for_the_next_best():
-    search = told(
+    search = observed(
         Tree(drafts=0, patience=5),
         [scored(0, 1), scored(1, 9, 0), scored(2, 8, 0), scored(3, 7, 0)],
     )
@@ -84,7 +84,7 @@ def test_a_node_without_fruit_makes_way_for_the_next_best():
 
 
 def test_the_promising_failure_is_repaired():
-    search = told(
+    search = observed(
         Tree(drafts=0, repair_share=1.0),
         [scored(0, 1), scored(1, 9, 0), failed(2, 1), failed(3, 0)],
     )
@@ -97,7 +97,7 @@ def test_the_promising_failure_is_repaired():
 
 
 def test_repairs_are_as_deep_as_allowed_and_a_repaired_one_is_left_alone():
-    search = told(
+    search = observed(
         Tree(drafts=0, repair_share=1.0, max_repairs=2), [scored(0, 1), failed(1, 0)]
     )
     assert search.ask(Random(0), []).parent.number == 1
@@ -106,7 +106,7 @@ def test_repairs_are_as_deep_as_allowed_and_a_repaired_one_is_left_alone():
     assert search.ask(Random(0), [2]).parent.number == 0  # 1 is no leaf any more
     search.observe(failed(3, 2))
     assert search.ask(Random(0), []).parent.number == 0
-    search = told(
+    search = observed(
         Tree(drafts=0, repair_share=1.0),
         [scored(0, 1), failed(1, 0), scored(2, 0.5, 1)],
     )
@@ -114,7 +114,7 @@ def test_repairs_are_as_deep_as_allowed_and_a_repaired_one_is_left_alone():
 
 
 def test_what_did_not_pass_a_stage_is_not_repaired():
-    search = told(
+    search = observed(
         Tree(drafts=0, repair_share=1.0),
         [scored(0, 1), failed(1, 0, stage="minibatch")],
     )
@@ -122,7 +122,7 @@ def test_what_did_not_pass_a_stage_is_not_repaired():
 
 
 def test_without_any_score_the_tree_repairs():
-    search = told(
+    search = observed(
         Tree(drafts=0, max_repairs=1),
         [failed(0), failed(1, 0), failed(2, 1), failed(3, 2)],
     )
@@ -165,7 +165,7 @@ def test_populations_live_side_by_side():
 
 def test_one_island_gets_more_when_it_earns_them():
     search = Islands(islands=2, migrate_every=1000, patience=1000)
-    told(search, [scored(0, 0.0), scored(1, 1.0, 0), scored(2, 1.0, 0)])
+    observed(search, [scored(0, 0.0), scored(1, 1.0, 0), scored(2, 1.0, 0)])
     family = {1: 1, 2: 2}
     best = {1: 1.0, 2: 1.0}
     for number in range(3, 120):
@@ -182,11 +182,11 @@ def test_one_island_gets_more_when_it_earns_them():
 
 
 def test_an_island_that_does_not_improve_explores_more():
-    still = told(
+    still = observed(
         Islands(islands=1, patience=1000),
         [scored(0, 9.0), *(scored(n, n / 99, 0) for n in range(1, 60))],
     )
-    rising = told(
+    rising = observed(
         Islands(islands=1, patience=1000),
         [scored(n, 1.1**n, n - 1 if n else None) for n in range(60)],
     )
@@ -195,8 +195,8 @@ def test_an_island_that_does_not_improve_explores_more():
 
 def test_the_second_best_moves_on_and_is_built_on_there():
     search = Islands(islands=2, migrate_every=4, patience=1000)
-    told(search, [scored(0, 0.0), scored(1, 1.0, 0), scored(2, -1.0, 0)])
-    told(search, [scored(3, 5.0, 1), scored(4, 6.0, 3), scored(5, 2.0, 1)])
+    observed(search, [scored(0, 0.0), scored(1, 1.0, 0), scored(2, -1.0, 0)])
+    observed(search, [scored(3, 5.0, 1), scored(4, 6.0, 3), scored(5, 2.0, 1)])
     shown = [
         {trial.number for trial in search.ask(Random(seed), []).context}
         for seed in range(50)
@@ -225,7 +225,7 @@ def test_when_all_are_stale_a_new_island_is_founded_with_one_guidance():
 
 def test_a_guidance_that_is_in_flight_is_not_repeated():
     search = Islands(islands=1, patience=3)
-    told(search, [scored(0, 9.0), *(scored(n, n, 0) for n in range(1, 4))])
+    observed(search, [scored(0, 9.0), *(scored(n, n, 0) for n in range(1, 4))])
     plan = search.ask(Random(0), [])
     assert "fundamentally different" in plan.hint
     assert not search.ask(Random(0), [plan.parent.number]).hint
@@ -235,11 +235,11 @@ def test_the_best_of_each_niche_stays():
     small = [changed(scored(n, 50.0 + n, 0), x="s" * 10 + str(n)) for n in range(1, 30)]
     large = changed(scored(30, 1.0, 0), x="l" * 500)
     slow = [scored(n, 49.0, 0, metrics={"memory": 5.0}) for n in (31,)]
-    search = told(
+    search = observed(
         Islands(islands=1, population=5, metrics=["memory"], patience=999),
         [scored(0, 0), large, *slow],
     )
-    told(search, [changed(trial, metrics={"memory": 1.0}) for trial in small])
+    observed(search, [changed(trial, metrics={"memory": 1.0}) for trial in small])
     assert {30, 31} <= set(parents(search, 500))
 
 
@@ -257,7 +257,7 @@ def test_parents_are_picked_as_often_as_they_are_best():
         example(1, 0, 0, 0, 1),
         example(2, 0.9, 0.9, 0.9, 0.1),
     ]
-    chosen = parents(told(Pareto(merge_share=0), trials), 500)
+    chosen = parents(observed(Pareto(merge_share=0), trials), 500)
     assert set(chosen) == {0, 1}
     assert (
         0.7 < chosen[0] / 500 < 0.9
@@ -266,7 +266,7 @@ def test_parents_are_picked_as_often_as_they_are_best():
 
 def test_one_that_another_equals_wherever_it_is_best_is_not_picked():
     chosen = parents(
-        told(
+        observed(
             Pareto(merge_share=0),
             [example(0, 1, 0, 0), example(1, 1, 1, 0), example(2, 0, 0, 1)],
         )
@@ -281,7 +281,8 @@ def test_two_that_are_good_at_different_things_are_merged():
         example(2, 0, 0, 0.2, 1),
     ]
     plans = [
-        told(Pareto(merge_share=1), trials).ask(Random(seed), []) for seed in range(60)
+        observed(Pareto(merge_share=1), trials).ask(Random(seed), [])
+        for seed in range(60)
     ]
     merges = {(plan.parent.number, plan.hint) for plan in plans}
     for plan in plans:
@@ -300,7 +301,9 @@ def test_two_that_are_good_at_different_things_are_merged():
 
 def test_many_examples_are_not_all_named():
     trials = [example(0, *[1] * 20, *[0] * 20), example(1, *[0] * 20, *[1] * 20)]
-    assert "and 15 more" in told(Pareto(merge_share=1), trials).ask(Random(0), []).hint
+    assert (
+        "and 15 more" in observed(Pareto(merge_share=1), trials).ask(Random(0), []).hint
+    )
 
 
 @pytest.mark.parametrize(
@@ -313,12 +316,12 @@ def test_metrics_count_where_there_are_no_examples(metrics, best):
         scored(n, 9 if n == 1 else 0, metrics={"a": a, "b": b})
         for n, (a, b) in enumerate(values)
     ]
-    chosen = parents(told(Pareto(metrics=metrics, merge_share=0), trials))
+    chosen = parents(observed(Pareto(metrics=metrics, merge_share=0), trials))
     assert {number for number, count in chosen.items() if count > 20} == best
 
 
 def test_what_failed_a_minibatch_is_remembered_and_never_built_on():
-    search = told(
+    search = observed(
         Pareto(),
         [
             example(0, 1, 0),
@@ -331,7 +334,7 @@ def test_what_failed_a_minibatch_is_remembered_and_never_built_on():
 
 
 def test_a_trial_that_loses_its_place_gives_it_back():
-    search = told(
+    search = observed(
         Pareto(merge_share=0),
         [example(0, 1, 0), example(1, 0.5, 0.8), example(2, 0.2, 0.9)],
     )

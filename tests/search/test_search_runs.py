@@ -45,11 +45,11 @@ def test_a_resumed_run_equals_one_that_was_never_interrupted(search, tmp_path):
     parts = optimize.resume(
         "run", bowl, store=f"sqlite:///{tmp_path}/parts.db", max_steps=40, verbose=False
     )
-    told = [
+    records = [
         [(trial.x, trial.parent, trial.score) for trial in result.trials]
         for result in (whole, parts)
     ]
-    assert told[0] == told[1]
+    assert records[0] == records[1]
     assert whole.best_score > whole.scores[0]
 
 
