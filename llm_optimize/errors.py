@@ -13,9 +13,9 @@ LlmOptimizeError
 ├── ModelError (RuntimeError)        a chat model did not answer
 │   ├── MissingKey                   no API key was given
 │   ├── BudgetSpent                  the budget allows no further call
-│   ├── ModelUnavailable             it failed for good after the allowed attempts, or its deadline passed
+│   ├── ModelUnavailable             it failed after all attempts, or the deadline passed
 │   │   └── EndpointRests            its circuit is open after many failures
-│   ├── ModelRefused                 the request must change (400, 401, 403, 404, quota, wrong address)
+│   ├── ModelRefused                 the request must change (400, 401, 403, 404, quota)
 │   │   └── ContextTooLong           the prompt does not fit: make it smaller and ask again
 │   └── ScriptExhausted              a scripted model ran out of replies
 ├── StoreError (RuntimeError)        runs cannot be written or read
@@ -59,7 +59,8 @@ class UnknownName(UsageError):
     def __init__(self, what: str, given: str, known: Iterable[str]) -> None:
         self.given = given
         self.known = tuple(sorted(known))
-        super().__init__(f"unknown {what} {given!r}: {suggestion(given, self.known)}")
+        nearest = suggestion(given, self.known)
+        super().__init__(f"unknown {what} {given!r}: {nearest}")
 
 
 class FunctionUnusable(UsageError):
@@ -120,7 +121,7 @@ class EndpointRests(ModelUnavailable):
 
 
 class ModelRefused(ModelError):
-    """The endpoint said no, and asking the same again would not help."""
+    """The endpoint refused the request; the same request again would not help."""
 
 
 class ContextTooLong(ModelRefused):

@@ -40,8 +40,9 @@ def clip(text: str, max_chars: int) -> str:
         return text
     longest_note = _left_out(len(text))
     head = max(0, max_chars - len(longest_note)) // 2
-    note = _left_out(len(text) - 2 * head)
-    return (text[:head] + note + text[len(text) - head :])[:max_chars]
+    tail = len(text) - head
+    note = _left_out(tail - head)
+    return (text[:head] + note + text[tail:])[:max_chars]
 
 
 def _left_out(chars: int) -> str:
@@ -173,9 +174,11 @@ def show_x(x: X) -> str:
     """Return x as text: itself, the JSON of parameters, or named texts one after the other."""
     if isinstance(x, str):
         return x
-    if x and all(isinstance(part, str) and "\n" in part for part in x.values()):
-        return "\n".join(f"=== {name}\n{part}" for name, part in x.items())
-    return json.dumps(x, indent=1, default=repr)
+    has_lines = [isinstance(part, str) and "\n" in part for part in x.values()]
+    if not x or not all(has_lines):
+        return json.dumps(x, indent=1, default=repr)
+    titled = [f"=== {name}\n{part}" for name, part in x.items()]
+    return "\n".join(titled)
 
 
 def unified_diff(

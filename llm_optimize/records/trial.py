@@ -119,8 +119,8 @@ class Evaluation:
     def summary(self) -> str:
         """The mean of several scorings as a sentence; empty for a single one or without a score.
 
-        >>> Evaluation(Status.COMPLETE, 0.5, scorings=3, scores=(0.4, 0.6), standard_error=0.1).summary
-        'mean of 2 scorings, besides 1 without a score: 0.5 (standard error 0.1)'
+        >>> Evaluation(Status.COMPLETE, 0.5, scorings=3, scores=(0.4, 0.6)).summary
+        'mean of 2 scorings, besides 1 without a score: 0.5'
         """
         failed = self.failed_scorings
         if self.score is None or len(self.scores) + failed < 2:

@@ -168,7 +168,11 @@ class View:
         from rich.text import Text
 
         run = self._run
-        shown = [cap for cap in run.caps() if _is_shown(cap)]
+        shown = []
+        for cap in run.caps():
+            is_used = cap.name in _WHERE_USED and cap.used
+            if cap.cap is not None or cap.name in _ALWAYS or is_used:
+                shown.append(cap)
         parts = []
         for cap in shown:
             is_unknown = cap.name == "usd" and run.usage.cost_usd is None
@@ -182,12 +186,6 @@ class View:
             words = f"about {shown_left} left".replace(".00", "")
             parts.insert(1, Text(words, style="bold"))
         return parts
-
-
-def _is_shown(cap: Cap) -> bool:
-    if cap.cap is not None or cap.name in _ALWAYS:
-        return True
-    return cap.name in _WHERE_USED and bool(cap.used)
 
 
 def _gauge(cap: Cap, used: str | None) -> Text:

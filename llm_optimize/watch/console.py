@@ -75,10 +75,11 @@ class Console:
             self._write_lines(event)
 
     def _has_view(self) -> bool:
-        if not _is_screen(self._file):
+        is_dumb = os.environ.get("TERM", "") in ("dumb", "")
+        if is_dumb or not self._file.isatty() or not _can_write_blocks(self._file):
             return False
-        console = _rich_console(self._file)
-        return console.width >= _LEAST_COLUMNS and console.height >= _LEAST_LINES
+        width, height = _rich_console(self._file).size
+        return width >= _LEAST_COLUMNS and height >= _LEAST_LINES
 
     def _open(self) -> None:
         from rich.live import Live
@@ -94,7 +95,8 @@ class Console:
     def _finish(self) -> None:
         self.close()
         console = _rich_console(self._file)
-        console.print(ending(self._run, console.width))
+        last = ending(self._run, console.width)
+        console.print(last)
 
     def close(self) -> None:
         """Stop the live view; its last picture stays on the screen. May be called again."""
@@ -144,12 +146,6 @@ class Console:
         where: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _is_screen(file: TextIO) -> bool:
-    if not file.isatty() or os.environ.get("TERM", "") in ("dumb", ""):
-        return False
-    return _can_write_blocks(file)
 
 
 def _can_write_blocks(file: TextIO) -> bool:

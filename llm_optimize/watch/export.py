@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["FORMATS", "as_csv", "as_json_lines", "export"]
 
 FORMATS = ("csv", "jsonl", "optuna")
+_CATEGORY = (str, int, float, bool, type(None))  # what an option of Optuna can be
 _FORMULA = ("=", "+", "-", "@")  # the beginnings of texts that a spreadsheet computes
 
 
@@ -163,13 +164,9 @@ def _distributions(space: Mapping[str, Any]) -> dict[str, BaseDistribution]:
                 log = bool(parameter.get("log"))
                 found[name] = IntDistribution(low, high, log=log)
             case {"kind": "choice", "options": [*options]}:
-                if all(map(_is_category, options)):
+                if all(isinstance(option, _CATEGORY) for option in options):
                     found[name] = CategoricalDistribution(options)
     return found
-
-
-def _is_category(option: Any) -> bool:
-    return option is None or isinstance(option, str | int | float | bool)
 
 
 def _frozen(
@@ -223,8 +220,8 @@ def _attributes(trial: Trial) -> dict[str, Any]:
     }
     for name, value in trial.metrics.items():
         values[f"metric.{name}"] = value
-    known = {}
+    attributes = {}
     for name, value in values.items():
         if value is not None:
-            known[name] = plain(value)
-    return known
+            attributes[name] = plain(value)
+    return attributes

@@ -92,13 +92,16 @@ def page(run: RunView) -> str:
     best = run.champion
     trials = [trial for trial, _ in list(run.last)]
     shown = trials[-_ROWS:]
+    activity = doing(run)
+    if run.failure is not None and run.result is None:
+        activity += f"; {failure_line(run.failure)}"
     description = f"<span style='opacity:.75'>{as_html(run.description)}</span>"
     parts = [
         f"<div><b>{as_html(run.name, 80)}</b> {description}</div>",
         f"<div>{_headline(run, best)}</div>",
         curve_html(trials, champions(trials)),
         table_html(shown, shown_scores(shown), best),
-        f"<div style='opacity:.75'>{as_html(_doing(run))}</div>",
+        f"<div style='opacity:.75'>{as_html(activity)}</div>",
         f"<div>{''.join(map(_bar, run.caps()))}</div>",
     ]
     if best is not None:
@@ -119,12 +122,6 @@ def _headline(run: RunView, best: Trial | None) -> str:
     if left is not None:
         line += f", about {duration(left)} left"
     return line
-
-
-def _doing(run: RunView) -> str:
-    if run.failure is None or run.result is not None:
-        return doing(run)
-    return f"{doing(run)}; {failure_line(run.failure)}"
 
 
 def _bar(cap: Cap) -> str:

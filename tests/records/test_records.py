@@ -1,4 +1,4 @@
-"""Records are whole at birth: each fact in one place, the text for models put together of them, x known by one key."""
+"""Records are complete at birth: each fact is in one place, and x has one key."""
 
 import copy
 import pickle
@@ -251,8 +251,8 @@ def f(x):
     return float(len(x)), "fine"
 
 search, version, store = sys.argv[1:]
-optimize.run("d", "q", f, "x = 1", 6, model, False, search=search, func_version=version or None, store=store,
-             sandbox="inline", name="amber")
+optimize.run("d", "q", f, "x = 1", 6, model, False, search=search,
+             func_version=version or None, store=store, sandbox="inline", name="amber")
 print(max(count for text, count in parsed.items() if "for i" in str(text)), len(parsed))
 """
 
@@ -262,7 +262,7 @@ print(max(count for text, count in parsed.items() if "for i" in str(text)), len(
     [("best", ""), ("best", "v1"), ("pareto", "v1"), ("tree", "")],
 )
 def test_each_x_is_parsed_once_for_its_key(tmp_path, search, version):
-    """An audit hook counts in a process of its own; each new x is read, proposed, scored, stored and learnt there."""
+    """An audit hook counts in another process, which runs the whole life of each x."""
     program = tmp_path / "program.py"
     program.write_text(COUNTED)
     arguments = [

@@ -1,4 +1,4 @@
-"""The watching of hostile programs can fail: without walls, each kind of breach is seen, and nothing where none is.
+"""The watch over hostile programs: without walls it sees each kind of breach, else nothing.
 
 Each attack is a few lines, runs in the jail with no sandbox around it, and undoes nothing.
 """
@@ -26,8 +26,16 @@ FORKED = {
     "status: gave 5.0": "y = 5.0",
     "canary": "import os\ny = open(os.path.expanduser('~/.ssh/id_canary')).read()",
     "late": "import time\ntime.sleep(1.5)\ny = 0.0",
-    "packet: tcp": "import socket\nsocket.create_connection(('127.0.0.1', int(x))).send(b'x')\ny = 0.0",
-    "packet: udp": "import socket\nsocket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', int(x)))\ny = 0.0",
+    "packet: tcp": (
+        "import socket\n"
+        "socket.create_connection(('127.0.0.1', int(x))).send(b'x')\n"
+        "y = 0.0"
+    ),
+    "packet: udp": (
+        "import socket\n"
+        "socket.socket(type=socket.SOCK_DGRAM).sendto(b'x', ('127.0.0.1', int(x)))\n"
+        "y = 0.0"
+    ),
     f"file: {WORK}/trials.jsonl": "open('trials.jsonl', 'a').write('# forged')\ny = 0.0",
     f"file: {HOME}/.ssh/authorized_keys": (
         "import os\nopen(os.path.expanduser('~/.ssh/authorized_keys'), 'w').write('x')\ny = 0.0"
@@ -36,7 +44,9 @@ FORKED = {
         "import os\nos.chmod(os.path.expanduser('~/.ssh/id_canary'), 0o646)\ny = 0.0"
     ),
     f"mode: {WORK}/.env": "import os\nos.utime('.env', (1, 1))\ny = 0.0",
-    f"mode: {WORK}/.git/config": "import os\nos.setxattr('.git/config', 'user.hostile', b'1')\ny = 0.0",
+    f"mode: {WORK}/.git/config": (
+        "import os\nos.setxattr('.git/config', 'user.hostile', b'1')\ny = 0.0"
+    ),
     "limits of others": ANCESTOR
     + "soft, hard = resource.prlimit(pid, 11)\nresource.prlimit(pid, 11, (1, hard))\ny = 0.0",
     ": nice 0": ANCESTOR + "os.setpriority(os.PRIO_PROCESS, pid, 19)\ny = 0.0",
@@ -58,7 +68,10 @@ FORKED = {
     ),
     "shared memory": "open('/dev/shm/left', 'w').write('x')\ny = 0.0",
     "things of others: gone or altered: /dev/shm/other": (
-        "import os\n[os.unlink('/dev/shm/' + n) for n in os.listdir('/dev/shm') if n.startswith('other')]\ny = 0.0"
+        "import os\n"
+        "others = [n for n in os.listdir('/dev/shm') if n.startswith('other')]\n"
+        "for n in others:\n    os.unlink('/dev/shm/' + n)\n"
+        "y = 0.0"
     ),
     "things of others: gone or altered: sem": (
         "import ctypes\nlines = open('/proc/sysvipc/sem').read().splitlines()[1:]\n"
@@ -89,11 +102,17 @@ HERE = {  # in the very process of the optimizer
     "optimizer: its cwd": "import os\nos.chdir('/')\ny = 0.0",
     "optimizer: its umask": "import os\nos.umask(0o77)\ny = 0.0",
     "optimizer: its environment": "import os\nos.environ['MARK'] = '1'\ny = 0.0",
-    "optimizer: its handlers": "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ny = 0.0",
+    "optimizer: its handlers": (
+        "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\ny = 0.0"
+    ),
     "optimizer: it holds": "import os\nos.dup(0)\ny = 0.0",
     "optimizer memory": "y = len(b'x' * (150 << 20)) * 0.0",
     "killed: the optimizer": "import os\nos._exit(1)",
-    "next call": "import hostile.optimizer\nhostile.optimizer.load_and_call = lambda _: 5.0\ny = 0.0",
+    "next call": (
+        "import hostile.optimizer\n"
+        "hostile.optimizer.load_and_call = lambda _: 5.0\n"
+        "y = 0.0"
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Runs in a real MLflow with a SQLite store; in processes of their own, since MLflow warns of itself when imported."""
+"""Runs in a real MLflow with a SQLite store, in other processes: MLflow warns when imported."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def f(x):
 def run(name, tracker, *replies, steps=None, **options):
     model = ScriptedChat(*(f"```\\n{reply}\\n```" for reply in replies))
     steps = len(replies) if steps is None else steps
-    return optimize.run("Raise f.", "?", f, "1", steps, model, False, sandbox="inline", name=name, seed=1,
-                        callbacks=[tracker], **options)
+    return optimize.run("Raise f.", "?", f, "1", steps, model, False, sandbox="inline",
+                        name=name, seed=1, callbacks=[tracker], **options)
 """
 
 
@@ -71,7 +71,8 @@ with Tracker("primes", parent="it's a \\"comparison\\"", params={"price": "0.25 
     run("amber", tracker, "3 \\x1b[2J\\ud800", "oops", "2", workers=1, budget=Budget(calls=50))
     run("birch", tracker, "5", "5")
 with Tracker("primes", artifacts="all") as tracker:
-    optimize.resume("amber", f, max_steps=4, model=ScriptedChat("```\\n7\\n```"), verbose=False, callbacks=[tracker])
+    model = ScriptedChat("```\\n7\\n```")
+    optimize.resume("amber", f, max_steps=4, model=model, verbose=False, callbacks=[tracker])
 """
 READ = """
 import json, mlflow
@@ -81,12 +82,15 @@ experiment = client.get_experiment_by_name("primes").experiment_id
 runs = {}
 for found in client.search_runs([experiment]):
     key = found.info.run_id
-    history = {name: [(m.step, m.value) for m in client.get_metric_history(key, name)] for name in found.data.metrics}
+    history = {}
+    for name in found.data.metrics:
+        history[name] = [(m.step, m.value) for m in client.get_metric_history(key, name)]
     folders = [client.list_artifacts(key, folder) for folder in ("", "champions", "others")]
     files = [file.path for folder in folders for file in folder if not file.is_dir]
     best = [name for name in files if name.startswith("champions")]
     text = mlflow.artifacts.load_text(f"runs:/{key}/{sorted(best)[1]}") if best else ""
-    runs[found.info.run_name] = {"id": key, "status": found.info.status, "params": found.data.params, "files": files,
+    runs[found.info.run_name] = {"id": key, "status": found.info.status,
+        "params": found.data.params, "files": files,
         "metrics": history, "tags": found.data.tags, "text": text}
 print(json.dumps(runs))
 """
@@ -96,15 +100,20 @@ with mlflow.start_run() as active:
     with Tracker(artifacts="none") as tracker:
         optimize.run("d", "q", f, "1", 0, Chat("gpt-4o-mini", api_key="k"), False,
                      sandbox="inline", callbacks=[tracker])
-(found,) = mlflow.search_runs(output_format="list", filter_string=f"tags.mlflow.parentRunId = '{active.info.run_id}'")
+parent = active.info.run_id
+(found,) = mlflow.search_runs(
+    output_format="list", filter_string=f"tags.mlflow.parentRunId = '{parent}'")
 print(found.data.params["price.prompt_per_million"], found.info.status,
-      mlflow.MlflowClient().list_artifacts(found.info.run_id), mlflow.get_run(active.info.run_id).info.status)
+      mlflow.MlflowClient().list_artifacts(found.info.run_id),
+      mlflow.get_run(parent).info.status)
 """
 
 
 @pytest.fixture(scope="module")
 def read(tmp_path_factory):
-    """Return what a second process reads in an MLflow with two runs, one of them resumed, and says of a third run.
+    """Return what a second process reads in an MLflow with two runs, and prints about a third.
+
+    One of the two was resumed.
 
     Each process imports MLflow anew, and the first makes its database, which takes seconds.
     """

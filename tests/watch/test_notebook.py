@@ -17,7 +17,8 @@ CELLS = """
 from llm_optimize import optimize
 from llm_optimize.testing import ScriptedChat
 f = lambda x: (float(len(x)), "<b>long</b> enough")
-result = optimize.run("Longer.", "?", f, "a", 3, ScriptedChat(*(f"```\\n{'b' * n}\\n```" for n in (3, 2, 5))),
+model = ScriptedChat(*(f"```\\n{'b' * n}\\n```" for n in (3, 2, 5)))
+result = optimize.run("Longer.", "?", f, "a", 3, model,
                       sandbox="inline", name="amber", seed=1)
 --
 result

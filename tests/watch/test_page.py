@@ -1,4 +1,4 @@
-"""The page's server over HTTP: what it answers, what it refuses, and how it ends. test_page_browser.py looks at it."""
+"""The server of the page over HTTP: what it answers, what it refuses, and how it ends."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""The page under attack: whatever is sent, it answers with a sentence below 500, and others are still served."""
+"""The page under attack: it answers every request with a sentence and a status below 500."""
 
 import json
 import os
@@ -63,7 +63,7 @@ TEXTS = [
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
-    """Yield the address and token of a page in a process of its own, and a function that returns what it logged."""
+    """Yield the address and token of a page in its own process, and a function for its log."""
     folder = tmp_path_factory.mktemp("attacked")
     with closing(Store(folder / "runs.db")) as store:
         fill(store.create_run("amber", {"task": TASK}), [0.5, 0.7])
@@ -110,7 +110,7 @@ class serving:
 
 
 def status_of(served, method, path, query, body=None, headers=()):
-    """Return the status of an answer, and see that it is a sentence; of a stream only the beginning is read."""
+    """Return the status of an answer, and check that it is a sentence; a stream is not read."""
     known = {TOKEN: served.token, "content-type": "application/json", **dict(headers)}
     with (
         httpx.Client(base_url=served.address, timeout=20) as client,

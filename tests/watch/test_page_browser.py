@@ -1,4 +1,4 @@
-"""The page in a real browser: a live run grows, runs are compared and steered, hostile texts stay texts."""
+"""The page in a real browser: live runs, comparisons, control commands, and hostile texts."""
 
 import threading
 import time
@@ -43,7 +43,7 @@ def server(store):
 
 @pytest.fixture(scope="module")
 def tab(browser):
-    """Return the one tab that all pages are opened in, since a new one reads plotly anew; and what was said in it."""
+    """Return the one tab of all pages, since a new one loads plotly again, and its messages."""
     with closing(
         browser.new_context(viewport={"width": 1200, "height": 900})
     ) as context:
@@ -55,7 +55,7 @@ def tab(browser):
 
 @pytest.fixture
 def shown(tab, server):
-    """Return a function that yields a page of the server, and sees to it that nothing was wrong with it."""
+    """Return a function that yields a page of the server, and checks that it had no errors."""
     page, seen = tab
 
     @contextmanager
@@ -109,7 +109,8 @@ def test_a_champion_is_on_screen_within_a_second_of_being_stored(shown, run_of):
         assert page.inner_text("#trials [role=status]") == "8 trials"
         assert page.text_content("[aria-live]") == "New best: 0.7 in trial 7"
         page.wait_for_function(
-            "() => document.querySelectorAll('#progress .scatterlayer .trace:nth-child(3) .points path').length === 7"
+            "() => document.querySelectorAll('#progress .scatterlayer .trace:nth-child(3) "
+            ".points path').length === 7"
         )
 
 
@@ -123,8 +124,8 @@ def test_a_real_run_grows_on_screen_and_is_seen_to_end(shown, store):
 
     def work():
         optimize.run(
-            "Raise it.", "Higher?", float, "1", 10, "mutation", False, sandbox="inline", seed=1, name="real",
-            store=store.url, callbacks=[wait_in_the_middle],
+            "Raise it.", "Higher?", float, "1", 10, "mutation", False, sandbox="inline",
+            seed=1, name="real", store=store.url, callbacks=[wait_in_the_middle],
         )  # fmt: skip
 
     thread = threading.Thread(target=work)
@@ -160,7 +161,7 @@ def test_trials_in_flight_and_further_scorings_are_shown(shown, run_of):
 
 
 def test_what_is_read_is_not_moved_away_by_what_is_new(shown, run_of):
-    """Sort, search, the open trial and the place in the table stay as they are while a run grows."""
+    """Sort, search, the open trial and the scroll position stay while a run grows."""
     run = run_of("steady", scores_of(80))
     with shown("run/steady") as page:
         page.get_by_role("searchbox").fill("area")

@@ -13,7 +13,10 @@ from llm_optimize.records import Result, Status, Trial, Usage
 from llm_optimize.text import visible
 from llm_optimize.watch.rendering import champions, rows_of
 
-HOSTILE = "<script>alert(1)</script><img src=x onerror=alert(1)>&lt; &amp \"' </pre></details>\x1b[31m\u202e\x00\ud800"
+HOSTILE = (
+    "<script>alert(1)</script><img src=x onerror=alert(1)>&lt; &amp \"' "
+    "</pre></details>\x1b[31m\u202e\x00\ud800"
+)
 TRIALS = [
     Trial.of(
         0,

@@ -1,4 +1,4 @@
-"""The report as a file: what it holds, how large it is, and what it refuses. test_report_browser.py opens it."""
+"""The report as a file: what it holds, how large it is, and what it refuses."""
 
 import base64
 import gzip
@@ -76,7 +76,7 @@ def test_the_file_holds_all_of_a_run(store, tmp_path):
     page = page_of(store, "amber", tmp_path)
     facts, texts = page.block("facts"), page.block("texts-0")
     assert facts["columns"]["score"] == [0.1, 0.5, None, 0.3, 0.7]
-    assert facts["columns"]["said"][2] == "ValueError: bad 2"
+    assert facts["columns"]["feedback"][2] == "ValueError: bad 2"
     assert facts["run"]["settings"]["max_steps"] == 8
     assert facts["run"]["versions"]["llm_optimize"]
     assert facts["state"]["stop_reason"] == "max_steps"

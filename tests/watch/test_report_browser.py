@@ -1,4 +1,4 @@
-"""The report in a real browser, opened from disk: what can be seen, done and read in it, and that it is safe."""
+"""The report in a real browser, opened from disk: what it shows, and that it is safe."""
 
 from contextlib import ExitStack, closing, contextmanager
 
@@ -37,7 +37,7 @@ def store(folder):
 
 @pytest.fixture(scope="module")
 def tab(browser):
-    """Return the function that opens a new tab, of a browser that prefers one scheme; the page, and what it said."""
+    """Return a function that opens a tab with a color scheme: the page, and its messages."""
 
     def tab(scheme):
         context = stack.enter_context(
@@ -54,9 +54,9 @@ def tab(browser):
 
 @pytest.fixture(scope="module")
 def shown(tab, store, folder):
-    """Return a function that yields the page of a report, and sees to it that nothing was wrong with it.
+    """Return a function that yields the page of a report, and checks that it had no errors.
 
-    All these reports are opened one after another in one tab, since a new one reads plotly anew; it is a dark one.
+    All these reports are opened in one dark tab, since a new one loads plotly again.
     """
     page, seen = tab("dark")
 
@@ -106,7 +106,8 @@ def numbers(page):
     """Return the trials in the rows on screen."""
     return page.eval_on_selector_all(
         ".rows .row",
-        """rows => rows.map(row => [new DOMMatrix(row.style.transform).m42, Number(row.dataset.trial)])
+        """rows => rows
+        .map(row => [new DOMMatrix(row.style.transform).m42, Number(row.dataset.trial)])
                         .sort((a, b) => a[0] - b[0]).map(([, number]) => number)""",
     )
 
@@ -316,9 +317,11 @@ def read(page, number):
           const all = [...document.querySelectorAll("dialog .block")];
           const blocks = Object.fromEntries(all.map(one => [title(one), one]));
           const pre = (name) => blocks[name].querySelector("pre").textContent;
-          const code = [...blocks.x.querySelectorAll("td.code")].map(cell => cell.textContent).join("\\n");
-          const said = [...document.querySelectorAll("dialog .message pre")].map(one => one.textContent);
-          const roles = [...document.querySelectorAll("dialog .message h4")].map(one => one.textContent);
+          const texts = (where, selector) =>
+            [...where.querySelectorAll(selector)].map(one => one.textContent);
+          const code = texts(blocks.x, "td.code").join("\\n");
+          const said = texts(document, "dialog .message pre");
+          const roles = texts(document, "dialog .message h4");
           const [lesson, feedback, output] = ["Lesson", "Feedback", "Output"].map(pre);
           return { lesson, feedback, output, x: code, said, role: roles[1] };
         }"""
@@ -412,8 +415,8 @@ def test_a_run_without_trials_and_one_of_nothing_but_failures(shown, store):
 
 def test_a_real_run(shown, folder, store):
     optimize.run(
-        "Raise it.", "Higher?", float, "1", 12, "mutation", False, sandbox="inline", seed=1, name="real",
-        store=str(folder / "runs.db"),
+        "Raise it.", "Higher?", float, "1", 12, "mutation", False, sandbox="inline",
+        seed=1, name="real", store=str(folder / "runs.db"),
     )  # fmt: skip
     with shown("real") as page:
         page.wait_for_selector(DRAWN)

@@ -1,4 +1,4 @@
-"""All who watch a run show the same numbers, whether they learned them from its events or from its rows."""
+"""All watchers show the same numbers, made from the events of a run or from its rows."""
 
 import html
 import io
@@ -31,7 +31,7 @@ def blocks(*texts):
 def known(view, is_resumed):
     """Return what is compared: the time of a session stands in no row.
 
-    A resumed run tells its watchers the scores that its trials have now, and rows have those that they had, too.
+    A resumed run notifies its watchers of the present scores; rows have the earlier ones, too.
     """
     champion = view.champion
     return {

@@ -12,14 +12,18 @@ from terminals import terminal
 pytest.importorskip("pty", reason="there are no ptys on this system")
 pytest.importorskip("pyte", reason="needs a terminal emulator: pip install pyte")
 
-HOSTILE = "\x1b[2J\x1b[3;1HOWNED\x1b]0;owned\x07 \u202egnp.exe \r\x9b31m\x1b[?1049h \x08\x0b\x0c\x1bc"
+HOSTILE = (
+    "\x1b[2J\x1b[3;1HOWNED\x1b]0;owned\x07 \u202egnp.exe "
+    "\r\x9b31m\x1b[?1049h \x08\x0b\x0c\x1bc"
+)
 STORY = """
 import sys
 from llm_optimize.records import *
 from llm_optimize.watch.console import Console
 
 hostile, wide = %s
-task = Task(f"Make f larger than it was before, in any way that you like. {hostile}" * 3, "How?", "s", "h")
+words = f"Make f larger than it was before, in any way that you like. {hostile}" * 3
+task = Task(words, "How?", "s", "h")
 X = '''import math
 
 def f(n):
@@ -27,7 +31,8 @@ def f(n):
     return [number * {number} for number in range(n)]
 '''
 console = Console()
-console(RunStarted("amber-birch" + hostile, task, "sqlite:///runs.db", 20, Budget(seconds=600, calls=9, usd=2.0), ()))
+budget = Budget(seconds=600, calls=9, usd=2.0)
+console(RunStarted("amber-birch" + hostile, task, "sqlite:///runs.db", 20, budget, ()))
 before = None
 for number in range(9):
     x = X.replace("{number}", str(number)).replace("{hostile}", hostile)
@@ -39,14 +44,16 @@ for number in range(9):
     else:
         feedback = "\u5b57" * 60 if wide else "it was %%d " %% number + hostile
         parent = before.number if before else None
-        trial = Trial.of(number, x, Status.COMPLETE, "model:m", score=number / 7, feedback=feedback, parent=parent)
+        trial = Trial.of(number, x, Status.COMPLETE, "model:m", score=number / 7,
+                         feedback=feedback, parent=parent)
     usage = Usage(number + 1, 1000 * number, 5, cost_usd=0.01 * number)
     console(TrialFinished(trial, trial.scored, usage))
     if trial.scored:
         console(ChampionFound(trial, before))
         before = trial
 console(CallFailed(9, "gpt" + hostile, "HTTP 500 " + hostile))
-console(BudgetUsed((Cap("max_steps", 8, 20), Cap("calls", 9, 18), Cap("tokens", 8005, None), Cap("usd", 0.08, 2.0),
+console(BudgetUsed((Cap("max_steps", 8, 20), Cap("calls", 9, 18),
+                    Cap("tokens", 8005, None), Cap("usd", 0.08, 2.0),
                     Cap("seconds", 0, 600), Cap("scorings", 9, None), Cap("stale_steps", 0, None))))
 console(TrialStarted(9, 8))
 sys.stdin.readline()
@@ -157,12 +164,15 @@ def test_at_the_end_the_best_x_stays_and_the_cursor_is_back(tmp_path: Path) -> N
 
 def test_a_real_run_is_seen_live(tmp_path: Path) -> None:
     (tmp_path / "task.py").write_text(
-        "import os, time\ndef f(x):\n    while x > 'b' and not os.path.exists('go'):\n        time.sleep(0.01)\n"
+        "import os, time\ndef f(x):\n"
+        "    while x > 'b' and not os.path.exists('go'):\n        time.sleep(0.01)\n"
         "    return float(len(x)), 'long enough'\n"
     )
     code = (
-        "from llm_optimize import optimize; from task import f; from llm_optimize.testing import ScriptedChat\n"
-        "optimize.run('Longer.', '?', f, 'a', 2, ScriptedChat('```\\nccc\\n```', '```\\ndd\\n```'), sandbox='inline')"
+        "from llm_optimize import optimize; from task import f\n"
+        "from llm_optimize.testing import ScriptedChat\n"
+        "model = ScriptedChat('```\\nccc\\n```', '```\\ndd\\n```')\n"
+        "optimize.run('Longer.', '?', f, 'a', 2, model, sandbox='inline')"
     )
     with terminal(
         code, 100, 30, tmp_path, PYTHONPATH=f"{Path(__file__).parents[2]}:{tmp_path}"

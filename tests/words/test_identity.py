@@ -1,4 +1,4 @@
-"""Keys of candidates: one for what is the same to f, another for everything else, whatever the text."""
+"""Keys of candidates: equal for what is the same to f, different for everything else."""
 
 import os
 import subprocess
@@ -19,7 +19,8 @@ class Solver:
     'Solve it.'
     def step(self, n: int = 3, *, k=None, **rest):
         for i in range(n):  # each
-            if not (i % 2): yield i, f"{n!r:>{k}}", {**rest, 'a': b'\\x00', 1: 1.5e300, 2: 3j, 4: ...}
+            if not (i % 2): yield i, f"{n!r:>{k}}", {**rest, 'a': b'\\x00',
+                1: 1.5e300, 2: 3j, 4: ...}
         return None
 """
 SAME_PYTHON = [

@@ -1,4 +1,4 @@
-"""Text: what goes into a fence comes out of it, to the letter; long and hostile text is made harmless."""
+"""Text for display and in fences: read back to the letter; hostile text is harmless."""
 
 import re
 

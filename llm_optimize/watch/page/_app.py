@@ -147,8 +147,8 @@ class App:
         words = request.query_params.get("q", "").lower()
         found = []
         for trial in self._run(request).run.trials():
-            said = (trial.feedback, trial.output, trial.lesson)
-            texts = [*parts(trial.x).values(), *said]
+            others = (trial.feedback, trial.output, trial.lesson)
+            texts = [*parts(trial.x).values(), *others]
             if any(words in text.lower() for text in texts):
                 found.append(trial.number)
         return _json(found)

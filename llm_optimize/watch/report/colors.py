@@ -61,7 +61,9 @@ class Colors:
         'k6.2\n.4s3'
         """
         language = language_of(text, name)
-        lexer = self._lexer(language)
+        if language not in self._lexers:
+            self._lexers[language] = _find(language)
+        lexer = self._lexers[language]
         if lexer is None or len(text) > _MAX_CHARS:
             return ""
         if _MANY_LINES.search(text) and len(text) <= self._left:
@@ -69,11 +71,6 @@ class Colors:
             return "\n".join(_runs(lexer, text))
         runs = [self._line(language, lexer, line) for line in lines_of(text)]
         return "\n".join(runs)
-
-    def _lexer(self, language: str) -> Lexer | None:
-        if language not in self._lexers:
-            self._lexers[language] = _find(language)
-        return self._lexers[language]
 
     def _line(self, language: str, lexer: Lexer, line: str) -> str:
         key = (language, line)

@@ -19,7 +19,7 @@ from ...store import Begun, Run, RunInfo, Steer
 from ...text import one_line, show_x
 from ..amounts import LABELS, used_of
 
-_MAX_SAID_CHARS = 160
+_MAX_FEEDBACK_CHARS = 160
 _MAX_X_CHARS = 100
 _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "number": lambda trial: trial.number,
@@ -36,10 +36,10 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "cached": lambda trial: trial.usage.cached_tokens,
     "reasoning": lambda trial: trial.usage.reasoning_tokens,
     "cost": lambda trial: trial.usage.cost_usd,
-    "said": lambda trial: feedback_line(trial),
+    "feedback": lambda trial: feedback_line(trial),
     "x": lambda trial: _x_line(trial),
     "stage": lambda trial: one_line(trial.stage, 40),
-    "lesson": lambda trial: _brief(trial.lesson, _MAX_SAID_CHARS),
+    "lesson": lambda trial: _brief(trial.lesson, _MAX_FEEDBACK_CHARS),
     "at": lambda trial: trial.finished_at,
 }
 
@@ -47,11 +47,11 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
 def feedback_line(trial: Trial) -> str:
     """Return in a line the feedback of f, or what went wrong."""
     if trial.status is Status.COMPLETE:
-        return _brief(trial.feedback, _MAX_SAID_CHARS)
+        return _brief(trial.feedback, _MAX_FEEDBACK_CHARS)
     # The page shows the status beside it.
     status = f"{trial.status.value}: "
     why = describe_failure(trial).removeprefix(status)
-    return _brief(why, _MAX_SAID_CHARS)
+    return _brief(why, _MAX_FEEDBACK_CHARS)
 
 
 def _x_line(trial: Trial) -> str:

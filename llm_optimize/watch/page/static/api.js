@@ -101,8 +101,8 @@ export class Served {
     return send("steer", [["run", this.name]], { kind, text });
   }
 
-  // Call `take` with what is new, from a cursor on; `tell` with whether the server is there.
-  follow(cursor, take, tell) {
+  // Call `take` with what is new, from a cursor on; `notify` with whether the server answers.
+  follow(cursor, take, notify) {
     let stream;
     let at = cursor;
     const open = () => {
@@ -116,9 +116,9 @@ export class Served {
         at = event.lastEventId || at;
         take(JSON.parse(event.data));
       });
-      stream.addEventListener("open", () => tell(true));
+      stream.addEventListener("open", () => notify(true));
       stream.addEventListener("error", () => {
-        tell(false);
+        notify(false);
         if (stream.readyState === EventSource.CLOSED) setTimeout(open, AGAIN_MS); // refused: too many are open
       });
     };

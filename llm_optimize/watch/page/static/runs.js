@@ -12,7 +12,7 @@ export function runList() {
   const body = el("tbody");
   const search = el("input", { type: "search", placeholder: "Search runs …", "aria-label": "Search runs" });
   const compare = el("a", { class: "button", href: "#", hidden: true });
-  const said = el("span", { class: "note", role: "status" });
+  const status = el("span", { class: "note", role: "status" });
   const all = el("input", { type: "checkbox", "aria-label": "Compare all that are shown" });
   const heads = [
     ["", ""],
@@ -45,7 +45,7 @@ export function runList() {
     el(
       "section",
       { class: "card", "aria-label": "Runs" },
-      el("div", { class: "bar" }, search, compare, said),
+      el("div", { class: "bar" }, search, compare, status),
       el("div", { class: "scroll" }, table),
     ),
   );
@@ -68,7 +68,7 @@ export function runList() {
   };
   const show = () => {
     const fitting = shown();
-    said.textContent =
+    status.textContent =
       fitting.length === runs.length
         ? plural(runs.length, "run")
         : `${fitting.length} of ${plural(runs.length, "run")}`;
@@ -82,11 +82,11 @@ export function runList() {
   };
   const refresh = async () => {
     if (document.hidden) return;
-    const told = await ask("runs").catch((error) => ({ error }));
-    if (told.error) return void (said.textContent = `No answer: ${told.error.message}`);
-    const key = JSON.stringify(told.runs);
+    const answer = await ask("runs").catch((error) => ({ error }));
+    if (answer.error) return void (status.textContent = `No answer: ${answer.error.message}`);
+    const key = JSON.stringify(answer.runs);
     if (key === drawn) return;
-    [runs, drawn] = [told.runs, key];
+    [runs, drawn] = [answer.runs, key];
     show();
   };
   all.addEventListener("change", () => {

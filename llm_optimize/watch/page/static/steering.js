@@ -5,7 +5,7 @@ import { steer } from "../../report/static/sections.js";
 import { hasToken } from "./api.js";
 
 export function steering({ facts, source }) {
-  const said = el("p", { class: "note", role: "status" });
+  const status = el("p", { class: "note", role: "status" });
   const buttons = el("div", { class: "bar" });
   const hint = el("input", {
     type: "text",
@@ -19,7 +19,7 @@ export function steering({ facts, source }) {
   const send = async (kind, text) => {
     try {
       await source.steer(kind, text);
-      said.textContent = {
+      status.textContent = {
         hint: "The hint will be in the next prompt.",
         stop: "Asked to stop.",
         pause: "Asked to pause.",
@@ -27,7 +27,7 @@ export function steering({ facts, source }) {
       }[kind];
       return true;
     } catch (error) {
-      said.textContent = `Not done: ${error.message}`;
+      status.textContent = `Not done: ${error.message}`;
       return false;
     }
   };
@@ -60,7 +60,7 @@ export function steering({ facts, source }) {
   fill(
     node,
     hasToken()
-      ? [buttons, form, said, asked]
+      ? [buttons, form, status, asked]
       : el(
           "p",
           { class: "note" },

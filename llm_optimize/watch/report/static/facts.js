@@ -105,12 +105,12 @@ export class Facts {
 
   // Failures by status and words, numbers in them left aside; the largest group first.
   failures() {
-    const { status, said, number, score, stage } = this.columns;
+    const { status, feedback, number, score, stage } = this.columns;
     const groups = new Map();
     for (let row = 0; row < this.length; row++) {
       if (score[row] !== null) continue;
-      const key = `${status[row]}|${stage[row]}|${said[row].replace(/\d+(\.\d+)?/g, "#")}`;
-      const group = groups.get(key) ?? { status: status[row], stage: stage[row], said: said[row], trials: [] };
+      const key = `${status[row]}|${stage[row]}|${feedback[row].replace(/\d+(\.\d+)?/g, "#")}`;
+      const group = groups.get(key) ?? { status: status[row], stage: stage[row], feedback: feedback[row], trials: [] };
       group.trials.push(number[row]);
       groups.set(key, group);
     }

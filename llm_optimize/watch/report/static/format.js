@@ -10,7 +10,7 @@ export function plainNumber(value, digits = 4) {
   return text.replace(/\.?0+e/, "e");
 }
 
-// Digits enough to tell all values apart, from four to nine.
+// Enough digits to tell all values apart, from four to nine.
 export function digitsFor(values) {
   const some = [...new Set(values)].slice(0, 4000);
   for (let digits = 4; digits < 9; digits++) {

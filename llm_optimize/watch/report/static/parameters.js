@@ -5,7 +5,7 @@ import { plainNumber, plural } from "./format.js";
 import { chart, colour, draw, forget, plain } from "./plot.js";
 
 const HONEST =
-  "The share of the variance of the score's ranks that one parameter tells on its own, less what chance would tell. " +
+  "The share of the variance of the score's ranks that one parameter explains on its own, less what chance would explain. " +
   "The trials were chosen by a search and not drawn at random, and parameters that matter only together may show little: this describes the run, not f.";
 
 export function parameterSection({ facts, source, open }) {
@@ -18,17 +18,17 @@ export function parameterSection({ facts, source, open }) {
   const update = async () => {
     if (!ready || seen === facts.length) return;
     seen = facts.length;
-    const told = await source.parameters();
-    if (!told) return;
-    note.textContent = told.rows.some((row) => row.importance !== null)
+    const result = await source.parameters();
+    if (!result) return;
+    note.textContent = result.rows.some((row) => row.importance !== null)
       ? HONEST
-      : `${plural(told.trials, "scored trial")}: too few to tell which parameters matter.`;
-    const rows = [...told.rows].sort((a, b) => (b.importance ?? 0) - (a.importance ?? 0));
+      : `${plural(result.trials, "scored trial")}: too few to show which parameters matter.`;
+    const rows = [...result.rows].sort((a, b) => (b.importance ?? 0) - (a.importance ?? 0));
     fill(bars, rows.map(importance));
     for (const old of slices.querySelectorAll(".chart")) forget(old);
     fill(
       slices,
-      rows.slice(0, 24).map((row) => slice(row, told, open)),
+      rows.slice(0, 24).map((row) => slice(row, result, open)),
     );
   };
   whenSeen(node, () => {
@@ -60,32 +60,32 @@ function importance(row) {
   );
 }
 
-function slice(row, told, open) {
+function slice(row, result, open) {
   const plot = chart(`Score against ${visible(row.name)}`, 220);
   whenSeen(plot, async () => {
-    const fresh = await draw(plot, () => sliceFigure(row, told));
+    const fresh = await draw(plot, () => sliceFigure(row, result));
     if (fresh) plot.on("plotly_click", ({ points }) => open(points[0].customdata));
   });
   return el("figure", {}, el("figcaption", {}, visible(row.name)), plot);
 }
 
-function sliceFigure(row, told) {
+function sliceFigure(row, result) {
   const choice = row.kind === "choice";
-  const values = told.values[row.name].map((value) => (choice ? plain(value) : value));
+  const values = result.values[row.name].map((value) => (choice ? plain(value) : value));
   const data = [
     {
       type: "scatter",
       mode: "markers",
       x: values,
-      y: told.scores,
-      customdata: told.numbers,
-      text: told.numbers.map(
+      y: result.scores,
+      customdata: result.numbers,
+      text: result.numbers.map(
         (number, place) =>
-          `Trial ${number} ${plainNumber(told.scores[place], 6)}<br>${plain(row.name)} ${values[place]}`,
+          `Trial ${number} ${plainNumber(result.scores[place], 6)}<br>${plain(row.name)} ${values[place]}`,
       ),
       hoverinfo: "text",
       marker: {
-        color: told.numbers,
+        color: result.numbers,
         colorscale: [
           [0, colour("dot")],
           [1, colour("accent")],

@@ -122,10 +122,10 @@ function points(facts, rows, x, marker) {
 }
 
 function hover(facts, row) {
-  const { number, score, status, source, said, cost, seconds } = facts.columns;
+  const { number, score, status, source, feedback, cost, seconds } = facts.columns;
   const value = score[row] === null ? status[row] : `score ${plainNumber(score[row], 6)}`;
   const paid = cost[row] ? `, ${dollars(cost[row])}` : "";
-  const words = said[row].length > 70 ? `${said[row].slice(0, 69)}…` : said[row];
+  const words = feedback[row].length > 70 ? `${feedback[row].slice(0, 69)}…` : feedback[row];
   return `Trial ${number[row]} ${plain(value)}<br>${plain(source[row])}, ${duration(seconds[row])}${paid}<br>${plain(words)}`;
 }
 

@@ -27,7 +27,7 @@ export class RunView {
     if (facts.run.settings.space) this.parts.splice(2, 0, parameterSection(context));
     this.parts.push(settings(context));
     this.status = el("span", { class: "status" });
-    this.said = el("p", { class: "unseen", role: "status", "aria-live": "polite" });
+    this.announcement = el("p", { class: "unseen", role: "status", "aria-live": "polite" });
     const sections = this.parts.slice(1).map((part) => part.node);
     this.node = el(
       "div",
@@ -37,7 +37,7 @@ export class RunView {
       this.parts[0].node,
       contents(sections),
       sections,
-      this.said,
+      this.announcement,
       this.panel.node,
     );
     this.showStatus();
@@ -60,7 +60,7 @@ export class RunView {
   update({ from, to }) {
     const better = this.facts.champions.filter((row) => row >= from && row < to).at(-1);
     if (better !== undefined)
-      this.said.textContent = `New best: ${this.facts.columns.score[better]} in trial ${this.facts.columns.number[better]}`;
+      this.announcement.textContent = `New best: ${this.facts.columns.score[better]} in trial ${this.facts.columns.number[better]}`;
     for (const part of this.parts) part.update();
     this.showStatus();
   }

@@ -87,14 +87,14 @@ export function championStory({ facts, source, open }) {
   const list = el("ol", { class: "story" });
   const note = el("p", { class: "note" });
   let ready = false;
-  let told = null;
+  let shown = null;
   const update = async () => {
-    if (!ready || facts.champion < 0 || told === facts.champion) return;
-    told = facts.champion;
+    if (!ready || facts.champion < 0 || shown === facts.champion) return;
+    shown = facts.champion;
     const { steps, left_out } = await source.story();
     note.textContent = `The ancestors of the best trial that raised the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
     const known = steps.filter(({ number }) => facts.place.has(number));
-    tell(
+    listSteps(
       list,
       known.map((step, place) => () => chapter(facts, source, open, step, place >= known.length - 2)),
     );
@@ -107,8 +107,8 @@ export function championStory({ facts, source, open }) {
   return { node, update };
 }
 
-// Of a long story the first steps and the last are told, those between on demand.
-function tell(list, chapters) {
+// Of a long story the first and the last steps are shown, those between on demand.
+function listSteps(list, chapters) {
   const between = chapters.length - FIRST - LAST;
   if (between < 3)
     return fill(
@@ -140,7 +140,7 @@ function chapter(facts, source, open, { number, on, change }, unfolded) {
       el("strong", {}, one.score === null ? one.status : plainNumber(one.score, 6)),
       gain === null ? null : el("span", { class: `delta ${gain > 0 ? "up" : "down"}` }, ` ${signed(gain)}`),
       el("span", { class: "note" }, ` trial ${number} · ${visible(one.source)}`),
-      el("span", { class: "words" }, visible(one.lesson || one.said)),
+      el("span", { class: "words" }, visible(one.lesson || one.feedback)),
     ),
     body,
   );
@@ -191,7 +191,7 @@ export function failures({ facts, open }) {
   return { node, update };
 }
 
-function failureGroup({ status, stage, said, trials }, most, open) {
+function failureGroup({ status, stage, feedback, trials }, most, open) {
   const bar = el("span", { class: "meter", "aria-hidden": true });
   bar.style.width = `${Math.max(2, (100 * trials.length) / most)}%`;
   return el(
@@ -202,7 +202,7 @@ function failureGroup({ status, stage, said, trials }, most, open) {
       {},
       el("span", { class: "times" }, `${trials.length.toLocaleString("en")}×`),
       el("span", { class: `chip ${status}` }, stage ? `${status} at ${visible(stage)}` : status),
-      el("span", { class: "words" }, visible(said)),
+      el("span", { class: "words" }, visible(feedback)),
       el("span", { class: "meters" }, bar),
     ),
     el(

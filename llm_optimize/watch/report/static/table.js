@@ -18,7 +18,7 @@ const COLUMNS = [
   ["status", "Status", ""],
   ["source", "Written by", "wide"],
   ["seconds", "Time", "num wide"],
-  ["said", "What f said", "grow"],
+  ["feedback", "Feedback of f", "grow"],
 ];
 
 export class TrialTable {
@@ -117,9 +117,9 @@ export class TrialTable {
   }
 
   matches(row) {
-    const { number, said, x, source, status, lesson } = this.facts.columns;
+    const { number, feedback, x, source, status, lesson } = this.facts.columns;
     if (this.found?.has(number[row])) return true;
-    return [String(number[row]), said[row], x[row], source[row], status[row], lesson[row]].some((text) =>
+    return [String(number[row]), feedback[row], x[row], source[row], status[row], lesson[row]].some((text) =>
       text.toLowerCase().includes(this.query),
     );
   }
@@ -192,7 +192,7 @@ export class TrialTable {
       status: [el("span", { class: `chip ${one.status}` }, one.status)],
       source: [visible(one.source)],
       seconds: [duration(one.seconds)],
-      said: [visible(one.said)],
+      feedback: [visible(one.feedback)],
     };
     const node = el(
       "div",

@@ -161,10 +161,10 @@ function conversation(call) {
     "div",
     {},
     el("p", { class: "note" }, facts.join(" · ")),
-    call.messages.map((message) => said(message.role, message.content)),
-    reply?.reasoning ? said("thinking", reply.reasoning) : null,
+    call.messages.map((message) => messageBlock(message.role, message.content)),
+    reply?.reasoning ? messageBlock("thinking", reply.reasoning) : null,
     reply
-      ? said("reply", reply.text)
+      ? messageBlock("reply", reply.text)
       : el(
           "p",
           { class: "problem" },
@@ -173,7 +173,7 @@ function conversation(call) {
   );
 }
 
-function said(role, text) {
+function messageBlock(role, text) {
   return el(
     "div",
     { class: `message ${["system", "user", "assistant", "reply", "thinking"].includes(role) ? role : ""}` },
