@@ -34,9 +34,8 @@ def mark(marker, text=""):
     fcntl.flock(HELD[-1], fcntl.LOCK_SH)
     words = (text or str(os.getpid())).encode()
     os.pwrite(HELD[-1], words, 0)
-    os.ftruncate(
-        HELD[-1], len(words)
-    )  # in this order: whoever is killed in between leaves something
+    # In this order: whoever is killed in between leaves something.
+    os.ftruncate(HELD[-1], len(words))
 
 
 def gone(marker, within_secs=1.0):
@@ -180,7 +179,7 @@ def deep():
 
 
 def hoard():
-    """Fill the memory in small pieces, so that nothing is left for the telling."""
+    """Fill the memory in small pieces, so that nothing is left for a message."""
     kept = []
     while True:
         kept.append(bytes(1_000))
@@ -203,7 +202,7 @@ class Flattered(float):
         return True
 
 
-def dice(use_numpy):
+def random_numbers(use_numpy):
     if use_numpy:
         import numpy as np
 
@@ -273,7 +272,7 @@ DEEDS = {
     "clutter": clutter,
     "daemon": daemon,
     "deep": deep,
-    "dice": dice,
+    "random_numbers": random_numbers,
     "environ": lambda: dict(os.environ),
     "exit": lambda code: os._exit(code),
     "exit_at_end": lambda: sys.exit("bye"),

@@ -53,7 +53,7 @@ os.execv(sys.executable, [sys.executable, *sys.argv[1:]])
 """
 
 
-def told_without_namespaces(script: Path, *arguments: object) -> Any:
+def printed_without_namespaces(script: Path, *arguments: object) -> Any:
     """Return the JSON that a script prints where neither this user nor root can make namespaces."""
     ran = subprocess.run(
         [sys.executable, "-c", ANOTHER_MACHINE, str(script), *map(str, arguments)],

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from levels import missing_for_namespaces, told_without_namespaces
+from levels import missing_for_namespaces, printed_without_namespaces
 from llm_optimize.sandbox import check_machine, open_sandbox
 
 pytestmark = pytest.mark.skipif(
@@ -40,7 +40,7 @@ def test_what_is_said_is_what_a_sandbox_then_has():
 
 def test_a_machine_without_namespaces_is_told_apart(tmp_path):
     (tmp_path / "tell.py").write_text(TELL)
-    found = told_without_namespaces(tmp_path / "tell.py")
+    found = printed_without_namespaces(tmp_path / "tell.py")
     kinds = (
         "user namespaces",
         "read-only mounts",

@@ -205,9 +205,8 @@ class Observer:
             self._self = last["self"]
         sampler.stop()
         breaches += self._seen(program, sampler)
-        if (
-            self._order["way"] != "split" or breaches
-        ):  # each of those has a sandbox of its own
+        # Each of those has a sandbox of its own.
+        if self._order["way"] != "split" or breaches:
             breaches += self._warm(program)
         breaches += self._settled(before)
         if lost := scene.lost_things():

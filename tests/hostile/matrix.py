@@ -11,12 +11,10 @@ from .jail import JailEnded, run_jail
 from .programs import HONEST, NOT_FINITE, Program, declared
 
 AT_A_TIME = 2
-THE_END = (
-    "the end"  # the name under which stands what was left when the sandbox was closed
-)
-LATE_SECS = (
-    5.0  # after the deadline, on a busy machine; the programs go on for thirty seconds
-)
+# The name under which stands what was left when the sandbox was closed.
+THE_END = "the end"
+# After the deadline, on a busy machine; the programs go on for thirty seconds.
+LATE_SECS = 5.0
 SETTLE_SECS = 2.0  # for all that a program started to be gone
 
 
@@ -70,9 +68,8 @@ def run_cell(
                 found.append(_result(cell, message, {one.name: one for one in todo}))
                 todo = [one for one in todo if one.name != message["name"]]
         except JailEnded as error:
-            dead = [
-                one for one in todo if begun in ("", one.name)
-            ]  # all, where not even the first began
+            # All, where not even the first began.
+            dead = [one for one in todo if begun in ("", one.name)]
             found += [
                 Result(
                     one.name, cell, "broken", f"all in the jail died or hung: {error}"

@@ -67,9 +67,8 @@ TWICE = ("59-state-leak", "83-posix-mqueue-leak")
 # Hold still for long if they get what they want: the deadline is short.
 SHORT_SECS, LONG_SECS = 0.7, 8.0
 TAKES_LONG = ("91-door-flood",)  # before it has done its deed
-HUGE_SECS = (
-    25.0  # building and refusing a huge answer takes seconds, more on a busy machine
-)
+# Building and refusing a huge answer takes seconds, more on a busy machine.
+HUGE_SECS = 25.0
 
 # How much the memory of the optimizer may grow, where the head bounds it.
 OPTIMIZER_MB = {

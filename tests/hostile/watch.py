@@ -65,9 +65,8 @@ def differences(before: dict[str, Facts], after: dict[str, Facts]) -> Iterator[s
                 if found[name] > was
             )
             continue
-        gone_is_fine = (
-            kind == "limits of others"
-        )  # supervisors come and go; what stays keeps its limits
+        # Supervisors come and go; what stays keeps its limits.
+        gone_is_fine = kind == "limits of others"
         for name in sorted({*facts, *found}):
             if facts.get(name) != found.get(name) and not (
                 gone_is_fine and (name not in facts or name not in found)
@@ -162,9 +161,8 @@ def _files(scene: Scene) -> dict[str, tuple[str, str]]:
     """Return content and metadata of the home, but for what the stores' writer changes."""
     found = {}
     changing = {*scene.hidden}
-    device = os.stat(
-        scene.home
-    ).st_dev  # below a home may stand the interpreter, mounted
+    # Below a home may stand the interpreter, mounted.
+    device = os.stat(scene.home).st_dev
     for folder, folders, names in os.walk(scene.home):
         folders[:] = [
             name

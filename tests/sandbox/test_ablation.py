@@ -47,7 +47,7 @@ def deed(x, timeout_secs=5.0):
         held = not (here / "mark").exists() or gone(here / "mark")
         return outcome, held
 
-def tell(held):
+def report(held):
     print("held" if held else "open")
 """
 
@@ -80,7 +80,7 @@ WALLS = {
     "the clean environment": (
         "if True:",
         "os.environ['OPENAI_API_KEY'] = 'sk-canary'\n"
-        "tell('sk-canary' not in str(deed('environ')[0].value))",
+        "report('sk-canary' not in str(deed('environ')[0].value))",
     ),
     "the length of an answer": (
         "if False:",
@@ -90,14 +90,14 @@ WALLS = {
     "the exact types": (
         "return float(value)",
         "class_ = 'class Liar(float):\\n    def __float__(self): return 666.0\\n'\n"
-        "tell(run(class_ + 'def candidate(x): return Liar(0.0)').value != 666.0)",
+        "report(run(class_ + 'def candidate(x): return Liar(0.0)').value != 666.0)",
     ),
     "the nonce of a call": (
         "if False:",
         "answer = b'0' * 16 + (14).to_bytes(4, 'big') + b'{\"value\": 666}'\n"
         "frame = len(answer).to_bytes(4, 'big') + answer\n"
         "forged = f'import os, time\\ndef candidate(x): os.write(3, {frame!r}), time.sleep(5)'\n"
-        "tell(run(forged).value != 666)",
+        "report(run(forged).value != 666)",
     ),
     "a seed for each scoring": (
         "pass",
@@ -108,19 +108,19 @@ WALLS = {
         "pass",
         "(here.parent / 'key').write_text('secret')\n"
         "x = f'def candidate(x): return open({str(here.parent / \"key\")!r}).read()'\n"
-        "tell(run(x, limits=Limits()).value != 'secret')",
+        "report(run(x, limits=Limits()).value != 'secret')",
     ),
     "Landlock for signals": (
         "pass",
         "x = f'import os\\ndef candidate(x): return os.kill({os.getpid()}, 0)'\n"
-        "tell(run(x).status != 'ok')",
+        "report(run(x).status != 'ok')",
     ),
     "Landlock for TCP": (
         "pass",
         "import socket\ns = socket.socket(); s.bind(('127.0.0.1', 0)); s.listen()\n"
         "x = f'import socket\\ndef candidate(x): "
         "socket.create_connection({s.getsockname()!r}); return 666.0'\n"
-        "tell(run(x, limits=Limits(network=False)).value != 666.0)",
+        "report(run(x, limits=Limits(network=False)).value != 666.0)",
     ),
     "the limit of the scratch directory": (
         "breach = None",
@@ -133,7 +133,7 @@ WALLS = {
         "pass",
         "(here.parent / 'data').write_text('x')\nos.chdir(here.parent)\n"
         "run('import os\\ndef candidate(x): os.chmod(\"data\", 0o606)', limits=Limits())\n"
-        "tell((here.parent / 'data').stat().st_mode & 0o777 != 0o606)",
+        "report((here.parent / 'data').stat().st_mode & 0o777 != 0o606)",
     ),
     "own /dev/shm": (
         "pass",
@@ -151,7 +151,7 @@ WALLS = {
     ),
     "hiding the store": (
         "pass",
-        STORE + "tell(found.status != 'ok')",
+        STORE + "report(found.status != 'ok')",
     ),
     "hiding the store by Landlock": (
         "return paths",
@@ -159,12 +159,12 @@ WALLS = {
         "from llm_optimize.sandbox.linux.private_mounts import enter_user_namespace\n"
         "enter_user_namespace()\ndrop_capabilities()\n"
         + STORE
-        + "tell(found.status != 'ok')",
+        + "report(found.status != 'ok')",
     ),
     "hiding keys": (
         "pass",
         "(here.parent / '.env').write_text('sk-canary')\nos.chdir(here.parent)\n"
-        "tell(run('def candidate(x): return open(\".env\").read()', "
+        "report(run('def candidate(x): return open(\".env\").read()', "
         "limits=Limits()).status != 'ok')",
     ),
     "the account of nameless files": (
@@ -172,7 +172,7 @@ WALLS = {
         "x = 'import os, tempfile, time\\ndef candidate(x):\\n"
         "    fds = [os.open(tempfile.gettempdir(), os.O_TMPFILE | os.O_RDWR) for _ in range(8)]\\n"
         "    for fd in fds: os.write(fd, bytes(10 << 20))\\n    time.sleep(3)\\n    return 666.0'\n"
-        "tell(run(x, timeout_secs=20.0).value != 666.0)",
+        "report(run(x, timeout_secs=20.0).value != 666.0)",
     ),
     "narrowed limits": (
         "limits = asked",
@@ -184,7 +184,7 @@ WALLS = {
         '    \' limits=Limits(readable=("/",)))["y"]\\n    except Exception: return '
         "0.0').replace('KEY', "
         "repr(str(here.parent / 'key')))\n"
-        "tell(run(x, limits=Limits(), timeout_secs=20.0).value != 'secret')",
+        "report(run(x, limits=Limits(), timeout_secs=20.0).value != 'secret')",
     ),
     "the count of a scoring's supervisors": (
         "if True:",
@@ -196,12 +196,12 @@ WALLS = {
         "        links.append(ours)\\n"
         '    return sum((link.recv(4) + link.recv(99)).endswith(b"supervisor") for link '
         "in links)'\n"
-        "tell(run(x, limits=Limits(processes=20), timeout_secs=20.0).value < 30)",
+        "report(run(x, limits=Limits(processes=20), timeout_secs=20.0).value < 30)",
     ),
     "the memory of an answer": (
         "if False:",
         "x = 'def candidate(x): return [[]] * 250_000'\n"
-        "tell(run(x, timeout_secs=20.0).status == 'protocol')",
+        "report(run(x, timeout_secs=20.0).status == 'protocol')",
     ),
     "the filter of calls": (
         "pass",
@@ -225,7 +225,7 @@ WALLS = {
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
         "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
         "run(x, limits=Limits(network=False))\n"
-        "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
+        "try: s.recv(9); report(False)\nexcept TimeoutError: report(True)",
     ),
     "no calls of i386": (
         "(_RETURN, 0, 0, _ALLOW),",
@@ -243,25 +243,25 @@ WALLS = {
         "if pid == 0:\n    sandbox = open_sandbox('process', act, LIMITS)\n"
         "    (here / 'open').touch()\n    time.sleep(60)\n"
         "while not (here / 'open').exists(): time.sleep(0.01)\n"
-        "kin = [int(p) for p in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]\n"
+        "below = [int(p) for p in Path(f'/proc/{pid}/task/{pid}/children').read_text().split()]\n"
         "os.kill(pid, signal.SIGKILL); os.waitpid(pid, 0)\n"
         "until = time.monotonic() + 3\n"
-        "while any(os.path.exists(f'/proc/{p}') for p in kin) and time.monotonic() < "
+        "while any(os.path.exists(f'/proc/{p}') for p in below) and time.monotonic() < "
         "until: time.sleep(0.02)\n"
-        "left = [p for p in kin if os.path.exists(f'/proc/{p}')]\n"
+        "left = [p for p in below if os.path.exists(f'/proc/{p}')]\n"
         "[os.kill(p, signal.SIGKILL) for p in left]\ntell(not left)",
     ),
     "giving up privileges in a namespace": (
         "pass",
         "x = 'def candidate(x): return "
         'int(open("/proc/self/status").read().split("CapEff:")[1].split()[0], 16)\'\n'
-        "tell(run(x, 'namespace').value == 0)",
+        "report(run(x, 'namespace').value == 0)",
     ),
     "the size of a namespace's files": (
         "pass",
         'x = \'import os\\ndef candidate(x):\\n    s = os.statvfs("/tmp")\\n    return '
         "s.f_blocks * s.f_frsize'\n"
-        "tell(run(x, 'namespace').value == 50 << 20)",
+        "report(run(x, 'namespace').value == 50 << 20)",
     ),
     "the network namespace": (
         "pass",
@@ -270,10 +270,11 @@ WALLS = {
         "send = 'socket.socket(type=socket.SOCK_DGRAM).sendto'\n"
         "x = f'import socket\\ndef candidate(x): {send}(b\"x\", {s.getsockname()!r})'\n"
         "run(x, 'namespace')\n"
-        "try: s.recv(9); tell(False)\nexcept TimeoutError: tell(True)",
+        "try: s.recv(9); report(False)\nexcept TimeoutError: report(True)",
     ),
 }
-BEHIND = {  # walls behind a wall, which are taken out with it
+# Walls behind a wall, which are taken out with it.
+BEHIND = {
     "Landlock for TCP": ["sockets that stay here"],
 }
 NEED_USER_NAMESPACES = {

@@ -115,10 +115,10 @@ print(tuple(result))
 """
 
     def reply(request):
-        said = request["messages"][-1]["content"]
-        if said.startswith("Rate"):
-            assert said.endswith('as {"score": n} and close with final_score=n')
-            return "Well made. final_score=9.5" if "new" in said else "Poor."
+        reported = request["messages"][-1]["content"]
+        if reported.startswith("Rate"):
+            assert reported.endswith('as {"score": n} and close with final_score=n')
+            return "Well made. final_score=9.5" if "new" in reported else "Poor."
         return block("new text")
 
     server.answer = reply

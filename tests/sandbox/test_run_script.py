@@ -172,8 +172,8 @@ def looking(label, x):
 
 def patched(x):
     """Be an f that scores what the patching of hostile program 43 could reach if it ran here."""
-    said = eval_utils.run_script(x, {"n": 4}, ["y"])["y"]
-    return float(sum(1 for one in said if one == 1)), "honest"
+    reported = eval_utils.run_script(x, {"n": 4}, ["y"])["y"]
+    return float(sum(1 for one in reported if one == 1)), "honest"
 
 
 @linux

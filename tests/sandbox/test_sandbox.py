@@ -25,9 +25,8 @@ from llm_optimize.sandbox import (
 
 LIMITS = Limits(output_mb=1, result_mb=1, memory_mb=2048, file_mb=1, open_files=256)
 DEADLINE_SECS = 0.4
-LATE_SECS = (
-    4.0  # generous, for a busy machine: nothing here would end by itself before 20 s
-)
+# Generous, for a busy machine: nothing here would end by itself before 20 s.
+LATE_SECS = 4.0
 
 
 KINDS = ["process", "namespace", "portable"]
@@ -238,14 +237,12 @@ def test_no_secret_is_in_the_environment_and_what_is_named_passes(kind, monkeypa
 
 
 @pytest.mark.parametrize("use_numpy", [False, True])
-def test_dice_follow_the_seed(sandbox, use_numpy):
+def test_random_numbers_follow_the_seed(sandbox, use_numpy):
     first, again, other = (
-        sandbox.run(Call(["dice", use_numpy], 20.0, seed=seed)).value
+        sandbox.run(Call(["random_numbers", use_numpy], 20.0, seed=seed)).value
         for seed in (1, 1, 2)
     )
-    if (
-        use_numpy
-    ):  # numpy is imported by the candidate only: its own dice are its own affair
+    if use_numpy:  # numpy is imported by the candidate only, which seeds it or not
         first, again, other = first[0], again[0], other[0]
     assert first == again != other
 

@@ -79,7 +79,7 @@ HIDE = (
 
 def test_a_program_that_cannot_be_looked_into_ends_the_scoring(sandbox):
     if Cgroups(LIMITS).controllers:
-        pytest.skip("whoever may make groups may look into everything")
+        pytest.skip("who may make groups may look into everything")
     outcome = outcome_of(sandbox, HIDE)
     assert outcome.status is OutcomeStatus.KILLED, outcome
     assert "cannot be looked into" in outcome.message

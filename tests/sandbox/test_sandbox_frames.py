@@ -158,17 +158,15 @@ def size_of(value):
     "text", [b'"' + b"\\" * 100_001, b'"\\' * 100_000, b'"[' * 100_000, b'"' * 200_001]
 )
 def test_the_weight_of_text_that_is_no_json_takes_no_time_to_speak_of(text):
-    assert (
-        json_memory_bytes(text, 0) > 0
-    )  # in a few milliseconds; looking at each place twice would take minutes
+    # In a few milliseconds; looking at each place twice would take minutes.
+    assert json_memory_bytes(text, 0) > 0
 
 
 def test_a_long_text_full_of_brackets_is_light():
     text = json.dumps("[{,:" * 250_000 + '"').encode()
     assert json_memory_bytes(text, len(text) + 100) <= len(text) + 100
-    honest = [
-        [0.1234567890123456 + n for n in range(10)] for _ in range(4_000)
-    ]  # 0.8 MB of result_mb=1
+    # 0.8 MB of result_mb=1.
+    honest = [[0.1234567890123456 + n for n in range(10)] for _ in range(4_000)]
     assert (
         outcome_of(join({"value": honest}), limits=Limits(result_mb=1)).value == honest
     )

@@ -33,8 +33,8 @@ def test_what_a_forked_process_of_ours_raised_is_told_with_its_cause():
 
     pid = fork(body, lambda trouble: os.write(theirs, trouble.encode()))
     os.close(theirs)
-    with open(ours) as said:
-        text = said.read()
+    with open(ours) as reported:
+        text = reported.read()
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == CRASH_EXIT_CODE
     assert "in body" in text
     assert text.endswith("ValueError: the cause")
@@ -54,15 +54,16 @@ def test_a_supervisor_that_cannot_work_says_why_in_the_log(
             1,
             1,
         ]  # by another fork server
-        said = "a supervisor of the sandbox says: [Errno 2] No such file or directory"
-        assert any(line.startswith(said) for line in caplog.messages)
+        reported = (
+            "a supervisor of the sandbox says: [Errno 2] No such file or directory"
+        )
+        assert any(line.startswith(reported) for line in caplog.messages)
         shutil.rmtree(tmp_path / "temporary")
         with pytest.raises(
             SandboxUnavailable, match=r"no scratch directory can be made: .*see TMPDIR"
         ):
-            list(
-                map(made.run, [Call(["answer", 1], 10.0)] * 3)
-            )  # a child may have been ready before the folder went
+            # A child may have been ready before the folder went.
+            list(map(made.run, [Call(["answer", 1], 10.0)] * 3))
 
 
 def test_that_a_scoring_was_made_again_is_in_its_evaluation_and_in_what_is_stored_of_it():

@@ -130,9 +130,8 @@ def test_what_a_scoring_used_is_counted(sandbox):
 
 
 def test_an_honest_f_may_use_all_its_time(sandbox):
-    assert (
-        sandbox.run(Call("loop", 0.5)).status is OutcomeStatus.TIMEOUT
-    )  # and not the CPU limit, which is derived from it
+    # And not the CPU limit, which is derived from it.
+    assert sandbox.run(Call("loop", 0.5)).status is OutcomeStatus.TIMEOUT
 
 
 def test_scratch_goes_whatever_is_in_it_and_nothing_else_does(
@@ -175,14 +174,12 @@ def test_a_killed_warm_process_is_replaced(tmp_path, limits):
             made.run(Call(["pids", str(marker)], 0.3))
             fork_server, supervisor, _ = wait_for(marker)
             os.kill(fork_server, signal_number)
-            if (
-                signal_number == signal.SIGKILL
-            ):  # or the supervisor that is left would do
+            # Or the supervisor that is left would do.
+            if signal_number == signal.SIGKILL:
                 os.kill(supervisor, signal.SIGKILL)
                 assert gone(marker)
-                assert dead(
-                    fork_server, supervisor
-                )  # a scoring that a dying supervisor takes up ends with it
+                # A scoring that a dying supervisor takes up ends with it.
+                assert dead(fork_server, supervisor)
             assert made.run(Call(["answer", 1], 10.0)).value == 1
     assert gone(marker)
 
@@ -337,9 +334,8 @@ def test_two_hundred_scorings_leave_nothing(level, temporary):
         here.num_threads(),
         {child.pid for child in here.children(recursive=True)},
     )
-    assert (
-        abs(score_all()) <= 1
-    )  # the spare child of the one supervisor may just be born
+    # The spare child of the one supervisor may just be born.
+    assert abs(score_all()) <= 1
     assert (here.num_fds(), here.num_threads()) == (files, threads)
     assert {child.pid for child in here.children(recursive=True)} == others
     assert list(temporary.iterdir()) == []

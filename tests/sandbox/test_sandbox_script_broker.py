@@ -254,13 +254,13 @@ def test_the_network_is_not_had_where_the_scoring_has_none(level):
         )
         inputs = {"a": list(listener.getsockname())}
         script = script.replace("create_connection(a", "create_connection(tuple(a)")
-        said = {
+        reported = {
             n: asked(level, Limits(network=n), script, inputs, network=True)
             for n in (False, None, True)
         }
-    assert said[False] != "done"
-    assert (said[None] == "done") == (level == "process")
-    assert said[True] == "done"
+    assert reported[False] != "done"
+    assert (reported[None] == "done") == (level == "process")
+    assert reported[True] == "done"
 
 
 def test_memory_and_files_are_those_of_the_scoring(level):
@@ -285,24 +285,24 @@ def hoards(order):
     """Keep so much memory, and let so many scripts at a time keep so much."""
     own_mb, scripts, script_mb, secs = order
     kept = bytearray(own_mb << 20)
-    said = []
+    reported = []
 
     def run():
         try:
-            said.append(
+            reported.append(
                 eval_utils.run_script(SLEEP, {"size": script_mb, "secs": secs}, ["y"])[
                     "y"
                 ]
             )
         except ScriptFailed as error:
-            said.append(str(error))
+            reported.append(str(error))
 
     threads = [threading.Thread(target=run) for _ in range(scripts)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    return [len(kept), *said]
+    return [len(kept), *reported]
 
 
 def test_memory_of_a_scoring_and_its_scripts_counts_together(level):
@@ -345,7 +345,7 @@ def test_files_of_a_scoring_and_its_scripts_count_together(level):
 def floods(count):
     """Ask for supervisors as program 91 does; return how many work, and the other answers."""
     number = int(os.environ["LLM_OPTIMIZE_SCRIPT_BROKER"].split(":")[0])
-    links, alive, said = [], 0, set()
+    links, alive, reported = [], 0, set()
     with socket.socket(fileno=os.dup(number)) as broker:
         for _ in range(count):
             ours, theirs = socket.socketpair()
@@ -360,21 +360,21 @@ def floods(count):
         if word[4:] == b"supervisor":
             link.sendall(b"G")
         else:
-            said.add(word[4:].decode())
+            reported.add(word[4:].decode())
     time.sleep(0.3)
-    return [alive, *said]
+    return [alive, *reported]
 
 
 def test_a_flood_of_supervisors_is_stopped_at_the_limit_of_processes(level):
     here = psutil.Process()
     before = len(here.children(recursive=True))
     with closing(open_sandbox(level, floods, Limits(processes=64))) as sandbox:
-        alive, *said = sandbox.run(Call(150, 30.0)).value
+        alive, *reported = sandbox.run(Call(150, 30.0)).value
         assert 4 <= alive <= 32
-        (told,) = said
+        (message,) = reported
         assert (
             "limit of 64 processes and threads reached by the scoring and its scripts together"
-            in told
+            in message
         )
         until = time.monotonic() + 5
         while (
@@ -382,9 +382,8 @@ def test_a_flood_of_supervisors_is_stopped_at_the_limit_of_processes(level):
             and time.monotonic() < until
         ):
             time.sleep(0.05)
-        assert (
-            len(here.children(recursive=True)) - before <= 10
-        )  # warm ones, and a supervisor that waits for work
+        # Warm ones, and a supervisor that waits for work.
+        assert len(here.children(recursive=True)) - before <= 10
         assert sandbox.run(Call(3, 30.0)).value == [3]
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from levels import need_namespaces, told_without_namespaces
+from levels import need_namespaces, printed_without_namespaces
 from llm_optimize.records import Limits
 from llm_optimize.sandbox import Call, OutcomeStatus, open_sandbox
 
@@ -146,12 +146,12 @@ def changes(path):
 def test_mode_owner_times_and_attributes_outside_stay(level, project):
     paths = [project / "data.csv", project / "set", project]
     before = [(path.stat(), os.listxattr(path)) for path in paths]
-    said = value_of(
+    reported = value_of(
         level,
         CHANGE
         + f"y = [one for path in {list(map(str, paths))} for one in changes(path)]",
     )
-    assert "done" not in said
+    assert "done" not in reported
     assert [(path.stat(), os.listxattr(path)) for path in paths] == before
 
 
@@ -338,10 +338,10 @@ DATA = ["data.csv", "set/more.csv"]
 
 def test_store_and_keys_of_the_working_directory_cannot_be_opened(level, project):
     x = f"NAMES = {STORE + KEYS + DATA}\n{OPEN}"
-    said = value_of(
+    reported = value_of(
         level, x, hidden=[str(project / name) for name in (*STORE, "no-such")]
     )
-    assert said == {
+    assert reported == {
         **dict.fromkeys(STORE + KEYS, "PermissionError"),
         **dict.fromkeys(DATA, "done"),
     }
@@ -349,8 +349,8 @@ def test_store_and_keys_of_the_working_directory_cannot_be_opened(level, project
 
 def test_a_key_that_is_named_is_read(level, project):
     x = f"NAMES = {KEYS}\n{OPEN}"
-    said = value_of(level, x, Limits(readable=(".env", str(project / ".git"))))
-    assert said == {
+    reported = value_of(level, x, Limits(readable=(".env", str(project / ".git"))))
+    assert reported == {
         ".env": "done",
         ".env.local": "PermissionError",
         ".git/config": "done",
@@ -372,9 +372,8 @@ def test_a_candidate_stays_visible_for_its_accounting(level):
     platform.machine() != "x86_64", reason="the ways around are of x86-64"
 )
 def test_other_ways_to_number_calls_are_closed(level):
-    code = bytes.fromhex(
-        "b814000000cd80c3"
-    )  # mov eax, 20 (getpid of i386); int 0x80; ret
+    # Mov eax, 20 (getpid of i386); int 0x80; ret.
+    code = bytes.fromhex("b814000000cd80c3")
     x = f"""
 import mmap
 page = mmap.mmap(-1, 4096, prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
@@ -387,9 +386,9 @@ if os.fork() == 0:
 os.close(back)
 y = [libc.syscall(0x40000000 + 39), ctypes.get_errno(), os.read(way, 9).decode()]
 """
-    said = value_of(level, x)
-    assert said[:2] == [-1, errno.ENOSYS]
-    assert said[2] in (
+    reported = value_of(level, x)
+    assert reported[:2] == [-1, errno.ENOSYS]
+    assert reported[2] in (
         "-38",
         "",
     )  # ENOSYS; or killed, where the kernel has no such calls at all
@@ -456,7 +455,7 @@ def without(project):
 
     def value(x, hidden=()):
         request = json.dumps([TRY + x, [str(project / name) for name in hidden]])
-        message, said, mechanisms = told_without_namespaces(
+        message, reported, mechanisms = printed_without_namespaces(
             project / "scoring.py", request
         )
         assert message == ""
@@ -464,18 +463,18 @@ def without(project):
             mechanisms
         )
         assert "seccomp" in mechanisms
-        return said
+        return reported
 
     return value
 
 
 def test_without_namespaces_store_and_keys_cannot_be_opened_either(without):
-    said = without(
+    reported = without(
         f"NAMES = {STORE + KEYS + DATA}\n{OPEN}\ny['names'] = sorted(os.listdir('.'))",
         STORE,
     )
-    assert "runs.db" in said.pop("names")
-    assert said == {
+    assert "runs.db" in reported.pop("names")
+    assert reported == {
         **dict.fromkeys(STORE + KEYS, "PermissionError"),
         **dict.fromkeys(DATA, "done"),
     }

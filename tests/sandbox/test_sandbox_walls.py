@@ -249,9 +249,8 @@ def test_shared_memory_of_others_stays():
             shared_memory.SharedMemory(create=True, size=4096),
             libc.shmget(0, 4096, 0o1600),
         )
-        semaphore = get_context(
-            "spawn"
-        ).Semaphore()  # as a pool of processes has it until its workers are up
+        # As a pool of processes has it until its workers are up.
+        semaphore = get_context("spawn").Semaphore()
         thread.join()
         sandbox.run(Call("y = 1", 20.0))
         assert os.path.exists(f"/dev/shm/{ours.name}")
