@@ -1,4 +1,4 @@
-"""Scoring functions with heavy packages; a warm process imports the whole module of its f."""
+"""Scoring functions with heavy packages; the fork server imports the whole module of its f."""
 
 from __future__ import annotations
 

@@ -219,7 +219,7 @@ class Chat:
         return f"Chat({self.name!r}, base_url={self.base_url!r})"
 
     def __setstate__(self, state: Mapping[str, Any]) -> None:
-        # Where a warm process loads a scoring function that holds a model, the SDK is loaded once,
+        # Where the fork server loads a scoring function that holds a model, the SDK is loaded once,
         # not in each of its children.
         import openai  # noqa: F401
 
