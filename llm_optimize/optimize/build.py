@@ -16,10 +16,10 @@ from ..propose import classical, gates
 from ..propose.gates import GateSpec
 from ..propose.knobs import Tuned
 from ..propose.language.protected import check_regions
+from ..propose.language.reflect import Reflection
 from ..propose.model import ModelProposer
 from ..propose.mutation import Mutation
 from ..propose.policy_gradient import PolicyGradient
-from ..propose.reflect import Reflection
 from ..records import Budget, Evaluation, Proposer, Search, Task, Trial, Watcher
 from ..search import as_search
 from ..settings import RunSettings

@@ -10,10 +10,10 @@ from typing import Any
 from ..errors import BudgetSpent, ContextTooLong, UsageError
 from ..records import Ask, Message, Plan, Proposal, Reply, Task, Trial, Usage
 from ..space import Space
-from ._memory import Memory
-from ._reading import Answer, how_to_answer, is_edited, read_answer
-from ._ruler import Ruler
 from .language import ask_again, lay_out, size_of
+from .language.answer import Answer, how_to_answer, is_edited, read
+from .language.memory import Memory
+from .language.token_estimate import TokenEstimate
 
 _log = logging.getLogger("llm_optimize")
 _MAX_ASKS = 3  # the first and two more with what was wrong
@@ -65,7 +65,7 @@ class ModelProposer:
         self._max_prompt_tokens = max_prompt_tokens
         self._least_prompt_tokens = max(1, max_prompt_tokens // _MOST_SHRUNK)
         self._memory = Memory(lessons_shown, configurations=space is not None)
-        self._ruler = Ruler()
+        self._estimate = TokenEstimate()
         self._said_too_long = False
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
@@ -83,7 +83,7 @@ class ModelProposer:
                 if not place:
                     raise
                 break
-            answer = read_answer(reply, parent, self._space)
+            answer = read(reply, parent, self._space)
             problem = answer.problem or (
                 "" if repeated else self._why_not_again(answer)
             )
@@ -135,12 +135,12 @@ class ModelProposer:
             self._shrink(talk, size_of(messages), error)
             messages = self._messages(talk)
             reply = await talk.say(messages)
-        self._ruler.learn(size_of(messages), reply.usage)
+        self._estimate.learn(size_of(messages), reply.usage)
         return reply
 
     def _messages(self, talk: _Talk) -> list[Message]:
         max_chars = (
-            talk.max_chars or self._max_prompt_tokens * self._ruler.chars_per_token
+            talk.max_chars or self._max_prompt_tokens * self._estimate.chars_per_token
         )
         messages = lay_out(
             self._task,
@@ -161,7 +161,7 @@ class ModelProposer:
     def _shrink(self, talk: _Talk, chars: int, error: ContextTooLong) -> None:
         """Make the prompt smaller, to what the model reads where it said so, else to half; remember what it said."""
         limit, prompt = error.limit_tokens, error.prompt_tokens
-        ratio = chars / prompt if prompt else self._ruler.chars_per_token
+        ratio = chars / prompt if prompt else self._estimate.chars_per_token
         fitting = _PROMPT_SHARE * limit * ratio if limit else chars
         talk.max_chars = int(fitting if fitting < _LEAST_SHRUNK * chars else chars / 2)
         _log.info(
@@ -176,7 +176,7 @@ class ModelProposer:
             fitting_tokens = max(self._least_prompt_tokens, int(_PROMPT_SHARE * limit))
             self._max_prompt_tokens = min(self._max_prompt_tokens, fitting_tokens)
         if prompt:
-            self._ruler.learn(chars, Usage(1, prompt_tokens=prompt))
+            self._estimate.learn(chars, Usage(1, prompt_tokens=prompt))
 
 
 class _Talk:

@@ -13,8 +13,8 @@ from benchmarks.guesser import Guesser, read
 from benchmarks.landscapes import LANDSCAPES, Place
 from benchmarks.programs import PROGRAMS, run_program
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, lay_out
-from llm_optimize.propose.language.fences import read_x
 from llm_optimize.records import Plan, Status, Task, Trial
+from llm_optimize.testing import read_reply
 
 ROOT = Path(__file__).parents[2]
 TASK = Task("Two numbers.", "Which is better?", SYSTEM_PROMPT, HUMAN_PROMPT)
@@ -76,7 +76,7 @@ def test_it_knows_nothing_but_the_prompt_and_its_seed():
     ]
     assert replies[0] == replies[1] != replies[2]
     numbers = [
-        tuple(map(float, read_x(reply).x.strip("[]").split(",")))
+        tuple(map(float, read_reply(reply, None).x.strip("[]").split(",")))
         for reply in replies[0]
     ]
     assert all(-5 <= a <= 5 for pair in numbers for a in pair)

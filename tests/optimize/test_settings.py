@@ -192,7 +192,7 @@ def test_an_option_is_named_in_few_files():
     assert names == {
         "settings.py",
         "optimize/build.py",  # hands it on
-        *("propose/model.py", "propose/language/__init__.py"),  # use it
+        *("propose/model.py", "propose/language/prompt.py"),  # use it
     }
 
 

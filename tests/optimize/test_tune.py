@@ -9,7 +9,7 @@ import pytest
 from llm_optimize import optimize
 from llm_optimize.errors import UsageError
 from llm_optimize.propose.knobs import find_knobs
-from llm_optimize.propose.language.fences import last_fenced
+from llm_optimize.propose.language.blocks import find_blocks
 from llm_optimize.space import Bool
 from llm_optimize.testing import ScriptedChat
 
@@ -38,7 +38,7 @@ class Model:
 
     def __call__(self, messages):
         self.calls += 1
-        shown = last_fenced(messages[-1]["content"])
+        shown = find_blocks(messages[-1]["content"])[-1].text
         lines = shown.split("\n") if "tune" in shown else ["", *LINES]
         if self.calls <= len(STRUCTURES):
             lines[0] = STRUCTURES[self.calls - 1]

@@ -28,8 +28,8 @@ FLOORS = (
     "errors checks redaction identity text records settings stop blocking ucb1",  # earlier ones only
     "llm store sandbox space",
     "compat_2023",
-    "search propose evaluate eval_utils testing watch",
-    "optimize",
+    "search propose evaluate eval_utils watch",
+    "optimize testing",
     "automl adapters demo task_file loading",
     "mcp",
     "cli",  # which has the command that starts the server of `mcp`

@@ -1,213 +1,89 @@
-"""Search/replace edits: read from a model's reply, and made to a text, which stays as it is elsewhere: pure functions.
+"""Edits made to a text, which stays as it is elsewhere: pure functions.
 
-An edit is a line `<<<<<<< SEARCH`, lines as they are, a line `=======`, lines as they shall be, and a line
-`>>>>>>> REPLACE`. The markers are five signs or more. Where the lines themselves hold markers, the edit's own have
-another length, the same for all three. A SEARCH that is empty, or blank lines alone, appends.
+An edit says which lines it looks for and which stand there afterwards. Lines are looked for by
+their whole text; how edits are read from a reply stands in `blocks.py`.
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from difflib import SequenceMatcher, get_close_matches
+from difflib import SequenceMatcher
 from itertools import pairwise
 
 from ...errors import EditFailed
 from ...text import clip, lines_of
-from .fences import (
-    NOT_CLOSED,
-    after_thinking,
-    closes_fence,
-    fence,
-    fenced_at,
-    opens_fence,
-)
+from .blocks import Edit
+from .fences import fence
 
-_SEARCH = re.compile(r" {0,3}(<{5,}) ?SEARCH[>:]?\s*", re.I)
-_DIVIDER = re.compile(r" {0,3}(={5,})\s*")
-_REPLACE = re.compile(r" {0,3}(>{5,}) ?REPLACE[>:]?\s*", re.I)
-_PATH_ALONE = re.compile(
-    r"(?:#|//|--|;|%|/\*|<!--)?\s*(?:file:|path:)?\s*[`*]*[\w/-]*[./][\w./-]+[`*]*:?\s*(?:\*/|-->)?",
-    re.I,
-)
-_LONGER = (
-    "around lines that hold such markers themselves, write longer ones: <<<<<<<<< SEARCH, ========= and "
-    ">>>>>>>>> REPLACE"
-)
 _BOM = "\ufeff"
 
-_MAX_PATH_CHARS = 500  # of a line that may be a path
 _MAX_QUOTED_CHARS = 2_000  # of a SEARCH text, or of lines of x
 _MAX_LINE_CHARS = 200  # of a line of x that is quoted, or compared
 _MAX_LINES = 20  # of x that are quoted
-_MAX_COMPARED = 5_000  # lines of x that are compared letter by letter
-_MAX_COMPLAINTS = 3  # in one message
+_MAX_SEARCHED = 200  # lines of a SEARCH text that are compared with x
+_MAX_COMPARED = 2_000  # lines of x that are compared letter by letter
+_MAX_OFTEN = 50  # a line that stands in x more often tells nothing about a place
+_MAX_COMPLAINTS = 3  # in one message; the others are only counted
+_MAX_PLACES = 1_000  # that are looked at for one edit
+_MAX_STEPS = 100_000  # lines of x times edits that are made one after the other
+_LEAST_ALIKE = 0.4  # share of letter pairs that two lines must have in common
 
 
-@dataclass(frozen=True)
-class Edit:
-    """Whole lines of a text, and what stands there afterwards. A blank `search` appends."""
+def apply_edits(x: str, edits: Sequence[Edit]) -> str:
+    r"""Return x with all edits made; every line that they leave alone stays as it is, to the byte.
 
-    search: str
-    replace: str
+    Each SEARCH is looked for in the x that was given, as it is; then without regard to white space
+    at the ends of lines; then without regard to an indentation that all its lines have or lack,
+    which the replacement then gets or loses. The first of these ways that finds it must find it
+    in one place. Where the edits cannot all be made in the x that was given, they are made one
+    after the other: some models edit what an earlier edit wrote.
 
+    Raises:
+        EditFailed: a SEARCH is found nowhere or in several places, or two edits change the same
+            line. The message is for the model.
 
-@dataclass(frozen=True)
-class Piece:
-    """One answer within a reply: a fenced text, or the edits of one fence, or one edit without a fence."""
-
-    text: str  # what stands in the fence; empty where there are edits
-    edits: tuple[Edit, ...] = ()
-    above: tuple[
-        str, ...
-    ] = ()  # the lines of prose since the piece before, without blank ones
-    info: str = ""  # what stands behind the bar of the fence
-    inside: str = ""  # the line before the edits, in their fence
-
-
-# Reading.
-
-
-def find_edits(reply: str) -> tuple[Edit, ...]:
-    r"""Return the edits of a reply in order, fenced or not; none when it holds none.
-
-    A fenced text that does not begin with an edit, or with a path and an edit, is taken for text, whatever it holds.
-    Raises EditFailed when an edit or a fence is not closed, or when it is not clear where an edit ends.
-
-    >>> find_edits("<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE")
-    (Edit(search='a\n', replace='b\n'),)
+    >>> apply_edits("def f():\r\n    return 1\r\n", [Edit("return 1\n", "return 2\n")])
+    'def f():\r\n    return 2\r\n'
     """
-    return tuple(edit for piece in find_pieces(reply) for edit in piece.edits)
+    bom = _BOM if x.startswith(_BOM) else ""
+    lines = lines_of(x.removeprefix(bom))
+    edits = [_without_bom(edit) for edit in edits] if bom else edits
+    try:
+        return bom + _with_all(lines, edits)
+    except _NotFound:
+        made = _one_after_the_other(lines, edits)
+        if made is None:
+            raise
+        return bom + made
 
 
-def find_pieces(reply: str) -> Iterator[Piece]:
-    """Yield the fenced texts and the edits of a reply, after the thinking that it may begin with.
+class _NotFound(EditFailed):
+    """A SEARCH text does not stand in x; nothing else is wrong."""
 
-    Raises EditFailed as `find_edits` does.
+
+def _without_bom(edit: Edit) -> Edit:
+    """Return the edit without the BOM that its search may begin with, as x does."""
+    if not edit.search.startswith(_BOM):
+        return edit
+    return Edit(edit.search.removeprefix(_BOM), edit.replace.removeprefix(_BOM))
+
+
+def _one_after_the_other(lines: Sequence[str], edits: Sequence[Edit]) -> str | None:
+    """Return what the edits make of x when each sees the work of those before it, None if nothing.
+
+    Indexing all lines for each edit takes time, so that only few edits of a long x are tried.
     """
-    lines, at, above = (
-        after_thinking(reply).removeprefix(_BOM).split("\n"),
-        0,
-        list[str](),
-    )
-    while at < len(lines):
-        piece, end = _piece_at(lines, at, tuple(above))
-        if piece:
-            yield piece
-            above = []
-        elif lines[at].strip():
-            above.append(lines[at].strip())
-        at = end
-
-
-def _piece_at(
-    lines: Sequence[str], at: int, above: tuple[str, ...]
-) -> tuple[Piece | None, int]:
-    """Return the piece that begins in line `at`, None when none does, and the place behind it."""
-    if _signs(_SEARCH, lines[at]):
-        edit, end = _edit_at(lines, at)
-        return Piece("", (edit,), above), end
-    _refuse_stray(lines[at])
-    bar = opens_fence(lines[at])
-    if not bar:
-        return None, at + 1
-    info = lines[at].strip()[len(bar) :].strip()
-    if _begins_with_an_edit(lines, at, bar):
-        edits, inside, end = _edits_in_fence(lines, at, bar)
-        return Piece("", edits, above, info, inside), end
-    text, end = fenced_at(lines, at)
-    if text is None:
-        raise EditFailed(NOT_CLOSED)
-    return Piece(text, (), above, info), end
-
-
-def _begins_with_an_edit(lines: Sequence[str], at: int, bar: str) -> bool:
-    """Return whether a fence holds edits: its first line is a marker, or the second below what looks like a path."""
-    first: list[str] = []
-    for place in range(at + 1, len(lines)):
-        if closes_fence(lines[place], bar) or len(first) == 2:
-            break
-        if lines[place].strip():
-            first.append(lines[place])
-    below_path = len(first) == 2 and _PATH_ALONE.fullmatch(
-        first[0].strip()[: _MAX_PATH_CHARS + 1]
-    )
-    return any(_signs(_SEARCH, line) for line in (first if below_path else first[:1]))
-
-
-def _edits_in_fence(
-    lines: Sequence[str], at: int, bar: str
-) -> tuple[tuple[Edit, ...], str, int]:
-    edits, inside, at = list[Edit](), "", at + 1
-    while at < len(lines):
-        if closes_fence(lines[at], bar):
-            return tuple(edits), inside, at + 1
-        if _signs(_SEARCH, lines[at]):
-            edit, at = _edit_at(lines, at)
-            edits.append(edit)
-            continue
-        _refuse_stray(lines[at])
-        inside = inside or ("" if edits else lines[at].strip())
-        at += 1
-    raise EditFailed(NOT_CLOSED)
-
-
-def _edit_at(lines: Sequence[str], at: int) -> tuple[Edit, int]:
-    """Return the edit that line `at` opens, and the place behind it."""
-    signs = _signs(_SEARCH, lines[at])
-    end = _end_of_edit(lines, at, signs)
-    dividers = {place: _signs(_DIVIDER, lines[place]) for place in range(at + 1, end)}
-    for places in (
-        [p for p, s in dividers.items() if s == signs],
-        [p for p, s in dividers.items() if s],
-    ):
-        if len(places) == 1:
-            search, replace = lines[at + 1 : places[0]], lines[places[0] + 1 : end]
-            return Edit(
-                *("".join(f"{line}\n" for line in part) for part in (search, replace))
-            ), end + 1
-        if places:
-            raise EditFailed(
-                f"the edit {_begun(lines, at)} holds several lines {'=' * signs}; {_LONGER}"
-            )
-    raise EditFailed(
-        f"the edit {_begun(lines, at)} has no line {'=' * signs} between what is and what shall be"
-    )
-
-
-def _end_of_edit(lines: Sequence[str], at: int, signs: int) -> int:
-    """Return the line that ends the edit: the next with as many signs, else the next before another edit begins."""
-    for alike in (True, False):
-        for place in range(at + 1, len(lines)):
-            ends, begins = _signs(_REPLACE, lines[place]), _signs(_SEARCH, lines[place])
-            if ends == signs or (ends and not alike):
-                return place
-            if begins == signs or (begins and not alike):
-                break
-    raise EditFailed(
-        f"the edit {_begun(lines, at)} has no line {'>' * signs} REPLACE at its end; {_LONGER}"
-    )
-
-
-def _signs(marker: re.Pattern[str], line: str) -> int:
-    """Return of how many signs this marker in the line is made, 0 when it is none."""
-    match = marker.fullmatch(line)
-    return len(match[1]) if match else 0
-
-
-def _refuse_stray(line: str) -> None:
-    if _signs(_REPLACE, line):
-        raise EditFailed(
-            f"the reply holds a line {line.strip()} that ends no edit; {_LONGER}"
-        )
-
-
-def _begun(lines: Sequence[str], at: int) -> str:
-    return f"that begins with {clip(next(filter(str.strip, lines[at + 1 :]), ''), _MAX_LINE_CHARS).strip()!r}"
-
-
-# Making.
+    if len(edits) < 2 or len(lines) * len(edits) > _MAX_STEPS:
+        return None
+    made = "".join(lines)
+    try:
+        for edit in edits:
+            made = _with_all(lines_of(made), [edit])
+    except EditFailed:
+        return None
+    return made
 
 
 @dataclass(frozen=True)
@@ -219,76 +95,127 @@ class _Change:
     lines: list[str]
 
 
-def apply_edits(x: str, edits: Sequence[Edit]) -> str:
-    r"""Return x with all edits made; every line that they leave alone stays as it is, to the byte.
-
-    Each SEARCH is looked for in the x that was given, not in what other edits made of it, as it is; then without
-    regard to white space at the ends of lines; then without regard to an indentation that all its lines have or lack,
-    which the replacement then gets or loses. The first of these ways that finds it must find it in one place.
-
-    Raises EditFailed, with a message for the model, when a SEARCH is found nowhere or in several places, or when two
-    edits change the same line.
-
-    >>> apply_edits("def f():\r\n    return 1\r\n", [Edit("return 1\n", "return 2\n")])
-    'def f():\r\n    return 2\r\n'
-    """
-    bom = _BOM if x.startswith(_BOM) else ""
-    lines = lines_of(x.removeprefix(bom))
-    changes, complaints = list[_Change](), list[str]()
+def _with_all(lines: Sequence[str], edits: Sequence[Edit]) -> str:
+    """Return the text with all edits made. Raises EditFailed with the first few complaints."""
+    text = _Lines(lines)
+    changes: list[_Change] = []
+    complaints: list[str] = []
+    kind: type[EditFailed] = _NotFound
     for number, edit in enumerate(edits, 1):
         try:
-            changes.append(_change(lines, _without(bom, edit)))
-        except EditFailed as failed:
-            complaints.append(
-                f"{f'edit {number} of {len(edits)}' if len(edits) > 1 else 'the edit'} {failed}"
+            changes.append(
+                _change(text, edit, explains=len(complaints) < _MAX_COMPLAINTS)
             )
+        except EditFailed as error:
+            name = f"edit {number} of {len(edits)}" if len(edits) > 1 else "the edit"
+            complaints.append(f"{name} {error}")
+            kind = kind if isinstance(error, _NotFound) else EditFailed
     changes.sort(key=lambda change: (change.begin, change.end))
     for one, other in pairwise(changes):
         if other.begin < one.end:
             complaints.append(
                 f"two edits change line {other.begin + 1} of x: make them one"
             )
+            kind = EditFailed
     if complaints:
+        message = "\n\n".join(complaints[:_MAX_COMPLAINTS])
         more = len(complaints) - _MAX_COMPLAINTS
-        raise EditFailed(
-            "\n\n".join(complaints[:_MAX_COMPLAINTS])
-            + (f"\n\n... and {more} more" if more > 0 else "")
-        )
-    return bom + _made(lines, changes)
+        raise kind(f"{message}\n\n... and {more} more" if more > 0 else message)
+    return _put_together(text, changes)
 
 
-def _without(bom: str, edit: Edit) -> Edit:
-    """Return the edit without the BOM that its search begins with, as x does."""
-    if not bom or not edit.search.startswith(bom):
-        return edit
-    return Edit(edit.search.removeprefix(bom), edit.replace.removeprefix(bom))
+def _put_together(text: _Lines, changes: Sequence[_Change]) -> str:
+    made: list[str] = []
+    at = 0
+    for change in changes:
+        made += text.lines[at : change.begin]
+        made += change.lines
+        at = change.end
+    made += text.lines[at:]
+    for place, line in enumerate(made[:-1]):
+        if not line.endswith("\n"):  # was the last line of x, and is no longer
+            made[place] = line + text.line_end
+    return "".join(made)
 
 
-def _change(lines: Sequence[str], edit: Edit) -> _Change:
+class _Lines:
+    """The lines of x, and where each of them stands; built once for all edits."""
+
+    def __init__(self, lines: Sequence[str]) -> None:
+        self.lines = lines
+        self.line_end = _line_end(lines)
+        self._keyed: dict[Callable[[str], str], list[str]] = {}
+        self._places: dict[Callable[[str], str], dict[str, list[int]]] = {}
+
+    def keyed(self, key: Callable[[str], str]) -> list[str]:
+        """Return the lines as a key makes them comparable."""
+        if key not in self._keyed:
+            self._keyed[key] = list(map(key, self.lines))
+        return self._keyed[key]
+
+    def find(self, search: Sequence[str], key: Callable[[str], str]) -> list[int]:
+        """Return the lines in which the search begins.
+
+        Only the places of its rarest line are compared as a whole, so that thousands of edits of
+        a long x take no long time.
+        """
+        have = self.keyed(key)
+        if key not in self._places:
+            places: dict[str, list[int]] = {}
+            for place, line in enumerate(have):
+                places.setdefault(line, []).append(place)
+            self._places[key] = places
+        wanted = list(map(key, search))
+        rarest: list[int] = []
+        offset = -1
+        for number, line in enumerate(wanted):
+            found = self._places[key].get(line, [])
+            if offset < 0 or len(found) < len(rarest):
+                rarest, offset = found, number
+            if not found:
+                break
+        begins = [place - offset for place in rarest if place >= offset]
+        size = len(wanted)
+        matches: list[int] = []
+        for begin in begins:
+            if have[begin] == wanted[0] and have[begin : begin + size] == wanted:
+                matches.append(begin)
+                if len(matches) == _MAX_PLACES:
+                    break
+        return matches
+
+
+def _change(text: _Lines, edit: Edit, *, explains: bool) -> _Change:
+    replace = lines_of(edit.replace)
     if not edit.search.strip():
-        if not edit.replace:
-            raise EditFailed("holds no text at all")
-        line_end, replace = _line_end(lines), lines_of(edit.replace)
-        appended = [_bare(line) + line_end for line in replace] if lines else replace
-        return _Change(len(lines), len(lines), _ended_as(lines, appended, line_end))
+        return _appended(text, replace)
     search = lines_of(edit.search)
-    begin, reindent = _place(lines, search, lines_of(edit.replace))
+    begin, reindent = _place(text, search, replace, explains)
     end = begin + len(search)
-    had, given, wanted = (
-        lines[begin:end],
-        [*map(_bare, search)],
-        [*map(_bare, lines_of(edit.replace))],
-    )
-    line_end, made = _line_end([*had, *lines]), list[str]()
+    had = text.lines[begin:end]
+    given = list(map(_bare, search))
+    wanted = list(map(_bare, replace))
+    line_end = _line_end(had, text.line_end)
+    made: list[str] = []
+    # Lines that stand in SEARCH and in REPLACE stay as x has them, with their own white space.
     for what, i, j, k, m in SequenceMatcher(None, given, wanted).get_opcodes():
-        made += (
-            had[i:j]
-            if what == "equal"
-            else [reindent(line) + line_end for line in wanted[k:m]]
-        )
-    return _Change(
-        begin, end, _ended_as(lines, made, line_end) if end == len(lines) else made
-    )
+        if what == "equal":
+            made += had[i:j]
+        else:
+            made += [reindent(line) + line_end for line in wanted[k:m]]
+    if end == len(text.lines):
+        made = _ended_as(text.lines, made, line_end)
+    return _Change(begin, end, made)
+
+
+def _appended(text: _Lines, replace: list[str]) -> _Change:
+    """Return the change that a blank search asks for. Raises EditFailed when it says nothing."""
+    if not replace:
+        raise EditFailed("holds no text at all")
+    last = len(text.lines)
+    if text.lines:
+        replace = [_bare(line) + text.line_end for line in replace]
+    return _Change(last, last, _ended_as(text.lines, replace, text.line_end))
 
 
 def _ended_as(lines: Sequence[str], made: list[str], line_end: str) -> list[str]:
@@ -298,69 +225,51 @@ def _ended_as(lines: Sequence[str], made: list[str], line_end: str) -> list[str]
     return [*made[:-1], made[-1].removesuffix(line_end)]
 
 
-def _made(lines: Sequence[str], changes: Sequence[_Change]) -> str:
-    made, at = list[str](), 0
-    for change in changes:
-        made += [*lines[at : change.begin], *change.lines]
-        at = change.end
-    made += lines[at:]
-    whole = [
-        line if line.endswith("\n") else line + _line_end(lines) for line in made[:-1]
-    ]
-    return "".join([*whole, *made[-1:]])
-
-
 def _bare(line: str) -> str:
     return line.removesuffix("\n").removesuffix("\r")
 
 
-def _line_end(lines: Sequence[str]) -> str:
+def _line_end(lines: Sequence[str], otherwise: str = "\n") -> str:
     """Return how lines end here: as the first does that ends at all."""
-    return next(
-        (line[len(_bare(line)) :] for line in lines if line.endswith("\n")), "\n"
-    )
+    for line in lines:
+        if line.endswith("\n"):
+            return line[len(_bare(line)) :]
+    return otherwise
 
 
 # Finding.
 
 
 def _place(
-    lines: Sequence[str], search: Sequence[str], replace: Sequence[str]
+    text: _Lines, search: Sequence[str], replace: Sequence[str], explains: bool
 ) -> tuple[int, Callable[[str], str]]:
     """Return where the search is found, and how the lines that replace it are indented."""
     for key in (str, _bare, str.rstrip):
-        places = _places(lines, search, key)
+        places = text.find(search, key)
         if places:
-            return _only(places, search), str
-    reindents = {
-        place: reindent
-        for place in _places(lines, search, str.strip)
-        if (reindent := _reindent(lines[place : place + len(search)], search, replace))
-    }
+            return _only(places, search, explains), str
+    reindents: dict[int, Callable[[str], str]] = {}
+    for place in text.find(search, str.strip):
+        had = text.lines[place : place + len(search)]
+        reindent = _reindent(had, search, replace)
+        if reindent is not None:
+            reindents[place] = reindent
     if not reindents:
-        raise EditFailed(_not_found(lines, search))
-    place = _only([*reindents], search)
+        raise _NotFound(_not_found(text, search) if explains else "")
+    place = _only([*reindents], search, explains)
     return place, reindents[place]
 
 
-def _places(
-    lines: Sequence[str], search: Sequence[str], key: Callable[[str], str]
-) -> list[int]:
-    have, wanted = [*map(key, lines)], [*map(key, search)]
-    last = len(have) - len(wanted)
-    return [
-        place
-        for place in range(last + 1)
-        if have[place] == wanted[0] and have[place : place + len(wanted)] == wanted
-    ]
-
-
-def _only(places: Sequence[int], search: Sequence[str]) -> int:
+def _only(places: Sequence[int], search: Sequence[str], explains: bool) -> int:
+    """Return the only place. Raises EditFailed when there are several."""
     if len(places) == 1:
         return places[0]
+    if not explains:
+        raise EditFailed
     numbers = ", ".join(str(place + 1) for place in places[:_MAX_LINES])
     raise EditFailed(
-        f"fits in {len(places)} places of x, at the lines {numbers}. Its SEARCH text:\n{_quoted(search)}\n"
+        f"fits in {len(places)} places of x, at the lines {numbers}. "
+        f"Its SEARCH text:\n{_quoted(search)}\n"
         "Add lines from before or behind it, until it fits in one place only"
     )
 
@@ -368,27 +277,31 @@ def _only(places: Sequence[int], search: Sequence[str]) -> int:
 def _reindent(
     had: Sequence[str], search: Sequence[str], replace: Sequence[str]
 ) -> Callable[[str], str] | None:
-    """Return how to indent the replacement as x is, None when the lines do not all differ by the same."""
-    shifts = {
-        _shift(_indent(x), _indent(given))
-        for x, given in zip(had, search, strict=True)
-        if given.strip()
-    }
-    less, more = shifts.pop() or ("", "")
-    if (
-        shifts
-        or not (less or more)
-        or not all(line.startswith(less) for line in replace if line.strip())
-    ):
+    """Return how to indent the replacement as x is; None when its lines differ in other ways."""
+    shifts: set[tuple[str, str] | None] = set()
+    for x, given in zip(had, search, strict=True):
+        if given.strip():
+            shifts.add(_shift(_indent(x), _indent(given)))
+    shift = shifts.pop()
+    if shifts or shift is None or shift == ("", ""):
         return None
-    return lambda line: more + line.removeprefix(less) if line.strip() else line
+    less, more = shift
+    if not all(line.startswith(less) for line in replace if line.strip()):
+        return None
+
+    def reindent(line: str) -> str:
+        return more + line.removeprefix(less) if line.strip() else line
+
+    return reindent
 
 
 def _shift(have: str, given: str) -> tuple[str, str] | None:
     """Return what to take from a given indentation, and what to put before it."""
     if have.endswith(given):
         return "", have.removesuffix(given)
-    return (given.removesuffix(have), "") if given.endswith(have) else None
+    if given.endswith(have):
+        return given.removesuffix(have), ""
+    return None
 
 
 def _indent(line: str) -> str:
@@ -398,20 +311,19 @@ def _indent(line: str) -> str:
 # Saying where it fails.
 
 
-def _not_found(lines: Sequence[str], search: Sequence[str]) -> str:
+def _not_found(text: _Lines, search: Sequence[str]) -> str:
+    lines = text.lines
     if not lines:
         return "has a SEARCH text, but x is empty: leave SEARCH empty"
-    begin = _nearest(
-        [line.strip() for line in lines], [line.strip() for line in search]
-    )
+    begin = _nearest(text.keyed(str.strip), [line.strip() for line in search])
     end = min(len(lines), begin + min(len(search) + 4, _MAX_LINES))
-    near = [
-        f"{number + 1:>5} | {_bare(lines[number])[:_MAX_LINE_CHARS]}\n"
-        for number in range(begin, end)
-    ]
+    near: list[str] = []
+    for number in range(begin, end):
+        near.append(f"{number + 1:>5} | {_bare(lines[number])[:_MAX_LINE_CHARS]}\n")
     return (
-        f"is found nowhere in x. Its SEARCH text:\n{_quoted(search)}\nThe nearest lines of x, with their numbers:\n"
-        f"{_quoted(near)}\nCopy whole lines of x into SEARCH, to the letter and without numbers: those that shall "
+        f"is found nowhere in x. Its SEARCH text:\n{_quoted(search)}\n"
+        f"The nearest lines of x, with their numbers:\n{_quoted(near)}\n"
+        "Copy whole lines of x into SEARCH, to the letter and without numbers: those that shall "
         "change and one or two around them"
     )
 
@@ -421,28 +333,47 @@ def _quoted(lines: Iterable[str]) -> str:
 
 
 def _nearest(have: Sequence[str], search: Sequence[str]) -> int:
-    """Return the line of x to begin a quotation with: a little before the first that is not as searched."""
-    search = search[:_MAX_LINE_CHARS]
-    same = SequenceMatcher(
-        lambda line: not line, have, search, autojunk=False
-    ).find_longest_match()
-    begin = same.a - same.b
-    if not same.size:
-        longest = max(search, key=len)[:_MAX_LINE_CHARS]
-        compared = [line[:_MAX_LINE_CHARS] for line in have[:_MAX_COMPARED]]
-        alike = get_close_matches(longest, compared, n=1, cutoff=0.4)
-        begin = (
-            compared.index(alike[0]) - search.index(max(search, key=len))
-            if alike
-            else 0
-        )
+    """Return the line of x to begin a quotation with: a little before the first that differs.
+
+    The longest run of lines that both have shows the place; without one, the line of x that is
+    most like the longest of the search does. Lines that stand everywhere say nothing.
+    """
+    search = search[:_MAX_SEARCHED]
+    often = Counter(have)
+
+    def says_nothing(line: str) -> bool:
+        return not line or often[line] > _MAX_OFTEN
+
+    matcher = SequenceMatcher(says_nothing, have, search, autojunk=False)
+    same = matcher.find_longest_match()
+    if same.size:
+        begin = same.a - same.b
+    else:
+        longest = max(search, key=len)
+        alike = _most_alike(longest, have[:_MAX_COMPARED])
+        begin = 0 if alike is None else alike - search.index(longest)
     begin = max(0, begin)
-    differs = next(
-        (
-            n
-            for n, (x, given) in enumerate(zip(have[begin:], search, strict=False))
-            if x != given
-        ),
-        0,
-    )
+    differs = 0
+    for number, (x, given) in enumerate(zip(have[begin:], search, strict=False)):
+        if x != given:
+            differs = number
+            break
     return max(0, begin + differs - 2)
+
+
+def _most_alike(line: str, others: Sequence[str]) -> int | None:
+    """Return which line shares most pairs of letters (the coefficient of Dice), None if too few."""
+    pairs = _pairs(line)
+    best: int | None = None
+    most = _LEAST_ALIKE
+    for number, other in enumerate(others):
+        theirs = _pairs(other)
+        alike = 2 * len(pairs & theirs) / max(1, len(pairs) + len(theirs))
+        if alike > most:
+            best, most = number, alike
+    return best
+
+
+def _pairs(line: str) -> set[str]:
+    line = line[:_MAX_LINE_CHARS]
+    return {one + other for one, other in pairwise(line)}

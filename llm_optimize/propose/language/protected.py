@@ -142,6 +142,34 @@ def check_change(before: X, after: X) -> str | None:
     return None
 
 
+def in_only_region(x: str, parent: str) -> str | None:
+    """Return the parent with its only region written anew, where x is that region alone.
+
+    A model may leave out what it must not change. x then holds no line of what the parent
+    protects, or nothing of it but the markers at its ends. Returns None for any other x.
+
+    >>> parent = "import os\\n# EVOLVE-BLOCK-START\\nx = 1\\n# EVOLVE-BLOCK-END\\n"
+    >>> in_only_region("x = 2", parent) == parent.replace("1", "2")
+    True
+    """
+    if not has_protected(parent) or _misplaced(parent):
+        return None
+    blocks = regions(parent)
+    if len(blocks) != 1:
+        return None
+    lines = lines_of(x.strip("\r\n"))
+    if len(lines) > 1 and _marker(lines[0]) == "START" and _marker(lines[-1]) == "END":
+        lines = lines[1:-1]
+    outside = {line.strip() for _, line in _outside(parent)}
+    if any(line.strip() in outside for line in lines if line.strip()):
+        return None
+    text = "".join(lines)
+    if text and not text.endswith("\n"):
+        text += "\n"
+    [(begin, end)] = blocks
+    return parent[:begin] + text + parent[end:]
+
+
 def _marker(line: str) -> str:
     """Return START or END for a marker line, else nothing."""
     match = _MARKER.match(line)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from llm_optimize.errors import BudgetSpent, ContextTooLong, ModelUnavailable
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
-from llm_optimize.propose.reflect import Reflection
+from llm_optimize.propose.language.reflect import Reflection
 from llm_optimize.records import Reply, Status, Task, Trial, Usage
 from llm_optimize.testing import ScriptedChat
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 
 from ...records import Trial, rank
-from ._lines import failures, lessons, ranking
-from ._shown import (
+from .lines import failures, lessons, ranking
+from .templates import CONFIGURATIONS, OTHERS
+from .trial_text import (
     Request,
     configuration,
     edits_format,
@@ -15,7 +16,6 @@ from ._shown import (
     other,
     question,
 )
-from ._words import CONFIGURATIONS, OTHERS
 
 _LINES_PART = 8  # one part in eight of the room is for failures, as much for lessons
 _STEPS = 16  # into which the room is divided: what is left changes seldom when a text changes a little

@@ -8,12 +8,9 @@ from hypothesis import strategies as st
 
 from llm_optimize.errors import UsageError
 from llm_optimize.propose.language.fences import fence
-from llm_optimize.propose.language.replies import (
-    as_written,
-    read_change,
-    read_parts,
-    show_parts,
-)
+from llm_optimize.propose.language.parts import show_parts
+from llm_optimize.propose.language.whole import as_written
+from llm_optimize.testing import read_reply
 
 EDIT = "<<<<<<< SEARCH\n{}\n=======\n{}\n>>>>>>> REPLACE"
 TWO = {"src/a.py": "x = 1\ny = 2\n", "prompt": "Be kind.\n", "b.py": "x = 1\n"}
@@ -61,15 +58,15 @@ def begins_with_an_edit(text):
 @given(ugly, st.sampled_from(["", "a", "a\nb", "no\rne"]))
 @example("x\n<<<<<<< SEARCH\n=======\n>>>>>>> REPLACE\n", "a")
 def test_a_whole_text_comes_out_as_it_went_in(x, parent):
-    assume(not begins_with_an_edit(x))
-    assert read_change(f"So:\n{fence(x, 'c++')}\n", parent).x == x
+    assume(not begins_with_an_edit(x) and x.strip())
+    assert read_reply(f"So:\n{fence(x, 'c++')}\n", parent).x == x
 
 
 @settings(max_examples=300, deadline=None)
 @given(ugly)
 def test_a_parent_that_is_written_again_is_the_parent(x):
     assume(not begins_with_an_edit(x))
-    assert read_change(fence(x), x).x == x
+    assert read_reply(fence(x), x).x == x
     assert as_written(x, x) == x
 
 
@@ -81,7 +78,6 @@ def test_a_parent_that_is_written_again_is_the_parent(x):
         ("a\r\nb\n", "x\r\n", "a\r\nb\n"),  # so are these, and meant
         ("a", "x\n\n", "a\n\n"),
         ("a\n\n\n", "x\n", "a\n\n\n"),
-        ("", "x\n", ""),
         ("a", "\ufeffx", "\ufeffa"),
         ("\ufeffa", "\ufeffx", "\ufeffa"),
         ("a\n", "x", "a\n"),
@@ -89,7 +85,7 @@ def test_a_parent_that_is_written_again_is_the_parent(x):
 )
 def test_a_whole_text_gets_from_the_parent_what_no_model_sees(x, parent, y):
     assert as_written(x, parent) == y
-    assert read_change(fence(x), parent).x == y
+    assert read_reply(fence(x), parent).x == y
 
 
 LONG = "import os\r\n# EVOLVE-BLOCK-START\r\nx = 1\r\n# EVOLVE-BLOCK-END\r\n"
@@ -105,8 +101,8 @@ LONG = "import os\r\n# EVOLVE-BLOCK-START\r\nx = 1\r\n# EVOLVE-BLOCK-END\r\n"
     ],
 )
 def test_a_protected_text_is_edited_or_written_anew(reply):
-    assert read_change(reply, LONG).x == LONG.replace("1", "2")
-    assert read_change(reply.replace("\n", "\r\n"), LONG).x == LONG.replace("1", "2")
+    assert read_reply(reply, LONG).x == LONG.replace("1", "2")
+    assert read_reply(reply.replace("\n", "\r\n"), LONG).x == LONG.replace("1", "2")
 
 
 @pytest.mark.parametrize(
@@ -123,9 +119,9 @@ def test_a_protected_text_is_edited_or_written_anew(reply):
             r"'import sys\r\n' was added at the end, as line 5",
         ),
         (
-            fence("x = 2"),
+            fence("import os\nx = 2"),
             "stop",
-            r"line 1 is 'import os\r\n', it came back as 'x = 2\r\n'",
+            r"line 2 is '# EVOLVE-BLOCK-START\r\n', it came back as 'x = 2\r\n'",
         ),
         (EDIT.format("x = 3", "x = 2"), "stop", "found nowhere"),
         (EDIT.format("x = 1", "x = 2")[:-9], "stop", "no line >>>>>>> REPLACE"),
@@ -137,7 +133,7 @@ def test_a_protected_text_is_edited_or_written_anew(reply):
     ],
 )
 def test_what_cannot_be_read_is_said(reply, reason, words):
-    reading = read_change(reply, LONG, reason)
+    reading = read_reply(reply, LONG, finish_reason=reason)
     assert reading.x is None
     assert words in reading.problem
 
@@ -153,10 +149,10 @@ def test_parts_are_read_as_they_were_shown(parts):
     assume(not any(map(begins_with_an_edit, parts.values())))
     blank = dict.fromkeys(parts, "")
     shown = show_parts(parts)
-    assert read_parts(shown, blank).x == parts
-    assert read_parts(shown, parts).x == parts
+    assert read_reply(shown, blank).x == parts
+    assert read_reply(shown, parts).x == parts
     assert (
-        read_parts(
+        read_reply(
             f"I think:\n\n```\nan example\n```\n\n{shown}\n\nThat is all.", blank
         ).x
         == parts
@@ -196,7 +192,7 @@ def full(name):
     ],
 )
 def test_a_whole_part_is_read_under_its_name(reply):
-    assert read_parts(reply, TWO).x == TWO | {"src/a.py": "x = 3\n"}
+    assert read_reply(reply, TWO).x == TWO | {"src/a.py": "x = 3\n"}
 
 
 @pytest.mark.parametrize(
@@ -215,8 +211,8 @@ def test_a_whole_part_is_read_under_its_name(reply):
 )
 def test_a_part_is_edited_under_its_name(reply):
     second = "\nand then\n" + EDIT.format("y = 2", "y = 4")
-    assert read_parts(reply, TWO).x == TWO | {"src/a.py": "x = 3\ny = 2\n"}
-    assert read_parts(reply + second, TWO).x == TWO | {"src/a.py": "x = 3\ny = 4\n"}
+    assert read_reply(reply, TWO).x == TWO | {"src/a.py": "x = 3\ny = 2\n"}
+    assert read_reply(reply + second, TWO).x == TWO | {"src/a.py": "x = 3\ny = 4\n"}
 
 
 def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_byte():
@@ -227,7 +223,7 @@ def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_b
         "python": "1",
     }
     reply = f"### a\n{EDIT.format('2', '3')}\n\n### python\n```python\n4\n```\n\n### b\n```python\n5\n```"
-    assert read_parts(reply, parent).x == {
+    assert read_reply(reply, parent).x == {
         "a": "1\r\n3\r\n",
         "b": "\ufeff5\n",
         "c": parent["c"],
@@ -257,14 +253,13 @@ def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_b
         (full("### prompt\nNow it is:"), "holds no part of x under its name"),
         ("No.", "known are src/a.py, prompt, b.py"),
         (EDIT.format("x = 1", "x = 3"), "stands under no name of a part"),
-        (full("### src/a.py") + "\n" + full("and"), "stands under no name of a part"),
         (
             full("### b.py") + "\n" + full("### b.py").replace("3", "4"),
-            "the part 'b.py' more than once",
+            "in the part 'b.py', the reply holds several texts",
         ),
         (
             full("### b.py") + "\n" + EDIT.format("x = 1", "x = 3"),
-            "the part 'b.py' more than once",
+            "in the part 'b.py', the reply holds several texts",
         ),
         (
             "### b.py\n```python src/a.py\nx = 3\n```",
@@ -281,24 +276,24 @@ def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_b
     ],
 )
 def test_parts_that_cannot_be_read_are_refused_with_the_reason(reply, words):
-    parts = read_parts(reply, TWO)
+    parts = read_reply(reply, TWO)
     assert parts.x is None
     assert words in parts.problem
 
 
 def test_a_reply_of_parts_that_was_cut_off_is_refused():
     assert (
-        read_parts(full("### b.py"), TWO, "length").problem
+        read_reply(full("### b.py"), TWO, finish_reason="length").problem
         == "the reply was cut off at the token limit"
     )
 
 
 def test_what_a_part_protects_must_come_back():
     parent = {"a": LONG, "b": "1"}
-    assert read_parts("### a\n" + EDIT.format("x = 1", "x = 2"), parent).x == parent | {
+    assert read_reply("### a\n" + EDIT.format("x = 1", "x = 2"), parent).x == parent | {
         "a": LONG.replace("1", "2")
     }
-    problem = read_parts(
+    problem = read_reply(
         "### a\n" + EDIT.format("import os", "import sys"), parent
     ).problem
     assert problem.startswith(
@@ -306,9 +301,10 @@ def test_what_a_part_protects_must_come_back():
     )
 
 
-def test_wrong_markers_of_the_parent_are_the_users_fault():
-    with pytest.raises(UsageError, match="is never ended"):
-        read_change("```\na\n```", "# EVOLVE-BLOCK-START\n")
+def test_wrong_markers_of_the_parent_are_said():
+    assert (
+        "is never ended" in read_reply("```\na\n```", "# EVOLVE-BLOCK-START\n").problem
+    )
 
 
 @pytest.mark.parametrize("name", ["", " a", "a\n", "a\nb", "\u2028"])
@@ -323,7 +319,7 @@ def test_a_hostile_line_takes_no_long_time(sign):
     begun = time.perf_counter()
     for inside in (line, f"{line}\n{EDIT}", EDIT):
         assert (
-            read_parts(f"{line}\n```{line.replace('`', '')}\n{inside}\n```", TWO).x
+            read_reply(f"{line}\n```{line.replace('`', '')}\n{inside}\n```", TWO).x
             is None
         )
     assert time.perf_counter() - begun < 10

@@ -1,10 +1,15 @@
-"""What a model is reminded of: learnt from finished trials, in their order, and from nothing else."""
+"""Memory: what a model is reminded of beyond a plan.
+
+Learnt from finished trials, in their order, and from nothing else, so that it is the same after a
+resume. Its size is bounded, however long the run is.
+"""
 
 from __future__ import annotations
 
-from ..identity import key_of
-from ..records import Status, Trial, X, rank
-from .language import Known, what_changed
+from ...identity import key_of
+from ...records import Status, Trial, X, rank
+from .lines import what_changed
+from .trial_text import Known
 
 _CHANGES = 300  # trials of which it is remembered what they changed
 _TRIED = 100  # configurations that are listed, at the most
@@ -13,10 +18,14 @@ _KEPT_NEWEST = 25
 
 
 class Memory:
-    """Lessons, changes and tried configurations of a run."""
+    """Lessons, changes and tried configurations of a run.
+
+    Args:
+        lessons_shown: how many lessons to keep.
+        configurations: whether x is a set of parameters.
+    """
 
     def __init__(self, lessons_shown: int, configurations: bool) -> None:
-        """Take how many lessons to keep, and whether x is a set of parameters."""
         self._lessons: list[Trial] = []
         self._oldest = 0  # place of a lesson
         self._lessons_shown = lessons_shown
@@ -29,28 +38,27 @@ class Memory:
     @property
     def known(self) -> Known:
         """What a prompt may show."""
-        return Known(
-            tuple(self._lessons), dict(self._changes), tuple(self._tried.values())
-        )
+        tried = tuple(self._tried.values())
+        return Known(tuple(self._lessons), dict(self._changes), tried)
 
     def tried_as(self, x: X) -> int | None:
         """Return the trial that tried this configuration first; None when it is new."""
         return self._first.get(hash(key_of(x)))
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a finished trial; one that is told again replaces what was known of it."""
+        """Learn from a finished trial; observed again, it replaces what was known of it."""
         if trial.lesson and self._lessons_shown:
-            self._learn(trial)
+            self._keep_lesson(trial)
         if trial.x is None:
             return
         if self._configurations:
             self._first.setdefault(hash(trial.key), trial.number)
-            self._list(trial)
+            self._keep_configuration(trial)
         else:
-            self._note_change(trial, trial.x)
+            self._keep_change(trial, trial.x)
 
-    def _learn(self, trial: Trial) -> None:
-        """Put a lesson into the place of the oldest: the others stay where they are, and so does the prompt."""
+    def _keep_lesson(self, trial: Trial) -> None:
+        """Put a lesson into the place of the oldest, so that most of the prompt stays as it is."""
         numbers = [one.number for one in self._lessons]
         if trial.number in numbers:
             self._lessons[numbers.index(trial.number)] = trial
@@ -60,20 +68,22 @@ class Memory:
             self._lessons[self._oldest] = trial
             self._oldest = (self._oldest + 1) % self._lessons_shown
 
-    def _list(self, trial: Trial) -> None:
-        """Add a configuration to the list; when it is too long, keep the best and the newest at once."""
+    def _keep_configuration(self, trial: Trial) -> None:
+        """List a configuration; of a list that is too long, the best and the newest stay.
+
+        Half of it goes at once, so that the list only grows at its end for a while.
+        """
         if trial.status is Status.DUPLICATE:
             return
         self._tried[trial.number] = trial
-        if len(self._tried) > _TRIED:
-            trials = list(self._tried.values())
-            best = sorted(trials, key=rank, reverse=True)[:_KEPT_BEST]
-            kept = {one.number for one in (*best, *trials[-_KEPT_NEWEST:])}
-            self._tried = {
-                number: one for number, one in self._tried.items() if number in kept
-            }
+        if len(self._tried) <= _TRIED:
+            return
+        trials = list(self._tried.values())
+        best = sorted(trials, key=rank, reverse=True)[:_KEPT_BEST]
+        kept = {one.number for one in (*best, *trials[-_KEPT_NEWEST:])}
+        self._tried = {one.number: one for one in trials if one.number in kept}
 
-    def _note_change(self, trial: Trial, x: X) -> None:
+    def _keep_change(self, trial: Trial, x: X) -> None:
         parent = None if trial.parent is None else self._xs.get(trial.parent)
         self._xs[trial.number] = x
         self._changes[trial.number] = what_changed(x, parent)

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 
 from llm_optimize.errors import BudgetSpent, ModelUnavailable
 from llm_optimize.propose.language import HUMAN_PROMPT, SYSTEM_PROMPT, size_of
-from llm_optimize.propose.language.fences import fence, last_fenced
-from llm_optimize.propose.language.replies import read_parts, show_parts
+from llm_optimize.propose.language.blocks import find_blocks
+from llm_optimize.propose.language.fences import fence
+from llm_optimize.propose.language.parts import show_parts
 from llm_optimize.propose.model import ModelProposer
 from llm_optimize.records import Plan, Reply, Status, Task, Trial, Usage
 from llm_optimize.space import Choice, Float, Int, Space
-from llm_optimize.testing import ScriptedChat
+from llm_optimize.testing import ScriptedChat, read_reply
 
 TASK = Task("Raise f.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)
 SPACE = Space(
@@ -54,6 +55,10 @@ def shaped(model):
     return ask
 
 
+def last_block(text):
+    return find_blocks(text)[-1].text
+
+
 def last(model, place=-1):
     return model.asked[place][-1]["content"]
 
@@ -85,7 +90,7 @@ def test_an_x_that_is_read_from_the_prompt_and_sent_back_comes_out_byte_for_byte
 ):
     assume(not x.lstrip().startswith("<<<<<"))
     model = ScriptedChat(
-        lambda messages: f"I keep it.\n\n{fence(last_fenced(messages[-1]['content']))}"
+        lambda messages: f"I keep it.\n\n{fence(last_block(messages[-1]['content']))}"
     )
     assert propose(model, x, transcript=transcript).x == x
 
@@ -106,8 +111,7 @@ def test_so_do_named_texts(parts):
             .partition("The x to improve:\n")[2]
             .partition("\n\nWhat the judge said")[0]
         )
-        read = read_parts(shown, blank).x
-        return show_parts(read or {})
+        return show_parts(read_reply(shown, blank).x or {})
 
     assume("\n\nWhat the judge said" not in show_parts(parts))
     assert propose(ScriptedChat(send_back), parts).x == parts
@@ -135,7 +139,7 @@ INCOMPLETE = [
         "withheld",
     ),
     (Reply("<think>```\n1\n```", Usage(1), "m"), "inside <think>"),
-    (Reply('So:\n```\n{"lr": 0.1, "layers": 1, "kind": "relu"}', Usage(1), "m"), ""),
+    (Reply('So:\n```\n{"lr": 0.1, "layers": 1, "kind"', Usage(1), "m"), ""),
     (Reply("I cannot.", Usage(1), "m"), ""),
 ]
 
@@ -208,8 +212,8 @@ def test_a_long_x_is_edited_and_the_rest_stays():
 
 def test_edits_that_fail_are_corrected_once_and_then_a_whole_x_is_asked_for():
     wrong = EDIT.format("line_7 == 7", "line_7 = 8")
-    model = ScriptedChat(wrong, wrong, fence("all anew"))
-    assert propose(model, PROGRAM).x == "all anew\r\n"
+    model = ScriptedChat(wrong, wrong, fence("every = 1"))
+    assert propose(model, PROGRAM).x == "every = 1\r\n"
     assert "    8 | line_7 = 7" in last(model, 1)
     assert "corrected SEARCH/REPLACE edits" in last(model, 1)
     assert model.asked[1][-2]["content"] == wrong

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ...records import Trial, X, describe_failure, rank
 from ...text import lines_of, one_line, show_number
-from ._words import FAILURES, LESSONS
+from .templates import FAILURES, LESSONS
 
 _MAX_TRIED_CHARS = 100
 _MAX_LESSON_CHARS = 400

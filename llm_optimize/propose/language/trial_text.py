@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 
 from ...records import Plan, Task, Trial, X, describe_failure, rank
 from ...text import clip, is_parts, lines_of, show_number, show_x
-from ._words import DATA, EDITS, FIRST_PROMPT, PARAMETERS, PARTS, PROTECTED, fill
 from .fences import fence
+from .parts import show_parts
 from .protected import has_protected
-from .replies import show_parts
+from .templates import DATA, EDITS, FIRST_PROMPT, PARAMETERS, PARTS, PROTECTED, fill
 
 LONG_LINES = 200  # an x of more lines may be edited
 _DIGITS = (

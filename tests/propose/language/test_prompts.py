@@ -8,19 +8,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from llm_optimize.propose.language import (
-    HUMAN_PROMPT,
-    SYSTEM_PROMPT,
-    Known,
-    ask_again,
-    fill,
-    lay_out,
-    size_of,
-    what_changed,
-)
-from llm_optimize.propose.language.fences import last_fenced
-from llm_optimize.propose.language.replies import read_parts
+from llm_optimize.propose.language.blocks import find_blocks
+from llm_optimize.propose.language.lines import what_changed
+from llm_optimize.propose.language.prompt import ask_again, lay_out, size_of
+from llm_optimize.propose.language.templates import HUMAN_PROMPT, SYSTEM_PROMPT, fill
+from llm_optimize.propose.language.trial_text import Known
 from llm_optimize.records import Plan, Status, Task, Trial, describe_failure
+from llm_optimize.testing import read_reply
 
 TASK = Task("Raise f. {braces} stay.", "A better x?", SYSTEM_PROMPT, HUMAN_PROMPT)
 
@@ -100,7 +94,7 @@ def test_a_parent_that_does_not_fit_is_still_whole():
 def test_an_x_with_fences_is_shown_so_that_it_can_be_read_back():
     x = "a\n```\nb\n```\n"
     (_, user) = lay_out(TASK, Plan(scored(0, 1, x)))
-    assert last_fenced(user["content"]) == x
+    assert find_blocks(user["content"])[-1].text == x
 
 
 def test_a_prompt_of_2023_that_fences_x_itself_gets_it_bare():
@@ -124,9 +118,9 @@ def test_the_conversation_of_2023_shows_each_x_and_what_it_scored():
         "user",
     ]
     assert "FIRST" in messages[1]["content"]
-    assert last_fenced(messages[2]["content"]) == "x1"
+    assert find_blocks(messages[2]["content"])[-1].text == "x1"
     assert "no score (failed)" in messages[3]["content"]
-    assert last_fenced(messages[4]["content"]) == "THIRD"
+    assert find_blocks(messages[4]["content"])[-1].text == "THIRD"
 
 
 def test_a_long_conversation_is_folded_and_keeps_its_champion():
@@ -335,13 +329,13 @@ def test_named_texts_are_shown_under_their_names_and_read_back():
         .partition("The x to improve:\n")[2]
         .partition("\n\nWhat the judge said")[0]
     )
-    assert read_parts(shown, dict.fromkeys(x, "")).x == x
+    assert read_reply(shown, dict.fromkeys(x, "")).x == x
 
 
 def test_a_dict_that_is_no_set_of_texts_is_json():
     system, user = lay_out(TASK, Plan(scored(1, 1, {"a": 1, "b": [2]})))
     assert "one JSON object" in system["content"]
-    assert json.loads(last_fenced(user["content"])) == {"a": 1, "b": [2]}
+    assert json.loads(find_blocks(user["content"])[-1].text) == {"a": 1, "b": [2]}
 
 
 def test_a_long_x_may_be_edited_and_a_short_one_is_not_said_to_be():

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from ...records import Message, Trial, describe_failure, rank
 from ...text import one_line, show_number
-from ._lines import tried
-from ._shown import Request, edits_format, first_question, may_refer, question
-from ._words import EARLIER
+from .lines import tried
+from .templates import EARLIER
+from .trial_text import Request, edits_format, first_question, may_refer, question
 
 _FOLDED_PART = 8  # one part in eight of a conversation is for what is folded into lines
 _KEPT_PART = 4  # one part in four stays when it is folded, so that there is room to grow without another folding

@@ -8,7 +8,8 @@ from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from llm_optimize.errors import EditFailed, UsageError
-from llm_optimize.propose.language.edits import Edit, apply_edits, find_edits
+from llm_optimize.propose.language.blocks import Edit, find_edits
+from llm_optimize.propose.language.edits import apply_edits
 
 MARKERS = [
     "<<<<<<< SEARCH",
@@ -155,8 +156,8 @@ def test_a_whole_text_that_holds_markers_is_no_edit():
             "```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\nb\n>>>>>>> REPLACE\n```",
             "ends no edit",
         ),
-        ("```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n", "not closed"),
-        ("<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```\n", "not closed"),
+        ("```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\nx", "not closed"),
+        ("<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```py\n", "not closed"),
     ],
 )
 def test_edits_that_are_not_whole_or_not_clear_are_refused(reply, words):
@@ -301,10 +302,11 @@ def test_several_appendices_come_in_order_and_no_edit_is_none():
     assert apply_edits("a\r", []) == "a\r"
 
 
-def test_a_search_looks_into_x_as_it_was_given_and_not_into_what_other_edits_wrote():
+def test_a_search_looks_into_x_as_it_was_given_and_else_into_what_other_edits_wrote():
     assert apply_edits("a\nb\n", [Edit("a\n", "b\n"), Edit("b\n", "a\n")]) == "b\na\n"
-    with pytest.raises(EditFailed, match="edit 2 of 2 is found nowhere"):
-        apply_edits("a\n", [Edit("a\n", "b\n"), Edit("b\n", "c\n")])
+    assert apply_edits("a\n", [Edit("a\n", "b\n"), Edit("b\n", "c\n")]) == "c\n"
+    with pytest.raises(EditFailed, match="edit 1 of 2 is found nowhere"):
+        apply_edits("a\n", [Edit("b\n", "c\n"), Edit("a\n", "b\n")])
 
 
 @pytest.mark.parametrize(
@@ -323,6 +325,7 @@ def test_a_search_looks_into_x_as_it_was_given_and_not_into_what_other_edits_wro
         ("a b\n", [Edit("a\n", "c\n")], "found nowhere"),  # a part of a line is no line
         ("max = 10\n", [Edit("x = 1", "x = 2")], "found nowhere"),
         ("a\n", [Edit("a\nb\n", "c\n")], "found nowhere"),
+        ("a\na\n", [Edit("a\n", ""), Edit("b\n", "")], "edit 1 of 2 fits in 2 places"),
         (
             "\ta\n  b\n",
             [Edit("a\nb\n", "c\n")],
