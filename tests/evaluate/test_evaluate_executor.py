@@ -88,7 +88,7 @@ def process_pool(workers=2):
 
 
 class InThreads(Executor):
-    """An executor of somebody else's, whose workers are threads of this process."""
+    """An executor of another library, whose workers are threads of this process."""
 
     def __init__(self):
         self._pool = ThreadPoolExecutor(2)
@@ -101,6 +101,7 @@ class InThreads(Executor):
 
 
 @pytest.fixture(
+    scope="module",
     params=[thread_pool, process_pool, InThreads],
     ids=["threads", "processes", "another"],
 )
