@@ -111,7 +111,10 @@ def plain(
     elif is_dataclass(value) and not isinstance(value, type):
         value = asdict(value)
     if isinstance(value, Mapping):
-        return {str(key): plain(part, of_infinite) for key, part in value.items()}
+        named = {}
+        for key, part in value.items():
+            named[str(key)] = plain(part, of_infinite)
+        return named
     if isinstance(value, list | tuple):
         return [plain(part, of_infinite) for part in value]
     if isinstance(value, float) and not math.isfinite(value):
@@ -131,7 +134,8 @@ def show_number(value: float, others: Iterable[float] = (), least: int = 4) -> s
     different = [other for other in others if other != value]
     for digits in range(least, 17):
         shown = f"{value:.{digits}g}"
-        if all(f"{other:.{digits}g}" != shown for other in different):
+        others_shown = [f"{other:.{digits}g}" for other in different]
+        if shown not in others_shown:
             return shown
     return repr(value)
 
@@ -148,7 +152,8 @@ def show_numbers(values: Sequence[float], least: int = 4) -> list[str]:
     ordered = sorted({value or 0.0 for value in values})
     shown: dict[float, str] = {}
     for place, value in enumerate(ordered):
-        neighbors = ordered[max(0, place - 1) : place + 2]
+        first = max(0, place - 1)
+        neighbors = ordered[first : place + 2]
         shown[value] = show_number(value, neighbors, least)
     return [shown[value or 0.0] for value in values]
 
@@ -161,13 +166,12 @@ def is_parts(x: object) -> TypeGuard[dict[str, str]]:
     """
     if not isinstance(x, dict) or not x:
         return False
-    return all(_is_part(name, text) for name, text in x.items())
-
-
-def _is_part(name: object, text: object) -> bool:
-    if not isinstance(name, str) or not isinstance(text, str):
-        return False
-    return bool(name) and name == name.strip() and "\n" not in name
+    for name, text in x.items():
+        if not isinstance(name, str) or not isinstance(text, str):
+            return False
+        if not name or name != name.strip() or "\n" in name:
+            return False
+    return True
 
 
 def show_x(x: X) -> str:

@@ -168,7 +168,7 @@ def test_the_story_tells_how_the_champion_came_about(amber):
 
 def test_failures_spend_and_settings(amber):
     failed = sum(score is None for score in scores_of(60))
-    assert f"{failed} trials of 60 brought no score." in amber.inner_text("#failures")
+    assert f"{failed} trials of 60 have no score." in amber.inner_text("#failures")
     assert amber.locator("#failures .failure").count() == 1, (
         "the same failure with other numbers is one group"
     )
@@ -219,7 +219,7 @@ def test_the_table_finds_words_in_columns_at_once_and_in_whole_texts(amber):
     )
     assert numbers(amber) == [31]
     search.fill("no such words")
-    assert amber.inner_text(".empty") == "No trial fits."
+    assert amber.inner_text(".empty") == "No trial matches."
     search.fill("")
     amber.get_by_label("Which trials").select_option("failed")
     assert len(numbers(amber)) == sum(score is None for score in scores_of(60))

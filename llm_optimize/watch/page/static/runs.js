@@ -13,7 +13,7 @@ export function runList() {
   const search = el("input", { type: "search", placeholder: "Search runs …", "aria-label": "Search runs" });
   const compare = el("a", { class: "button", href: "#", hidden: true });
   const status = el("span", { class: "note", role: "status" });
-  const all = el("input", { type: "checkbox", "aria-label": "Compare all that are shown" });
+  const all = el("input", { type: "checkbox", "aria-label": "Compare all shown runs" });
   const heads = [
     ["", ""],
     ["Run", ""],

@@ -33,7 +33,7 @@ export function compareSection(runs, hrefOf) {
       { class: "note" },
       groups.some((group) => group.runs.length > 2)
         ? "Lines are medians over the seeds; bands hold the middle half of the runs."
-        : "One line a run.",
+        : "One line per run.",
     ),
   );
   return {
@@ -225,7 +225,7 @@ function verdict(groups) {
   if (!pairs.length)
     return first.runs.length + second.runs.length > 2
       ? lead
-      : `${lead} One run each tells little: runs differ by chance.`;
+      : `${lead} One run each is little evidence: runs differ by chance.`;
   const wins = pairs.filter(([a, b]) => a > b).length;
   const ties = pairs.filter(([a, b]) => a === b).length;
   return `${lead} With the same seed it was better in ${wins} of ${pairs.length}${ties ? `, equal in ${ties}` : ""}.${pairs.length < 6 ? " So few pairs may differ by chance." : ""}`;

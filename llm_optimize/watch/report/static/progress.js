@@ -21,7 +21,7 @@ export function progress({ facts, open }) {
     if (!state.ready) return;
     const fitted = scale(facts);
     everything.hidden = !fitted.below;
-    everything.textContent = state.all ? "Leave out low scores" : `Show ${plural(fitted.below, "low score")} too`;
+    everything.textContent = state.all ? "Hide low scores" : `Show ${plural(fitted.below, "low score")} too`;
     note.textContent = remark(facts, state);
     const fresh = await draw(plot, () => figure(facts, state, state.all ? null : fitted));
     if (fresh) listen(fresh, facts, state, open, update);
@@ -46,9 +46,9 @@ function options(facts) {
 
 function remark(facts, state) {
   const shown = facts.counts.scored + facts.counts.duplicate > 1000 && !state.range;
-  const thin = shown ? "Of many points the highest and lowest are drawn; drag over a stretch to see all of it. " : "";
+  const thin = shown ? "Of many points only the highest and lowest are drawn; zoom in to see all. " : "";
   const failed = facts.counts.failed
-    ? `Marks at the bottom are the ${plural(facts.counts.failed, "trial")} without a score. `
+    ? `Marks at the bottom are ${plural(facts.counts.failed, "trial")} without a score. `
     : "";
   return `${thin}${failed}Choose a point to open its trial.`;
 }

@@ -25,7 +25,7 @@ export function headline({ facts, open }) {
         "Best score",
         best ? plainNumber(best.score, digits) : "–",
         best
-          ? [link(`trial ${best.number}`, () => open(best.number)), gain ? ` · ${signed(gain)} to the first` : ""]
+          ? [link(`trial ${best.number}`, () => open(best.number)), gain ? ` · ${signed(gain)} since the first` : ""]
           : "no trial has a score",
         "best",
       ),
@@ -35,7 +35,7 @@ export function headline({ facts, open }) {
         [
           `${count(scored)} scored`,
           failed ? `${count(failed)} failed` : "",
-          duplicate ? `${count(duplicate)} the same` : "",
+          duplicate ? `${plural(duplicate, "duplicate")}` : "",
         ]
           .filter(Boolean)
           .join(" · "),
@@ -48,7 +48,7 @@ export function headline({ facts, open }) {
           : "no model was asked",
       ),
       tile("Spent", dollars(facts.usd), facts.usd === null ? "a price is unknown" : spentOn(facts)),
-      tile("Time", duration(facts.seconds), facts.length ? `${duration(facts.seconds / facts.length)} a trial` : ""),
+      tile("Time", duration(facts.seconds), facts.length ? `${duration(facts.seconds / facts.length)} per trial` : ""),
     );
   };
   update();
@@ -56,12 +56,12 @@ export function headline({ facts, open }) {
 }
 
 function usedOf(caps) {
-  return caps.length ? `Used of the caps: ${caps.map(({ name, shown }) => `${shown} ${name}`).join(", ")}` : "";
+  return caps.length ? `Used of each cap: ${caps.map(({ name, shown }) => `${shown} ${name}`).join(", ")}` : "";
 }
 
 function spentOn(facts) {
   const gained = facts.champions.length - 1;
-  return facts.usd && gained > 0 ? `${dollars(facts.usd / gained)} for each better one` : " ";
+  return facts.usd && gained > 0 ? `${dollars(facts.usd / gained)} per improvement` : " ";
 }
 
 function tile(name, value, note, style = "") {
@@ -179,7 +179,7 @@ export function failures({ facts, open }) {
       el(
         "p",
         { class: "note" },
-        `${plural(failed, "trial")} of ${facts.length.toLocaleString("en")} brought no score.`,
+        `${plural(failed, "trial")} of ${facts.length.toLocaleString("en")} have no score.`,
       ),
       groups.slice(0, 60).map((group) => failureGroup(group, most, open)),
       groups.length > 60
@@ -272,9 +272,9 @@ function settingsBody({ run, state }) {
   const { task = {}, ...rest } = run.settings;
   const origin = run.origin ? `a fork of ${visible(run.origin.run)} at trial ${run.origin.trial}` : null;
   const facts = {
-    begun: moment(run.begun_at),
-    "looked at": moment(run.written_at),
-    "began as": origin,
+    started: moment(run.begun_at),
+    "read at": moment(run.written_at),
+    origin,
     "version of f": run.func_version,
     ...rest,
   };
@@ -290,7 +290,7 @@ function settingsBody({ run, state }) {
       ),
     ),
     state.steers.length
-      ? [el("h3", {}, "Asked for by those who watched"), el("ul", { class: "steers" }, state.steers.map(steer))]
+      ? [el("h3", {}, "Control commands"), el("ul", { class: "steers" }, state.steers.map(steer))]
       : null,
     el("h3", {}, "Versions"),
     factTable({ ...run.versions, plotly: run.plotly }),

@@ -168,7 +168,7 @@ export class TrialTable {
     this.painted = `${from}-${to}`;
     const empty = this.order.length
       ? []
-      : [el("p", { class: "note empty" }, this.facts.length ? "No trial fits." : "No trial is finished yet.")];
+      : [el("p", { class: "note empty" }, this.facts.length ? "No trial matches." : "No trial is finished yet.")];
     fill(
       this.body,
       empty,
@@ -184,7 +184,7 @@ export class TrialTable {
     const score = one.score === null ? "–" : plainNumber(one.score, this.digits);
     const cells = {
       number: [
-        champion ? el("span", { class: "star", title: "best so far at its time" }, "★ ") : null,
+        champion ? el("span", { class: "star", title: "best so far when it was scored" }, "★ ") : null,
         String(one.number),
       ],
       score: [score],

@@ -1,4 +1,4 @@
-// The lineage: who was built on whom, coloured by score, the champion's ancestors marked.
+// The lineage: who was built on whom, colored by score, the champion's ancestors marked.
 
 import { el, fill, section, throttled, whenSeen } from "./dom.js";
 import { plainNumber, plural } from "./format.js";
@@ -15,7 +15,7 @@ export function lineage({ facts, open }) {
     if (!ready || !facts.length) return;
     const tree = grown(facts);
     const less = tree.left
-      ? ` ${plural(tree.left, "trial")} without descendants and with low scores are left out.`
+      ? ` ${plural(tree.left, "trial")} without descendants and with low scores are hidden.`
       : "";
     note.textContent = `Each generation is one step to the right; the thick line leads to the best trial.${less}`;
     const sorted = scoresOf(facts);

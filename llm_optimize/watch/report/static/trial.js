@@ -168,7 +168,7 @@ function conversation(call) {
       : el(
           "p",
           { class: "problem" },
-          call.error ? visible(call.error) : "No answer arrived: whether it was billed is not known.",
+          call.error ? visible(call.error) : "No answer arrived; the call may have been billed.",
         ),
   );
 }
