@@ -71,11 +71,11 @@ def candidate(x):
 WALLS = {
     "the sweep": (
         "found = []",
-        "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
+        "_, held = deed(['daemon', str(here / 'mark')])\nreport(held)",
     ),
     "adopting orphans": (
         "pass",
-        "_, held = deed(['daemon', str(here / 'mark')])\ntell(held)",
+        "_, held = deed(['daemon', str(here / 'mark')])\nreport(held)",
     ),
     "the clean environment": (
         "if True:",
@@ -85,7 +85,7 @@ WALLS = {
     "the length of an answer": (
         "if False:",
         "import resource\nresource.setrlimit(resource.RLIMIT_AS, (1 << 31, 1 << 31))\n"
-        "out = deed(['huge', 100 << 20], 60.0)[0]\ntell(out.peak_memory_mb < 220)",
+        "out = deed(['huge', 100 << 20], 60.0)[0]\nreport(out.peak_memory_mb < 220)",
     ),
     "the exact types": (
         "return float(value)",
@@ -102,7 +102,7 @@ WALLS = {
     "a seed for each scoring": (
         "pass",
         "x = 'import random\\ndef candidate(x): return random.random()'\n"
-        "one, two = run(x, seed=1).value, run(x, seed=1).value\ntell(one == two)",
+        "one, two = run(x, seed=1).value, run(x, seed=1).value\nreport(one == two)",
     ),
     "Landlock for files": (
         "pass",
@@ -127,7 +127,7 @@ WALLS = {
         "x = 'import tempfile, time\\ndef candidate(x):\\n"
         '    for n in range(80): open(f"{tempfile.gettempdir()}/{n}", '
         '"wb").write(bytes(1 << 20))\\n'
-        "    time.sleep(3)\\n    return 666.0'\ntell(run(x).value != 666.0)",
+        "    time.sleep(3)\\n    return 666.0'\nreport(run(x).value != 666.0)",
     ),
     "read-only mounts": (
         "pass",
@@ -139,7 +139,7 @@ WALLS = {
         "pass",
         "name = f'/dev/shm/ablation-{os.getpid()}'\nPath(name).write_text('of another program')\n"
         "x = f'def candidate(x): return open({name!r}).read()'\nfound = run(x).value\n"
-        "os.unlink(name)\ntell(found is None)",
+        "os.unlink(name)\nreport(found is None)",
     ),
     "an IPC namespace": (
         "pass",
@@ -147,7 +147,7 @@ WALLS = {
         "x = 'import ctypes\\ndef candidate(x):\\n    libc = ctypes.CDLL(None)\\n'\n"
         "x += '    libc.shmat.restype = ctypes.c_void_p\\n'\n"
         "x += f'    return libc.shmat({number}, None, 0) == 2**64 - 1'\n"
-        "found = run(x).value\nctypes.CDLL(None).shmctl(number, 0, 0)\ntell(found)",
+        "found = run(x).value\nctypes.CDLL(None).shmctl(number, 0, 0)\nreport(found)",
     ),
     "hiding the store": (
         "pass",
@@ -210,13 +210,13 @@ WALLS = {
         "x = f'import resource\\ndef candidate(x): resource.prlimit({other.pid}, "
         "resource.RLIMIT_CPU, (900, 900))'\n"
         "run(x)\nfound = resource.prlimit(other.pid, resource.RLIMIT_CPU)\n"
-        "other.communicate(b'\\n')\ntell(found != (900, 900))",
+        "other.communicate(b'\\n')\nreport(found != (900, 900))",
     ),
     "no keyrings": (
         "pass",
         "import platform\nnumber = {'x86_64': 248, 'aarch64': 217}[platform.machine()]\n"
         "x = 'import ctypes\\ndef candidate(x): return ctypes.CDLL(None)'\n"
-        'x += f\'.syscall({number}, b"user", b"canary", b"x", 1, -2)\'\ntell(run(x).value == -1)',
+        'x += f\'.syscall({number}, b"user", b"canary", b"x", 1, -2)\'\nreport(run(x).value == -1)',
     ),
     "sockets that stay here": (
         "if True:",
@@ -229,13 +229,13 @@ WALLS = {
     ),
     "no calls of i386": (
         "(_RETURN, 0, 0, _ALLOW),",
-        f"found = run({CALL_AS_I386!r})\ntell(found.status != 'ok' or found.value < 0)",
+        f"found = run({CALL_AS_I386!r})\nreport(found.status != 'ok' or found.value < 0)",
     ),
     "limits of kernel counts": (
         "pass",
         "x = 'import ctypes\\ndef candidate(x):\\n'\n"
         "x += '    return sum(ctypes.CDLL(None).inotify_init1(0) >= 0 for _ in "
-        "range(60))'\ntell(run(x).value <= 8)",
+        "range(60))'\nreport(run(x).value <= 8)",
     ),
     "the lifeline": (
         "continue",
@@ -249,7 +249,7 @@ WALLS = {
         "while any(os.path.exists(f'/proc/{p}') for p in below) and time.monotonic() < "
         "until: time.sleep(0.02)\n"
         "left = [p for p in below if os.path.exists(f'/proc/{p}')]\n"
-        "[os.kill(p, signal.SIGKILL) for p in left]\ntell(not left)",
+        "[os.kill(p, signal.SIGKILL) for p in left]\nreport(not left)",
     ),
     "giving up privileges in a namespace": (
         "pass",
