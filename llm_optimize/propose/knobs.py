@@ -1,4 +1,8 @@
-"""Tuning of the numbers inside code: whenever a new champion declares knobs, a classical sampler turns them."""
+"""Knobs: tuning of declared constants within code, without asking the model.
+
+Whenever a new champion declares knobs in its comments, a classical sampler tries other values. All
+state is learned from the observed trials.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,28 @@ _STARTUP = 5  # scored trials before the sampler trusts its model: the champion 
 
 
 class Tuned:
-    """Another proposer, and between its proposals up to n scorings for the knobs of each new champion.
+    """Another proposer, and between its proposals scorings for the knobs of each new champion.
 
-    The tuned x has the champion's number as its parent and `tune:tpe` (or another sampler) as its source. The best of
-    them is the new champion, so that its children inherit its values; a champion that was found by tuning is not
-    tuned again. All is learnt from the told trials. With several workers, what was in flight when a run was killed is
-    not counted until it is told: a resumed run may tune that many times more.
+    The tuned x has the champion's number as its parent and `tune:tpe` (or another sampler) as its
+    source. The best of them is the new champion, so that its children inherit its values; a
+    champion that was found by tuning is not tuned again. With several workers, what was in flight
+    when a run was killed is not counted until it is observed: a resumed run may tune that many
+    times more.
+
+    Args:
+        inner: writes x otherwise.
+        n: how many scorings each champion with knobs is worth, 1 or more.
+        sampler: chooses the values: one of those of `Classical`.
+
+    Raises:
+        UsageError: n is less than 1, or the sampler is not known.
     """
 
     def __init__(self, inner: Proposer, n: int, sampler: str = "tpe") -> None:
-        """Take who writes x, how many scorings each champion with knobs is worth, and how they are chosen.
-
-        Raises UsageError when n is less than 1, and what `Classical` raises.
-        """
         if n < 1:
             raise UsageError(
-                f"tune is {n}: give how many scorings to spend on the knobs of a champion, 1 or more"
+                f"tune is {n}: give how many scorings to spend on the knobs of a champion, "
+                "1 or more"
             )
         self._inner = inner
         self._most = n
@@ -45,7 +55,7 @@ class Tuned:
         self._round: _Round | None = None
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
-        """Return the champion with other values while it is being tuned, else what the inner proposer writes."""
+        """Return the champion with other values while it is tuned, else an x of the inner one."""
         if self._round is not None and self._round.used < self._most:
             tuned = await self._round.next(ask, rng)
             if tuned is not None:
@@ -55,39 +65,32 @@ class Tuned:
         return proposal.with_note("\n".join(filter(None, [proposal.note, *problems])))
 
     def observe(self, trial: Trial) -> None:
-        """Learn from a trial; one that is told again replaces what was known of it."""
+        """Learn from a trial; observed again, it replaces what was known of it."""
         self._inner.observe(trial)
         again = trial.number in self._trials
-        if trial.scored or trial.source == self._source or again:
+        is_tuned = trial.source == self._source
+        if trial.scored or is_tuned or again:
             self._trials[trial.number] = trial
-        if (
-            self._round is not None
-            and trial.parent == self._round.root.number
-            and trial.source == self._source
-        ):
-            self._round.observe(trial)
-        if again or (
-            trial.scored
-            and (self._champion is None or rank(trial) > rank(self._champion))
-        ):
-            self._crown(
-                max(
-                    (other for other in self._trials.values() if other.scored),
-                    key=rank,
-                    default=None,
-                )
-            )
+        running = self._round
+        if running is not None and is_tuned and trial.parent == running.root.number:
+            running.observe(trial)
+        is_better = trial.scored
+        if self._champion is not None:
+            is_better = trial.scored and rank(trial) > rank(self._champion)
+        if again or is_better:
+            scored = [other for other in self._trials.values() if other.scored]
+            self._set_champion(max(scored, key=rank, default=None))
 
-    def _crown(self, champion: Trial | None) -> None:
-        """Note the champion, and begin to tune it, or go on, where it or what it was tuned from has knobs."""
+    def _set_champion(self, champion: Trial | None) -> None:
+        """Note the champion, and begin to tune it, or go on.
+
+        The root of the tuning is the champion, or the trial that it was tuned from.
+        """
         self._champion = champion
         root = champion
-        if (
-            champion is not None
-            and champion.source == self._source
-            and champion.parent is not None
-        ):
-            root = self._trials.get(champion.parent, champion)
+        if champion is not None and champion.source == self._source:
+            if champion.parent is not None:
+                root = self._trials.get(champion.parent, champion)
         if self._round is not None and root == self._round.root:
             return
         knobs = {} if root is None or root.x is None else find_knobs(root.x)
@@ -112,19 +115,19 @@ class _Round:
         self._classical = Classical(space, sampler, startup=startup)
         self._tuned: set[int] = set()
         self._tried = {root.key}
-        self._flying: list[str] = []
+        self._in_flight: list[str] = []
         self._learn(root)
 
     @property
     def used(self) -> int:
         """How many scorings it has cost so far, with those in flight."""
-        return len(self._tuned) + len(self._flying)
+        return len(self._tuned) + len(self._in_flight)
 
     def observe(self, trial: Trial) -> None:
         """Learn what became of other values."""
         key = trial.key
-        if key in self._flying:
-            self._flying.remove(key)
+        if key in self._in_flight:
+            self._in_flight.remove(key)
         self._tried.add(key)
         self._tuned.add(trial.number)
         self._learn(trial)
@@ -136,21 +139,19 @@ class _Round:
             return None
         x = with_values(self.root.x, proposal.x)
         tuned = Proposal(x, self._source, parent=self.root.number)
-        if tuned.key in self._tried or tuned.key in self._flying:
+        if tuned.key in self._tried or tuned.key in self._in_flight:
             self._classical.drop(proposal.x)
             return None
-        self._flying.append(tuned.key)
+        self._in_flight.append(tuned.key)
         return tuned
 
     def _learn(self, trial: Trial) -> None:
-        values = {
-            name: knob.value
-            for name, knob in find_knobs(trial.x or "").items()
-            if name in self._names
-        }
-        written = replace(
-            trial.proposal, x=values, source=trial.source.removeprefix(_PREFIX)
-        )
+        values: dict[str, object] = {}
+        for name, knob in find_knobs(trial.x or "").items():
+            if name in self._names:
+                values[name] = knob.value
+        source = trial.source.removeprefix(_PREFIX)
+        written = replace(trial.proposal, x=values, source=source)
         self._classical.observe(replace(trial, proposal=written))
 
 

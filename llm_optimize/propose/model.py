@@ -1,4 +1,9 @@
-"""The model writes the next x: prompt, reply, and the x in it; an unusable reply is asked again with what was wrong."""
+"""Model proposer: a chat model writes the next x.
+
+It lays out a prompt, asks the model through the `ask` that it is given, and reads the x in the
+reply; an unusable reply is asked again with what was wrong. It keeps no state that a resume would
+not rebuild, but for the length of prompts.
+"""
 
 from __future__ import annotations
 
@@ -10,35 +15,37 @@ from typing import Any
 from ..errors import BudgetSpent, ContextTooLong, UsageError
 from ..records import Ask, Message, Plan, Proposal, Reply, Task, Trial, Usage
 from ..space import Space
-from .language import ask_again, lay_out, size_of
 from .language.answer import Answer, how_to_answer, is_edited, read
 from .language.memory import Memory
+from .language.prompt import ask_again, lay_out, size_of
 from .language.token_estimate import TokenEstimate
 
 _log = logging.getLogger("llm_optimize")
+
 _MAX_ASKS = 3  # the first and two more with what was wrong
 _MAX_QUOTED_CHARS = 20_000  # of a reply that is answered; a longer one is not quoted
 _PROMPT_SHARE = 0.75  # of what a model reads; the rest is for its answer
-_LEAST_SHRUNK = (
-    0.9  # a prompt that was too long is made shorter by a tenth at the least
+_LEAST_SHRUNK = 0.9  # a prompt that was too long is made shorter by a tenth at least
+_MOST_SHRUNK = (
+    16  # later prompts keep this part of their length, whatever an endpoint reports
 )
-_MOST_SHRUNK = 16  # by which all further prompts are at most made shorter, whatever an endpoint says
 
 
 class ModelProposer:
     """Asks the model of the run, and reminds it of what was tried.
 
-    What it shows beyond a plan is learnt from the trials that it is told, so that it goes on after a resume as if
-    there had been no break. Only two things begin anew with each process, both about the length of prompts: the
-    characters per token that the endpoint reports, and how much it said that it reads.
+    What it shows beyond a plan is learned from the trials that it observes, so that it goes on
+    after a resume as if there had been no break. Only two things begin anew with each process,
+    both about the length of prompts: the characters per token that the endpoint reports, and the
+    size of the context window that it names.
 
     Args:
-        task: in words.
+        task: what the user wants, in words.
         space: the parameters, when x is a set of these.
-        max_prompt_tokens: how long a prompt may be, estimated without a tokenizer. Only the parent is shown even
-            where it alone is longer; that is logged once.
+        max_prompt_tokens: how long a prompt may be, estimated without a tokenizer. The parent is
+            shown even where it alone is longer; that is logged once.
         lessons_shown: how many of the last lessons are shown.
-        knobs: whether x may declare values that are tuned without the model; it is told so.
+        knobs: whether x may declare values that are tuned without the model; the prompt says so.
 
     Raises:
         UsageError: a number is below 1, or that of the lessons below 0.
@@ -66,48 +73,40 @@ class ModelProposer:
         self._least_prompt_tokens = max(1, max_prompt_tokens // _MOST_SHRUNK)
         self._memory = Memory(lessons_shown, configurations=space is not None)
         self._estimate = TokenEstimate()
-        self._said_too_long = False
+        self._warned_too_long = False
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return the x in the model's reply, or why there is none after two more tries.
 
-        What the first `ask` raises goes up, and so does what a later one raises, unless the budget is spent.
+        Raises what the first `ask` raises, and what a later one raises unless the budget is spent.
         """
         talk = _Talk(plan, ask, self._space.schema() if self._space else None)
         parent = plan.parent.x if plan.parent else None
-        answer, failed_edits, repeated = Answer(None), 0, False
+        answer = Answer(None)
+        failed_edits = 0
+        repeated = False  # a configuration that was tried is asked again only once
         for place in range(_MAX_ASKS):
             try:
                 reply = await self._ask(talk)
             except BudgetSpent:
-                if not place:
+                if place == 0:
                     raise
                 break
             answer = read(reply, parent, self._space)
-            problem = answer.problem or (
-                "" if repeated else self._why_not_again(answer)
-            )
+            problem = answer.problem
+            if not problem and not repeated:
+                problem = self._why_not_again(answer)
             if not problem:
                 break
             repeated = repeated or answer.x is not None
             failed_edits += is_edited(reply)
-            quoted = (
-                reply.text
-                if answer.whole and len(reply.text) <= _MAX_QUOTED_CHARS
-                else ""
-            )
-            talk.again = (
-                quoted,
-                problem,
-                how_to_answer(parent, self._space, failed_edits),
-            )
-        return Proposal(
-            answer.x,
-            f"model:{talk.model}",
-            talk.usage,
-            answer.problem,
-            note=answer.note,
-        )
+            quoted = ""
+            if answer.whole and len(reply.text) <= _MAX_QUOTED_CHARS:
+                quoted = reply.text
+            how = how_to_answer(parent, self._space, failed_edits)
+            talk.again = (quoted, problem, how)
+        source = f"model:{talk.model}"
+        return Proposal(answer.x, source, talk.usage, answer.problem, note=answer.note)
 
     def observe(self, trial: Trial) -> None:
         """Learn from a finished trial what to remind the model of."""
@@ -115,33 +114,28 @@ class ModelProposer:
 
     def _why_not_again(self, answer: Answer) -> str:
         """Return that a configuration was tried before; nothing where it is new."""
-        first = (
-            self._memory.tried_as(answer.x)
-            if self._space and answer.x is not None
-            else None
-        )
-        return (
-            ""
-            if first is None
-            else f"this configuration was tried already, as trial {first}: give a new one"
-        )
+        if self._space is None or answer.x is None:
+            return ""
+        first = self._memory.tried_as(answer.x)
+        if first is None:
+            return ""
+        return f"this configuration was tried already, as trial {first}: give a new one"
 
     async def _ask(self, talk: _Talk) -> Reply:
-        """Return the reply to the prompt; one that is too long for the model is made smaller once."""
+        """Return the reply; a prompt that is too long for the model is made smaller once."""
         messages = self._messages(talk)
         try:
-            reply = await talk.say(messages)
+            reply = await talk.send(messages)
         except ContextTooLong as error:
             self._shrink(talk, size_of(messages), error)
             messages = self._messages(talk)
-            reply = await talk.say(messages)
+            reply = await talk.send(messages)
         self._estimate.learn(size_of(messages), reply.usage)
         return reply
 
     def _messages(self, talk: _Talk) -> list[Message]:
-        max_chars = (
-            talk.max_chars or self._max_prompt_tokens * self._estimate.chars_per_token
-        )
+        allowed = self._max_prompt_tokens * self._estimate.chars_per_token
+        max_chars = talk.max_chars or allowed
         messages = lay_out(
             self._task,
             talk.plan,
@@ -152,18 +146,31 @@ class ModelProposer:
             knobs=self._knobs,
         )
         size = size_of(messages)
-        if size > max_chars and not self._said_too_long:
-            self._said_too_long = True
-            said = "the task and the x to improve alone have %d characters; max_prompt_tokens=%d allows %d; they are sent"
-            _log.warning(said, size, self._max_prompt_tokens, max_chars)
-        return ask_again(messages, *talk.again) if talk.again else messages
+        if size > max_chars and not self._warned_too_long:
+            self._warned_too_long = True
+            _log.warning(
+                "the task and the x to improve alone have %d characters; "
+                "max_prompt_tokens=%d allows %d; they are sent",
+                size,
+                self._max_prompt_tokens,
+                max_chars,
+            )
+        if talk.again:
+            return ask_again(messages, *talk.again)
+        return messages
 
     def _shrink(self, talk: _Talk, chars: int, error: ContextTooLong) -> None:
-        """Make the prompt smaller, to what the model reads where it said so, else to half; remember what it said."""
+        """Make the prompt smaller: to the limit that the error names, else to half.
+
+        A named limit also holds for the prompts to come, and a named length of the prompt teaches
+        how many characters a token has.
+        """
         limit, prompt = error.limit_tokens, error.prompt_tokens
         ratio = chars / prompt if prompt else self._estimate.chars_per_token
         fitting = _PROMPT_SHARE * limit * ratio if limit else chars
-        talk.max_chars = int(fitting if fitting < _LEAST_SHRUNK * chars else chars / 2)
+        if fitting >= _LEAST_SHRUNK * chars:
+            fitting = chars / 2
+        talk.max_chars = int(fitting)
         _log.info(
             "the prompt of %d characters is made smaller, at most %d: %s",
             chars,
@@ -173,8 +180,8 @@ class ModelProposer:
         if talk.again:
             talk.again = ("", *talk.again[1:])
         if limit:
-            fitting_tokens = max(self._least_prompt_tokens, int(_PROMPT_SHARE * limit))
-            self._max_prompt_tokens = min(self._max_prompt_tokens, fitting_tokens)
+            tokens = max(self._least_prompt_tokens, int(_PROMPT_SHARE * limit))
+            self._max_prompt_tokens = min(self._max_prompt_tokens, tokens)
         if prompt:
             self._estimate.learn(chars, Usage(1, prompt_tokens=prompt))
 
@@ -185,23 +192,21 @@ class _Talk:
     def __init__(self, plan: Plan, ask: Ask, schema: Mapping[str, Any] | None) -> None:
         self.plan = plan
         self.usage = Usage()
-        self.model = ""  # who answered last
-        self.again: tuple[str, str, str] | None = (
-            None  # the reply that cannot be used, why, and how to answer
-        )
+        self.model = ""  # of the last reply
+        # The reply that cannot be used, why, and how to answer instead.
+        self.again: tuple[str, str, str] | None = None
         self.max_chars: int | None = (
-            None  # of a prompt, where the model has refused a longer one
+            None  # of a prompt, once the model has refused a longer one
         )
         self._ask = ask
         self._schema = schema
 
-    async def say(self, messages: Sequence[Message]) -> Reply:
+    async def send(self, messages: Sequence[Message]) -> Reply:
         """Return the reply, and count it."""
-        reply = await (
-            self._ask(messages)
-            if self._schema is None
-            else self._ask(messages, self._schema)
-        )
+        if self._schema is None:
+            reply = await self._ask(messages)
+        else:
+            reply = await self._ask(messages, self._schema)
         self.usage += reply.usage
         self.model = reply.model
         return reply

@@ -1,4 +1,7 @@
-"""A conversation: each x as the model's own answer, and what became of it; the oldest are folded into lines."""
+"""Conversation: each x as the model's own answer, with its result as the reply.
+
+The oldest exchanges are folded into one line each. Pure functions of a `Request`.
+"""
 
 from __future__ import annotations
 
@@ -11,17 +14,19 @@ from .templates import EARLIER
 from .trial_text import Request, edits_format, first_question, may_refer, question
 
 _FOLDED_PART = 8  # one part in eight of a conversation is for what is folded into lines
-_KEPT_PART = 4  # one part in four stays when it is folded, so that there is room to grow without another folding
-_STEP_CHARS = 1_000  # in which the room for what is said last is counted, so that it seldom changes what is folded
+_KEPT_PART = 4  # one part in four stays when it is folded, to leave room to grow
+# The room for the last message is counted in steps, so that it seldom changes what is folded.
+_STEP_CHARS = 1_000
 _MAX_LESSON_CHARS = 200
 _ABOVE = "(your x above)"
 
 
 def conversation(request: Request, room: int) -> list[Message]:
-    """Return the exchanges so far, oldest first, in so many characters; the newest ends with the question.
+    """Return the exchanges so far, oldest first, in so many characters.
 
-    When it grows too long, most of it is folded at once, so that until then each conversation begins with the one
-    before. The champion at that moment stays, and comes first.
+    The newest ends with the question. When the conversation grows too long, most of it is folded
+    at once, so that until then each conversation begins with the one before. The champion at that
+    moment stays, and comes first.
     """
     trials = [trial for trial in (*request.plan.context, request.parent) if trial]
     if not trials:
@@ -29,7 +34,8 @@ def conversation(request: Request, room: int) -> list[Message]:
     room_folded = max(0, room // _FOLDED_PART)
     sizes = {trial.number: _size(request, trial) for trial in trials}
     last = _last(request, trials)
-    left = room - 4 - -(-len(last) // _STEP_CHARS) * _STEP_CHARS
+    steps = -(-len(last) // _STEP_CHARS)  # rounded up
+    left = room - 4 - steps * _STEP_CHARS
     kept = _kept(trials, sizes, left - room_folded)
     numbers = {trial.number for trial in kept}
     folded = [trial for trial in trials if trial.number not in numbers]
@@ -39,12 +45,15 @@ def conversation(request: Request, room: int) -> list[Message]:
 
 def _size(request: Request, trial: Trial) -> int:
     """Return how many characters an exchange has, wherever it stands."""
-    again = len(_ABOVE) if may_refer(request, trial) else len(_answer(request, trial))
+    if may_refer(request, trial):
+        again = len(_ABOVE)
+    else:
+        again = len(_answer(request, trial))
     return len(_asked(request, trial, begins=True)) + again
 
 
 def _kept(trials: Sequence[Trial], sizes: dict[int, int], room: int) -> list[Trial]:
-    """Return the exchanges that stay, as if the conversation had grown from its beginning trial by trial."""
+    """Return the exchanges that stay, as if the conversation had grown trial by trial."""
     kept: list[Trial] = []
     size = 0
     for trial in trials:
@@ -66,10 +75,14 @@ def _exchanges(
 ) -> list[Message]:
     messages: list[Message] = []
     for place, trial in enumerate(kept):
-        if place:
+        begins = place == 0
+        if not begins:
             messages.append(Message(role="assistant", content=_answer(request, trial)))
-        notes = [_asked(request, trial, begins=not place), "" if place else earlier]
-        notes.append(last if trial is kept[-1] else "")
+        notes = [_asked(request, trial, begins=begins)]
+        if begins:
+            notes.append(earlier)
+        if trial is kept[-1]:
+            notes.append(last)
         messages.append(Message(role="user", content="\n\n".join(filter(None, notes))))
     return messages
 
@@ -84,41 +97,48 @@ def _asked(request: Request, trial: Trial, begins: bool) -> str:
 
 
 def _last(request: Request, trials: Sequence[Trial]) -> str:
-    """Return what is said to the newest exchange alone."""
+    """Return what is added to the newest exchange alone."""
+    texts = [_standing(trials), edits_format(request), request.plan.hint]
+    return "\n\n".join(filter(None, texts))
+
+
+def _standing(trials: Sequence[Trial]) -> str:
+    """Return how the newest trial compares with the best."""
     best, newest = max(trials, key=rank), trials[-1]
-    less = (best.score or 0.0) - (newest.score or 0.0)
     if best.score is None:
-        standing = ""
-    elif best is newest:
-        standing = "This is the best so far." if len(trials) > 1 else ""
-    elif newest.score is None:
-        standing = f"The best so far has the score {show_number(best.score)}."
-    else:
-        standing = f"The best so far has the score {show_number(best.score, [newest.score])}, {show_number(less)} more."
-    return "\n\n".join(
-        filter(None, [standing, edits_format(request), request.plan.hint])
-    )
+        return ""
+    if best is newest:
+        return "This is the best so far." if len(trials) > 1 else ""
+    if newest.score is None:
+        return f"The best so far has the score {show_number(best.score)}."
+    score = show_number(best.score, [newest.score])
+    more = show_number(best.score - newest.score)
+    return f"The best so far has the score {score}, {more} more."
 
 
 def _earlier(request: Request, folded: Sequence[Trial], room: int) -> str:
+    """Return the folded trials that fit, one per line.
+
+    Half of the lines leave at once, so that the others begin alike for a while.
+    """
     lines: list[str] = []
     size = len(EARLIER)
     for trial in folded:
         lines.append(_line(request, trial))
         size += len(lines[-1]) + 1
-        while (
-            lines and size > room
-        ):  # half of them at once, so that the others begin alike for a while
-            size -= sum(len(line) + 1 for line in lines[: len(lines) // 2 + 1])
-            del lines[: len(lines) // 2 + 1]
+        while lines and size > room:
+            leaving = len(lines) // 2 + 1
+            size -= sum(len(line) + 1 for line in lines[:leaving])
+            del lines[:leaving]
     return "\n".join([EARLIER, *lines]) if lines else ""
 
 
 def _line(request: Request, trial: Trial) -> str:
-    result = (
-        describe_failure(trial)
-        if trial.score is None
-        else f"score {show_number(trial.score)}"
-    )
-    lesson = f" ({one_line(trial.lesson, _MAX_LESSON_CHARS)})" if trial.lesson else ""
-    return f"- {tried(trial, request.known.changes)} -> {result}{lesson}"
+    if trial.score is None:
+        result = describe_failure(trial)
+    else:
+        result = f"score {show_number(trial.score)}"
+    line = f"- {tried(trial, request.known.changes)} -> {result}"
+    if trial.lesson:
+        line += f" ({one_line(trial.lesson, _MAX_LESSON_CHARS)})"
+    return line

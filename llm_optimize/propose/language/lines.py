@@ -1,4 +1,7 @@
-"""What is said of a trial in one line: what it changed, why it failed, what it taught, how it ranks."""
+"""Lines about trials: what one changed, why it failed, what it taught, how it ranks.
+
+Pure functions of trials.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +17,9 @@ from .templates import FAILURES, LESSONS
 _MAX_TRIED_CHARS = 100
 _MAX_LESSON_CHARS = 400
 _MAX_TRIED = 3  # of failures that are alike
-_NUMBER = re.compile(
+_NUMBER = re.compile(  # also addresses and line numbers
     r"0x[0-9a-f]+|\d+(?:[.,_]\d+)*(?:e[+-]?\d+)?", re.I
-)  # addresses and line numbers, too
+)
 
 
 def what_changed(x: X, before: X | None) -> str:
@@ -30,25 +33,22 @@ def what_changed(x: X, before: X | None) -> str:
     if isinstance(x, str) and isinstance(before, str):
         return _new_lines(x, before)
     if isinstance(x, dict) and isinstance(before, dict):
-        changed = {
-            name: value
-            for name, value in x.items()
-            if name not in before or before[name] != value
-        }
-        texts = [
-            (name, value)
-            for name, value in changed.items()
-            if isinstance(value, str) and "\n" in value
-        ]
-        if texts:
-            return one_line(
-                f"{texts[0][0]}: {_new_lines(texts[0][1], str(before.get(texts[0][0])))}",
-                _MAX_TRIED_CHARS,
-            )
-        return one_line(json.dumps(changed, default=repr), _MAX_TRIED_CHARS)
-    return one_line(
-        x if isinstance(x, str) else json.dumps(x, default=repr), _MAX_TRIED_CHARS
-    )
+        return _new_values(x, before)
+    text = x if isinstance(x, str) else json.dumps(x, default=repr)
+    return one_line(text, _MAX_TRIED_CHARS)
+
+
+def _new_values(x: Mapping[str, object], before: Mapping[str, object]) -> str:
+    """Return the values that changed, or the new lines of the first long text that did."""
+    changed: dict[str, object] = {}
+    for name, value in x.items():
+        if name not in before or before[name] != value:
+            changed[name] = value
+    for name, value in changed.items():
+        if isinstance(value, str) and "\n" in value:
+            new = _new_lines(value, str(before.get(name)))
+            return one_line(f"{name}: {new}", _MAX_TRIED_CHARS)
+    return one_line(json.dumps(changed, default=repr), _MAX_TRIED_CHARS)
 
 
 def _new_lines(x: str, before: str) -> str:
@@ -60,49 +60,54 @@ def _new_lines(x: str, before: str) -> str:
         more = f" (and {len(added) - 1} more)" if len(added) > 1 else ""
         return one_line(added[0], _MAX_TRIED_CHARS - len(more)) + more
     removed = [line for line, count in old.items() if line and count > 0]
-    return (
-        one_line(f"without {removed[0]}", _MAX_TRIED_CHARS)
-        if removed
-        else "other white space or order"
-    )
+    if removed:
+        return one_line(f"without {removed[0]}", _MAX_TRIED_CHARS)
+    return "other white space or order"
 
 
 def tried(trial: Trial, changes: Mapping[int, str]) -> str:
     """Return in one line what was tried: the change where it is known, else how x begins."""
-    return changes.get(trial.number) or what_changed(
-        "" if trial.x is None else trial.x, None
-    )
+    known = changes.get(trial.number)
+    if known:
+        return known
+    return what_changed("" if trial.x is None else trial.x, None)
 
 
 def failure_lines(trials: Iterable[Trial], changes: Mapping[int, str]) -> list[str]:
-    """Return why trials failed and what was tried, in a line for each kind of failure, with their number.
+    """Return why trials failed and what was tried, in a line for each kind of failure.
 
-    Failures are alike when their reasons differ in nothing but numbers and addresses. A kind stands where its first
-    failure does, so that a list which grows keeps its beginning.
+    Failures are alike when their reasons differ in nothing but numbers and addresses. A kind stays
+    in the place of its first failure, so that a list which grows keeps its beginning.
     """
     kinds: dict[str, list[Trial]] = {}
     for trial in trials:
-        kinds.setdefault(_NUMBER.sub("#", describe_failure(trial)), []).append(trial)
+        kind = _NUMBER.sub("#", describe_failure(trial))
+        kinds.setdefault(kind, []).append(trial)
     return [_kind_line(alike, changes) for alike in kinds.values()]
 
 
 def _kind_line(alike: Sequence[Trial], changes: Mapping[int, str]) -> str:
-    times = f" ({len(alike)} times)" if len(alike) > 1 else ""
-    attempts = list(
-        dict.fromkeys(filter(None, (tried(trial, changes) for trial in alike)))
-    )[:_MAX_TRIED]
-    return f"- {describe_failure(alike[0])}{times}" + (
-        f"; tried: {' | '.join(attempts)}" if attempts else ""
-    )
+    line = f"- {describe_failure(alike[0])}"
+    if len(alike) > 1:
+        line += f" ({len(alike)} times)"
+    attempts: list[str] = []
+    for trial in alike:
+        attempt = tried(trial, changes)
+        if attempt and attempt not in attempts:
+            attempts.append(attempt)
+    if attempts:
+        line += f"; tried: {' | '.join(attempts[:_MAX_TRIED])}"
+    return line
 
 
 def lesson_lines(trials: Iterable[Trial]) -> list[str]:
-    """Return what trials taught, in a line each."""
-    return [
-        f"- trial {trial.number}: {one_line(trial.lesson, _MAX_LESSON_CHARS)}"
-        for trial in trials
-        if trial.lesson
-    ]
+    """Return what trials taught, one per line."""
+    lines: list[str] = []
+    for trial in trials:
+        if trial.lesson:
+            lesson = one_line(trial.lesson, _MAX_LESSON_CHARS)
+            lines.append(f"- trial {trial.number}: {lesson}")
+    return lines
 
 
 def failures(trials: Iterable[Trial], changes: Mapping[int, str], room: int) -> str:
@@ -130,27 +135,22 @@ def last_that_fit(lines: Sequence[str], room: int) -> list[str]:
 
 
 def ranking(trials: Iterable[Trial], parent: Trial | None) -> str:
-    """Return the trials shown in the order of their scores, with the difference to the best; nothing for only one."""
-    shown = sorted(
-        {trial.number: trial for trial in trials if trial.scored}.values(),
-        key=rank,
-        reverse=True,
-    )
+    """Return the trials shown by their scores, best first; nothing for only one.
+
+    Each but the best has its difference to the best.
+    """
+    scored = {trial.number: trial for trial in trials if trial.scored}
+    shown = sorted(scored.values(), key=rank, reverse=True)
     if len(shown) < 2:
         return ""
     best = shown[0].score or 0.0
-    places = [
-        f"{place}. {_named(trial, parent)}{_less(trial, best)}"
-        for place, trial in enumerate(shown, 1)
-    ]
+    places: list[str] = []
+    for place, trial in enumerate(shown, 1):
+        entry = f"{place}. trial {trial.number}"
+        if parent is not None and trial.number == parent.number:
+            entry += " (the x to improve)"
+        less = best - (trial.score or 0.0)
+        if less:
+            entry += f", {show_number(less)} less"
+        places.append(entry)
     return f"By score: {'; '.join(places)}."
-
-
-def _named(trial: Trial, parent: Trial | None) -> str:
-    improve = " (the x to improve)" if parent and trial.number == parent.number else ""
-    return f"trial {trial.number}{improve}"
-
-
-def _less(trial: Trial, best: float) -> str:
-    less = best - (trial.score or 0.0)
-    return f", {show_number(less)} less" if less else ""

@@ -16,7 +16,7 @@ room is the least useful first, and no x is ever cut. A whole prompt, with a not
       formats    | Only what stands between a line with EVOLVE-BLOCK-START ...    with regions
                  | A line of x that sets a plain value may declare it as a knob   with `tune`
     user
-      context    | Trials worth knowing, each with its x and what the judge said of it:
+      context    | Trials that are worth knowing, each with its x and what the judge ...
       of the     |
       plan,      | Trial 3:
       grows at   | ```

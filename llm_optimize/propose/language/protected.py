@@ -1,10 +1,11 @@
-"""Regions of x that may change, between marker lines, and all around them that may not: pure functions.
+"""Protected text: only the regions of x between marker lines may change.
 
     # EVOLVE-BLOCK-START
     what a model may write anew
     # EVOLVE-BLOCK-END
 
-A marker stands alone on its line, in a comment of any style. An x without markers may change everywhere.
+A marker stands alone on its line, in a comment of any style. An x without markers may change
+everywhere. Pure functions.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ def has_protected(x: str) -> bool:
 def check_markers(x: str) -> None:
     """Check that the markers of x, if there are any, come in pairs, each alone on its line.
 
-    Raises UsageError when a block is not closed, was never opened, or holds another, or when a marker stands behind
-    code.
+    Raises UsageError when a block is not closed, was never opened, or holds another, or when a
+    marker stands behind code.
     """
     problem = _misplaced(x) or _behind_code(x)
     if problem:
@@ -49,7 +50,7 @@ def check_markers(x: str) -> None:
 
 
 def check_regions(x: X) -> None:
-    """Check the markers of a text as `check_markers` does, or of each text of a dict; parameters have none.
+    """Check the markers of a text, or of each text of a dict; parameters have none.
 
     Raises UsageError; for a text of a dict it names that, too.
     """
@@ -65,16 +66,16 @@ def check_regions(x: X) -> None:
 
 
 def check_protected(before: str, after: str) -> str | None:
-    """Return None when all that stands outside the blocks of `before` came back in `after`, byte for byte.
+    """Return None when all outside the blocks of `before` came back in `after`, byte for byte.
 
-    The marker lines are outside. Else return a sentence for the model, with the first line that differs.
-    Raises UsageError as `check_markers(before)` does.
+    The marker lines are outside. Else return a sentence for the model, with the first line that
+    differs. Raises UsageError as `check_markers(before)` does.
 
     >>> x = "import os\\n# EVOLVE-BLOCK-START\\nx = 1\\n# EVOLVE-BLOCK-END\\n"
     >>> check_protected(x, x.replace("1", "2"))
     >>> print(check_protected(x, x.replace("os", "sys")))
-    what stands outside the EVOLVE-BLOCK regions must come back byte for byte: line 1 is 'import os\\n', it came back \
-as 'import sys\\n'
+    what stands outside the EVOLVE-BLOCK regions must come back byte for byte: \
+line 1 is 'import os\\n', it came back as 'import sys\\n'
     """
     check_markers(before)
     if not has_protected(before):
@@ -84,7 +85,11 @@ as 'import sys\\n'
         return f"the EVOLVE-BLOCK marker lines must come back as they were: {problem}"
     for had, got in zip_longest(_outside(before), _outside(after)):
         if had is None or got is None or had[1] != got[1]:
-            return f"what stands outside the EVOLVE-BLOCK regions must come back byte for byte: {_differ(had, got)}"
+            differ = _differ(had, got)
+            return (
+                "what stands outside the EVOLVE-BLOCK regions must come back byte for byte: "
+                f"{differ}"
+            )
     return None
 
 
@@ -113,7 +118,7 @@ def regions(x: str) -> list[tuple[int, int]]:
 
 
 def check_change(before: X, after: X) -> str | None:
-    """Return None when a candidate kept what its parent protects; else a sentence that says what changed.
+    """Return None when a candidate kept what its parent protects; else what changed.
 
     Texts are compared as `check_protected` does, and so is each text of a dict. Parameters protect
     nothing. Raises UsageError as `check_regions(before)` does.
@@ -125,11 +130,9 @@ def check_change(before: X, after: X) -> str | None:
     if isinstance(before, str):
         if isinstance(after, str):
             return check_protected(before, after)
-        return (
-            "x must stay one text: it holds EVOLVE-BLOCK regions"
-            if has_protected(before)
-            else None
-        )
+        if has_protected(before):
+            return "x must stay one text: it holds EVOLVE-BLOCK regions"
+        return None
     for name, text in before.items():
         if not isinstance(text, str) or not has_protected(text):
             continue

@@ -1,4 +1,8 @@
-"""One message with sections: what is known first, since it seldom changes; the parent and the question last."""
+"""Sections of one message: what is known first, the parent and the question last.
+
+What stands first seldom changes, so that successive messages begin alike and providers' caches
+serve them. Pure functions of a `Request`.
+"""
 
 from __future__ import annotations
 
@@ -18,34 +22,41 @@ from .trial_text import (
 )
 
 _LINES_PART = 8  # one part in eight of the room is for failures, as much for lessons
-_STEPS = 16  # into which the room is divided: what is left changes seldom when a text changes a little
+# Lengths are rounded up to a sixteenth of the room, so that what is left for the trials stays the
+# same when a text changes a little.
+_STEPS = 16
 
 
 def sections(request: Request, room: int) -> str:
-    """Return the message: trials that are worth knowing, failures, lessons, and the question, in so many characters.
+    """Return the message, in so many characters.
 
-    What is left out for want of room depends little on the length of what changes from message to message, so that
-    successive messages begin alike.
+    Trials that are worth knowing, failures, lessons, and the question. The question always stays;
+    trials leave first, the worst before the better ones.
     """
     known = request.known
-    longest = _last(
-        request, [trial.number for trial in request.plan.context], may_refer_to_x=False
-    )
+    context = [trial.number for trial in request.plan.context]
+    longest = _last(request, context, may_refer_to_x=False)
     left = room - _rounded(len(longest), room)
     lines_room = min(left // 2, room // _LINES_PART)
     lines = [
         failures(_failures(request), known.changes, lines_room),
         lessons(known.lessons, lines_room),
     ]
-    left -= sum(_rounded(len(text) + 2, room) for text in lines if text)
-    title, between = (CONFIGURATIONS, "\n") if request.parameters else (OTHERS, "\n\n")
+    for text in filter(None, lines):
+        left -= _rounded(len(text) + 2, room)
+    title, between = OTHERS, "\n\n"
+    if request.parameters:
+        title, between = CONFIGURATIONS, "\n"
     texts = _texts(request)
     kept = _fitting(_trials(request), texts, left - len(title) - 2, len(between))
-    others = between.join([title, *(texts[number] for number in kept)]) if kept else ""
+    others = ""
+    if kept:
+        others = between.join([title, *(texts[number] for number in kept)])
     return "\n\n".join(filter(None, [others, *lines, _last(request, kept)]))
 
 
 def _rounded(chars: int, room: int) -> int:
+    """Return a length, rounded up to the next step."""
     step = max(1, room // _STEPS)
     return -(-chars // step) * step
 
@@ -54,31 +65,32 @@ def _trials(request: Request) -> list[Trial]:
     """Return the trials to show, in the order of showing; none when there is only the parent."""
     tried = request.known.tried if request.parameters else ()
     trials = {trial.number: trial for trial in (*tried, *request.plan.context)}
-    alone = request.parent is not None and set(trials) == {request.parent.number}
-    return [] if alone else list(trials.values())
+    if request.parent is not None and set(trials) == {request.parent.number}:
+        return []
+    return list(trials.values())
 
 
 def _failures(request: Request) -> list[Trial]:
     """Return the failures that are not among the configurations already."""
-    listed = (
-        {trial.number for trial in _trials(request)} if request.parameters else set()
-    )
+    listed: set[int] = set()
+    if request.parameters:
+        listed = {trial.number for trial in _trials(request)}
     return [trial for trial in request.plan.failures if trial.number not in listed]
 
 
 def _texts(request: Request) -> dict[int, str]:
+    """Return how each trial is shown, by its number."""
     if request.parameters:
         return {trial.number: configuration(trial) for trial in _trials(request)}
-    shown = [trial for trial in (*request.plan.context, request.parent) if trial]
-    return {
-        trial.number: other(request, trial, shown) for trial in request.plan.context
-    }
+    context = request.plan.context
+    shown = [trial for trial in (*context, request.parent) if trial]
+    return {trial.number: other(request, trial, shown) for trial in context}
 
 
 def _fitting(
     trials: Sequence[Trial], texts: Mapping[int, str], room: int, between: int
 ) -> list[int]:
-    """Return the numbers of those that fit, the best ones first to get a place, in the given order."""
+    """Return the numbers of those that fit, in the given order; the best get a place first."""
     kept: set[int] = set()
     for trial in sorted(trials, key=rank, reverse=True):
         size = len(texts[trial.number]) + between
@@ -91,15 +103,23 @@ def _fitting(
 def _last(
     request: Request, kept: Collection[int], *, may_refer_to_x: bool = True
 ) -> str:
-    """Return what differs from message to message: how the shown trials rank, a hint, the parent, the question."""
+    """Return what differs from message to message: the ranking, a hint, the parent, the question.
+
+    Args:
+        request: what the prompt is made of.
+        kept: the trials that are shown above.
+        may_refer_to_x: whether the question may name the x that is shown above instead of
+            repeating it; without, the length is the largest that is possible.
+    """
     plan, parent = request.plan, request.parent
     if parent is None:
         return "\n\n".join(filter(None, [plan.hint, first_question(request)]))
-    shown = [*(trial for trial in plan.context if trial.number in kept), parent]
-    above = parent.number in kept and not request.parameters
-    refers = above and may_refer_to_x and may_refer(request, parent)
+    shown = [trial for trial in plan.context if trial.number in kept]
+    shown.append(parent)
+    refers = False
+    if may_refer_to_x and parent.number in kept and not request.parameters:
+        refers = may_refer(request, parent)
     where = f"(trial {parent.number}, shown above)" if refers else ""
-    asked = question(request, parent, shown, above=where, told=refers)
-    return "\n\n".join(
-        filter(None, [ranking(shown, parent), edits_format(request), plan.hint, asked])
-    )
+    asked = question(request, parent, shown, above=where, has_feedback_above=refers)
+    texts = [ranking(shown, parent), edits_format(request), plan.hint, asked]
+    return "\n\n".join(filter(None, texts))

@@ -1,19 +1,19 @@
-"""Every sentence that is said to a model, as data."""
+"""Templates: every sentence of a prompt, as data, with placeholders in braces."""
 
 from __future__ import annotations
 
 import re
 
 SYSTEM_PROMPT = """\
-You improve a candidate x step by step. An automatic judge scores each x that you write; a higher score is better. \
-You see what was tried, how it scored and what the judge said about it.
+You improve a candidate x step by step. An automatic judge scores each x that you write; \
+a higher score is better. You see what was tried, how it scored and what the judge said about it.
 
 The task:
 {task_description}
 
-How to answer: think first, in a few sentences: what do the scores teach, and what is worth trying next? Then write \
-the complete next x, ready to be judged as it is, in one fenced code block at the very end. Nothing but x goes into \
-that block, and never an x that was tried before."""
+How to answer: think first, in a few sentences: what do the scores teach, and what is worth \
+trying next? Then write the complete next x, ready to be judged as it is, in one fenced code block \
+at the very end. Nothing but x goes into that block, and never an x that was tried before."""
 
 HUMAN_PROMPT = """\
 The x to improve:
@@ -30,53 +30,66 @@ Nothing was tried yet: write the first x.
 {task_question}"""
 
 OTHERS = "Trials that are worth knowing, each with its x and what the judge said of it:"
-CONFIGURATIONS = "Configurations that were tried, one a line:"
+CONFIGURATIONS = "Configurations that were tried, one per line:"
 FAILURES = "These were tried and failed; do not repeat them:"
 LESSONS = "Lessons from earlier trials:"
-EARLIER = "Earlier attempts, in a line each:"
+EARLIER = "Earlier attempts, one per line:"
 
 # How to answer, where x is not one text to be written anew.
 
 PARAMETERS = """\
-x is a set of parameters. Answer with one JSON object in a fenced code block, with a value for each name:
+x is a set of parameters. Answer with one JSON object in a fenced code block, with a value for \
+each name:
 {parameters}
 A configuration that was tried already teaches nothing new: never repeat one."""
 PARTS = """\
-x is several named texts. Put only those that you change into the answer, each as a fenced code block under a line \
-with its name, and leave the others out: they stay as they are. A text is written anew as a whole,
+x is several named texts. Put only those that you change into the answer, each as a fenced code \
+block under a line with its name, and leave out the others: they stay as they are. Rewrite a text \
+completely:
 
 ### NAME
 ```
-the whole text
+the complete text
 ```
 
-or, where it is long, edited:
+or, if it is long, edit it:
 
 ### NAME
 <<<<<<< SEARCH
-lines of the text as they are, to the letter, enough of them to be found in one place only
+exact lines copied from the text, enough of them to match only once
 =======
-the lines that shall stand there instead
+the replacement lines
 >>>>>>> REPLACE"""
-DATA = "x is a JSON object. Answer with the complete next x as one JSON object in a fenced code block."
+DATA = (
+    "x is a JSON object. "
+    "Answer with the complete next x as one JSON object in a fenced code block."
+)
 PROTECTED = """\
-Only what stands between a line with EVOLVE-BLOCK-START and the next line with EVOLVE-BLOCK-END may change. \
-Everything else, these lines included, must come back byte for byte, or the answer is refused."""
+Only the lines between a line with EVOLVE-BLOCK-START and the next line with EVOLVE-BLOCK-END may \
+change. Everything else, including these two lines, must come back byte for byte, or the answer is \
+rejected."""
 EDITS = """\
-x is long. Instead of the complete x you may answer with edits of it at the very end, as many as needed, in this form:
+x is long. Instead of the complete x you may answer with edits of it at the very end, as many as \
+needed, in this form:
 
 <<<<<<< SEARCH
-lines of x as they are, to the letter, enough of them to be found in one place only
+exact lines copied from x, enough of them to match only once
 =======
-the lines that shall stand there instead
+the replacement lines
 >>>>>>> REPLACE"""
 
 # After a reply that cannot be used.
 
 AGAIN = "That reply cannot be used: {problem}. Answer again: {how}"
-AGAIN_UNSEEN = "(You have answered this once, but the answer cannot be used: {problem}. Answer again: {how})"
+AGAIN_UNSEEN = (
+    "(You have answered this once, but the answer cannot be used: {problem}. "
+    "Answer again: {how})"
+)
 WHOLE_ANSWER = "the complete next x in one fenced code block at the very end."
-EDITS_ANSWER = "corrected SEARCH/REPLACE edits, or the complete next x in one fenced code block, at the very end."
+EDITS_ANSWER = (
+    "corrected SEARCH/REPLACE edits, or the complete next x in one fenced code block, "
+    "at the very end."
+)
 PARTS_ANSWER = (
     "the texts that change, each in a fenced code block under a line ### NAME."
 )
@@ -85,19 +98,21 @@ JSON_ANSWER = "one JSON object in a fenced code block at the very end."
 # Looking back at one trial.
 
 REFLECTION = """\
-You look back at one step of an optimization and say what is to be learnt from it. An automatic judge scores each \
-candidate x; a higher score is better.
+You look back at one step of an optimization and say what can be learned from it. An automatic \
+judge scores each candidate x; a higher score is better.
 
 The task:
 {task_description}"""
 REFLECT = """\
-Write down the lesson in one to three short sentences: why did this not work, and what should be done instead? It is \
-for somebody who will write the next x and has not seen this one. No code, no introduction."""
+Write down the lesson in one to three short sentences: why did this not work, and what should be \
+done instead? The reader will write the next x and has not seen this one. No code, no \
+introduction."""
 
 KNOBS = """\
-A line of x that sets a plain value may declare it as a knob, in a comment at its end. Without asking you again, knobs \
-are then tuned to their best values in the range that you give; so declare the few constants that matter and whose \
-best values nobody can know beforehand, and spend your thoughts on the structure. Take the comment sign of the language:
+A line of x that sets a plain value may declare it as a knob, in a comment at its end. Knobs are \
+then tuned within the range that you give, without asking you again. Declare the few constants \
+that matter and whose best values cannot be known in advance, and think about the structure \
+instead. Use the comment sign of the language:
 lr = 0.1  # tune: 1e-4..1 log
 width = 100  # tune: int 10..1000 step 10
 kernel = "rbf"  # tune: "rbf", "poly"
@@ -109,7 +124,9 @@ _PLACEHOLDER = re.compile(
 
 
 def fill(template: str, **values: str) -> str:
-    """Fill the placeholders that are given, in one pass; all other braces, and those inside the values, stay.
+    """Fill the placeholders that are given, in one pass.
+
+    All other braces stay as they are, also those inside the values.
 
     >>> fill("{x} {y} {fx}", x="{fx}", fx="1")
     '{fx} {y} 1'

@@ -1,4 +1,8 @@
-"""How an x, its score and its feedback look in a prompt."""
+"""Text of one trial in a prompt: its x, its score and its feedback, and the question about it.
+
+Pure functions of a `Request`; how trials are put together stands in `sections.py` and
+`conversation.py`.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ from .templates import DATA, EDITS, FIRST_PROMPT, PARAMETERS, PARTS, PROTECTED, 
 
 LONG_LINES = 200  # an x of more lines may be edited
 _DIGITS = (
-    6  # at least, so that a new neighbour seldom changes how an old score is written
+    6  # at least, so that a new neighbor seldom changes how an old score is written
 )
 _MAX_FEEDBACK_CHARS = 4_000  # of the parent
 _MAX_OTHER_FEEDBACK_CHARS = 600
@@ -32,7 +36,7 @@ class Known:
     lessons: tuple[Trial, ...] = ()  # to show, in this order
     changes: Mapping[int, str] = field(
         default_factory=dict
-    )  # by trial number: what it changed, in one line
+    )  # in one line, by trial number
     tried: tuple[Trial, ...] = ()  # configurations of parameters to list, in this order
 
 
@@ -65,63 +69,57 @@ def is_long(x: X | None) -> bool:
 
 
 def answer_format(request: Request) -> str:
-    """Return how to answer where x is not one text that may change everywhere; the same for a whole run."""
+    """Return how to answer where x is not one text that may change everywhere.
+
+    It is the same for a whole run.
+    """
     if request.parameters:
         return fill(PARAMETERS, parameters=request.parameters)
     x = request.parent.x if request.parent else None
     if isinstance(x, dict) and not is_parts(x):
         return DATA
     texts = list(x.values()) if isinstance(x, dict) else [x or ""]
-    return "\n\n".join(
-        filter(
-            None,
-            [
-                PARTS if isinstance(x, dict) else "",
-                PROTECTED if any(map(has_protected, texts)) else "",
-            ],
-        )
-    )
+    rules: list[str] = []
+    if isinstance(x, dict):
+        rules.append(PARTS)
+    if any(map(has_protected, texts)):
+        rules.append(PROTECTED)
+    return "\n\n".join(rules)
 
 
 def edits_format(request: Request) -> str:
     """Return that x may be edited, where it is long."""
-    return (
-        EDITS
-        if request.parent and not request.parameters and is_long(request.parent.x)
-        else ""
-    )
+    if request.parent is None or request.parameters or not is_long(request.parent.x):
+        return ""
+    return EDITS
 
 
 def other(request: Request, trial: Trial, shown: Iterable[Trial]) -> str:
     """Return a trial that is worth knowing."""
     x = request.shown("" if trial.x is None else trial.x)
-    return (
-        f"Trial {trial.number}:\n{x}\n{_said(trial, shown, _MAX_OTHER_FEEDBACK_CHARS)}"
-    )
+    return f"Trial {trial.number}:\n{x}\n{_result(trial, shown, _MAX_OTHER_FEEDBACK_CHARS)}"
 
 
 def configuration(trial: Trial) -> str:
     """Return a trial as one line of JSON: its parameters, and its score or why it has none."""
-    said = (
-        {"failed": describe_failure(trial)}
-        if trial.score is None
-        else {"score": trial.score}
-    )
-    return json.dumps(
-        {"trial": trial.number, "x": trial.x, **said},
-        separators=(",", ":"),
-        default=repr,
-    )
+    facts: dict[str, object] = {"trial": trial.number, "x": trial.x}
+    if trial.score is None:
+        facts["failed"] = describe_failure(trial)
+    else:
+        facts["score"] = trial.score
+    return json.dumps(facts, separators=(",", ":"), default=repr)
 
 
 def may_refer(request: Request, trial: Trial) -> bool:
-    """Return whether the question may say where x stands instead of repeating it: x is long, and has its own line."""
+    """Return whether the question may say where x stands instead of repeating it.
+
+    x must be long, and have a line of its own in the prompt of the user.
+    """
     human_prompt = request.task.human_prompt
-    alone = _X_ALONE.search(human_prompt) and not _FENCE.search(human_prompt)
-    return (
-        bool(alone)
-        and len(request.shown("" if trial.x is None else trial.x)) > _WORTH_REFERRING
-    )
+    if not _X_ALONE.search(human_prompt) or _FENCE.search(human_prompt):
+        return False
+    x = request.shown("" if trial.x is None else trial.x)
+    return len(x) > _WORTH_REFERRING
 
 
 def question(
@@ -129,7 +127,7 @@ def question(
     trial: Trial,
     shown: Sequence[Trial],
     above: str = "",
-    told: bool = False,
+    has_feedback_above: bool = False,
 ) -> str:
     """Return the question that asks for a better x than a trial's.
 
@@ -138,23 +136,26 @@ def question(
         trial: whose x is to be improved.
         shown: what it is compared with.
         above: says where its x stands already; empty puts x here.
-        told: whether its feedback stands above as well, as far as it is short.
+        has_feedback_above: whether its feedback stands above as well, as far as it is short.
     """
     task = request.task
-    max_chars = (
-        0
-        if told and len(trial.feedback) <= _MAX_OTHER_FEEDBACK_CHARS
-        else _MAX_FEEDBACK_CHARS
+    max_chars = _MAX_FEEDBACK_CHARS
+    if has_feedback_above and len(trial.feedback) <= _MAX_OTHER_FEEDBACK_CHARS:
+        max_chars = 0
+    facts = [_result(trial, shown, max_chars)]
+    listed = False  # as a lesson in a section of its own
+    if not request.plan.transcript:
+        listed = any(one.number == trial.number for one in request.known.lessons)
+    if trial.lesson and not listed:
+        facts.append(f"Lesson: {trial.lesson}")
+    facts.append(_standing(trial, shown))
+    return fill(
+        task.human_prompt,
+        task_description=task.description,
+        task_question=task.question,
+        x=above or _own_x(request, trial),
+        fx="\n".join(filter(None, facts)),
     )
-    listed = not request.plan.transcript and any(
-        one.number == trial.number for one in request.known.lessons
-    )
-    lesson = f"Lesson: {trial.lesson}" if trial.lesson and not listed else ""
-    fx = "\n".join(
-        filter(None, [_said(trial, shown, max_chars), lesson, _standing(trial, shown)])
-    )
-    words = {"task_description": task.description, "task_question": task.question}
-    return fill(task.human_prompt, **words, x=above or _own_x(request, trial), fx=fx)
 
 
 def first_question(request: Request) -> str:
@@ -169,24 +170,27 @@ def first_question(request: Request) -> str:
 def _own_x(request: Request, trial: Trial) -> str:
     """Return x fenced, or bare where the prompt puts a fence around it itself."""
     x = "" if trial.x is None else trial.x
-    return show_x(x) if _FENCE.search(request.task.human_prompt) else request.shown(x)
+    if _FENCE.search(request.task.human_prompt):
+        return show_x(x)
+    return request.shown(x)
 
 
-def _said(trial: Trial, shown: Iterable[Trial], max_chars: int) -> str:
-    """Return the score, with digits enough to tell it from the others shown, and what f said."""
+def _result(trial: Trial, shown: Iterable[Trial], max_chars: int) -> str:
+    """Return the score, with digits enough to tell it from the others shown, and the feedback."""
     feedback = clip(trial.feedback, max_chars)
     if trial.score is None:
         return f"no score ({trial.status.value})\n{feedback}".rstrip()
-    scores = [other.score for other in shown if other.score is not None]
+    scores = [one.score for one in shown if one.score is not None]
     return f"score {show_number(trial.score, scores, _DIGITS)}\n{feedback}".rstrip()
 
 
 def _standing(trial: Trial, shown: Iterable[Trial]) -> str:
     """Return how a trial compares with the best that is shown."""
-    scored = [other for other in shown if other.scored]
-    if trial.score is None or len({other.number for other in scored}) < 2:
+    scored = {one.number: one for one in shown if one.scored}
+    if trial.score is None or len(scored) < 2:
         return ""
-    best = max(scored, key=rank)
+    best = max(scored.values(), key=rank)
     if best.number == trial.number:
         return "It is the best so far."
-    return f"Trial {best.number} is better by {show_number((best.score or 0.0) - trial.score)}."
+    more = show_number((best.score or 0.0) - trial.score)
+    return f"Trial {best.number} is better by {more}."
