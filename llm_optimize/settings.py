@@ -1,18 +1,18 @@
-"""Every option of a run, documented and checked once.
+"""Options of a run, each declared, documented and checked once.
 
-Python (`optimize.run`, `resume`, `replay`, `Optimizer`, `compare`), the command line, task files and
-the server for agents take their options from the fields of `RunSettings`, and the store keeps them
-as JSON. To add an option, add a field here, name it in `RunOptions` below, and use it.
+Python (`optimize.run`, `resume`, `replay`, `Optimizer`, `compare`), the command line, task files
+and the server for agents take their options from the fields of `RunSettings`, and the store keeps
+them as JSON. To add an option, add a field here, name it in `RunOptions` below, and use it.
 """
 
 # ruff: noqa: RUF009  (`_option` returns a field)
 from __future__ import annotations
 
-import numbers
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields, replace
+from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypedDict
 
+from .checks import is_number, is_whole_number
 from .errors import UnknownName, UsageError
 from .records import Budget, Limits, Task, X
 
@@ -38,17 +38,17 @@ _AN_OBJECT = "it is an object of Python"
 
 @dataclass(frozen=True)
 class Option:
-    """What people are told of one option, and how they reach it; a reason that is empty means that they do.
+    """The documentation of one option, and the ways in which it is reached.
 
     Args:
         help: what it is, in a sentence or two, with its unit.
         python: what holds for Python only, such as the objects that it takes.
         shell: what holds for the command line only.
         flag: of the command line; where there are several, the first.
-        kind: of its value in a task file, where the type of the field does not say it: see `kind_of`.
-        no_flag: why the command line and task files do not have it.
-        no_resume: why `resume` cannot change it.
-        of_func: whether it says how f is called, which an `Optimizer` leaves to its caller.
+        kind: of its value in a task file, where the field's type does not show it: see `kind_of`.
+        no_flag: why the command line and task files do not have it; empty if they do.
+        no_resume: why `resume` cannot change it; empty if it can.
+        of_func: whether it concerns how f is called, which an `Optimizer` leaves to its caller.
         in_task: whether it is a field of the `Task`.
     """
 
@@ -75,11 +75,10 @@ class RunSettings:
     """The options of one run, checked at birth.
 
     Some options are an object of Python or its name (`model`, `search`, `proposer`): a stored run
-    knows the name only. `stop`, `examples` and `executor` are never stored, and `func_version` has a
-    place of its own in the store.
+    has the name only. `stop`, `examples` and `executor` are never stored, and `func_version` has
+    a column of its own in the store.
 
-    Raises:
-        UsageError: a value that cannot be; the message names it and says what would be right.
+    Raises UsageError for a value that is not possible; the message says what would be right.
 
     >>> RunSettings(Task("", "", "", ""), max_steps=-1)
     Traceback (most recent call last):
@@ -88,12 +87,14 @@ class RunSettings:
     """
 
     task: Task
-    func: str | None = None  # FILE.py:NAME, where f is found again by it
-    is_chat: bool = True  # whether the model is found again by its name and base_url
+    func: str | None = None  # FILE.py:NAME, if f can be loaded from there again
+    is_chat: bool = (
+        True  # whether its name and base_url are enough to make the model again
+    )
     x0: tuple[X, ...] = _option(
         (),
         "The first candidate; without one, the model writes the first.",
-        shell="A folder stands for its files, as one candidate of several parts.",
+        shell="A folder is one candidate of several parts, its files.",
         python="A list holds several; a dict of named texts is one candidate of several parts.",
         flag="--x0",
         kind="x",
@@ -102,8 +103,8 @@ class RunSettings:
     space: Any = _option(
         None,
         "Typed parameters by name; x is then a set of values.",
-        shell="They stand in a JSON file.",
-        python="Whatever `space.as_space` takes; x is a dict.",
+        shell="Give a JSON file.",
+        python="Anything that `space.as_space` takes; x is a dict.",
         flag="--space",
         kind="table",
         no_resume="the trials so far have the parameters of the old one; begin another run",
@@ -111,31 +112,32 @@ class RunSettings:
     model: Any = _option(
         None,
         'A model\'s name, or "mutation" for no model at all.',
-        python="Also an `llm.Chat`, any callable from messages to text, a list of these, or an `llm.Ensemble`. "
-        "None takes `llm.default_llm_options` and the environment.",
+        python="Also an `llm.Chat`, any callable from messages to text, a list of these, or an "
+        "`llm.Ensemble`. None takes `llm.default_llm_options` and the environment.",
         flag="--model",
         kind="str | tuple[str, ...]",
     )
     base_url: str | None = _option(
         None,
         "Address of an OpenAI-compatible endpoint.",
-        python="For models that are given by their names.",
+        python="It applies to models that are given by name.",
         flag="--base-url",
     )
     max_steps: int = _option(
         10, "Candidates to propose beyond x0, in all sessions together.", flag="--steps"
     )
-    workers: int = _option(1, "Scorings at a time.", flag="--workers", of_func=True)
+    workers: int = _option(
+        1, "Scorings that run concurrently.", flag="--workers", of_func=True
+    )
     model_slots: int | None = _option(
         None,
-        "Candidates that are being written at a time; adapts if not given.",
-        python="None adapts to how long replies and scorings take, where there are several workers, and is 1 "
-        "for a single one.",
+        "Candidates that are written concurrently; adapts if not given.",
+        python="None adapts to the durations of replies and scorings; with one worker it is 1.",
         flag="--model-slots",
     )
     timeout_secs: float = _option(
         600.0,
-        "Seconds for one scoring; then it is killed with all that it started.",
+        "Seconds for one scoring; after that it is killed with its descendants.",
         flag="--timeout",
         of_func=True,
     )
@@ -144,35 +146,35 @@ class RunSettings:
     )
     max_score: float | None = _option(
         None,
-        "No honest score is above this; one that is makes the trial invalid.",
+        "Highest score that is possible; a higher one marks the trial invalid.",
         flag="--max-score",
         of_func=True,
     )
     budget: Budget = _option(
         Budget,
-        "When to end besides max_steps; calls in flight count at what they are expected to cost.",
+        "Caps that end the run, besides max_steps; a call in flight counts at its expected cost.",
         python="A `records.Budget`, or a dict of its fields.",
         flag="--max-usd",
         kind="table",
     )
     search: Any = _option(
         "best",
-        "What to build on: best, chat, tree, islands, pareto, best_of_n.",
+        "How to choose the trials to build on: best, chat, tree, islands, pareto, best_of_n.",
         python="Or an object with `ask` and `observe`, or its class.",
         flag="--search",
         kind="str",
     )
     proposer: Any = _option(
         None,
-        "Who writes the next x, if not the model: mutation, with a space also policy_gradient, tpe, cmaes, gp, "
-        'random; or a gate between two, such as "adaptive(model, tpe)".',
+        "Writes the next x instead of the model: mutation; with a space also policy_gradient, tpe, "
+        'cmaes, gp, random; or a gate between two, such as "adaptive(model, tpe)".',
         python="Or an object with `propose` and `observe`, or its class.",
         flag="--proposer",
         kind="str",
     )
     repeats: Any = _option(
         None,
-        "For a noisy f: how often a champion is scored.",
+        "For a noisy f: how many times a champion is scored.",
         python="Or a `Repeats`.",
         flag="--repeats",
         kind="int",
@@ -180,31 +182,31 @@ class RunSettings:
     )
     reflect: bool = _option(
         False,
-        "Ask the model for a lesson after trials that failed or were no better than their parents.",
+        "Ask the model for a lesson after a trial that failed or was no better than its parent.",
         flag="--reflect",
     )
     tune: int = _option(
         0,
-        "Scorings that may tune the knobs of a new champion, without model calls; 0 is off.",
-        python="Knobs are numbers in x whose lines declare a range, such as `lr = 0.1  # tune: 1e-4..1 log`; "
-        "the model is told that it may declare some.",
+        "Scorings to tune the knobs of a new champion, without model calls; 0 is off.",
+        python="Knobs are numbers in x whose lines declare a range, such as "
+        "`lr = 0.1  # tune: 1e-4..1 log`; the prompt tells the model that it may declare some.",
         flag="--tune",
     )
     max_prompt_tokens: int = _option(
         16_000,
-        "The longest prompt, in tokens, roughly; what matters least is left out first.",
+        "Longest prompt, in tokens, roughly; what matters least is left out first.",
         flag="--max-prompt-tokens",
     )
     func_version: str | None = _option(
         None,
-        "Names this version of f: an x that the same version scored in any run of the store is not scored again.",
+        "Version of f: an x that it scored in any run of the store is not scored again.",
         flag="--func-version",
         of_func=True,
     )
     sandbox: str = _option(
         "process",
-        "Where f runs: process; namespace (bubblewrap), for candidates that nobody trusts; auto, the stronger "
-        "of the two that works here; or inline, for a trusted f.",
+        "Where f runs: process; namespace (bubblewrap), for untrusted candidates; auto, the "
+        "stronger of the two that works here; or inline, for a trusted f.",
         python='An async f runs at "inline".',
         flag="--sandbox",
         of_func=True,
@@ -219,7 +221,7 @@ class RunSettings:
     )
     seed: int | None = _option(
         None,
-        "Makes a run repeatable, with one worker and the same replies; one is drawn if not given.",
+        "Makes a run repeatable, with one worker and the same replies; drawn if not given.",
         flag="--seed",
         no_resume="a run goes on with the seed that it began with",
     )
@@ -231,8 +233,8 @@ class RunSettings:
     )
     stop: Any = _option(
         None,
-        "A rule that ends the run besides the budget: `stop.score(0.99) | stop.stale(20)`, or any callable that takes "
-        "a `stop.Progress`.",
+        "Rule that ends the run, besides the budget: `stop.score(0.99) | stop.stale(20)`, or any "
+        "callable that takes a `stop.Progress`.",
         no_flag=_AN_OBJECT,
     )
     examples: Any = _option(
@@ -243,66 +245,73 @@ class RunSettings:
     )
 
     def __post_init__(self) -> None:
+        # Generous input becomes exactly one type; the record is frozen, hence `object.__setattr__`.
         object.__setattr__(self, "x0", as_x0(self.x0))
-        object.__setattr__(self, "limits", as_record("limits", Limits, self.limits))
-        object.__setattr__(self, "budget", as_record("budget", Budget, self.budget))
+        limits = as_record("limits", Limits, self.limits)
+        object.__setattr__(self, "limits", limits)
+        budget = as_record("budget", Budget, self.budget)
+        object.__setattr__(self, "budget", budget)
         for name, (least, repair) in _WHOLE_NUMBERS.items():
-            object.__setattr__(
-                self, name, _whole(name, getattr(self, name), least, repair)
-            )
-        if not _is_number(self.timeout_secs) or not self.timeout_secs > 0:
-            raise UsageError(
-                f"timeout_secs is {self.timeout_secs!r}: a scoring needs more than 0 s"
-            )
+            given = getattr(self, name)
+            number = _whole(name, given, least, repair)
+            object.__setattr__(self, name, number)
+        secs = self.timeout_secs
+        if not is_number(secs) or not secs > 0:  # NaN is not above 0 either
+            raise UsageError(f"timeout_secs is {secs!r}: a scoring needs more than 0 s")
         for name in ("stop_score", "max_score"):
             value = getattr(self, name)
-            if value is not None and not _is_number(value):
+            if value is not None and not is_number(value):
                 raise UsageError(f"{name} is {value!r}: give a number, or None")
         for name in ("base_url", "func_version"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
+            if not isinstance(value, str | None):
                 raise UsageError(f"{name} is {value!r}: give a text, or None")
-        if not isinstance(self.sandbox, str):
-            raise UsageError(
-                f"sandbox is {self.sandbox!r}: give a name, such as 'process'"
-            )
+        sandbox = self.sandbox
+        if not isinstance(sandbox, str):
+            raise UsageError(f"sandbox is {sandbox!r}: give a name, such as 'process'")
         if not isinstance(self.reflect, bool):
             raise UsageError(f"reflect is {self.reflect!r}: give True or False")
 
     def changed(self, changes: Mapping[str, Any]) -> RunSettings:
-        """Return the settings of a run that goes on, with these options in place of the stored ones.
+        """Return the settings of a resumed run, with these options in place of the stored ones.
 
-        Another model is found by its own address: give `base_url` again where it needs one.
+        Another model is found by its own address: give `base_url` again if it needs one.
 
         Raises UnknownName for a word that is no option, with the nearest, and UsageError for an
         option that cannot be changed, with the reason.
         """
-        for name in changes:
+        of_task: dict[str, Any] = {}
+        of_run: dict[str, Any] = {}
+        if "model" in changes:
+            of_run = {"base_url": None, "is_chat": True}
+        for name, value in changes.items():
             option = option_of(name)
             if option.no_resume:
                 raise UsageError(
                     f"{name} cannot change when a run goes on: {option.no_resume}"
                 )
-        given = dict(changes)
-        prompts = {name: given.pop(name) for name in _OF_TASK if name in given}
-        if "model" in given:
-            given = {"base_url": None, "is_chat": True, **given}
-        return replace(self, task=replace(self.task, **prompts), **given)
+            if option.in_task:
+                of_task[name] = value
+            else:
+                of_run[name] = value
+        task = replace(self.task, **of_task)
+        return replace(self, task=task, **of_run)
 
     def to_json(self) -> dict[str, Any]:
-        """Return plain data. Where an option may be an object, it must be the object's name here."""
+        """Return plain data. An option that may be an object must be the object's name here."""
         data = {name: getattr(self, name) for name in _STORED}
-        records = {
-            name: asdict(getattr(self, name)) for name in ("task", "limits", "budget")
-        }
-        return {**data, **records, "model": self.model or ""}
+        for name in ("task", "limits", "budget"):
+            data[name] = asdict(data[name])
+        data["model"] = self.model or ""
+        return data
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunSettings:
-        """Read what `to_json` wrote, of this version or an older one; keys of others are left aside."""
+        """Read what `to_json` wrote, of this version or an older one; unknown keys are ignored."""
         known = {name: data[name] for name in _STORED if name in data}
-        task = Task(**known.pop("task"))
-        return cls(task, **{**known, "model": known.get("model") or None})
+        known["task"] = Task(**data["task"])
+        known["model"] = data.get("model") or None
+        return cls(**known)
 
 
 class RunOptions(TypedDict, total=False):
@@ -331,7 +340,7 @@ class RunOptions(TypedDict, total=False):
 
 
 class Options(RunOptions, total=False):
-    """The options of `optimize.Optimizer`: those that say how f is called are refused."""
+    """The options of `optimize.Optimizer`, which refuses those that concern how f is called."""
 
     max_steps: int
     stop_score: float | None
@@ -340,14 +349,15 @@ class Options(RunOptions, total=False):
 
 
 class Changes(Options, total=False):
-    """What may differ when a run is resumed or replayed; the rest is as it was."""
+    """The options that may change when a run is resumed or replayed."""
 
     model: Any
 
 
-_OF_TASK = {  # options of a run that stand in its `Task`
+# Options of a run that are fields of its `Task`.
+_OF_TASK = {
     "task_description": Option(
-        "What is wanted, in words.",
+        "What to optimize, in words.",
         shell=_FILE,
         flag="--task",
         no_resume="begin another run",
@@ -374,31 +384,30 @@ _OF_TASK = {  # options of a run that stand in its `Task`
     ),
 }
 _NOT_STORED = ("func_version", "executor", "stop", "examples")
-_STORED = tuple(
-    name for name in RunSettings.__dataclass_fields__ if name not in _NOT_STORED
-)
-_WHOLE_NUMBERS: dict[str, tuple[int | None, str]] = {  # the least, and what to give
+_FIELDS = RunSettings.__dataclass_fields__
+_STORED = tuple(name for name in _FIELDS if name not in _NOT_STORED)
+# The least, and what to give instead of a wrong value.
+_WHOLE_NUMBERS: dict[str, tuple[int | None, str]] = {
     "max_steps": (0, "give 0 (score x0 only) or more"),
     "tune": (0, "give how many scorings to spend on the knobs of a champion, or 0"),
-    "workers": (1, "at least 1 scoring at a time is needed"),
-    "model_slots": (1, "at least 1 model call at a time is needed"),
+    "workers": (1, "give how many scorings may run concurrently, at least 1"),
+    "model_slots": (1, "give how many candidates to write concurrently, at least 1"),
     "max_prompt_tokens": (1, "give how many tokens a prompt may have, at least 1"),
     "seed": (None, "give a whole number, or None for a new one"),
 }
 
 
 def options() -> dict[str, Option]:
-    """Return all options that people give, by their names in Python.
+    """Return all options of a run, by their names in Python.
 
     >>> options()["max_steps"].flag
     '--steps'
     """
-    own = {
-        one.name: one.metadata["option"]
-        for one in fields(RunSettings)
-        if "option" in one.metadata
-    }
-    return {**_OF_TASK, **own}
+    found = dict(_OF_TASK)
+    for one in fields(RunSettings):
+        if "option" in one.metadata:
+            found[one.name] = one.metadata["option"]
+    return found
 
 
 def option_of(name: str) -> Option:
@@ -412,7 +421,7 @@ def option_of(name: str) -> Option:
 def refuse_unknown(
     given: Mapping[str, Any], known: Sequence[str], function: str
 ) -> None:
-    """Raise UnknownName, with the nearest, for a keyword that a function of ours does not take."""
+    """Raise UnknownName, with the nearest, for a keyword that a function does not take."""
     for word in given:
         if word not in known:
             raise UnknownName(f"argument of {function}", word, known)
@@ -424,10 +433,10 @@ def keywords() -> tuple[str, ...]:
 
 
 def default_of(name: str) -> Any:
-    """Return what an option is where it is not given; None for limits and a budget, which then are the usual."""
+    """Return the default of an option; None for limits and a budget, whose fields have defaults."""
     if name in _OF_TASK:
         return None
-    default = _field(name).default
+    default = _FIELDS[name].default
     return None if default is MISSING else default
 
 
@@ -439,16 +448,12 @@ def kind_of(name: str) -> str:
     """
     if name in _OF_TASK:
         return "str"
-    return option_of(name).kind or str(_field(name).type).removesuffix(" | None")
-
-
-def _field(name: str) -> Field[Any]:
-    found: Field[Any] = RunSettings.__dataclass_fields__[name]
-    return found
+    of_field = str(_FIELDS[name].type).removesuffix(" | None")
+    return option_of(name).kind or of_field
 
 
 def as_x0(x0: Any) -> tuple[X, ...]:
-    """Return the first candidates: none, one, or several. Raises UsageError for what is no candidate.
+    """Return the first candidates: none, one, or several. Raises UsageError for anything else.
 
     >>> as_x0("[5, 3]")
     ('[5, 3]',)
@@ -457,24 +462,26 @@ def as_x0(x0: Any) -> tuple[X, ...]:
     """
     if x0 is None:
         return ()
-    several = tuple(x0) if isinstance(x0, list | tuple) else (x0,)
-    for x in several:
+    candidates = tuple(x0) if isinstance(x0, list | tuple) else (x0,)
+    for x in candidates:
         if not isinstance(x, str | dict):
             raise UsageError(
-                f"x0 holds {x!r}, a {type(x).__name__}: x is a text or a dict; write it as text"
+                f"x0 holds {x!r}, a {type(x).__name__}: "
+                "x is a text or a dict; write it as text"
             )
-    return several
+    return candidates
 
 
 def as_record(name: str, kind: type[Any], given: Any) -> Any:
-    """Return limits or a budget, also for a dict of its fields. Raises UsageError for what is neither."""
+    """Return limits or a budget, also from a dict of its fields. Raises UsageError otherwise."""
     if given is None:
         return kind()
     if isinstance(given, kind):
         return given
     if not isinstance(given, Mapping):
         raise UsageError(
-            f"{name} is {given!r}: give records.{kind.__name__}(...), or a dict of its fields"
+            f"{name} is {given!r}: give records.{kind.__name__}(...), "
+            "or a dict of its fields"
         )
     known = [one.name for one in fields(kind)]
     for word in given:
@@ -484,15 +491,9 @@ def as_record(name: str, kind: type[Any], given: Any) -> Any:
 
 
 def _whole(name: str, value: Any, least: int | None, repair: str) -> int | None:
-    """Return a whole number, of numpy as well; None where the option may be left open."""
+    """Return a whole number; None where the option may be left open."""
     if value is None and default_of(name) is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise UsageError(f"{name} is {value!r}: {repair}")
-    if least is not None and value < least:
+    if not is_whole_number(value) or (least is not None and value < least):
         raise UsageError(f"{name} is {value!r}: {repair}")
     return int(value)
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, numbers.Real) and not isinstance(value, bool)

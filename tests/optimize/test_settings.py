@@ -207,9 +207,9 @@ def test_an_option_is_named_in_few_files():
         ("max_steps", "ten", "max_steps is 'ten': give 0"),
         ("max_steps", True, "max_steps is True: give 0"),
         ("tune", -1, "tune is -1: give how many scorings"),
-        ("workers", 1.5, "workers is 1.5: at least 1 scoring"),
-        ("workers", None, "workers is None: at least 1 scoring"),
-        ("model_slots", 0, "model_slots is 0: at least 1 model call"),
+        ("workers", 1.5, "workers is 1.5: give how many scorings"),
+        ("workers", None, "workers is None: give how many scorings"),
+        ("model_slots", 0, "model_slots is 0: give how many candidates"),
         ("max_prompt_tokens", 0, "max_prompt_tokens is 0: give how many tokens"),
         ("seed", "x", "seed is 'x': give a whole number"),
         ("timeout_secs", "1", "timeout_secs is '1': a scoring needs more than 0 s"),
@@ -451,7 +451,7 @@ def test_a_resumed_run_asks_for_lessons_with_another_prompt_and_a_shorter_one(tm
 
 @pytest.fixture
 def command(tmp_path):
-    """Return a function that runs llm-optimize in a folder with an f, and returns what it prints."""
+    """Return a function that runs llm-optimize in a folder with an f, and returns its output."""
     (tmp_path / "task.py").write_text("def f(x):\n    return float(x.strip())\n")
 
     def command(*arguments, code=0):

@@ -1,4 +1,4 @@
-"""The store: what is written survives, is read back the same, and wrong files are refused with a sentence."""
+"""Store: what is written survives and is read back the same, and wrong files are refused."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""Odd names of folders and files: each leads to exactly that file, or is refused with a sentence."""
+"""Odd names of folders and files: each leads to exactly that file, or is refused."""
 
 import json
 import os
@@ -105,7 +105,7 @@ def test_what_reads_like_options_is_refused_in_a_url_and_a_name_in_a_path(tmp_pa
 
 
 @pytest.mark.parametrize(
-    ("given", "said"),
+    ("given", "message"),
     [
         ("", "name a file"),
         ("sqlite://", "name a file"),
@@ -123,9 +123,9 @@ def test_what_reads_like_options_is_refused_in_a_url_and_a_name_in_a_path(tmp_pa
         ("no\nwhere/runs.db", r"the folder no\\nwhere of the store"),
     ],
 )
-def test_what_is_no_store_is_one_sentence(tmp_path, monkeypatch, given, said):
+def test_what_is_no_store_is_one_sentence(tmp_path, monkeypatch, given, message):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(LlmOptimizeError, match=said) as caught:
+    with pytest.raises(LlmOptimizeError, match=message) as caught:
         Store(given)
     assert "\n" not in str(caught.value)
     assert files_below(tmp_path) == []
@@ -206,10 +206,10 @@ def test_a_printed_command_leads_to_the_same_store_through_a_shell(tmp_path):
         "--store",
         str(store),
     )
-    said = llm_optimize(
+    output = llm_optimize(
         tmp_path, "fork", "am ber", "0", "--name", "it's", "--store", str(store)
     )
-    begin, _, command = said.partition("llm-optimize ")
+    begin, _, command = output.partition("llm-optimize ")
     assert begin.endswith("To continue: ")
     line = f"{shlex.quote(sys.executable)} -m llm_optimize {command.strip()} -q"
     subprocess.run(

@@ -1,4 +1,7 @@
-"""A full disk, no permission, a lock, a torn file: one sentence, nothing damaged, and on it goes once it is mended."""
+"""A full disk, no permission, a lock, a torn file: one sentence, and nothing is damaged.
+
+Once the cause is gone, the run goes on.
+"""
 
 import os
 import shutil
@@ -44,7 +47,7 @@ def write_trial(run, number, text=TEXT):
 
 
 def write_until_refused(run):
-    """Return how many trials were finished, and what was said when no more could be."""
+    """Return how many trials were finished, and the error of the next one."""
     for number in range(1000):
         try:
             write_trial(run, number)
@@ -83,9 +86,9 @@ from llm_optimize.store import Store
 from test_store_faults import write_trial, write_until_refused
 run = Store(sys.argv[1]).create_run("amber", {})
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
-finished, said = write_until_refused(run)
+finished, message = write_until_refused(run)
 print(finished)
-print(said)
+print(message)
 resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 run.end("it goes on here, too")
 """
@@ -97,11 +100,11 @@ def test_a_limit_on_file_sizes_stops_a_run_with_a_sentence_and_it_goes_on_withou
 ):
     path = tmp_path / "runs.db"
     with program(LIMITED, path) as child:
-        finished, said = child.communicate()[0].splitlines()
+        finished, message = child.communicate()[0].splitlines()
     assert child.returncode == 0
     assert int(finished) > 0
-    assert "a limit on file sizes reached" in said
-    assert "what was written before is safe" in said
+    assert "a limit on file sizes reached" in message
+    assert "what was written before is safe" in message
     with closing(Store(str(path))) as store:
         assert store.runs()[0].stop_reason == "it goes on here, too"
     go_on_after(path, int(finished))
@@ -134,11 +137,11 @@ def test_a_full_disk_stops_a_run_with_a_sentence_and_it_goes_on_once_there_is_sp
     filler.write_bytes(bytes(400_000))
     with closing(Store(str(path))) as store:
         run = store.create_run("amber", {})
-        finished, said = write_until_refused(run)
+        finished, message = write_until_refused(run)
         assert finished > 0
         assert (
             f"the disk of the store sqlite:///{path} is full: make space, then resume the run"
-            in said
+            in message
         )
         assert len(run.trials()) == finished  # reading goes on
         run.close()
@@ -162,7 +165,8 @@ from llm_optimize.store import Store
 path, verb = sys.argv[1:]
 Store(path).close()  # with all that is imported on the way
 os.chmod(path, 0o666)
-os.chmod(path if verb == "file" else os.path.dirname(path), {"file": 0o444, "folder": 0o555, "nothing": 0o777}[verb])
+closed = path if verb == "file" else os.path.dirname(path)
+os.chmod(closed, {"file": 0o444, "folder": 0o555, "nothing": 0o777}[verb])
 if os.geteuid() == 0:
     os.seteuid(65534)
 try:
@@ -188,33 +192,35 @@ def open_folder():
 
 @posix
 @pytest.mark.parametrize(
-    ("verb", "said"),
+    ("verb", "expected"),
     [
         (
             "file",
             [
                 "[0]",
-                "StoreError the store sqlite:///{} is read-only: get permission to write the file and its",
+                "StoreError the store sqlite:///{} is read-only: get permission to write the file "
+                "and its",
             ],
         ),
         (
             "folder",
             [
                 "[0]",
-                "StoreError the store sqlite:///{} is read-only: get permission to write the file and its folder",
+                "StoreError the store sqlite:///{} is read-only: get permission to write the file "
+                "and its folder",
             ],
         ),
         ("nothing", ["[0]", "written"]),
     ],
 )
-def test_what_may_not_be_written_is_said(open_folder, verb, said):
+def test_what_may_not_be_written_raises_one_sentence(open_folder, verb, expected):
     path = open_folder / "runs.db"
     with closing(Store(str(path))) as store:
         write_trial(store.create_run("amber", {}), 0)
     with program(NOBODY, path, verb) as child:
         lines = child.communicate()[0].splitlines()
-    assert len(lines) == len(said)
-    for line, beginning in zip(lines, said, strict=True):
+    assert len(lines) == len(expected)
+    for line, beginning in zip(lines, expected, strict=True):
         assert line.startswith(beginning.format(path))
     path.chmod(0o666)
     go_on_after(path, 1)
@@ -231,7 +237,7 @@ sys.stdin.read()
 """
 
 
-def test_a_locked_store_is_waited_for_and_then_it_is_said(tmp_path):
+def test_a_locked_store_is_waited_for_and_then_an_error_names_the_lock(tmp_path):
     path = tmp_path / "runs.db"
     store, patient = Store(str(path), wait_secs=0.2), Store(str(path))
     run = store.create_run("amber", {})
@@ -319,7 +325,7 @@ def cut(path, size):
 
 
 def outcomes(torn, tmp_path, names, which, step=1024):
-    """Cut one of some files at every so many bytes; yield the place, and what the store then holds, or its refusal."""
+    """Cut one of some files at every `step` bytes; yield the place, and content or error."""
     folder, _ = torn
     for size in range(0, (folder / which).stat().st_size, step):
         for name in names:

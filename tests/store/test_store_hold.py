@@ -1,4 +1,4 @@
-"""A run is written by one process at a time, dead ones hold nothing, and readers are never refused."""
+"""A run is written by one process at a time; dead ones hold nothing, readers are never refused."""
 
 import os
 import signal
@@ -59,7 +59,8 @@ for number in range(200):
     call = run.sent(number, 0, "m", [{"role": "user", "content": name}])
     run.received(call, Reply(name, Usage(1), "m"))
     run.propose(number, Proposal(f"{name} {number}", "m"))
-    run.finish(Trial.of(number, f"{name} {number}", Status.COMPLETE, "m", score=float(number)), number + 1)
+    trial = Trial.of(number, f"{name} {number}", Status.COMPLETE, "m", score=float(number))
+    run.finish(trial, number + 1)
 store.close()
 """
 
@@ -88,7 +89,7 @@ def let_go(programs):
     assert [ended.returncode for ended in programs] == [0] * len(programs)
 
 
-def test_a_second_process_is_refused_at_once_and_told_who_holds_the_run(url):
+def test_a_second_process_is_refused_at_once_with_the_name_of_the_holder(url):
     with program(HOLDER, url) as other:
         assert other.stdout.readline() == "held\n"
         store = Store(url)
@@ -282,7 +283,10 @@ def test_a_row_holds_a_run_until_it_is_closed(rows):
 
 @posix
 def test_the_row_of_a_living_process_holds_and_that_of_a_killed_one_does_not(rows, url):
-    speak = "from llm_optimize.store.lock import this_process as t; print(t().started, flush=True); input()"
+    speak = (
+        "from llm_optimize.store.lock import this_process as t\n"
+        "print(t().started, flush=True); input()"
+    )
     with program(speak, url) as other:
         holder = Holder(
             other.pid, this_process().host, other.stdout.readline().rstrip("\n")

@@ -1,4 +1,4 @@
-"""What a reader who follows a run is told: what is new, once, and what was scored again."""
+"""Incremental reads: a reader sees what is new once, and what was scored again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def finish(run, number, score, order):
     return trial
 
 
-def test_a_reader_is_told_what_is_new_in_the_order_of_finishing(store):
+def test_a_reader_sees_what_is_new_in_the_order_of_finishing(store):
     run = store.create_run("amber", {})
     for number in range(4):
         run.plan(number, Plan(None))
@@ -41,7 +41,7 @@ def test_a_reader_is_told_what_is_new_in_the_order_of_finishing(store):
     assert [begun.number for begun in news.begun] == [3]
 
 
-def test_further_scorings_are_told_once_and_stand_in_the_trial(store):
+def test_further_scorings_are_read_once_and_stand_in_the_trial(store):
     run = store.create_run("amber", {})
     run.plan(0, Plan(None))
     trial = finish(run, 0, 1.0, 1)

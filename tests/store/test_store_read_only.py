@@ -1,4 +1,4 @@
-"""A store that this user may read and not write: it is listed, shown and reported; what would write is one sentence.
+"""A store that may be read but not written: it is listed, shown and reported, never changed.
 
 Root ignores modes by a capability: where the tests run as root, the programs run without it.
 """
@@ -190,7 +190,7 @@ for line in sys.stdin:
 
 
 def test_a_reader_sees_a_writer_that_comes_later(path, folder):
-    """A page stays open for days: what was read without a lock must not be taken for the truth for ever."""
+    """A page stays open for days: what was read without a lock must not be shown for ever."""
     closed(path, file=0o444, folder=0o555)
     command = [*OBEY_MODES, sys.executable, "-c", READER, str(path)]
     with subprocess.Popen(

@@ -1,4 +1,4 @@
-"""What one run leaves to others: its beginning, its replies, its scores; and how long it takes when runs are long."""
+"""Forks, replies and scores that runs share; and how long it takes when runs are long."""
 
 import time
 from contextlib import closing
@@ -119,7 +119,7 @@ def test_a_fork_goes_its_own_way(store):
     assert [reply.text for reply in store.replies("birch-2")] == ["z"]
 
 
-def test_what_cannot_be_forked_is_said_and_leaves_nothing_behind(store):
+def test_what_cannot_be_forked_is_an_error_and_leaves_nothing_behind(store):
     a_run(store)
     store.create_run("empty", {})
     for number in (4, 5, -1):
@@ -382,7 +382,7 @@ def fill_up(store, begin, end):
 
 
 def slowdown(runs, begin):
-    """Return how much longer a trial takes in the long run than in the short one; in turn, as machines are noisy."""
+    """Return how much longer a trial takes in the long run; in turn, as machines are noisy."""
     taken = [[], []]
     for offset in range(begin, begin + 30):
         for times, run, number in zip(taken, runs, (100, 10_000), strict=True):

@@ -1,4 +1,4 @@
-"""A store of format 3, made by the version before records were whole at birth: nothing in it is lost or doubled."""
+"""A store of format 3, whose feedback was one complete text: nothing in it is lost or doubled."""
 
 import json
 import math
@@ -49,7 +49,7 @@ def rows(table):
 
 
 @pytest.mark.parametrize("name", RUNS)
-def test_each_trial_says_what_its_row_says(path, name):
+def test_each_trial_holds_what_its_row_holds(path, name):
     """The rows are read without the library: in format 3 they hold the whole feedback."""
     expected = {
         row["number"]: dict(row)
@@ -220,10 +220,10 @@ def test_each_run_is_replayed(path, name):
 
 def test_further_scorings_of_a_mean_come_to_the_same_mean(path):
     """Its single scores are not known: mean, standard error and number are, and that is enough."""
-    dice = iter([4.0, 4.5, 5.0, 5.5, 6.0, 6.5] * 3)
+    scores = iter([4.0, 4.5, 5.0, 5.5, 6.0, 6.5] * 3)
 
     def f(x):
-        return next(dice), "again"
+        return next(scores), "again"
 
     with closing(Store(str(path))) as store:
         old = {trial.number: trial for trial in store.run("elder").trials()}

@@ -1,4 +1,4 @@
-"""What can go wrong while a writer has writes that wait: all are told, none is lost, and nobody waits for ever."""
+"""Faults while writes wait: each task gets its error, no write is lost, no task waits for ever."""
 
 import asyncio
 import ctypes
@@ -56,7 +56,7 @@ def test_a_bad_write_fails_alone(run):
 def test_it_fails_as_the_methods_of_a_run_fail(run):
     run.plan(0, Plan(None))
 
-    def said_of(write):
+    def error_of(write):
         with pytest.raises((StoreError, OverflowError)) as caught:
             write()
         return type(caught.value), str(caught.value)
@@ -69,17 +69,17 @@ def test_it_fails_as_the_methods_of_a_run_fail(run):
         ("sent", 2**70, 0, "m", []),
         ("sent", 0, 0, object(), []),
     ):
-        directly = said_of(
+        directly = error_of(
             lambda name=name, arguments=arguments: getattr(run, name)(*arguments)
         )
-        assert directly == said_of(
+        assert directly == error_of(
             lambda name=name, arguments=arguments: asyncio.run(
                 awaited(name, *arguments)
             )
         )
 
 
-def test_a_lock_that_lasts_too_long_is_told_to_all_who_wait_and_later_writes_try_anew(
+def test_a_lock_that_lasts_too_long_reaches_all_who_wait_and_later_writes_try_anew(
     tmp_path,
 ):
     with closing(Store(str(tmp_path / "runs.db"), wait_secs=0.3)) as store:
@@ -108,14 +108,14 @@ def test_a_lock_that_lasts_too_long_is_told_to_all_who_wait_and_later_writes_try
 
 
 async def fail_then_go_on(run, mend):
-    """Write until the database refuses, mend it, and write the same again; return how many were written before."""
+    """Write until the database refuses, mend it, and write the same again; return the error."""
     writer, number = run.writer(), 0
     try:
         for number in range(1000):
             waiting = [writer.propose(number, Proposal(TEXT, "m")) for _ in range(3)]
             await asyncio.gather(writer.plan(number, Plan(None, hint=TEXT)), *waiting)
     except StoreError as error:
-        said = str(error)
+        message = str(error)
     before = len(run.pending())
     assert (
         number <= before <= number + 1
@@ -124,17 +124,17 @@ async def fail_then_go_on(run, mend):
     number = before
     await writer.plan(number, Plan(None, hint=TEXT))
     await writer.propose(number, Proposal(TEXT, "m"))
-    return said
+    return message
 
 
-def test_a_full_disk_is_told_and_once_there_is_space_it_goes_on(small_disk):
+def test_a_full_disk_is_an_error_and_once_there_is_space_it_goes_on(small_disk):
     filler = small_disk / "filler"
     filler.write_bytes(bytes(300_000))
     with closing(Store(str(small_disk / "runs.db"))) as store:
         run = store.create_run("amber", {})
         fill(small_disk / "filler2")
-        said = asyncio.run(fail_then_go_on(run, filler.unlink))
-        assert "make space" in said or "is the disk full" in said
+        message = asyncio.run(fail_then_go_on(run, filler.unlink))
+        assert "make space" in message or "is the disk full" in message
     check_integrity(small_disk / "runs.db")
 
 
@@ -145,13 +145,14 @@ from llm_optimize.store import Store
 from test_store_writer_faults import fail_then_go_on
 run = Store(sys.argv[1]).create_run("amber", {})
 resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
-mend = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+unlimited = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+mend = lambda: resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
 print(asyncio.run(fail_then_go_on(run, mend)))
 """
 
 
 @posix
-def test_a_limit_on_file_sizes_is_told_and_without_it_it_goes_on(tmp_path):
+def test_a_limit_on_file_sizes_is_an_error_and_without_it_it_goes_on(tmp_path):
     path = tmp_path / "runs.db"
     done = subprocess.run(
         [sys.executable, "-c", LIMITED, path],
@@ -185,7 +186,7 @@ def test_who_is_cancelled_does_not_take_the_write_back(run, caplog):
     assert [step.number for step in run.pending()] == [0, 1, 2]
     assert (
         "a row of the table trial was not written" in caplog.text
-    )  # the second 1: nobody else was told
+    )  # the second 1: no task was left to get it
 
 
 def test_close_writes_what_waits_and_what_comes_later_is_refused(run):

@@ -1,4 +1,4 @@
-"""What a writer said was written is there, whenever its program is killed."""
+"""Writes that were acknowledged are there, whenever the program is killed."""
 
 import os
 import random
@@ -40,37 +40,36 @@ asyncio.run(main())
 
 
 def kill_one(path, first, secs):
-    """Kill a program that writes, so many seconds after its first row; return what it had said was written."""
+    """Kill a program `secs` after its first row; return the writes that it had acknowledged."""
     command = [sys.executable, "-c", VICTIM, path, str(first)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE) as child:
-        said = child.stdout.readline()
+        output = child.stdout.readline()
         time.sleep(secs)
         child.send_signal(signal.SIGKILL)
-        said += child.stdout.read()
-    return [
-        (int(number), word)
-        for number, word in (line.split() for line in said.decode().splitlines())
-    ]
+        output += child.stdout.read()
+    acknowledged = []
+    for line in output.decode().splitlines():
+        number, step = line.split()
+        acknowledged.append((int(number), step))
+    return acknowledged
 
 
 def check_kills(path, kills):
-    """Kill a program so often, and see after each kill that all is there that was said to be written."""
-    dice = random.Random(kills)
+    """Kill a program so often, and see after each kill that all acknowledged writes are there."""
+    rng = random.Random(kills)
     with closing(Store(str(path))) as store:
         store.create_run("amber", {}).close()
     for kill in range(kills):
-        said = kill_one(path, 10_000 * kill, dice.uniform(0, 0.1))
-        assert said
+        acknowledged = kill_one(path, 10_000 * kill, rng.uniform(0, 0.1))
+        assert acknowledged
         with closing(Store(str(path))) as store:
             stored = {
                 step.number: step.proposal for step in store.run("amber").pending()
             }
-        assert {number for number, _ in said} <= set(stored)
-        assert all(
-            stored[number].x == f"x{number}"
-            for number, word in said
-            if word == "proposed"
-        )
+        for number, step in acknowledged:
+            assert number in stored
+            if step == "proposed":
+                assert stored[number].x == f"x{number}"
     check_integrity(path)
 
 
@@ -95,7 +94,8 @@ run = Store(sys.argv[1]).hold("amber")
 
 async def main():
     writer, number = run.writer(), int(sys.argv[2])
-    while True:  # each round is one group: it is put in line before the thread is awake, or while it commits
+    # Each round is one group: it is in the queue before the thread is awake, or while it commits.
+    while True:
         await asyncio.gather(*(writer.plan(number + place, Plan(None)) for place in range(100)))
         number += 100
         os.write(1, b".")
