@@ -55,7 +55,8 @@ class PythonChanges:
         kinds = [kind for kind in _WEIGHTS if changes[kind]]
         if not kinds:
             return None
-        (kind,) = rng.choices(kinds, [_WEIGHTS[kind] for kind in kinds])
+        weights = [_WEIGHTS[kind] for kind in kinds]
+        (kind,) = rng.choices(kinds, weights)
         change = rng.choice(changes[kind])
         return change(rng)
 
@@ -75,7 +76,7 @@ class PythonChanges:
         """Return all changes that are possible, by their kind."""
         module = self._parsed(source)
         if module is None:
-            return {kind: [] for kind in _WEIGHTS}
+            return _no_changes()
         sites = _Sites(module)
         if allowed is None or list(allowed) == [(0, len(source))]:
             sites.collect(lambda node: True)
@@ -96,6 +97,10 @@ class PythonChanges:
             return None
 
 
+def _no_changes() -> dict[str, list[Change]]:
+    return {kind: [] for kind in _WEIGHTS}
+
+
 def _depth(source: str) -> int:
     """Return roughly how deep the syntax tree is, by brackets and chains of operators."""
     depth = 0
@@ -108,7 +113,8 @@ def _depth(source: str) -> int:
             depth -= 1
     operators = 0
     for line in source.splitlines():
-        operators = max(operators, sum(map(line.count, "+-*/.")))
+        in_line = sum(line.count(operator) for operator in "+-*/.")
+        operators = max(operators, in_line)
     return max(deepest, operators // _OPERATORS_PER_LEVEL)
 
 
@@ -122,14 +128,22 @@ def _is_inside(
     starts = [0, *itertools.accumulate(map(len, lines))]
     positions = MetadataWrapper(module, unsafe_skip_copy=True).resolve(PositionProvider)
 
+    def position_of(place: Any) -> int:
+        # A node that ends the file may end in a line after the last one.
+        line = min(place.line, len(starts))
+        position: int = starts[line - 1] + place.column
+        return position
+
     def is_inside(node: cst.CSTNode) -> bool:
         if node not in positions:
             return False
         span = positions[node]
-        begin = starts[span.start.line - 1] + span.start.column
-        # A node that ends the file may end in a line after the last one.
-        end = starts[min(span.end.line, len(starts)) - 1] + span.end.column
-        return any(low <= begin and end <= high for low, high in allowed)
+        begin = position_of(span.start)
+        end = position_of(span.end)
+        for low, high in allowed:
+            if low <= begin and end <= high:
+                return True
+        return False
 
     return is_inside
 
@@ -140,7 +154,7 @@ class _Sites:
     def __init__(self, module: cst.Module) -> None:
         self._module = module
         self._imports = _imports(module)
-        self.changes: dict[str, list[Change]] = {kind: [] for kind in _WEIGHTS}
+        self.changes = _no_changes()
 
     def collect(self, may_change: Callable[[cst.CSTNode], bool]) -> None:
         """Find the changes of all nodes that may change."""
@@ -160,21 +174,27 @@ class _Sites:
 
     def _collect_call(self, call: cst.Call) -> None:
         estimator = self._estimator(call.func)
-        if estimator is None or any(argument.star for argument in call.args):
+        if estimator is None:
             return
-        self.changes["argument"].append(self._argument(call, estimator))
-        self.changes["swap"].append(self._swap(call, estimator))
+        if any(argument.star for argument in call.args):
+            return
+        argument = self._argument(call, estimator)
+        self.changes["argument"].append(argument)
+        swap = self._swap(call, estimator)
+        self.changes["swap"].append(swap)
 
     def _estimator(self, func: cst.BaseExpression) -> Estimator | None:
         """Return the estimator that is called, if its name comes from an import of scikit-learn."""
         import libcst as cst
 
         if isinstance(func, cst.Name):
-            module, _, name = self._imports.get(func.value, "").rpartition(".")
+            origin = self._imports.get(func.value, "")
+            module, _, name = origin.rpartition(".")
         elif isinstance(func, cst.Attribute):
             prefix = self._module.code_for_node(func.value)
             head, _, tail = prefix.partition(".")
-            module = ".".join(filter(None, [self._imports.get(head, ""), tail]))
+            origin = self._imports.get(head, "")
+            module = f"{origin}.{tail}" if tail else origin
             name = func.attr.value
         else:
             return None
@@ -191,7 +211,8 @@ class _Sites:
 
         def change(rng: Random) -> str:
             # By parsing, because a negative number is an expression and no literal.
-            return self._replace(node, cst.parse_expression(move(node.value, rng)))
+            moved = cst.parse_expression(move(node.value, rng))
+            return self._replace(node, moved)
 
         return change
 
@@ -212,7 +233,8 @@ class _Sites:
 
         def change(rng: Random) -> str:
             other = rng.choice(alternatives(estimator))
-            new = cst.Call(func=cst.Name(other.name))
+            name = cst.Name(other.name)
+            new = cst.Call(func=name)
             return _with_import(self._replace(call, new), other)
 
         return change
@@ -220,7 +242,9 @@ class _Sites:
 
 def _is_decimal(literal: str) -> bool:
     """Return whether a number is written without underscores, and with base 10."""
-    return "_" not in literal and not literal.lower().startswith(("0x", "0b", "0o"))
+    if "_" in literal:
+        return False
+    return not literal.lower().startswith(("0x", "0b", "0o"))
 
 
 def _with_argument(
@@ -235,11 +259,13 @@ def _with_argument(
     for i, argument in enumerate(call.args):
         if argument.keyword is not None and argument.keyword.value == name:
             changed = argument.with_changes(value=expression)
-            args = [*call.args[:i], changed, *call.args[i + 1 :]]
+            args = list(call.args)
+            args[i] = changed
             return call.with_changes(args=args)
     no_space = cst.SimpleWhitespace("")
     equal = cst.AssignEqual(no_space, no_space)
-    added = cst.Arg(expression, keyword=cst.Name(name), equal=equal)
+    keyword = cst.Name(name)
+    added = cst.Arg(expression, keyword=keyword, equal=equal)
     if not call.args:
         return call.with_changes(args=[added])
     *earlier, last = call.args
@@ -261,7 +287,8 @@ def _with_import(source: str, estimator: Estimator) -> str:
         if line.startswith(("from sklearn", "import sklearn")):
             position = number
             break
-    return "".join([*lines[:position], statement + ending, *lines[position:]])
+    lines.insert(position, statement + ending)
+    return "".join(lines)
 
 
 def _imports(module: cst.Module) -> dict[str, str]:

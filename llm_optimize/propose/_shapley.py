@@ -16,6 +16,7 @@ from ._policy import Point, numpy
 if TYPE_CHECKING:
     from ._policy import Floats
 
+Scored: TypeAlias = tuple[Point, float]
 Draw: TypeAlias = Callable[[Random], Point]
 _FIRST, _LAST = (
     100,
@@ -41,7 +42,7 @@ _SETTINGS = [
 
 
 def shapley_shares(
-    known: Sequence[tuple[Point, float]],
+    known: Sequence[Scored],
     *,
     draw_before: Draw,
     draw_after: Draw,
@@ -64,8 +65,10 @@ def shapley_shares(
         orders: number of random orders.
     """
     names = list(groups)
-    equal = dict.fromkeys(names, 1 / len(names))
-    if len({score for _, score in known}) < 2:
+    equal_share = 1 / len(names)
+    equal = dict.fromkeys(names, equal_share)
+    different = {score for _, score in known}
+    if len(different) < 2:
         return equal
     np = numpy()
     rng = Random(0)
@@ -76,21 +79,29 @@ def shapley_shares(
         walks.append(order)
         before = draw_before(rng)
         after = draw_after(rng)
-        points += _walk(before, after, [groups[name] for name in order])
+        steps = [groups[name] for name in order]
+        points += _walk(before, after, steps)
 
-    predict = _fit([*known[:_FIRST], *known[_FIRST:][-_LAST:]])
-    heights = predict(np.array([_features(to_legal(point)) for point in points]))
-    steps = np.diff(heights.reshape(orders, len(names) + 1), axis=1)
+    first = known[:_FIRST]
+    last = known[_FIRST:][-_LAST:]
+    predict = _fit([*first, *last])
+    features = [_features(to_legal(point)) for point in points]
+    heights = predict(np.array(features))
+    heights = heights.reshape(orders, len(names) + 1)
     gains = dict.fromkeys(names, 0.0)
-    for order, row in zip(walks, steps, strict=True):
+    for order, row in zip(walks, np.diff(heights, axis=1), strict=True):
         for name, step in zip(order, row, strict=True):
             gains[name] += float(step)
 
-    positive = {name: max(gain, 0.0) for name, gain in gains.items()}
-    total = sum(positive.values())
+    shares = {}
+    for name, gain in gains.items():
+        shares[name] = max(gain, 0.0)
+    total = sum(shares.values())
     if total == 0:
         return equal
-    return {name: gain / total for name, gain in positive.items()}
+    for name in names:
+        shares[name] /= total
+    return shares
 
 
 def _walk(
@@ -112,15 +123,17 @@ def _walk(
 def _features(point: Point) -> Floats:
     """Return three rows: position in the range, index of the option, and whether it is there."""
     np = numpy()
-    sigmoid = 1 / (1 + np.exp(-np.nan_to_num(point.logits)))
-    positions = np.where(np.isnan(point.logits), 0.0, sigmoid)
+    is_number = ~np.isnan(point.logits)
+    logits = np.nan_to_num(point.logits)
+    sigmoid = 1 / (1 + np.exp(-logits))
+    positions = np.where(is_number, sigmoid, 0.0)
     options = point.options.astype(float)
     present = point.present.astype(float)
     features: Floats = np.stack([positions, options, present])
     return features
 
 
-def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
+def _fit(known: Sequence[Scored]) -> Callable[[Floats], Floats]:
     """Return the prediction of kernel ridge regression on the standardized scores.
 
     With the kernel matrix K and the ridge r, the weights are (K + r I)^-1 y. The setting with
@@ -132,7 +145,8 @@ def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
     points = np.array([_features(point) for point, _ in known])
     scores = np.array([score for _, score in known])
     scores = scores / np.abs(scores).max()  # so that no sum overflows
-    targets = (scores - scores.mean()) / max(scores.std(), np.finfo(float).tiny)
+    spread = max(scores.std(), np.finfo(float).tiny)
+    targets = (scores - scores.mean()) / spread
 
     distances = _squared_distances(points, points)
     best_error = np.inf
@@ -140,8 +154,8 @@ def _fit(known: Sequence[tuple[Point, float]]) -> Callable[[Floats], Floats]:
     best_setting = _SETTINGS[0]
     for setting in _SETTINGS:
         kernel = _kernel(distances, setting)
-        ridge = setting.noise * kernel.mean() * np.eye(len(targets))
-        inverse = np.linalg.inv(kernel + ridge)
+        ridge = setting.noise * kernel.mean()
+        inverse = np.linalg.inv(kernel + ridge * np.eye(len(targets)))
         errors = inverse @ targets / np.diag(inverse)
         error = float(np.mean(errors**2))
         if error < best_error:
@@ -165,17 +179,18 @@ def _kernel(distances: Floats, setting: _Setting) -> Floats:
     """
     parameters = distances.shape[-1]
     gaussian = numpy().exp(-setting.inverse_length * distances)
-    kernel: Floats = (1 + setting.strength / parameters * gaussian).prod(axis=-1)
+    strength = setting.strength / parameters
+    kernel: Floats = (1 + strength * gaussian).prod(axis=-1)
     return kernel
 
 
 def _squared_distances(left: Floats, right: Floats) -> Floats:
     """Return the squared distance of each pair in each parameter; 1 for another option."""
     np = numpy()
-    one = left[:, None]
-    other = right[None]
-    positions = (one[..., 0, :] - other[..., 0, :]) ** 2
-    other_option = one[..., 1, :] != other[..., 1, :]
-    both_or_neither = one[..., 2, :] == other[..., 2, :]
-    distances: Floats = np.where(both_or_neither, positions + other_option, 1.0)
+    # Of each side (points x 3 x parameters) one array per row, so that every pair meets.
+    position, option, present = np.moveaxis(left[:, None], 2, 0)
+    other_position, other_option, other_present = np.moveaxis(right[None], 2, 0)
+    squares = (position - other_position) ** 2
+    squares = squares + (option != other_option)
+    distances: Floats = np.where(present == other_present, squares, 1.0)
     return distances

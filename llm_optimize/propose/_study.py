@@ -11,7 +11,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeAlias
 
 from ..errors import require
 from ..identity import key_of
@@ -23,6 +23,9 @@ _MAX_TRIALS = {
     "random": 0,
 }  # a Gaussian process costs their cube; random uses none
 _SIGNIFICANT_DIGITS = 6
+Observed: TypeAlias = tuple[
+    dict[str, Any], float | None
+]  # x, and its score; None: it failed
 
 
 class Study:
@@ -55,10 +58,11 @@ class Study:
         self._sampler = sampler
         self._startup = {} if startup is None else {"n_startup_trials": startup}
         self._names = [name for name in space.order if name in names]
-        self._distributions = {
-            name: self._distribution(space.parameters[name]) for name in self._names
-        }
-        self._observed: dict[int, tuple[dict[str, Any], float | None]] = {}
+        self._distributions: dict[str, Any] = {}
+        for name in self._names:
+            parameter = space.parameters[name]
+            self._distributions[name] = self._distribution(parameter)
+        self._observed: dict[int, Observed] = {}
         self._open: list[_Open] = []  # asked for, neither observed nor forgotten
         self._study: Any = None  # None: to be filled again
 
@@ -140,7 +144,8 @@ class Study:
         return self._frozen(x, score, state)
 
     def _running(self, x: Mapping[str, Any]) -> Any:
-        return self._frozen(x, None, self._optuna.trial.TrialState.RUNNING)
+        running = self._optuna.trial.TrialState.RUNNING
+        return self._frozen(x, None, running)
 
     def _frozen(
         self,
@@ -152,7 +157,8 @@ class Study:
         distributions = {}
         for name in self._names:
             if name in x:
-                params[name] = _to_optuna(self._space.parameters[name], x[name])
+                parameter = self._space.parameters[name]
+                params[name] = _to_optuna(parameter, x[name])
                 distributions[name] = self._distributions[name]
         return self._optuna.trial.create_trial(
             state=state, value=score, params=params, distributions=distributions
@@ -193,7 +199,8 @@ class Study:
     def _distribution(self, parameter: Parameter) -> Any:
         kinds = self._optuna.distributions
         if isinstance(parameter, Choice):
-            return kinds.CategoricalDistribution(tuple(range(len(parameter.options))))
+            positions = range(len(parameter.options))
+            return kinds.CategoricalDistribution(tuple(positions))
         if parameter.step is not None:
             last = parameter.check(parameter.high)
             return kinds.IntDistribution(0, _to_optuna(parameter, last))
@@ -216,9 +223,9 @@ class _Open:
 
 
 def most_informative(
-    trials: Sequence[tuple[dict[str, Any], float | None]],
+    trials: Sequence[Observed],
     limit: float,
-) -> list[tuple[dict[str, Any], float | None]]:
+) -> list[Observed]:
     """Return at most `limit` trials, in their order: half the best ones, half the newest.
 
     >>> most_informative([({}, 9.0), ({}, 1.0), ({}, None), ({}, 2.0), ({}, 3.0)], 2)
@@ -230,10 +237,12 @@ def most_informative(
     for position, (_, score) in enumerate(trials):
         if score is not None:
             scored.append((-score, position))
-    best = [position for _, position in sorted(scored)[: int(limit) // 2]]
-    others = [position for _, position in scored if position not in set(best)]
-    newest = others[max(0, len(others) - (int(limit) - len(best))) :]
-    return [trials[position] for position in sorted([*best, *newest])]
+    half = int(limit) // 2
+    kept = {position for _, position in sorted(scored)[:half]}
+    for _, position in reversed(scored):
+        if len(kept) < limit:
+            kept.add(position)
+    return [trials[position] for position in sorted(kept)]
 
 
 def rounded(parameter: Parameter, value: Any) -> Any:
@@ -246,7 +255,8 @@ def rounded(parameter: Parameter, value: Any) -> Any:
         return parameter.check(value)
     if parameter.log:
         return parameter.check(float(f"{value:.{_SIGNIFICANT_DIGITS}g}"))
-    magnitude = math.floor(math.log10(parameter.high - parameter.low))
+    width = parameter.high - parameter.low
+    magnitude = math.floor(math.log10(width))
     return parameter.check(round(value, _SIGNIFICANT_DIGITS - magnitude))
 
 

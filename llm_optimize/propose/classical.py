@@ -60,7 +60,8 @@ class Classical:
     ) -> None:
         if sampler not in SAMPLERS:
             raise UnknownName("sampler", sampler, SAMPLERS)
-        if startup is not None and (sampler not in ("tpe", "gp") or startup < 1):
+        waits = sampler in ("tpe", "gp")
+        if startup is not None and (not waits or startup < 1):
             raise UsageError(
                 f"startup is {startup} with {sampler!r}: give 1 or more, with 'tpe' or 'gp'"
             )
@@ -86,7 +87,9 @@ class Classical:
         """Return the next x, an untried one if a few attempts find one; the plan is ignored."""
         refused: list[dict[str, Any]] = []
         x = self._next(rng)
-        while self._is_known(x) and len(refused) < _ATTEMPTS - 1:
+        for _ in range(_ATTEMPTS - 1):
+            if not self._is_known(x):
+                break
             refused.append(x)
             x = self._next(rng)
         for other in refused:
@@ -122,8 +125,10 @@ class Classical:
         if self._generations is not None:
             x = self._generations.ask(rng.getrandbits(32))
         if self._study is not None:
-            x = self._study.ask(rng.getrandbits(32), x)
-        return {name: x[name] for name in self._space.parameters if name in x}
+            seed = rng.getrandbits(32)
+            x = self._study.ask(seed, x)
+        ordered = [name for name in self._space.parameters if name in x]
+        return {name: x[name] for name in ordered}
 
     def _read(self, trial: Trial) -> dict[str, Any] | None:
         """Return the parameters of a trial; None where they are not in the space."""
@@ -141,7 +146,9 @@ class Classical:
             return None
 
     def _is_known(self, x: dict[str, Any]) -> bool:
-        return key_of(x) in self._tried or x in self._open
+        if x in self._open:
+            return True
+        return key_of(x) in self._tried
 
     def _close(self, x: dict[str, Any] | None) -> None:
         """Remove an observed x from the open proposals.

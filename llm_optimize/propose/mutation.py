@@ -82,8 +82,10 @@ class Mutation:
         parent = plan.parent.x if plan.parent else None
         if parent is None or self._space is not None:
             return
-        parts = [parent] if isinstance(parent, str) else parent.values()
-        texts = [part for part in parts if isinstance(part, str)]
+        if isinstance(parent, str):
+            texts = [parent]
+        else:
+            texts = [part for part in parent.values() if isinstance(part, str)]
         if any(map(self._can_change, texts)):
             return
         where = "in"
@@ -99,7 +101,7 @@ class Mutation:
         allowed = regions(text)
         if self._python is not None and self._python.can_change(text, allowed):
             return True
-        return any(has_number(text[begin:end]) for begin, end in allowed)
+        return bool(_with_numbers(text, allowed))
 
     def _first_change(self, plan: Plan, rng: Random) -> X:
         """Return a changed parent; without one, a random x of the space."""
@@ -115,7 +117,8 @@ class Mutation:
         name = rng.choice(sorted(x))
         if not isinstance(x[name], str):
             return x
-        return {**x, name: self._changed_text(x[name], rng)}
+        changed = self._changed_text(x[name], rng)
+        return {**x, name: changed}
 
     def _changed_text(self, text: str, rng: Random) -> str:
         allowed = regions(text)
@@ -123,9 +126,17 @@ class Mutation:
             changed = self._python.change(text, rng, allowed)
             if changed is not None:
                 return changed
-        with_numbers = [span for span in allowed if has_number(text[slice(*span)])]
-        begin, end = rng.choice(with_numbers or [(0, 0)])
-        return text[:begin] + change_a_number(text[begin:end], rng) + text[end:]
+        spans = _with_numbers(text, allowed)
+        if not spans:
+            return text
+        begin, end = rng.choice(spans)
+        changed = change_a_number(text[begin:end], rng)
+        return text[:begin] + changed + text[end:]
+
+
+def _with_numbers(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
+    """Return the spans of a text that have a number."""
+    return [(begin, end) for begin, end in spans if has_number(text[begin:end])]
 
 
 def _keeps_protected(plan: Plan, x: X) -> bool:

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
 from statistics import fmean
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ..errors import UnknownName, UsageError
 from ..records import Ask, Plan, Proposal, Status, Trial
@@ -54,11 +54,18 @@ class Group:
                 f"the parameters of a group are {self.parameters!r}: "
                 "give a list of at least one name"
             )
-        if not (0 < self.step < math.inf) or not 2 <= self.window <= _MEMORY:
+        step_fits = 0 < self.step < math.inf
+        window_fits = 2 <= self.window <= _MEMORY
+        if not step_fits or not window_fits:
             raise UsageError(
                 f"a group has step {self.step}, window {self.window}: "
                 f"give above 0, and 2 to {_MEMORY}"
             )
+
+
+Groups: TypeAlias = Mapping[
+    str, Group | Sequence[str]
+]  # by name; a list is a Group of it
 
 
 @dataclass(frozen=True)
@@ -110,7 +117,7 @@ class PolicyGradient:
     def __init__(
         self,
         space: Space,
-        groups: Mapping[str, Group | Sequence[str]] | None = None,
+        groups: Groups | None = None,
     ) -> None:
         self._space = Coordinates(space)
         self._policy = Policy(self._space.sizes)
@@ -120,7 +127,8 @@ class PolicyGradient:
             str, deque[int]
         ] = {}  # numbers of the trials of its baseline
         for name, group in self._groups.items():
-            self._indices[name] = [self._space.names.index(p) for p in group.parameters]
+            index_of = self._space.names.index
+            self._indices[name] = [index_of(p) for p in group.parameters]
             self._latest[name] = deque(maxlen=group.window)
         self._observed: dict[int, _Observed] = {}  # the last ones, and the best
         self._best: _Observed | None = None
@@ -131,8 +139,8 @@ class PolicyGradient:
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return a random x, an untried one where one is found; plan and model are ignored."""
         for _ in range(_ATTEMPTS):
-            x = self._space.x(self._policy.draw(rng))
-            proposal = Proposal(x, SOURCE)
+            point = self._policy.draw(rng)
+            proposal = Proposal(self._space.x(point), SOURCE)
             if proposal.key not in self._tried:
                 break
         return proposal
@@ -144,7 +152,8 @@ class PolicyGradient:
         if not isinstance(trial.x, dict):
             return
         self._tried.add(trial.key)
-        observed = _Observed(trial.number, self._space.point(trial.x), trial.score)
+        point = self._space.point(trial.x)
+        observed = _Observed(trial.number, point, trial.score)
         self._remember(observed)
         if trial.number not in self._climbed:
             self._climbed.add(trial.number)
@@ -152,15 +161,11 @@ class PolicyGradient:
 
     def _remember(self, observed: _Observed) -> None:
         self._observed[observed.number] = observed
-        if observed.score is not None:
-            worst = observed.score if self._worst is None else self._worst
-            self._worst = min(worst, observed.score)
-        self._best = None
-        for other in self._observed.values():
-            if other.score is not None and (
-                self._best is None or _rank(other) > _rank(self._best)
-            ):
-                self._best = other
+        score = observed.score
+        if score is not None and (self._worst is None or score < self._worst):
+            self._worst = score
+        scored = [one for one in self._observed.values() if one.score is not None]
+        self._best = max(scored, key=_rank, default=None)
         if len(self._observed) > _MEMORY:
             for number, other in self._observed.items():
                 if other is not self._best:
@@ -179,9 +184,11 @@ class PolicyGradient:
             advantages = advantages.clip(min=0.0)
         self._policy.climb(observed.point, advantages)
         best = self._best
-        if best is not None and best.score is not None and best is not observed:
-            advantages = self._advantages(best.score).clip(min=0.0)
-            self._policy.climb(best.point, _REPLAY_WEIGHT * advantages)
+        if best is None or best.score is None or best is observed:
+            return
+        advantages = self._advantages(best.score)
+        weighted = _REPLAY_WEIGHT * advantages.clip(min=0.0)
+        self._policy.climb(best.point, weighted)
 
     def _score_of(self, observed: _Observed) -> float | None:
         """Return its score, for a failed trial the worst one so far; None before any score."""
@@ -189,7 +196,8 @@ class PolicyGradient:
 
     def _advantages(self, score: float) -> Floats:
         """Return the advantage of a score for each parameter, times the step of its group."""
-        advantages: Floats = numpy().zeros(len(self._space.names))
+        length = len(self._space.names)
+        advantages: Floats = numpy().zeros(length)
         for name, group in self._groups.items():
             baseline = []
             for number in self._latest[name]:
@@ -197,8 +205,8 @@ class PolicyGradient:
                     known = self._score_of(self._observed[number])
                     if known is not None:
                         baseline.append(known)
-            indices = self._indices[name]
-            advantages[indices] = group.step * _advantage(score, baseline)
+            advantage = _advantage(score, baseline)
+            advantages[self._indices[name]] = group.step * advantage
         return advantages
 
     def contributions(self, orders: int = 200) -> dict[str, float]:
@@ -227,16 +235,21 @@ class PolicyGradient:
             known,
             draw_before=start.draw,
             draw_after=self._policy.draw,
-            to_legal=lambda point: self._space.point(self._space.x(point)),
+            to_legal=self._legal,
             groups=self._indices,
             orders=orders,
         )
 
+    def _legal(self, point: Point) -> Point:
+        x = self._space.x(point)
+        return self._space.point(x)
+
 
 def _rank(observed: _Observed) -> tuple[float, int]:
     """Return what is compared to find the best; of equal scores, the earliest is best."""
-    score = -math.inf if observed.score is None else observed.score
-    return score, -observed.number
+    if observed.score is None:
+        return -math.inf, -observed.number
+    return observed.score, -observed.number
 
 
 def _advantage(score: float, baseline: Sequence[float]) -> float:
@@ -249,7 +262,8 @@ def _advantage(score: float, baseline: Sequence[float]) -> float:
         return 0.0
     scaled = [one / largest for one in baseline]
     mean = fmean(scaled)
-    spread = math.sqrt(fmean([(one - mean) ** 2 for one in scaled]))
+    squares = [(one - mean) ** 2 for one in scaled]
+    spread = math.sqrt(fmean(squares))
     if spread == 0:
         return 0.0
     advantage = (score / largest - mean) / spread
@@ -258,7 +272,7 @@ def _advantage(score: float, baseline: Sequence[float]) -> float:
 
 def _partition(
     names: Sequence[str],
-    groups: Mapping[str, Group | Sequence[str]] | None,
+    groups: Groups | None,
 ) -> dict[str, Group]:
     """Return the groups as records. Raises UnknownName or UsageError unless they partition."""
     if groups is None:
@@ -266,8 +280,9 @@ def _partition(
     records = {}
     placed: list[str] = []
     for name, group in groups.items():
-        records[name] = group if isinstance(group, Group) else Group(group)
-        placed += records[name].parameters
+        record = group if isinstance(group, Group) else Group(group)
+        records[name] = record
+        placed += record.parameters
     for parameter in placed:
         if parameter not in names:
             raise UnknownName("parameter in a group", parameter, names)

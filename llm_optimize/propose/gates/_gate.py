@@ -87,18 +87,22 @@ class Gate:
         """Return the other's x, in which each parameter is the model's with probability alpha."""
         other = await self.other.propose(plan, ask, rng)
         draw = Random(decision.u)
-        chosen = {name for name in _parameters(other) if draw.random() < alpha}
+        chosen = [name for name in _parameters(other) if draw.random() < alpha]
         if not chosen:
             return _with_decision(other, replace(decision, who="learner"))
         model, failure = await self._ask_model(plan, ask, rng)
         if failure:
             return _fallback(other, model, decision, failure)
-        x = dict(_parameters(model))
-        if x.keys() == _parameters(other).keys():
-            x = {**_parameters(other), **{name: x[name] for name in chosen}}
-        # Else, as with conditions, a mixture may be no legal x: all of it is the model's.
+        written = _parameters(model)
+        x = dict(_parameters(other))
+        if x.keys() == written.keys():
+            for name in chosen:
+                x[name] = written[name]
+        else:  # as with conditions: a mixture may not be legal, and all of x is the model's
+            x = dict(written)
         source = f"{model.source}+{other.source}"
-        blended = replace(model, x=x, source=source, usage=model.usage + other.usage)
+        usage = model.usage + other.usage
+        blended = replace(model, x=x, source=source, usage=usage)
         return _with_decision(blended, decision)
 
     async def _ask_model(

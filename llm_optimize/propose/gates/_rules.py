@@ -45,7 +45,8 @@ class Decision:
             value = getattr(self, name)
             if value is not None:
                 numbers.append(f"{name} {value:.4g}")
-        return f"{self.gate}, {self.reason} ({', '.join(numbers)})"
+        listed = ", ".join(numbers)
+        return f"{self.gate}, {self.reason} ({listed})"
 
 
 class Rule(Protocol):
@@ -194,7 +195,8 @@ class AdaptiveRule:
 
     def _slope(self, history: History) -> float | None:
         """Return the slope of the window; None where it has too few points."""
-        slope = slope_of(history.scores[-self.window :])
+        last = history.scores[-self.window :]
+        slope = slope_of(last)
         if slope is None or self.slope_scale == "raw":
             return slope
         if history.highest == history.lowest:
@@ -212,6 +214,9 @@ def slope_of(scores: Sequence[float]) -> float | None:
         return None
     middle = (len(scores) - 1) / 2
     mean = sum(scores) / len(scores)
-    covariance = sum((i - middle) * (score - mean) for i, score in enumerate(scores))
-    variance = sum((i - middle) ** 2 for i in range(len(scores)))
+    covariance = 0.0
+    variance = 0.0
+    for i, score in enumerate(scores):
+        covariance += (i - middle) * (score - mean)
+        variance += (i - middle) ** 2
     return covariance / variance

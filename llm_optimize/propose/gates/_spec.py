@@ -12,7 +12,7 @@ from ...records import Proposer
 from ._gate import Gate
 from ._rules import AdaptiveRule, FixedAlphaRule
 
-_RULES: dict[str, type[AdaptiveRule] | type[FixedAlphaRule]] = {
+_RULES: dict[str, type[AdaptiveRule | FixedAlphaRule]] = {
     "adaptive": AdaptiveRule,
     "fixed_alpha": FixedAlphaRule,
 }
@@ -70,7 +70,8 @@ class GateSpec:
     def __str__(self) -> str:
         words = []
         for part in self.parts:
-            words.append(part if isinstance(part, str) else type(part).__name__)
+            name = part if isinstance(part, str) else type(part).__name__
+            words.append(name)
         for name, value in self.options.items():
             words.append(f"{name}={value!r}")
         return f"{self.gate}({', '.join(words)})"
@@ -85,8 +86,12 @@ def _without_aliases(
     aliases = _ALIASES[gate]
     for word in options:
         if word not in names and word not in aliases:
-            raise UnknownName(f"option of the gate {gate}", word, [*names, *aliases])
-    return {aliases.get(word, word): value for word, value in options.items()}
+            kind = f"option of the gate {gate}"
+            raise UnknownName(kind, word, [*names, *aliases])
+    renamed = {}
+    for word, value in options.items():
+        renamed[aliases.get(word, word)] = value
+    return renamed
 
 
 def fixed_alpha(
@@ -141,12 +146,15 @@ def read(text: str) -> GateSpec:
     """
     try:
         call = ast.parse(text.strip(), mode="eval").body
-        if not isinstance(call, ast.Call) or not isinstance(call.func, ast.Name):
+        if not isinstance(call, ast.Call):
+            raise ValueError("not a call")
+        if not isinstance(call.func, ast.Name):
             raise ValueError("not a call of a name")
         model, other = map(_name_in, call.args)
         options = {}
         for keyword in call.keywords:
-            options[str(keyword.arg)] = ast.literal_eval(keyword.value)
+            name = str(keyword.arg)
+            options[name] = ast.literal_eval(keyword.value)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise UsageError(
             f"{text!r} is not a gate: write adaptive(model, tpe, threshold=0.02), "
