@@ -196,11 +196,11 @@ def test_an_option_is_named_in_few_files():
     }
 
 
-# What is wrong is said in a sentence.
+# A wrong value is refused in one sentence.
 
 
 @pytest.mark.parametrize(
-    ("option", "value", "said"),
+    ("option", "value", "message"),
     [
         ("bugdet", {}, "unknown argument of run 'bugdet': did you mean 'budget'?"),
         ("is_chat", True, "unknown argument of run 'is_chat'"),
@@ -262,7 +262,7 @@ def test_an_option_is_named_in_few_files():
     ],
 )
 def test_a_wrong_option_is_refused_before_anything_is_stored(
-    tmp_path, option, value, said
+    tmp_path, option, value, message
 ):
     store = tmp_path / "runs.db"
     given = {
@@ -273,7 +273,7 @@ def test_a_wrong_option_is_refused_before_anything_is_stored(
         "sandbox": "inline",
         option: value,
     }
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         optimize.run("d", "q", float, verbose=False, **given)
     with closing(Store(store)) as opened:
         assert opened.names() == []

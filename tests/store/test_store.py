@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from builders import write_finished
 from llm_optimize.errors import NewerStore, NotAStore, RunNotFound, UsageError
 from llm_optimize.records import Plan, Proposal, Reply, Status, Trial, Usage
 from llm_optimize.store import Store
@@ -41,12 +42,6 @@ def store(tmp_path):
     store.close()
 
 
-def finish(run, trial, order, plan=None):
-    run.plan(trial.number, plan or Plan(None))
-    run.propose(trial.number, Proposal(trial.x, trial.source, trial.usage))
-    run.finish(trial, order)
-
-
 def test_trials_come_back_as_they_were_and_in_the_order_of_finishing(store):
     run = store.create_run("amber", {"seed": 1})
     run.plan(0, Plan(None))
@@ -68,8 +63,8 @@ def test_trials_come_back_as_they_were_and_in_the_order_of_finishing(store):
 
 def test_a_pending_trial_comes_back_with_its_plan_and_its_proposal(store):
     run = store.create_run("amber", {})
-    finish(run, X0, 1)
-    finish(run, FAILED, 2)
+    write_finished(run, X0, 1)
+    write_finished(run, FAILED, 2)
     plan = Plan(
         parent=X0, context=(X0,), failures=(FAILED,), transcript=True, hint="try less"
     )
@@ -103,10 +98,10 @@ def test_a_call_is_uncertain_between_sending_and_its_reply(store):
 
 
 def test_runs_are_listed_with_their_best(store):
-    finish(store.create_run("amber", {}), X0, 1)
+    write_finished(store.create_run("amber", {}), X0, 1)
     run = store.create_run("birch", {"task": "t"})
-    finish(run, X0, 1)
-    finish(run, FAILED, 2)
+    write_finished(run, X0, 1)
+    write_finished(run, FAILED, 2)
     run.end("max_steps")
     store.create_run("cedar", {})
     assert [
@@ -183,7 +178,7 @@ def test_a_missing_folder_or_file_is_named(tmp_path):
 
 def test_a_reader_does_not_wait_for_a_writer(store):
     run = store.create_run("amber", {})
-    finish(run, X0, 1)
+    write_finished(run, X0, 1)
     reader = Store(store.url)
     with store.begin() as connection:
         connection.execute(store.tables.run.update().values(stop_reason="soon"))

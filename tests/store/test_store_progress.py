@@ -6,8 +6,9 @@ from contextlib import closing
 
 import pytest
 
+from builders import complete_trial
 from llm_optimize.errors import UsageError
-from llm_optimize.records import Plan, Proposal, Status, Trial
+from llm_optimize.records import Plan, Proposal
 from llm_optimize.store import Begun, Seen, Store
 from llm_optimize.testing import changed
 
@@ -19,7 +20,7 @@ def store(tmp_path):
 
 
 def finish(run, number, score, order):
-    trial = Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score)
+    trial = complete_trial(number, score)
     run.finish(trial, order)
     return trial
 

@@ -6,6 +6,7 @@ from contextlib import closing
 
 import pytest
 
+from builders import complete_trial
 from llm_optimize.errors import RunNotFound, UnknownName, UsageError
 from llm_optimize.records import Plan, Status, Trial
 from llm_optimize.store import Store
@@ -20,7 +21,7 @@ def store(tmp_path):
 
 def finish(run, number, score, order):
     run.plan(number, Plan(None))
-    trial = Trial.of(number, f"x{number}", Status.COMPLETE, "x0", score)
+    trial = complete_trial(number, score)
     run.finish(trial, order)
     return trial
 
