@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 from ..records import Usage
 
 # Of English and of code; the rule of thumb that providers give.
@@ -22,26 +20,20 @@ _DEADBAND = 0.1  # relative; by hand
 class TokenEstimate:
     """Characters per token, learned from what an endpoint reports; it lasts as long as the process.
 
+    Attributes:
+        chars_per_token: the typical number, to lay out prompts: a moving average.
+        tokens_per_char: the highest so far, for what may be spent.
+
     >>> estimate = TokenEstimate()
-    >>> estimate.tokens(400), estimate.at_most(400)
-    (100, 134)
-    >>> estimate.observe(9_000, Usage(1, prompt_tokens=3_000))
-    >>> estimate.chars_per_token
-    3.0
+    >>> estimate.observe(9_000, Usage(1, prompt_tokens=4_500))
+    >>> estimate.chars_per_token, estimate.tokens_per_char
+    (2.0, 0.5)
     """
 
     def __init__(self) -> None:
         self.chars_per_token = float(CHARS_PER_TOKEN)
         self.tokens_per_char = 1 / CAUTIOUS_CHARS_PER_TOKEN  # the highest so far
         self._average: float | None = None
-
-    def tokens(self, chars: int) -> int:
-        """Return how many tokens a text of this length has, roughly."""
-        return int(chars / self.chars_per_token)
-
-    def at_most(self, chars: int) -> int:
-        """Return how many tokens a text of this length has, rather too many than too few."""
-        return math.ceil(chars * self.tokens_per_char)
 
     def observe(self, chars: int, usage: Usage) -> None:
         """Learn from the length of a prompt and what the endpoint reports of it.

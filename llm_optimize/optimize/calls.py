@@ -15,7 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import BudgetSpent, ModelError, ScriptExhausted
-from ..llm import Model, Seen, expected_usage, reply_of
+from ..llm import Model, Seen, TokenEstimate, expected_usage, reply_of
 from ..records import Ask, CallFailed, Event, Message, Reply, Usage
 from ..store import Writer
 from .state import RunState
@@ -50,6 +50,7 @@ class ModelCalls:
         self._notify = notify
         self._stored = dict(stored)
         self._recorded = recorded
+        self._estimate = TokenEstimate()
         self._seen = Seen()
         self._in_flight: dict[int, Usage] = {}  # expected, by the key of the request
         self._keys = itertools.count()
@@ -183,13 +184,11 @@ class ModelCalls:
         self._state.counts.usage += usage
         self._state.observe_reply()
         chars = sum(len(message["content"]) for message in messages)
-        ratio = 0.0
-        if chars and not usage.estimated:
-            ratio = min(usage.prompt_tokens / chars, 1.0)
+        self._estimate.observe(chars, usage)
         longest = self._seen.longest_reply or 1
         self._seen = Seen(
             longest_reply=max(usage.completion_tokens, longest),
-            tokens_per_char=max(self._seen.tokens_per_char, ratio),
+            tokens_per_char=self._estimate.tokens_per_char,
         )
 
     async def _any_ended(self) -> None:

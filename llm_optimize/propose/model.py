@@ -13,12 +13,12 @@ from random import Random
 from typing import Any
 
 from ..errors import BudgetSpent, ContextTooLong, UsageError
+from ..llm import TokenEstimate
 from ..records import Ask, Message, Plan, Proposal, Reply, Task, Trial, Usage
 from ..space import Space
 from .language.answer import Answer, how_to_answer, is_edited, read
 from .language.memory import Memory
 from .language.prompt import ask_again, lay_out, size_of
-from .language.token_estimate import TokenEstimate
 
 _log = logging.getLogger("llm_optimize")
 
@@ -130,7 +130,7 @@ class ModelProposer:
             self._shrink(talk, size_of(messages), error)
             messages = self._messages(talk)
             reply = await talk.send(messages)
-        self._estimate.learn(size_of(messages), reply.usage)
+        self._estimate.observe(size_of(messages), reply.usage)
         return reply
 
     def _messages(self, talk: _Talk) -> list[Message]:
@@ -183,7 +183,7 @@ class ModelProposer:
             tokens = max(self._least_prompt_tokens, int(_PROMPT_SHARE * limit))
             self._max_prompt_tokens = min(self._max_prompt_tokens, tokens)
         if prompt:
-            self._estimate.learn(chars, Usage(1, prompt_tokens=prompt))
+            self._estimate.observe(chars, Usage(1, prompt_tokens=prompt))
 
 
 class _Talk:
