@@ -79,13 +79,12 @@ def _tree_of(text: str) -> ast.Module | None:
             tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError, MemoryError, OverflowError):
         return None
-    return tree if any(map(_is_statement, tree.body)) else None
-
-
-def _is_statement(node: ast.stmt) -> bool:
-    if isinstance(node, ast.AnnAssign):
-        return node.value is not None
-    return not isinstance(node, ast.Expr)
+    for node in tree.body:
+        # Prose parses at times: as expressions, and as annotations without a value ("Note: this").
+        is_bare = isinstance(node, ast.AnnAssign) and node.value is None
+        if not is_bare and not isinstance(node, ast.Expr):
+            return tree
+    return None
 
 
 # The digest of a syntax tree. `ast.dump` is no substitute: it calls itself, so a deep tree ends it,

@@ -71,7 +71,10 @@ class Secrets:
 
     def __init__(self, values: Iterable[str]) -> None:
         secrets = {value for value in values if len(value) >= _MIN_CHARS}
-        words = {value for value in secrets if _may_be_words(value)}
+        words = set()
+        for value in secrets:
+            if len(value) < _MIN_KEY_CHARS and _WORDS.fullmatch(value):
+                words.add(value)
         self._words = _spellings_of(words)
         self._keys = _spellings_of(secrets - words)
         heads: set[str] = set()
@@ -102,10 +105,6 @@ class Secrets:
 
     def __repr__(self) -> str:
         return f"Secrets({len(self._words) + len(self._keys)} spellings)"
-
-
-def _may_be_words(secret: str) -> bool:
-    return len(secret) < _MIN_KEY_CHARS and _WORDS.fullmatch(secret) is not None
 
 
 def _spellings_of(secrets: Iterable[str]) -> list[str]:

@@ -57,13 +57,12 @@ def visible(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(map(_visible_char, text))
-
-
-def _visible_char(char: str) -> str:
-    if char.isprintable() or char in "\n\t":
-        return char
-    return char.encode("unicode_escape", "surrogatepass").decode()
+    shown = []
+    for char in text:
+        if not char.isprintable() and char not in "\n\t":
+            char = char.encode("unicode_escape", "surrogatepass").decode()
+        shown.append(char)
+    return "".join(shown)
 
 
 def one_line(text: str, max_chars: int = 120) -> str:

@@ -110,7 +110,12 @@ def together(known: Evaluation, new: Sequence[Evaluation]) -> Evaluation:
         return _together_as_format_3(known, new)
     scorings = known.scorings + len(new)
     seconds = _total_seconds(known, *new)
-    scores = (*_scores_of(known), *_new_scores(new))
+    scores: tuple[float, ...] = ()
+    if (
+        known.scorings > 0 and known.score is not None
+    ):  # else another trial's was reused
+        scores = known.scores or (known.score,)
+    scores += tuple(_new_scores(new))
     failed = scorings - len(scores)
     spoilt = _spoilt_by(new, failed, scorings)
     if spoilt is not None:
@@ -125,13 +130,6 @@ def together(known: Evaluation, new: Sequence[Evaluation]) -> Evaluation:
         scorings=scorings,
         scores=scores,
     )
-
-
-def _scores_of(known: Evaluation) -> tuple[float, ...]:
-    """Return the score of each scoring; none where the evaluation was reused of another trial."""
-    if known.scorings == 0 or known.score is None:
-        return ()
-    return known.scores or (known.score,)
 
 
 def _new_scores(new: Sequence[Evaluation]) -> list[float]:

@@ -24,7 +24,13 @@ class Bandit:
 
     def __init__(self, prices: Mapping[str, Price | None]) -> None:
         self._prices = dict(prices)
-        self._in_dollars = all(_costs_something(price) for price in prices.values())
+        self._in_dollars = True
+        for price in prices.values():
+            if (
+                price is None
+                or price.prompt_per_million + price.completion_per_million <= 0
+            ):
+                self._in_dollars = False
         self._scores: dict[int, float] = {}  # of all trials, by number
         self._trials = dict.fromkeys(prices, 0)
         self._gains = dict.fromkeys(prices, 0.0)
@@ -74,9 +80,3 @@ class Bandit:
             reward = yields[arm] / best_yield
             bounds[arm] = ucb1(reward, count, total)
         return bounds
-
-
-def _costs_something(price: Price | None) -> bool:
-    if price is None:
-        return False
-    return price.prompt_per_million + price.completion_per_million > 0

@@ -57,15 +57,13 @@ class Job:
         code = self._process.poll()
         if code in (None, 0, 130):
             return ""
-        lines = without_secrets(self._end_of_output()).strip().splitlines()
+        size = self._output.seek(0, os.SEEK_END)
+        self._output.seek(max(0, size - _MAX_OUTPUT_BYTES))
+        output = self._output.read().decode("utf-8", "replace")
+        lines = without_secrets(output).strip().splitlines()
         if not lines:
             return f"the process of the run ended with {code}"
         return one_line(lines[-1], _MAX_ERROR_CHARS)
-
-    def _end_of_output(self) -> str:
-        size = self._output.seek(0, os.SEEK_END)
-        self._output.seek(max(0, size - _MAX_OUTPUT_BYTES))
-        return self._output.read().decode("utf-8", "replace")
 
     def name(self) -> str:
         """Wait until the run has started and return its name; "" when it ended before."""

@@ -135,8 +135,9 @@ class ModelCalls:
         A call that might not fit waits for those in flight, which may turn out cheaper. Alone it
         may go, and be the one that crosses the cap. Raises BudgetSpent when a cap is reached.
         """
+        budget = self._state.settings.budget
         expected = Usage()
-        if self._is_capped:
+        if budget.tokens is not None or budget.usd is not None:
             expected = expected_usage(model, messages, self._seen)
             while not self._fits(expected):
                 self._refuse_spent()
@@ -150,11 +151,6 @@ class ModelCalls:
         finally:
             del self._in_flight[key]
             self._wake()
-
-    @property
-    def _is_capped(self) -> bool:
-        budget = self._state.settings.budget
-        return budget.tokens is not None or budget.usd is not None
 
     def _fits(self, expected: Usage) -> bool:
         """Whether this call and those in flight stay below the caps, or it would be alone."""

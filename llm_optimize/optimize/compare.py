@@ -199,12 +199,15 @@ async def _finish(
             **fresh,
         )
     elif _is_unfinished(stored.stop_reason):
+        for word, option in options_of_a_run().items():
+            if option.no_resume:
+                fresh.pop(word, None)
         result = await hall.resume(
             name,
             contest.func,
             store=contest.store,
             verbose=False,
-            **{word: value for word, value in fresh.items() if _may_change(word)},
+            **fresh,
         )
     else:
         return
@@ -217,11 +220,6 @@ async def _finish(
     )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
-
-
-def _may_change(word: str) -> bool:
-    option = options_of_a_run().get(word)
-    return option is None or not option.no_resume
 
 
 def _is_unfinished(stop_reason: str | None) -> bool:
