@@ -32,10 +32,10 @@ from .examples import (
     summed_up,
 )
 
-Place = tuple[str, int]
+ExampleKey = tuple[str, int]
 """An example: the name of its part, and its index there."""
 
-CallF = Callable[[X, Place, int, Callable[[], None]], Awaitable[Evaluation]]
+CallF = Callable[[X, ExampleKey, int, Callable[[], None]], Awaitable[Evaluation]]
 """Score x on one example, under a seed; call the last argument when f is called."""
 
 
