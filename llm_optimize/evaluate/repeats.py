@@ -224,7 +224,7 @@ def _summary(mean: Mean, failed: int) -> str:
 def _pooled(known: Mean, scores: Sequence[float]) -> Mean:
     """Return the mean of known and new scores, as if it had been computed from all of them.
 
-    With n old scores of mean a and k new ones of mean b, the mean of all is a + (b - a) k / (n + k).
+    With n old scores of mean a and k new ones of mean b, the mean is a + (b - a) k / (n + k).
     The sum of squared differences of all is that of the old ones, plus that of the new ones, plus
     (b - a)^2 n k / (n + k) (Chan, Golub and LeVeque, 1983). It is computed on numbers scaled by a
     power of two, and relative to the first new score, so that neither large numbers overflow nor a
