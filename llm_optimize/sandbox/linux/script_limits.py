@@ -80,9 +80,8 @@ def narrow_limits(
     numbers: dict[str, Any] = {}
     for name in _NUMBERS:
         numbers[name] = min(getattr(wanted, name), getattr(outer, name))
-    given_secs = [
-        secs for secs in (wanted.cpu_secs, outer.cpu_secs) if secs is not None
-    ]
+    cpu_limits = (wanted.cpu_secs, outer.cpu_secs)
+    given_secs = [secs for secs in cpu_limits if secs is not None]
     return replace(
         wanted,
         **numbers,
