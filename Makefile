@@ -15,7 +15,7 @@ help:
 	@echo "make lint   look at style and types"
 	@echo "make check  lint, then the tests with coverage: what a change must pass"
 	@echo "make table  run the hostile programs and write the table of docs/sandbox.md"
-	@echo "make pictures  draw the pictures of the docs anew"
+	@echo "make pictures  draw the pictures of the docs from real runs (some minutes)"
 	@echo "make bench  measure what we claim about speed (some minutes); make soak, make campaigns take longer"
 	@echo "make clean  remove .venv and everything else that was made here"
 

@@ -48,7 +48,7 @@ PHONE = {"width": 390, "height": 844}
 # The terminal: primes, by a scripted model.
 
 PRIMES = (
-    "Write primes(n), which returns all primes below n. f: calls a second, n = 30,000."
+    "Write primes(n): all primes below n. f measures its calls per second, n = 30,000."
 )
 FIRST_PRIMES = """\
 def primes(n):
@@ -127,9 +127,12 @@ def speed(script: str) -> tuple[float, str]:
     """Score a script by how often it can be called in a second."""
     names: dict[str, Any] = {}
     exec(script, names)
-    begun = time.perf_counter()
-    found = names["primes"](30_000)
-    taken = time.perf_counter() - begun
+    times = []
+    for _ in range(3):
+        begun = time.perf_counter()
+        found = names["primes"](30_000)
+        times.append(time.perf_counter() - begun)
+    taken = min(times)
     if len(found) != 3245 or found[0] != 2:
         raise ValueError(
             f"there are 3245 primes below 30,000 and the first is 2, not {found[0]}"
@@ -334,7 +337,7 @@ def tune(url: str, name: str) -> None:
         accuracy_of_parameters,
         None,
         80,
-        "mutation",
+        None,
         False,
         proposer="random",
         space=SPACE,
