@@ -26,7 +26,9 @@ _SECRET = "LLM_OPTIMIZE_TEST_API_KEY"
 
 
 class SandboxContract:
-    """Tests that any sandbox must pass, collected by pytest from a subclass whose name begins with `Test`.
+    """Tests that any sandbox must pass.
+
+    Pytest collects them from a subclass whose name begins with `Test`.
 
     Set `isolates` to False for one that calls f in the process of the optimizer: then only what such a one can do is
     asked of it.
@@ -42,7 +44,10 @@ class SandboxContract:
     isolates = True
 
     def open(self, func: Callable[..., Any], limits: Limits) -> Sandbox:
-        """Return a sandbox that calls `func`. Raises NotImplementedError until a subclass defines it."""
+        """Return a sandbox that calls `func`.
+
+        Raises NotImplementedError until a subclass defines it.
+        """
         raise NotImplementedError(
             "define open(func, limits): it returns the sandbox that is tested"
         )
@@ -71,7 +76,7 @@ class SandboxContract:
             outcome,
         )
 
-    def test_an_exception_is_told(self) -> None:
+    def test_an_exception_is_reported(self) -> None:
         """Whatever is raised comes back as text; nothing is raised here."""
         with self.opened() as sandbox:
             for deed in ("raise", "exit"):
@@ -126,7 +131,7 @@ class SandboxContract:
         _require(len(found) == 1, "the call in flight did not return")
 
     def test_one_call_can_be_stopped_alone(self) -> None:
-        """A call that is told to stop returns `killed` soon, or at once if it has not begun; others go on."""
+        """A call that is stopped returns `killed` soon, at once if it has not begun."""
         found: dict[str, Outcome] = {}
         with self.opened() as sandbox:
             calls = {name: Call("sleep", _LONG_SECS) for name in ("stopped", "other")}
@@ -187,7 +192,10 @@ class SandboxContract:
                     _require(outcome.signal == signal.SIGTERM, outcome)
 
     def test_what_is_no_data_is_refused(self) -> None:
-        """An object is no value, and none of its methods is called; an answer is bounded and cannot be forged."""
+        """An object is no value, and none of its methods is called.
+
+        An answer is bounded and cannot be forged.
+        """
         if self.isolates:
             with self.opened() as sandbox:
                 _expect(sandbox.run(Call("object", _LONG_SECS)), OutcomeStatus.RAISED)
@@ -226,12 +234,12 @@ class SandboxContract:
                 found = [sandbox.run(Call("leave", _LONG_SECS)).value for _ in range(3)]
             _require(found == [False] * 3, found)
 
-    def test_the_dice_follow_the_seed(self) -> None:
+    def test_random_numbers_follow_the_seed(self) -> None:
         """The same seed gives the same numbers."""
         if self.isolates:
             with self.opened() as sandbox:
                 one, same, other = (
-                    sandbox.run(Call("dice", _LONG_SECS, seed)).value
+                    sandbox.run(Call("random", _LONG_SECS, seed)).value
                     for seed in (1, 1, 2)
                 )
             _require(one == same != other, (one, same, other))
@@ -250,9 +258,9 @@ def _expect(outcome: Outcome, status: OutcomeStatus) -> None:
     _require(outcome.status is status, f"expected {status}, got {outcome}")
 
 
-def _require(condition: bool, said: object) -> None:
+def _require(condition: bool, what: object) -> None:
     if not condition:
-        raise AssertionError(str(said))
+        raise AssertionError(str(what))
 
 
 def _act(deed: str) -> Any:
@@ -267,7 +275,7 @@ def _act(deed: str) -> Any:
 
 
 def _is_running(marker: str, within_secs: float) -> bool:
-    """Whether a process with this word in its command line is still there after so long; known on Linux only."""
+    """Whether a process with this word in its command line is still there; known on Linux only."""
     until = time.monotonic() + within_secs
     while any(
         marker.encode() in _content(path)
@@ -333,7 +341,7 @@ def _leave() -> bool:
     return found
 
 
-def _dice() -> float:
+def _random() -> float:
     import random
 
     return random.random()
@@ -341,7 +349,7 @@ def _dice() -> float:
 
 _DEEDS: dict[str, Callable[[], Any]] = {
     "data": lambda: {"score": 1.0, "feedback": "é\n", "list": [1, None, True]},
-    "dice": _dice,
+    "random": _random,
     "end": lambda: os._exit(0),
     "environment": lambda: dict(os.environ),
     "exit": lambda: sys.exit("no luck"),

@@ -1,4 +1,4 @@
-"""A model whose replies are known."""
+"""Scripted model: its replies are known in advance."""
 
 from __future__ import annotations
 
@@ -16,8 +16,12 @@ _CHARS_PER_TOKEN = 4
 class ScriptedChat:
     """A model that gives these replies in turn, and raises ScriptExhausted when there is none left.
 
-    A reply is a text, a `records.Reply`, an exception to raise, or a function from messages to text. `asked` holds
-    the messages of every call.
+    A reply is a text, a `records.Reply`, an exception to raise, or a function from messages to
+    text. `asked` holds the messages of every call.
+
+    Args:
+        replies: in the order in which they are given.
+        name: of the model, in its replies.
 
     >>> import asyncio
     >>> model = ScriptedChat("hello")
@@ -26,7 +30,6 @@ class ScriptedChat:
     """
 
     def __init__(self, *replies: Answer, name: str = "scripted") -> None:
-        """Take the replies in the order in which they are given."""
         self.name = name
         self.asked: list[list[Message]] = []
         self._replies = list(replies)

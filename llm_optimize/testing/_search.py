@@ -1,4 +1,4 @@
-"""What every search promises, as tests: subclass it beside your own."""
+"""Contract of a search: tests to subclass beside your own."""
 
 from __future__ import annotations
 
@@ -13,14 +13,16 @@ from ._trials import changed
 
 _MANY = 5_000  # trials
 _MAX_SHOWN = 200  # trials in one plan
-_MAX_TELL_SECS, _MAX_ASK_SECS = (
+_MAX_OBSERVE_SECS, _MAX_ASK_SECS = (
     0.005,
     0.05,
 )  # generous: five times and ten times what our own are to hold
 
 
 class SearchContract:
-    """Tests that any search must pass, collected by pytest from a subclass whose name begins with `Test`.
+    """Tests that any search must pass.
+
+    Pytest collects them from a subclass whose name begins with `Test`.
 
     >>> from llm_optimize.search import Best
     >>> class TestBest(SearchContract):
@@ -30,17 +32,20 @@ class SearchContract:
     """
 
     def make(self) -> Search:
-        """Return a new search that was told nothing. Raises NotImplementedError until a subclass defines it."""
+        """Return a new search that observed nothing.
+
+        Raises NotImplementedError until a subclass defines it.
+        """
         raise NotImplementedError("define make(): it returns the search that is tested")
 
-    def told(self, trials: Iterable[Trial]) -> Search:
-        """Return a search that was told these trials, and asked nothing."""
+    def having_observed(self, trials: Iterable[Trial]) -> Search:
+        """Return a search that observed these trials, and asked nothing."""
         search = self.make()
         for trial in trials:
             search.observe(trial)
         return search
 
-    def test_with_nothing_told_there_is_nothing_to_build_on(self) -> None:
+    def test_with_nothing_observed_there_is_nothing_to_build_on(self) -> None:
         """The first plan is empty, whatever is in flight."""
         for pending in ([], [0, 0]):
             plan = self.make().ask(Random(0), pending)
@@ -50,29 +55,33 @@ class SearchContract:
         """A reply without an x leaves nothing to show."""
         no_x = Trial.of(0, None, Status.INVALID, "model:m", feedback="no block")
         _require(
-            not _shown(self.told([no_x]).ask(Random(0), [])), "an x out of nothing"
+            not _shown(self.having_observed([no_x]).ask(Random(0), [])),
+            "an x out of nothing",
         )
-        search = self.told([*_trials(20), changed(no_x, number=20)])
-        for dice in range(40):
-            plan = search.ask(Random(dice), [])
+        search = self.having_observed([*_trials(20), changed(no_x, number=20)])
+        for seed in range(40):
+            plan = search.ask(Random(seed), [])
             _require(all(trial.x is not None for trial in _shown(plan)), plan)
 
     def test_a_single_trial_is_built_on(self) -> None:
-        """Whether it has a score or not, and whether or not others in flight build on it already."""
+        """With a score or without, and with or without others in flight that build on it."""
         for trial in (_scored(0, 1.0), _failed(0)):
             for pending in ([], [0], [0, 0, 0]):
-                plan = self.told([trial]).ask(Random(0), pending)
+                plan = self.having_observed([trial]).ask(Random(0), pending)
                 _require(plan.parent == trial, plan)
 
     def test_only_failures_so_far(self) -> None:
         """One of them is the parent."""
         trials = [_failed(number, None if number == 0 else 0) for number in range(30)]
         for count in (2, 10, 30):
-            plan = self.told(trials[:count]).ask(Random(count), [0])
+            plan = self.having_observed(trials[:count]).ask(Random(count), [0])
             _require(plan.parent in trials[:count], plan)
 
-    def test_what_is_shown_was_told(self) -> None:
-        """Parents, context and failures are trials as they were told last; none stands twice in the context."""
+    def test_what_is_shown_was_observed(self) -> None:
+        """Parents, context and failures are trials as they were observed last.
+
+        None stands twice in the context.
+        """
         for workers in (1, 4):
             life = _Life(self.make(), workers)
             for _ in range(400):
@@ -82,43 +91,46 @@ class SearchContract:
                 numbers = [trial.number for trial in plan.context]
                 _require(len(numbers) == len(set(numbers)), f"shown twice: {numbers}")
 
-    def test_the_same_dice_give_the_same_plan(self) -> None:
-        """Two that were told the same plan the same; asking changes nothing."""
-        one, other = self.told(_trials(60)), self.told(_trials(60))
-        plans = [one.ask(Random(dice), [3]) for dice in range(20)]
+    def test_the_same_seed_gives_the_same_plan(self) -> None:
+        """Two that observed the same plan the same; asking changes nothing."""
+        one, other = (
+            self.having_observed(_trials(60)),
+            self.having_observed(_trials(60)),
+        )
+        plans = [one.ask(Random(seed), [3]) for seed in range(20)]
         _require(
-            plans == [one.ask(Random(dice), [3]) for dice in range(20)],
+            plans == [one.ask(Random(seed), [3]) for seed in range(20)],
             "asking has changed it",
         )
         _require(
-            plans == [other.ask(Random(dice), [3]) for dice in range(20)],
+            plans == [other.ask(Random(seed), [3]) for seed in range(20)],
             "two of a kind differ",
         )
 
     def test_resume_equals_having_lived_through_it(self) -> None:
-        """Told again in the order of finishing, a new one plans what the old one would have planned."""
+        """A new search that observes the trials again plans what the old one would have planned."""
         for workers in (1, 3):
             life = _Life(self.make(), workers)
             for step in range(90):
                 life.step()
                 if step % 9 == 0:
-                    resumed, dice, pending = (
-                        self.told(life.history),
+                    resumed, rng, pending = (
+                        self.having_observed(life.history),
                         Random(step),
                         life.pending,
                     )
                     _require(
                         life.search.ask(Random(step), pending)
-                        == resumed.ask(dice, pending),
+                        == resumed.ask(rng, pending),
                         f"trial {step}",
                     )
 
     def test_any_order_of_finishing(self) -> None:
-        """Children may be told before their parents, and numbers in any order."""
+        """Children may be observed before their parents, and numbers in any order."""
         for seed in range(5):
             trials = _trials(40)
             Random(seed).shuffle(trials)
-            plan = self.told(trials).ask(Random(seed), [])
+            plan = self.having_observed(trials).ask(Random(seed), [])
             _require(plan.parent in trials, plan)
 
     def test_ties(self) -> None:
@@ -130,8 +142,8 @@ class SearchContract:
             *(changed(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:]),
         ]
         for trials in (equal, same_x, copies):
-            search = self.told(trials)
-            plans = [search.ask(Random(dice), [0]) for dice in range(10)]
+            search = self.having_observed(trials)
+            plans = [search.ask(Random(seed), [0]) for seed in range(10)]
             _require(all(plan.parent in trials for plan in plans), plans)
 
     def test_scores_of_any_size_and_sign(self) -> None:
@@ -146,10 +158,10 @@ class SearchContract:
                 _scored(number, score, 0 if number else None)
                 for number, score in enumerate(scores)
             ]
-            plan = self.told(trials).ask(Random(0), [])
+            plan = self.having_observed(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
-    def test_a_trial_told_again_replaces_what_was_known(self) -> None:
+    def test_a_trial_observed_again_replaces_what_was_known(self) -> None:
         """Its score may rise and fall, and it may lose it."""
         trials = _trials(40)
         best = max(
@@ -161,17 +173,17 @@ class SearchContract:
             changed(best, score=1e6, scorings=2),
             changed(best, score=None, status=Status.FAILED, feedback="not any more"),
         ):
-            search = self.told([*trials, again])
-            for dice in range(30):
+            search = self.having_observed([*trials, again])
+            for seed in range(30):
                 shown = [
                     one
-                    for one in _shown(search.ask(Random(dice), []))
+                    for one in _shown(search.ask(Random(seed), []))
                     if one.number == best.number
                 ]
                 _require(all(one == again for one in shown), shown)
 
     def test_every_kind_of_x(self) -> None:
-        """x may be a text, named texts, or parameters; with metrics, scores per example, and failed stages."""
+        """x may be a text, named texts, or parameters; trials may have metrics and instances."""
         for x in (
             "",
             "a\nb",
@@ -193,7 +205,7 @@ class SearchContract:
                     if trial.scored
                     else changed(trial, instances={}, stage="minibatch")
                 )
-            plan = self.told(trials).ask(Random(0), [])
+            plan = self.having_observed(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
     def test_nothing_that_is_handed_in_is_changed(self) -> None:
@@ -203,14 +215,14 @@ class SearchContract:
             [0, 1, 2],
         )
         before = copy.deepcopy((trials, pending))
-        search = self.told(trials)
-        for dice in range(20):
-            search.ask(Random(dice), pending)
+        search = self.having_observed(trials)
+        for seed in range(20):
+            search.ask(Random(seed), pending)
         _require((trials, pending) == before, "something was changed")
 
     def test_what_is_in_flight_counts(self) -> None:
         """Workers that ask one after the other do not all build on the same parent."""
-        search = self.told(_trials(60))
+        search = self.having_observed(_trials(60))
         for seed in range(10):
             pending: list[int] = []
             for worker in range(4):
@@ -222,16 +234,17 @@ class SearchContract:
         """Told thousands, it stays quick, and shows few."""
         trials = _trials(_MANY)
         begun = time.perf_counter()
-        search = self.told(trials)
-        told = time.perf_counter()
-        plans = [search.ask(Random(dice), [dice]) for dice in range(20)]
+        search = self.having_observed(trials)
+        observed = time.perf_counter()
+        plans = [search.ask(Random(seed), [seed]) for seed in range(20)]
         asked = time.perf_counter()
         _require(
-            (told - begun) / _MANY < _MAX_TELL_SECS,
-            f"{told - begun:.1f} s for {_MANY} trials told",
+            (observed - begun) / _MANY < _MAX_OBSERVE_SECS,
+            f"{observed - begun:.1f} s for {_MANY} trials observed",
         )
         _require(
-            (asked - told) / 20 < _MAX_ASK_SECS, f"{asked - told:.1f} s for 20 plans"
+            (asked - observed) / 20 < _MAX_ASK_SECS,
+            f"{asked - observed:.1f} s for 20 plans",
         )
         most = max(len(_shown(plan)) for plan in plans)
         _require(most <= _MAX_SHOWN, f"{most} trials in one plan")
@@ -239,40 +252,50 @@ class SearchContract:
 
 @dataclass
 class _Life:
-    """A run of several workers: the trial that has been in flight longest, or the one after it, is told next."""
+    """A run of several workers.
+
+    The trial that has been in flight longest, or the one after it, is observed next.
+    """
 
     search: Search
     workers: int
 
     def __post_init__(self) -> None:
         self.history: list[Trial] = []
-        self.told: dict[int, Trial] = {}  # by number, as told last
+        self.observed: dict[int, Trial] = {}  # by number, as observed last
         self.known: dict[int, Trial] = {}  # the same, when the last plan was made
-        self._flying: list[Trial] = []
+        self._in_flight: list[Trial] = []
         self._next = 1
-        self._tell(_scored(0, 0.0))
+        self._observe(_scored(0, 0.0))
 
     @property
     def pending(self) -> tuple[int, ...]:
-        return tuple(trial.parent for trial in self._flying if trial.parent is not None)
+        return tuple(
+            trial.parent for trial in self._in_flight if trial.parent is not None
+        )
 
     def step(self) -> Plan:
-        """Ask for one more trial and return its plan; with all workers busy, tell of one; now and then of one again."""
+        """Ask for one more trial and return its plan.
+
+        With all workers busy, one is observed; now and then one is observed again.
+        """
         plan = self.search.ask(Random(f"plan/{self._next}"), self.pending)
-        self.known = dict(self.told)
+        self.known = dict(self.observed)
         parent = plan.parent.number if plan.parent else None
-        self._flying.append(_trial(self._next, parent))
+        self._in_flight.append(_trial(self._next, parent))
         self._next += 1
-        if len(self._flying) == self.workers:
-            self._tell(self._flying.pop(self._next % 2 if self.workers > 1 else 0))
+        if len(self._in_flight) == self.workers:
+            self._observe(
+                self._in_flight.pop(self._next % 2 if self.workers > 1 else 0)
+            )
         if self._next % 7 == 0:
-            self._tell_again()
+            self._observe_again()
         return plan
 
-    def _tell_again(self) -> None:
+    def _observe_again(self) -> None:
         """Score one anew: what had a score gets a lower one or loses it, what had none gets one."""
-        known = sorted(self.told)
-        before = self.told[known[self._next * 5 % len(known)]]
+        known = sorted(self.observed)
+        before = self.observed[known[self._next * 5 % len(known)]]
         if before.score is None:
             again = changed(before, status=Status.COMPLETE, score=self._next / 100)
         elif self._next % 2:
@@ -281,12 +304,12 @@ class _Life:
             )
         else:
             again = changed(before, status=Status.FAILED, score=None)
-        self._tell(again)
+        self._observe(again)
 
-    def _tell(self, trial: Trial) -> None:
+    def _observe(self, trial: Trial) -> None:
         self.search.observe(trial)
         self.history.append(trial)
-        self.told[trial.number] = trial
+        self.observed[trial.number] = trial
 
 
 def _trials(count: int) -> list[Trial]:
@@ -332,6 +355,6 @@ def _shown(plan: Plan) -> Sequence[Trial]:
     ]
 
 
-def _require(condition: bool, said: object) -> None:
+def _require(condition: bool, what: object) -> None:
     if not condition:
-        raise AssertionError(str(said))
+        raise AssertionError(str(what))

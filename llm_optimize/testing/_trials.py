@@ -1,4 +1,4 @@
-"""Trials for tests of plug-ins."""
+"""Changed trials, for tests of plug-ins."""
 
 from __future__ import annotations
 
@@ -9,18 +9,19 @@ from ..records import Evaluation, Proposal, Trial
 
 
 def changed(trial: Trial, **facts: Any) -> Trial:
-    """Return a trial with other facts, each put into the record of the trial that has a field of its name.
+    """Return a trial with other facts.
 
-    Raises TypeError for a name that none of them has.
+    Each fact is put into the record of the trial that has a field of its name. Raises TypeError
+    for a name that none of them has.
 
     >>> from llm_optimize.records import Status
     >>> changed(Trial.of(0, "x", Status.COMPLETE, "x0", score=1.0), x="y", score=2.0).score
     2.0
     """
     own = {name: facts.pop(name) for name in _names(Trial) & facts.keys()}
-    said = {name: facts.pop(name) for name in _names(Evaluation) & facts.keys()}
+    judged = {name: facts.pop(name) for name in _names(Evaluation) & facts.keys()}
     proposal = replace(trial.proposal, **facts) if facts else trial.proposal
-    evaluation = replace(trial.evaluation, **said)
+    evaluation = replace(trial.evaluation, **judged)
     return replace(trial, **{"proposal": proposal, "evaluation": evaluation, **own})
 
 

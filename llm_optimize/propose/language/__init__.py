@@ -1,4 +1,4 @@
-"""All that is said to a model and read from its replies.
+"""Prompts, and what is read from replies.
 
 `prompt` lays out messages from `templates`; `answer` reads the next x from a reply. Both are pure
 functions: nothing here asks a model, runs code or stores anything.

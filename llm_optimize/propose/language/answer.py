@@ -59,7 +59,7 @@ def read(reply: Reply, parent: X | None, space: Space | None = None) -> Answer:
             return Answer(None, problem)
         check_regions(
             x
-        )  # so that the regions of x can be told apart when it is a parent itself
+        )  # so that the regions of x can be distinguished when it is a parent itself
         return Answer(x)
     except (EditFailed, UsageError) as error:
         return Answer(None, str(error))

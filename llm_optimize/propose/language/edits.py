@@ -362,7 +362,7 @@ def _nearest(have: Sequence[str], search: Sequence[str]) -> int:
 
 
 def _most_alike(line: str, others: Sequence[str]) -> int | None:
-    """Return which line shares most pairs of letters (the coefficient of Dice), None if too few."""
+    """Return which line shares most pairs of letters (Sørensen's coefficient), None if too few."""
     pairs = _pairs(line)
     best: int | None = None
     most = _LEAST_ALIKE

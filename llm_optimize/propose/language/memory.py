@@ -1,6 +1,6 @@
 """Memory: what a model is reminded of beyond a plan.
 
-Learnt from finished trials, in their order, and from nothing else, so that it is the same after a
+Learned from finished trials, in their order, and from nothing else, so that it is the same after a
 resume. Its size is bounded, however long the run is.
 """
 

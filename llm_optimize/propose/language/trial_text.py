@@ -46,7 +46,7 @@ class Request:
 
     task: Task
     plan: Plan
-    parameters: str  # what is said of them; empty where x is something else
+    parameters: str  # their description; empty where x is something else
     known: Known
 
     @property

@@ -179,7 +179,7 @@ def _fragment(text: str, parent: str) -> str:
 
 
 def _parsed(text: str) -> ast.Module | SyntaxError | None:
-    """Return the syntax tree, or the error; None for what cannot be told."""
+    """Return the syntax tree, or the error; None where it is unknown."""
     if len(text) > _MAX_PYTHON_CHARS:
         return None
     try:
