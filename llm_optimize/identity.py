@@ -22,7 +22,7 @@ _NO_MEANING = {"ctx", "kind", "type_comment", "type_ignores"}  # fields of a syn
 
 
 def key_of(x: X) -> str:
-    r"""Return a key that two candidates share if they are the same for f, as far as can be told.
+    r"""Return a key that two candidates share if they are the same for f, as far as is known.
 
     Python is compared by its syntax tree: comments, layout and quotes do not count, docstrings
     do. A text counts as Python only if `is_python` says so. Other texts are compared line by

@@ -138,8 +138,8 @@ class Chat:
         """Return the model's answer to these messages, and what it used.
 
         The answer may be cut off, withheld or empty: `Reply.incomplete` says so. With a JSON schema
-        the endpoint is told to answer in JSON of it; one that refuses that is asked without it from
-        then on.
+        the endpoint is asked to answer in JSON of it; one that refuses that is asked without it
+        from then on.
 
         Raises:
             MissingKey: no key was given.

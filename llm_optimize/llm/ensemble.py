@@ -133,7 +133,7 @@ class Ensemble:
     ) -> Reply:
         """Return the answer of one of the models; `Reply.model` names it. Raises what it raises.
 
-        It is JSON of this schema where the model can be told so.
+        It is JSON of this schema where the model accepts a schema.
         """
         started_at = time.monotonic()
         uncertain_calls = 0

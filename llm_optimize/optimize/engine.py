@@ -235,8 +235,8 @@ class Engine:
     async def _scored_again(self, trial: Trial) -> AsyncIterator[Trial]:
         """Yield each trial that a noisy f scores again before this one may become champion.
 
-        First the challenger, then the champion it would beat; then whoever is best while that one
-        lacks scorings. The caller writes and learns each before the next is looked for.
+        First the challenger, then the champion it would beat; then the trial that is best while
+        that one lacks scorings. The caller writes and learns each before the next is looked for.
         """
         repeats = self._parts.judging.repeats
         if repeats is None or not repeats.champion:

@@ -134,7 +134,7 @@ class RunState:
         """Return the evaluation of a trial that f need not score; None where it must.
 
         A trial without an x is invalid, and so is a change outside of the EVOLVE-BLOCK regions,
-        whoever wrote it. The x of an earlier trial has the score of that one.
+        by any author. The x of an earlier trial has the score of that one.
         """
         if trial.x is None:
             return Evaluation(Status.INVALID, None, "", scorings=0)

@@ -231,7 +231,7 @@ class SearchContract:
             _require(len(set(pending)) > 1, f"all four build on {pending}")
 
     def test_thousands_of_trials(self) -> None:
-        """Told thousands, it stays quick, and shows few."""
+        """After thousands, it stays quick, and shows few."""
         trials = _trials(_MANY)
         begun = time.perf_counter()
         search = self.having_observed(trials)

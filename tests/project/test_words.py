@@ -21,16 +21,16 @@ RETIRED = {  # and what to write instead
     "wish": "control command",
     "zygote": "fork server",
 }
-NOT_YET = set()  # files that are still to be reworded
-WORD = re.compile(
-    rf"(?<![a-z])({'|'.join(word.replace(' ', r'\s+') for word in RETIRED)})(?![a-z])", re.I
-)
+MAY = {("llm_optimize/optimize/ask_tell.py", "told")}  # where the user tells a score
+ANY = "|".join(RETIRED).replace(" ", "[^a-z]+")  # also over the end of a comment's line
+WORD = re.compile(rf"(?<![a-z])({ANY})(?![a-z])", re.I)
 
 
 def retired_words(source):
     """Yield the line and the word, in prose and within names of several words."""
     for match in WORD.finditer(source):
-        yield source.count("\n", 0, match.start()) + 1, " ".join(match[1].lower().split())
+        line = source.count("\n", 0, match.start()) + 1
+        yield line, " ".join(re.findall("[a-z]+", match[1].lower()))
 
 
 def test_the_library_uses_no_retired_word():
@@ -38,14 +38,9 @@ def test_the_library_uses_no_retired_word():
     for file in sorted((ROOT / "llm_optimize").rglob("*.py")):
         path = file.relative_to(ROOT).as_posix()
         for line, word in retired_words(file.read_text(encoding="utf-8")):
-            if path not in NOT_YET:
+            if (path, word) not in MAY:
                 found.append(f"{path}:{line} {word!r}: write {RETIRED[word]}")
     assert found == []
-
-
-def test_files_that_are_to_be_reworded_still_need_it():
-    for path in NOT_YET:
-        assert list(retired_words((ROOT / path).read_text(encoding="utf-8"))), path
 
 
 @pytest.mark.parametrize(

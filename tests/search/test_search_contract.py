@@ -122,13 +122,13 @@ class Inventor(Best):
     ("search", "test"),
     [
         (RememberingAsks, "test_resume_equals_having_lived_through_it"),
-        (RandomOfItsOwn, "test_the_same_dice_give_the_same_plan"),
+        (RandomOfItsOwn, "test_the_same_seed_gives_the_same_plan"),
         (Stubborn, "test_what_is_in_flight_counts"),
-        (Keeper, "test_a_trial_told_again_replaces_what_was_known"),
-        (Keeper, "test_what_is_shown_was_told"),
+        (Keeper, "test_a_trial_observed_again_replaces_what_was_known"),
+        (Keeper, "test_what_is_shown_was_observed"),
         (Hoarder, "test_thousands_of_trials"),
         (Scribbler, "test_nothing_that_is_handed_in_is_changed"),
-        (Inventor, "test_with_nothing_told_there_is_nothing_to_build_on"),
+        (Inventor, "test_with_nothing_observed_there_is_nothing_to_build_on"),
     ],
 )
 def test_the_contract_finds_a_search_that_breaks_it(search, test):

@@ -1,4 +1,4 @@
-"""Fork server, seen from the optimizer: started here, told what to load, asked for links."""
+"""Fork server, seen from the optimizer: started here, given what to load, asked for links."""
 
 from __future__ import annotations
 
