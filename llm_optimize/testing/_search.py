@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from random import Random
 
-from ..records import Plan, Search, Status, Trial
+from ..records import Plan, Search, Status, Trial, rank
 from ._trials import changed
 
 _MANY = 5_000  # trials
@@ -72,7 +72,9 @@ class SearchContract:
 
     def test_only_failures_so_far(self) -> None:
         """One of them is the parent."""
-        trials = [_failed(number, None if number == 0 else 0) for number in range(30)]
+        trials = [_failed(0)]
+        for number in range(1, 30):
+            trials.append(_failed(number, 0))
         for count in (2, 10, 30):
             plan = self.having_observed(trials[:count]).ask(Random(count), [0])
             _require(plan.parent in trials[:count], plan)
@@ -93,19 +95,13 @@ class SearchContract:
 
     def test_the_same_seed_gives_the_same_plan(self) -> None:
         """Two that observed the same plan the same; asking changes nothing."""
-        one, other = (
-            self.having_observed(_trials(60)),
-            self.having_observed(_trials(60)),
-        )
+        one = self.having_observed(_trials(60))
+        other = self.having_observed(_trials(60))
         plans = [one.ask(Random(seed), [3]) for seed in range(20)]
-        _require(
-            plans == [one.ask(Random(seed), [3]) for seed in range(20)],
-            "asking has changed it",
-        )
-        _require(
-            plans == [other.ask(Random(seed), [3]) for seed in range(20)],
-            "two of a kind differ",
-        )
+        again = [one.ask(Random(seed), [3]) for seed in range(20)]
+        _require(plans == again, "asking has changed it")
+        others = [other.ask(Random(seed), [3]) for seed in range(20)]
+        _require(plans == others, "two of a kind differ")
 
     def test_resume_equals_having_lived_through_it(self) -> None:
         """A new search that observes the trials again plans what the old one would have planned."""
@@ -114,16 +110,11 @@ class SearchContract:
             for step in range(90):
                 life.step()
                 if step % 9 == 0:
-                    resumed, rng, pending = (
-                        self.having_observed(life.history),
-                        Random(step),
-                        life.pending,
-                    )
-                    _require(
-                        life.search.ask(Random(step), pending)
-                        == resumed.ask(rng, pending),
-                        f"trial {step}",
-                    )
+                    resumed = self.having_observed(life.history)
+                    pending = life.pending
+                    lived = life.search.ask(Random(step), pending)
+                    planned = resumed.ask(Random(step), pending)
+                    _require(lived == planned, f"trial {step}")
 
     def test_any_order_of_finishing(self) -> None:
         """Children may be observed before their parents, and numbers in any order."""
@@ -135,12 +126,13 @@ class SearchContract:
 
     def test_ties(self) -> None:
         """Equal scores and equal x are no trouble."""
-        equal = [_scored(number, 1.0, 0 if number else None) for number in range(40)]
+        equal = [_scored(0, 1.0)]
+        for number in range(1, 40):
+            equal.append(_scored(number, 1.0, 0))
         same_x = [changed(trial, x="x") for trial in equal]
-        copies = [
-            equal[0],
-            *(changed(trial, x="x0", status=Status.DUPLICATE) for trial in equal[1:]),
-        ]
+        copies = equal[:1]
+        for trial in equal[1:]:
+            copies.append(changed(trial, x="x0", status=Status.DUPLICATE))
         for trials in (equal, same_x, copies):
             search = self.having_observed(trials)
             plans = [search.ask(Random(seed), [0]) for seed in range(10)]
@@ -154,20 +146,16 @@ class SearchContract:
             [1e-320, 0.0],
             [7.0] * 3,
         ):
-            trials = [
-                _scored(number, score, 0 if number else None)
-                for number, score in enumerate(scores)
-            ]
+            trials = [_scored(0, scores[0])]
+            for number, score in enumerate(scores[1:], 1):
+                trials.append(_scored(number, score, 0))
             plan = self.having_observed(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
     def test_a_trial_observed_again_replaces_what_was_known(self) -> None:
         """Its score may rise and fall, and it may lose it."""
         trials = _trials(40)
-        best = max(
-            (trial for trial in trials if trial.score is not None),
-            key=lambda trial: trial.score or 0.0,
-        )
+        best = max(trials, key=rank)
         for again in (
             changed(best, score=-1e6, scorings=2),
             changed(best, score=1e6, scorings=2),
@@ -175,12 +163,8 @@ class SearchContract:
         ):
             search = self.having_observed([*trials, again])
             for seed in range(30):
-                shown = [
-                    one
-                    for one in _shown(search.ask(Random(seed), []))
-                    if one.number == best.number
-                ]
-                _require(all(one == again for one in shown), shown)
+                for one in _shown(search.ask(Random(seed), [])):
+                    _require(one.number != best.number or one == again, one)
 
     def test_every_kind_of_x(self) -> None:
         """x may be a text, named texts, or parameters; trials may have metrics and instances."""
@@ -190,30 +174,22 @@ class SearchContract:
             {"main": "a = 1\n", "other": "b\n"},
             {"rate": 0.1, "kind": "a", "bag": True},
         ):
-            trials = [
-                changed(trial, x=f"{x}{trial.number}" if x == "" else x)
-                for trial in _trials(12)
-            ]
-            for trial in trials:
-                trial = changed(
-                    trial,
-                    metrics={"size": trial.number},
-                    instances={"a": trial.number % 3, "b": 1.0},
-                )
-                trials[trial.number] = (
-                    trial
-                    if trial.scored
-                    else changed(trial, instances={}, stage="minibatch")
-                )
+            trials: list[Trial] = []
+            for trial in _trials(12):
+                number = trial.number
+                trial = changed(trial, x=x or str(number), metrics={"size": number})
+                if trial.scored:
+                    trial = changed(trial, instances={"a": number % 3, "b": 1.0})
+                else:
+                    trial = changed(trial, stage="minibatch")
+                trials.append(trial)
             plan = self.having_observed(trials).ask(Random(0), [])
             _require(plan.parent in trials, plan)
 
     def test_nothing_that_is_handed_in_is_changed(self) -> None:
         """Trials and the list of what is in flight stay as they are."""
-        trials, pending = (
-            [changed(trial, x={"a": trial.number}) for trial in _trials(40)],
-            [0, 1, 2],
-        )
+        trials = [changed(trial, x={"a": trial.number}) for trial in _trials(40)]
+        pending = [0, 1, 2]
         before = copy.deepcopy((trials, pending))
         search = self.having_observed(trials)
         for seed in range(20):
@@ -227,7 +203,8 @@ class SearchContract:
             pending: list[int] = []
             for worker in range(4):
                 plan = search.ask(Random(f"{seed}/{worker}"), tuple(pending))
-                pending += [plan.parent.number] if plan.parent else []
+                if plan.parent is not None:
+                    pending.append(plan.parent.number)
             _require(len(set(pending)) > 1, f"all four build on {pending}")
 
     def test_thousands_of_trials(self) -> None:
@@ -314,17 +291,18 @@ class _Life:
 
 def _trials(count: int) -> list[Trial]:
     """Return a run: scores that rise and fall, one in nine fails, each child of an earlier one."""
-    return [
-        _trial(number, number * 7 % 11 * number // 11 if number else None)
-        for number in range(count)
-    ]
+    trials: list[Trial] = []
+    for number in range(count):
+        parent = number * 7 % 11 * number // 11 if number else None
+        trials.append(_trial(number, parent))
+    return trials
 
 
 def _trial(number: int, parent: int | None) -> Trial:
+    if number % 9 == 4:
+        return _failed(number, parent)
     score = (number * 7919) % 1009 / 100 + number / 100
-    return (
-        _failed(number, parent) if number % 9 == 4 else _scored(number, score, parent)
-    )
+    return _scored(number, score, parent)
 
 
 def _scored(number: int, score: float, parent: int | None = None) -> Trial:
@@ -348,11 +326,10 @@ def _failed(number: int, parent: int | None = None) -> Trial:
 
 
 def _shown(plan: Plan) -> Sequence[Trial]:
-    return [
-        trial
-        for trial in (*plan.context, *plan.failures, plan.parent)
-        if trial is not None
-    ]
+    shown = [*plan.context, *plan.failures]
+    if plan.parent is not None:
+        shown.append(plan.parent)
+    return shown
 
 
 def _require(condition: bool, what: object) -> None:
