@@ -93,9 +93,11 @@ class Tuned:
                 root = self._trials.get(champion.parent, champion)
         if self._round is not None and root == self._round.root:
             return
-        knobs = {} if root is None or root.x is None else find_knobs(root.x)
-        if root is None or not knobs:
-            self._round = None
+        self._round = None
+        if root is None or root.x is None:
+            return
+        knobs = find_knobs(root.x)
+        if not knobs:
             return
         self._round = _Round(root, knobs, self._sampler)
         for trial in self._trials.values():

@@ -47,9 +47,11 @@ def apply_edits(x: str, edits: Sequence[Edit]) -> str:
     >>> apply_edits("def f():\r\n    return 1\r\n", [Edit("return 1\n", "return 2\n")])
     'def f():\r\n    return 2\r\n'
     """
-    bom = _BOM if x.startswith(_BOM) else ""
+    bom = ""
+    if x.startswith(_BOM):
+        bom = _BOM
+        edits = [_without_bom(edit) for edit in edits]
     lines = lines_of(x.removeprefix(bom))
-    edits = [_without_bom(edit) for edit in edits] if bom else edits
     try:
         return bom + _with_all(lines, edits)
     except _NotFound:
@@ -75,7 +77,9 @@ def _one_after_the_other(lines: Sequence[str], edits: Sequence[Edit]) -> str | N
 
     Indexing all lines for each edit takes time, so that only few edits of a long x are tried.
     """
-    if len(edits) < 2 or len(lines) * len(edits) > _MAX_STEPS:
+    if len(edits) < 2:
+        return None
+    if len(lines) * len(edits) > _MAX_STEPS:
         return None
     made = "".join(lines)
     try:
@@ -107,9 +111,12 @@ def _with_all(lines: Sequence[str], edits: Sequence[Edit]) -> str:
                 _change(text, edit, explains=len(complaints) < _MAX_COMPLAINTS)
             )
         except EditFailed as error:
-            name = f"edit {number} of {len(edits)}" if len(edits) > 1 else "the edit"
+            name = "the edit"
+            if len(edits) > 1:
+                name = f"edit {number} of {len(edits)}"
             complaints.append(f"{name} {error}")
-            kind = kind if isinstance(error, _NotFound) else EditFailed
+            if not isinstance(error, _NotFound):
+                kind = EditFailed
     changes.sort(key=lambda change: (change.begin, change.end))
     for one, other in pairwise(changes):
         if other.begin < one.end:
@@ -120,7 +127,9 @@ def _with_all(lines: Sequence[str], edits: Sequence[Edit]) -> str:
     if complaints:
         message = "\n\n".join(complaints[:_MAX_COMPLAINTS])
         more = len(complaints) - _MAX_COMPLAINTS
-        raise kind(f"{message}\n\n... and {more} more" if more > 0 else message)
+        if more > 0:
+            message += f"\n\n... and {more} more"
+        raise kind(message)
     return _put_together(text, changes)
 
 
@@ -178,10 +187,12 @@ class _Lines:
         size = len(wanted)
         matches: list[int] = []
         for begin in begins:
-            if have[begin] == wanted[0] and have[begin : begin + size] == wanted:
+            if have[begin] != wanted[0]:
+                continue
+            if have[begin : begin + size] == wanted:
                 matches.append(begin)
-                if len(matches) == _MAX_PLACES:
-                    break
+            if len(matches) == _MAX_PLACES:
+                break
         return matches
 
 
@@ -213,16 +224,19 @@ def _appended(text: _Lines, replace: list[str]) -> _Change:
     if not replace:
         raise EditFailed("holds no text at all")
     last = len(text.lines)
-    if text.lines:
-        replace = [_bare(line) + text.line_end for line in replace]
-    return _Change(last, last, _ended_as(text.lines, replace, text.line_end))
+    line_end = text.line_end
+    if last:
+        replace = [_bare(line) + line_end for line in replace]
+    made = _ended_as(text.lines, replace, line_end)
+    return _Change(last, last, made)
 
 
 def _ended_as(lines: Sequence[str], made: list[str], line_end: str) -> list[str]:
     """Return the new last lines without the last line end, where x had none."""
     if not made or not lines or lines[-1].endswith("\n"):
         return made
-    return [*made[:-1], made[-1].removesuffix(line_end)]
+    last = made[-1].removesuffix(line_end)
+    return [*made[:-1], last]
 
 
 def _bare(line: str) -> str:
@@ -315,11 +329,14 @@ def _not_found(text: _Lines, search: Sequence[str]) -> str:
     lines = text.lines
     if not lines:
         return "has a SEARCH text, but x is empty: leave SEARCH empty"
-    begin = _nearest(text.keyed(str.strip), [line.strip() for line in search])
-    end = min(len(lines), begin + min(len(search) + 4, _MAX_LINES))
+    wanted = [line.strip() for line in search]
+    begin = _nearest(text.keyed(str.strip), wanted)
+    size = min(len(search) + 4, _MAX_LINES)
+    end = min(len(lines), begin + size)
     near: list[str] = []
     for number in range(begin, end):
-        near.append(f"{number + 1:>5} | {_bare(lines[number])[:_MAX_LINE_CHARS]}\n")
+        line = _bare(lines[number])[:_MAX_LINE_CHARS]
+        near.append(f"{number + 1:>5} | {line}\n")
     return (
         f"is found nowhere in x. Its SEARCH text:\n{_quoted(search)}\n"
         f"The nearest lines of x, with their numbers:\n{_quoted(near)}\n"
@@ -354,7 +371,8 @@ def _nearest(have: Sequence[str], search: Sequence[str]) -> int:
         begin = 0 if alike is None else alike - search.index(longest)
     begin = max(0, begin)
     differs = 0
-    for number, (x, given) in enumerate(zip(have[begin:], search, strict=False)):
+    pairs = zip(have[begin:], search, strict=False)
+    for number, (x, given) in enumerate(pairs):
         if x != given:
             differs = number
             break

@@ -55,13 +55,17 @@ def _new_lines(x: str, before: str) -> str:
     new = [line.strip() for line in lines_of(x)]
     old = Counter(line.strip() for line in lines_of(before))
     old.subtract(new)
-    added = [line for line in dict.fromkeys(new) if line and old[line] < 0]
+    distinct = filter(None, dict.fromkeys(new))
+    added = [line for line in distinct if old[line] < 0]
     if added:
-        more = f" (and {len(added) - 1} more)" if len(added) > 1 else ""
-        return one_line(added[0], _MAX_TRIED_CHARS - len(more)) + more
-    removed = [line for line, count in old.items() if line and count > 0]
-    if removed:
-        return one_line(f"without {removed[0]}", _MAX_TRIED_CHARS)
+        more = ""
+        if len(added) > 1:
+            more = f" (and {len(added) - 1} more)"
+        max_chars = _MAX_TRIED_CHARS - len(more)
+        return one_line(added[0], max_chars) + more
+    for line, count in old.items():
+        if line and count > 0:
+            return one_line(f"without {line}", _MAX_TRIED_CHARS)
     return "other white space or order"
 
 
@@ -122,7 +126,9 @@ def lessons(trials: Iterable[Trial], room: int) -> str:
 
 def _section(title: str, lines: Sequence[str], room: int) -> str:
     kept = last_that_fit(lines, room - len(title))
-    return "\n".join([title, *kept]) if kept else ""
+    if not kept:
+        return ""
+    return "\n".join([title, *kept])
 
 
 def last_that_fit(lines: Sequence[str], room: int) -> list[str]:

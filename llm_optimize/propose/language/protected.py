@@ -217,8 +217,11 @@ def _differ(had: tuple[int, str] | None, got: tuple[int, str] | None) -> str:
         return f"line {had[0]}, {_quoted(had[1])}, is missing" if had else ""
     if had is None:
         return f"{_quoted(got[1])} was added at the end, as line {got[0]}"
-    return f"line {had[0]} is {_quoted(had[1])}, it came back as {_quoted(got[1])}"
+    expected, found = _quoted(had[1]), _quoted(got[1])
+    return f"line {had[0]} is {expected}, it came back as {found}"
 
 
 def _quoted(line: str) -> str:
-    return repr(line if len(line) <= _MAX_LINE_CHARS else line[:_MAX_LINE_CHARS] + "…")
+    if len(line) > _MAX_LINE_CHARS:
+        line = line[:_MAX_LINE_CHARS] + "…"
+    return repr(line)

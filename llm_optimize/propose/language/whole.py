@@ -149,12 +149,15 @@ def refuse_whole(block: Block, text: str, parent: str | None) -> None:
         if line not in parent:
             quoted = one_line(line, _MAX_QUOTED_CHARS)
             raise EditFailed(f"x leaves out lines, at {quoted!r}: write the complete x")
-    language = "" if block.fence is None else block.fence.language
     problem = ""
-    if _is_program(parent) or (language in _PYTHON_WORDS and is_python(parent)):
+    if _is_program(parent) or (_claims_python(block) and is_python(parent)):
         problem = _fragment(text, parent)
     if problem:
         raise EditFailed(f"{problem}: write the complete x")
+
+
+def _claims_python(block: Block) -> bool:
+    return block.fence is not None and block.fence.language in _PYTHON_WORDS
 
 
 def is_whole_python(text: str, parent: str) -> bool:
@@ -216,8 +219,11 @@ def _names(tree: object) -> set[str]:
     names = _definitions(tree)
     if isinstance(tree, ast.Module):
         for node in tree.body:
-            targets = node.targets if isinstance(node, ast.Assign) else []
-            names |= {target.id for target in targets if isinstance(target, ast.Name)}
+            if not isinstance(node, ast.Assign):
+                continue
+            for target in node.targets:
+                if isinstance(target, ast.Name):
+                    names.add(target.id)
     return names
 
 
