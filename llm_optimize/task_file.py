@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from . import settings
+from .checks import is_number, is_whole_number
 from .errors import TaskFileError, UnknownName, UsageError
 from .records import Budget, Limits, X
 
@@ -126,7 +127,7 @@ class Kind:
 
 
 def _is_number(value: Any) -> bool:
-    if not isinstance(value, int | float) or isinstance(value, bool):
+    if not is_number(value):
         return False
     try:
         return math.isfinite(value)
@@ -135,7 +136,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_whole(value: Any) -> bool:
-    if not isinstance(value, int) or isinstance(value, bool):
+    if not is_whole_number(value):
         return False
     return abs(value) < 2**63
 

@@ -177,27 +177,18 @@ def _read(text: str) -> Iterator[tuple[str, Knob] | _Problem]:
             )
             continue
         begin = line.start() + assignment.start("value")
-        span = (begin, begin + len(assignment["value"]))
-        if guarded and _is_protected(text, span):
+        end = begin + len(assignment["value"])
+        changed = text[:end] + "0" + text[end:]
+        if guarded and check_protected(text, changed) is not None:
             continue
         try:
             declaration = declared["declaration"].strip()
-            knob = _knob(assignment["value"], declaration, span)
+            knob = _knob(assignment["value"], declaration, (begin, end))
         except UsageError as error:
             yield _Problem(line[0], str(error))
         else:
             _, _, name = assignment["name"].rpartition(".")
             yield name.strip("-"), knob
-
-
-def _is_protected(
-    text: str,
-    span: tuple[int, int],
-) -> bool:
-    """Return whether a span must not change: a change of it is refused."""
-    _, end = span
-    changed = text[:end] + "0" + text[end:]
-    return check_protected(text, changed) is not None
 
 
 def _knob(

@@ -6,6 +6,7 @@ which has, is no requirement of the learner.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from random import Random
@@ -33,12 +34,11 @@ class _Setting:
     noise: float  # ridge, as a share of the mean of the kernel matrix
 
 
-_SETTINGS = [
-    _Setting(inverse_length, strength, noise)
-    for inverse_length in (0.1, 0.3, 1.0, 3.0)
-    for strength in (0.3, 1.0, 3.0)
-    for noise in (1e-4, 1e-3, 1e-2)
-]
+_INVERSE_LENGTHS = (0.1, 0.3, 1.0, 3.0)
+_STRENGTHS = (0.3, 1.0, 3.0)
+_NOISES = (1e-4, 1e-3, 1e-2)
+_GRID = itertools.product(_INVERSE_LENGTHS, _STRENGTHS, _NOISES)
+_SETTINGS = [_Setting(*values) for values in _GRID]
 
 
 def shapley_shares(

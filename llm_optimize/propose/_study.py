@@ -127,7 +127,8 @@ class Study:
             study.add_trial(self._finished(x, score))
         for open_trial in self._open:
             open_trial.number = len(study.get_trials(deepcopy=False))
-            study.add_trial(self._running(open_trial.x))
+            running = self._optuna.trial.TrialState.RUNNING
+            study.add_trial(self._frozen(open_trial.x, None, running))
         self._study = study
         return study
 
@@ -142,10 +143,6 @@ class Study:
         states = self._optuna.trial.TrialState
         state = states.FAIL if score is None else states.COMPLETE
         return self._frozen(x, score, state)
-
-    def _running(self, x: Mapping[str, Any]) -> Any:
-        running = self._optuna.trial.TrialState.RUNNING
-        return self._frozen(x, None, running)
 
     def _frozen(
         self,

@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from numbers import Real
 from typing import Any, TypedDict
 
+from ..checks import is_number
 from ..errors import InvalidScore, UsageError
 
 
@@ -105,10 +105,6 @@ class Reply:
     incomplete: str = ""  # why the answer is not whole, a sentence; empty when it is
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, bool)
-
-
 @dataclass(frozen=True)
 class Limits:
     """What one scoring may use and see; a scoring that exceeds a limit is ended, and fails."""
@@ -133,10 +129,10 @@ class Limits:
     def __post_init__(self) -> None:
         for name in _AT_LEAST_ONE:
             value = getattr(self, name)
-            if not _is_number(value) or value < 1:
+            if not is_number(value) or value < 1:
                 raise UsageError(f"limits: {name} is {value!r}, it must be at least 1")
         secs = self.cpu_secs
-        if secs is not None and not (_is_number(secs) and secs > 0):
+        if secs is not None and not (is_number(secs) and secs > 0):
             raise UsageError(f"limits: cpu_secs is {secs!r}, it must be more than 0")
         for name in ("env", "readable", "writable"):
             texts = _texts(name, getattr(self, name))
@@ -179,7 +175,7 @@ class Budget:
     def __post_init__(self) -> None:
         for name in ("scorings", "seconds", "calls", "tokens", "usd", "stale_steps"):
             value = getattr(self, name)
-            if value is None or (_is_number(value) and value > 0):
+            if value is None or (is_number(value) and value > 0):
                 continue
             raise UsageError(
                 f"budget: {name} is {value!r}, it must be more than 0, or None for no cap"

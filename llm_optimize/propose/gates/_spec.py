@@ -62,9 +62,11 @@ class GateSpec:
 
     def resolve(self, make: Callable[[str], Proposer]) -> Gate:
         """Return the gate, with the proposers that `make` returns for their names."""
-        model, other = (
-            make(part) if isinstance(part, str) else part for part in self.parts
-        )
+        model, other = self.parts
+        if isinstance(model, str):
+            model = make(model)
+        if isinstance(other, str):
+            other = make(other)
         return Gate(model, other, self.rule)
 
     def __str__(self) -> str:
