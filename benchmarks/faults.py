@@ -20,8 +20,8 @@ from llm_optimize.records import Reply, Result
 from llm_optimize.store import Store
 
 from .bars import Bar, report, zero
-from .engine import WORDS
 from .load import competitors
+from .runs import WORDS
 from .server import Server, start_server
 from .subjects import closeness
 

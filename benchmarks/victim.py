@@ -12,7 +12,7 @@ from typing import Any
 from llm_optimize import llm, optimize
 from llm_optimize.records import Event, Limits, TrialProposed
 
-from .engine import WORDS
+from .runs import WORDS
 from .subjects import Noted, closeness
 
 

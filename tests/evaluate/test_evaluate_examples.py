@@ -463,28 +463,6 @@ def test_cancelling_ends_all_examples():
     assert sorted(ended) == [1, 2]
 
 
-# What examples can be.
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        ((None,), "train is None"),
-        (([],), "train is empty"),
-        (("text",), "train is a str"),
-        (({"a": 1},), "train is a dict"),
-        ((iter([1]),), "train is a list_iterator"),
-        (([1], []), "val is empty"),
-        (([1], None, 3), "test is a int"),
-        (([1], None, None, 0), "minibatch is 0"),
-        (([1], None, None, True), "minibatch is True"),
-    ],
-)
-def test_what_is_no_example_is_refused(arguments, words):
-    with pytest.raises(UsageError, match=words):
-        Examples(*arguments)
-
-
 def test_examples_are_not_repeated_and_there_is_no_test_where_none_was_given():
     with pytest.raises(UsageError, match="repeats and examples"):
         Judging(examples=Examples([1]), repeats=Repeats())

@@ -7,7 +7,6 @@ and must complain.
 from __future__ import annotations
 
 import ast
-import re
 from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
@@ -18,7 +17,7 @@ Rule = Callable[[str, ast.Module], Iterator[str]]
 FUNCTION = (ast.FunctionDef, ast.AsyncFunctionDef)
 NAMED = (*FUNCTION, ast.ClassDef)
 
-MAX_FILE, MAX_BODY, MAX_PARAMETERS = 640, 70, 8
+MAX_FILE, MAX_BODY, MAX_PARAMETERS = 500, 60, 8
 MANY_PARAMETERS = {
     ("optimize/__init__.py", "acompare"),
     ("optimize/__init__.py", "arun"),  # ten of them since 2023
@@ -351,11 +350,11 @@ def test_every_place_that_may_swallow_exceptions_still_does() -> None:
 
 
 BAD: list[tuple[Rule, str, str]] = [
-    (long_files, "store/x.py", "x = 1\n" * 641),
+    (long_files, "store/x.py", "x = 1\n" * 501),
     (
         long_bodies,
         "store/x.py",
-        "class C:\n    def f(self):\n        '''Do.'''\n" + "        x = 1\n" * 71,
+        "class C:\n    def f(self):\n        '''Do.'''\n" + "        x = 1\n" * 61,
     ),
     (
         many_parameters,
@@ -473,47 +472,3 @@ def test_a_rule_is_content_with_a_good_snippet(
     rule: Rule, path: str, source: str
 ) -> None:
     assert list(rule(path, ast.parse(source))) == []
-
-
-MACHINE_PATH = re.compile(r"(?<![\w.])/(?:work|root|home|Users)/\w|[A-Z]:\\Users\\")
-
-
-def test_no_file_speaks_of_the_machine_that_it_was_written_on() -> None:
-    folders = [
-        "llm_optimize",
-        "tests",
-        "examples",
-        "benchmarks",
-        "docs",
-        ".ci",
-        ".github",
-    ]
-    files = [
-        file
-        for folder in folders
-        for file in (ROOT / folder).rglob("*")
-        if "__pycache__" not in file.parts
-    ]
-    files += [
-        file
-        for file in ROOT.iterdir()
-        if file.suffix in (".md", ".cfg", ".toml") or file.name == "Makefile"
-    ]
-    texts = {
-        file: file.read_text(encoding="utf-8", errors="replace")
-        for file in files
-        if file.is_file()
-    }
-    assert texts
-    assert [
-        (str(file), found[0])
-        for file, text in texts.items()
-        if (found := MACHINE_PATH.search(text))
-    ] == []
-
-
-@pytest.mark.parametrize(
-    ("folder", "named"), [("home", True), ("Users", True), ("tmp", False)]
-)
-def test_a_machine_path_is_known_when_seen(folder: str, named: bool) -> None:
-    assert bool(MACHINE_PATH.search(f'open("/{folder}/ada/x.py")')) is named

@@ -223,7 +223,7 @@ def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
         f"Basic {basic}" if user else f"Bearer {KEY}"
     )
 
-    options = (
+    options = [
         "--task",
         "t",
         "--question",
@@ -234,7 +234,7 @@ def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
         "task.py:f",
         "--name",
         "birch",
-    )
+    ]
     scene.command("run", *options, "--base-url", address, "--model", "m", code=1)
     for words in (
         ["list"],
@@ -257,12 +257,19 @@ def test_no_credential_is_in_any_byte_that_a_run_leaves(way, server, tmp_path):
     contents = scene.contents()
     assert {"runs.db", "all.log", "report.html"} <= set(contents)
     found = [TOKEN, USER, PASSWORD] if user else [KEY, TOKEN]
-    assert [
-        f"{canary} in {name}: {content[max(0, place - 60) : place + 60]!r}"
-        for canary in canaries(*found)
-        for name, content in contents.items()
-        if (place := content.find(canary.encode())) >= 0
-    ] == []
+    assert places_of(found, contents) == []
+
+
+def places_of(secrets, contents):
+    """Return where spellings of the secrets stand in some contents, by name."""
+    found = []
+    for canary in canaries(*secrets):
+        for name, content in contents.items():
+            place = content.find(canary.encode())
+            if place >= 0:
+                around = content[max(0, place - 60) : place + 60]
+                found.append(f"{canary} in {name}: {around!r}")
+    return found
 
 
 # The address.
