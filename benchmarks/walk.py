@@ -1,9 +1,9 @@
 """Trace of one candidate through the rooms, in a real run: python -m benchmarks.walk.
 
-A callable model, `sandbox="process"`, `search="best"`, one worker. A room is entered when one of its
-functions is called by one of another room; modules of floor 0, which every room may use, are left
-out. A coroutine that goes on after a wait enters nothing, nor does a callback of an event loop or a
-thread. Each number is the median over the trials of one run.
+A callable model, `sandbox="process"`, `search="best"`, one worker. A room is entered when one of
+its functions is called by one of another room; modules of floor 0, which every room may use, are
+left out. A coroutine that goes on after a wait enters nothing, nor does a callback of an event loop
+or a thread. Each number is the median over the trials of one run.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """A generic optimizer in which a chat model proposes and your own function judges.
 
-Start at `optimize.run`. The modules load when they are first used, so that `import llm_optimize` costs nothing.
+Start at `optimize.run`. The modules load when they are first used, so that `import llm_optimize`
+costs nothing.
 """
 
 import importlib

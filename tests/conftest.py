@@ -46,7 +46,8 @@ def clean_environment(monkeypatch):
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left_open():
-    """Let what a file of tests forgot to close fail in that file, and not in one that comes later."""
+    """Let what a file of tests forgot to close fail in that file, and not in one that comes
+    later."""
     yield
     gc.collect()
 

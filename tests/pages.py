@@ -1,4 +1,5 @@
-"""What the tests of report and page share: a browser, runs to look at, and texts that try to be more than text."""
+"""What the tests of report and page share: a browser, runs to look at, and texts that try to be
+more than text."""
 
 from __future__ import annotations
 
@@ -77,7 +78,8 @@ HOSTILE = [
     '"}]}</script>\\u003cscript\\u003ewindow.pwned = 13\\u003c/script\\u003e \\" \\\\',
     "half a pair \ud800 and \udfff, null \x00, a tag \U000e0041, nothing \ufffe",
     "𝕏 日本語 عربى עברית 👩‍💻 e\u0301\u0301\u0301",
-    "<b>bold</b><br><sup>plotly</sup><span style='color:red'>reads these</span>\ttab\n\n  two  spaces",
+    "<b>bold</b><br><sup>plotly</sup><span style='color:red'>reads these</span>\ttab"
+    "\n\n  two  spaces",
     "<i>" + "m" * 1_000_000 + "</i>",
 ]
 
@@ -110,7 +112,8 @@ class Seen:
         page.on("request", lambda request: self.requests.append(request.url))
 
     def left(self, *homes: str) -> list[str]:
-        """Return the requests that went elsewhere than to addresses that begin with one of `homes`."""
+        """Return the requests that went elsewhere than to addresses that begin with one of
+        `homes`."""
         return [
             url
             for url in self.requests

@@ -1,4 +1,5 @@
-"""A server on loopback that speaks the OpenAI API with scripted replies: real HTTP, real status codes, real faults."""
+"""A server on loopback that speaks the OpenAI API with scripted replies: real HTTP, real status
+codes, real faults."""
 
 import json
 import socket
@@ -14,7 +15,8 @@ KEY = "sk-test-key"
 
 @dataclass
 class Raw:
-    """An answer byte by byte: status, headers, body; `drip_secs` between its bytes, `drop` the connection after it.
+    """An answer byte by byte: status, headers, body; `drip_secs` between its bytes, `drop` the
+    connection after it.
 
     `reset_after` bytes of the body the connection is reset; 0 resets it before anything is said.
     """

@@ -1,4 +1,5 @@
-"""Short runs for tests of the engine: a model that counts, an f that reads a number, and `runner` for both."""
+"""Short runs for tests of the engine: a model that counts, an f that reads a number, and `runner`
+for both."""
 
 from __future__ import annotations
 

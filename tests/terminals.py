@@ -1,4 +1,5 @@
-"""Real terminals for tests: a program on a pty, and an emulator that knows what stands on its screen."""
+"""Real terminals for tests: a program on a pty, and an emulator that knows what stands on its
+screen."""
 
 from __future__ import annotations
 

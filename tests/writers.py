@@ -1,4 +1,5 @@
-"""Proposers for the tests of gates: they write what they are given, and remember what they were told."""
+"""Proposers for the tests of gates: they write what they are given, and remember what they were
+told."""
 
 import asyncio
 from random import Random

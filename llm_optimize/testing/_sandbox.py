@@ -30,8 +30,8 @@ class SandboxContract:
 
     Pytest collects them from a subclass whose name begins with `Test`.
 
-    Set `isolates` to False for one that calls f in the process of the optimizer: then only what such a one can do is
-    asked of it.
+    Set `isolates` to False for one that calls f in the process of the optimizer: then only what
+    such a one can do is asked of it.
 
     >>> from llm_optimize.sandbox import open_sandbox
     >>> class TestInline(SandboxContract):

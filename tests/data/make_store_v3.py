@@ -1,13 +1,14 @@
-"""Make store_v3.db, a store of format 3, as commit 24a9f5f wrote it: run this with that version, in its own folder.
+"""Make store_v3.db, a store of format 3, as commit 24a9f5f wrote it: run this with that version, in
+its own folder.
 
-$ mkdir /tmp/v3 && git archive 24a9f5f | tar -x -C /tmp/v3
-$ cp tests/data/make_store_v3.py /tmp/v3 && cd /tmp/v3 && PYTHONPATH=. python make_store_v3.py store_v3.db
+$ mkdir /tmp/v3 && git archive 24a9f5f | tar -x -C /tmp/v3 $ cp tests/data/make_store_v3.py /tmp/v3
+&& cd /tmp/v3 && PYTHONPATH=. python make_store_v3.py store_v3.db
 
-amber    finished: repeats, lessons, failures, a duplicate, an impossible score, a version of f, steers
-birch    a fork of amber at trial 3
-cedar    parameters: x is a dict, one reply was mended (a note), one held no x
-damson   killed: one x is being scored, one is scored and waits for its lesson; another has a reply and no x
-elder    repeats of every x, some of which give no score; feedback whose last line begins like our summary
+amber    finished: repeats, lessons, failures, a duplicate, an impossible score, a version of f,
+steers birch    a fork of amber at trial 3 cedar    parameters: x is a dict, one reply was mended (a
+note), one held no x damson   killed: one x is being scored, one is scored and waits for its lesson;
+another has a reply and no x elder    repeats of every x, some of which give no score; feedback
+whose last line begins like our summary
 """
 
 import asyncio

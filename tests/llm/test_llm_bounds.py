@@ -44,7 +44,8 @@ try:
     message = asyncio.run(chat.reply([{"role": "user", "content": "hello"}])).text[:80]
 except Exception as error:
     message = f"{type(error).__name__}: {error}"
-print(json.dumps({"message": message, "grown_mb": peak_mb() - before, "secs": time.monotonic() - begun}))
+found = {"message": message, "grown_mb": peak_mb() - before, "secs": time.monotonic() - begun}
+print(json.dumps(found))
 """
 
 

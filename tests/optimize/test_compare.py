@@ -1,4 +1,5 @@
-"""Comparisons as they are run: equal budgets, one store, gone on with after an interruption; and the command."""
+"""Comparisons as they are run: equal budgets, one store, gone on with after an interruption; and
+the command."""
 
 import asyncio
 import json

@@ -1,4 +1,5 @@
-"""The statistics of a comparison: intervals, ranks, many differences at once, and what the sentence says of them."""
+"""The statistics of a comparison: intervals, ranks, many differences at once, and what the sentence
+says of them."""
 
 import math
 from itertools import combinations
@@ -110,7 +111,8 @@ def test_corrected_chances_keep_their_order():
 
 
 def test_equal_contenders_are_seldom_called_different():
-    """Of 200 comparisons of four equal ones, with six pairs each, a twentieth may err at most, give or take chance."""
+    """Of 200 comparisons of four equal ones, with six pairs each, a twentieth may err at most, give
+    or take chance."""
     dice, wrong = Random(5), 0
     for _ in range(200):
         values = [[dice.random() for _ in range(6)] for _ in range(4)]

@@ -114,7 +114,8 @@ def test_a_store_that_can_no_longer_be_written_ends_the_run_with_its_best(
         if isinstance(event, TrialFinished) and event.trial.number == 2:
             with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
                 connection.execute(
-                    "create trigger full before insert on trial begin select raise(abort, 'disk full'); end"
+                    "create trigger full before insert on trial "
+                    "begin select raise(abort, 'disk full'); end"
                 )
 
     result = go(Counting(), callbacks=[break_it], name="amber")
@@ -143,13 +144,15 @@ def model(messages):
 def tell(event):
     print(type(event).__name__, getattr(getattr(event, "trial", None), "number", ""), flush=True)
 
-optimize.run("d", "q", f, "1", 9, model, False, store=sys.argv[1], name="amber", sandbox="inline", workers=2,
+optimize.run("d", "q", f, "1", 9, model, False, store=sys.argv[1], name="amber",
+             sandbox="inline", workers=2,
              model_slots=2, callbacks=[tell])
 """
 
 
 def interrupted(url, times):
-    """Interrupt a run while 2 and 3 are being scored; return the seconds until its end, and its exit code."""
+    """Interrupt a run while 2 and 3 are being scored; return the seconds until its end, and its
+    exit code."""
     process = subprocess.Popen(
         [sys.executable, "-c", CTRL_C, url],
         stderr=subprocess.PIPE,

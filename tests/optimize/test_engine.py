@@ -38,7 +38,8 @@ def go(url):
 
 
 def test_asking_and_scoring_overlap(go):
-    """A reply is waited for until a scoring has begun that was begun later than it, and the other way round."""
+    """A reply is waited for until a scoring has begun that was begun later than it, and the other
+    way round."""
     scoring, both_asked = threading.Event(), asyncio.Event()
 
     async def hold(number):

@@ -1,4 +1,5 @@
-"""What a caller of a run or an `Optimizer` meets: protected regions, several open trials, plain errors."""
+"""What a caller of a run or an `Optimizer` meets: protected regions, several open trials, plain
+errors."""
 
 import asyncio
 import os

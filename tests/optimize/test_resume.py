@@ -1,4 +1,5 @@
-"""Kill it at any moment: what was answered is not asked again, what was scored is not scored again."""
+"""Kill it at any moment: what was answered is not asked again, what was scored is not scored
+again."""
 
 import json
 import os
@@ -20,7 +21,8 @@ from llm_optimize.testing import ScriptedChat
 ROOT = Path(__file__).parents[2]
 STEPS = 12
 
-# A model and an f that write down each call before they answer, and take a moment, so that kills hit everywhere.
+# A model and an f that write down each call before they answer, and take a moment, so that kills
+# hit everywhere.
 PROGRAM = """
 import pathlib, sys, time
 from llm_optimize import optimize
@@ -130,7 +132,8 @@ def block(x):
 
 
 def test_a_stored_reply_is_used_and_a_stored_x_is_scored_without_asking(tmp_path):
-    """Die at each of the places between two commits, by raising out of the model or f, and resume."""
+    """Die at each of the places between two commits, by raising out of the model or f, and
+    resume."""
     url = f"sqlite:///{tmp_path}/runs.db"
 
     def dies(x):
@@ -258,7 +261,8 @@ def test_what_cannot_be_resumed_is_said(tmp_path):
 
 
 def test_what_a_resume_changes_holds_from_there_on(tmp_path):
-    """The caps with which a run goes on are those that the next resume, and everybody who looks, finds."""
+    """The caps with which a run goes on are those that the next resume, and everybody who looks,
+    finds."""
     store, f = str(tmp_path / "runs.db"), float
     model = ScriptedChat(*(f"```\n{n}\n```" for n in range(1, 9)))
     words = {"store": store, "verbose": False}

@@ -1,4 +1,5 @@
-"""An endpoint that hangs with many calls in flight: one event, not many; and one that is gone ends the run."""
+"""An endpoint that hangs with many calls in flight: one event, not many; and one that is gone ends
+the run."""
 
 import threading
 

@@ -1,4 +1,5 @@
-"""optimize.run with tune: what tuning saves in model calls, resumed as well, and what the model is told."""
+"""optimize.run with tune: what tuning saves in model calls, resumed as well, and what the model is
+told."""
 
 import math
 import re
@@ -20,7 +21,8 @@ STRUCTURES = ["plain", "plain damped", "plain damped windowed"]
 
 
 def f(x):
-    """Return the quality of a filter: all three words matter, and its four constants by their orders of magnitude."""
+    """Return the quality of a filter: all three words matter, and its four constants by their
+    orders of magnitude."""
     words = x.split("\n")[0].split()
     values = {name: float(re.search(rf"{name} = (\S+)", x)[1]) for name in BEST}
     return (
@@ -30,7 +32,8 @@ def f(x):
 
 
 class Model:
-    """A model that finds the structure in three calls; then it moves one constant of the x that it is shown."""
+    """A model that finds the structure in three calls; then it moves one constant of the x that it
+    is shown."""
 
     def __init__(self, seed):
         self.dice = Random(seed)

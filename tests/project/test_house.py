@@ -24,7 +24,8 @@ MANY_PARAMETERS = {
 }
 
 FLOORS = (
-    "errors checks redaction identity text records settings stop blocking ucb1",  # earlier ones only
+    # Within floor 0, earlier ones only.
+    "errors checks redaction identity text records settings stop blocking ucb1",
     "llm store sandbox space",
     "compat_2023",
     "search propose evaluate eval_utils watch",

@@ -1,4 +1,5 @@
-"""Optuna's samplers as proposers: what they learn, that they keep nothing to themselves, and that they stay quiet."""
+"""Optuna's samplers as proposers: what they learn, that they keep nothing to themselves, and that
+they stay quiet."""
 
 import asyncio
 import importlib.util

@@ -1,4 +1,5 @@
-"""Gates: whom they ask and why, by the vectors of their definition; and what they do when the model fails."""
+"""Gates: whom they ask and why, by the vectors of their definition; and what they do when the model
+fails."""
 
 import asyncio
 import json

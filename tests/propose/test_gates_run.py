@@ -1,4 +1,5 @@
-"""Gates in a run: resumed, written down, with a real model proposer and the learner; and what they are worth."""
+"""Gates in a run: resumed, written down, with a real model proposer and the learner; and what they
+are worth."""
 
 import asyncio
 import json
@@ -249,7 +250,8 @@ def test_a_run_resumed_in_the_middle_is_the_run_that_was_not_interrupted(
 def test_a_gate_without_a_model_asks_for_none(tmp_path):
     result = optimize.run(
         "d", "q", f, X0, 8, None, False, space=SPACE, sandbox="inline", seed=1,
-        store=str(tmp_path / "runs.db"), proposer=gates.fixed_alpha("mutation", "policy_gradient", alpha=0.5),
+        store=str(tmp_path / "runs.db"),
+        proposer=gates.fixed_alpha("mutation", "policy_gradient", alpha=0.5),
     )  # fmt: skip
     assert {trial.source for trial in result.trials} == {
         "x0",
@@ -258,7 +260,8 @@ def test_a_gate_without_a_model_asks_for_none(tmp_path):
     }
     assert result.decisions["fallback"] == 0
     alone = optimize.run(
-        "d", "q", f, X0, 3, None, False, space=SPACE, sandbox="inline", seed=1, store=str(tmp_path / "runs.db"),
+        "d", "q", f, X0, 3, None, False, space=SPACE, sandbox="inline", seed=1,
+        store=str(tmp_path / "runs.db"),
         proposer="policy_gradient",
     )  # fmt: skip
     assert [trial.source for trial in alone.trials[1:]] == ["policy_gradient"] * 3
@@ -322,7 +325,8 @@ def scripted(problem, x):
 def test_a_good_model_reaches_the_optimum_within_a_cooldown_of_a_plateau(
     problem, before
 ):
-    """After trials that rise, the plateau begins; the optimum comes within min_trials + cooldown + 1 trials."""
+    """After trials that rise, the plateau begins; the optimum comes within min_trials + cooldown +
+    1 trials."""
     proposer, model = scripted(problem, problem.best)
     gate = adaptive_gate(proposer, PolicyGradient(problem.space))
     rising = [0.02 * number for number in range(before)]

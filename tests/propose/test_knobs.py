@@ -144,7 +144,10 @@ def test_the_same_name_twice_gets_a_number():
 
 
 def test_what_is_protected_holds_no_knob():
-    x = "a = 1  # tune: 0..9\n# EVOLVE-BLOCK-START\nb = 1  # tune: 0..9\n# EVOLVE-BLOCK-END\nc = 1  # tune: 0..9\n"
+    x = (
+        "a = 1  # tune: 0..9\n# EVOLVE-BLOCK-START\nb = 1  # tune: 0..9\n# EVOLVE-BLOCK-END\n"
+        "c = 1  # tune: 0..9\n"
+    )
     assert list(find_knobs(x)) == ["b"]
 
 

@@ -1,4 +1,5 @@
-"""The model proposer: whole answers only, edits, parts, parameters, bounds, and what it goes on with after a resume."""
+"""The model proposer: whole answers only, edits, parts, parameters, bounds, and what it goes on
+with after a resume."""
 
 import asyncio
 import json

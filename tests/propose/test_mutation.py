@@ -44,7 +44,10 @@ def proposals(x, count, mutation=None):
 
 
 def test_only_the_changed_number_changes():
-    source = "#!/usr/bin/python\n# a  comment\nif  True :\n\trate=0.10  # tune me\r\n\tname = 'a 5 b'\n"
+    source = (
+        "#!/usr/bin/python\n# a  comment\nif  True :\n\trate=0.10  # tune me\r\n"
+        "\tname = 'a 5 b'\n"
+    )
     seen = set()
     for x in proposals(source, 30):
         shape = re.sub(r"rate=[-\d.e]+", "rate=0.10", x).replace(
@@ -181,7 +184,8 @@ def test_estimators_of_a_kind_stand_in_for_each_other():
 
 
 def test_the_table_says_what_scikit_learn_says():
-    """Each argument exists there, has the default that the table names, and takes the values of the table."""
+    """Each argument exists there, has the default that the table names, and takes the values of the
+    table."""
     known = [estimator_named("SVC"), estimator_named("SVR")]
     for estimator in [other for one in known for other in [one, *alternatives(one)]]:
         cls = getattr(importlib.import_module(estimator.module), estimator.name)

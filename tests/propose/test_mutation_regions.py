@@ -17,7 +17,10 @@ rate = 0.5
 # EVOLVE-BLOCK-END
 print(LIMIT * 3, True)
 """
-C_FRAME = "int n = 10;\n// EVOLVE-BLOCK-START\nint k = 4;  // not 7\n// EVOLVE-BLOCK-END\nint m = 20;\n"
+C_FRAME = (
+    "int n = 10;\n// EVOLVE-BLOCK-START\nint k = 4;  // not 7\n// EVOLVE-BLOCK-END\n"
+    "int m = 20;\n"
+)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +34,10 @@ def test_only_regions_change(x):
 
 
 def test_a_keyword_of_an_estimator_may_need_no_import_outside():
-    x = f"from sklearn.svm import SVC\n# EVOLVE-BLOCK-START\nclf = SVC()\n# EVOLVE-BLOCK-END\nprint({5})\n"
+    x = (
+        "from sklearn.svm import SVC\n# EVOLVE-BLOCK-START\nclf = SVC()\n# EVOLVE-BLOCK-END\n"
+        f"print({5})\n"
+    )
     found = [propose(Mutation(), x, seed).x for seed in range(25)]
     assert all(check_change(x, one) is None for one in found)
     assert len(set(found)) > 10

@@ -1,4 +1,5 @@
-"""The learner: what it finds, whom it imitates, what failures do to it, and that told trials are all its state."""
+"""The learner: what it finds, whom it imitates, what failures do to it, and that told trials are
+all its state."""
 
 import asyncio
 import math
@@ -286,7 +287,8 @@ def test_each_group_has_a_step_size_of_its_own():
 
 
 def test_each_group_has_a_baseline_of_its_own():
-    """After the scores went up, a short window has a high baseline, by which the newest trial is a bad one."""
+    """After the scores went up, a short window has a high baseline, by which the newest trial is a
+    bad one."""
     groups = {"short": Group(["a"], window=2), "long": Group(["b"], window=20)}
     proposer, before = PolicyGradient(UNIT, groups), PolicyGradient(UNIT, groups)
     for number, score in enumerate([0.0] * 10 + [10.0, 6.0]):
@@ -358,7 +360,8 @@ def test_three_times_the_effect_is_three_times_the_share():
 
 
 def test_the_shares_are_those_of_the_true_effects():
-    """Where effects only add up, a share is what the mean effect of its parameter gained since the start."""
+    """Where effects only add up, a share is what the mean effect of its parameter gained since the
+    start."""
     space = Space(
         {
             "lr": Float(1e-4, 0.1, log=True),

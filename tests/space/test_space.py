@@ -269,8 +269,9 @@ def test_what_is_repaired_is_said():
         "norm": False,
     }
     assert said == (
-        "repaired: lr was 5 and became 0.1; drop was missing and is 0.25, as in the parent; width was 99999 and became "
-        "512; layers was 2.6 and became 3; kind was missing and is 'relu', its usual value; norm was missing and is "
+        "repaired: lr was 5 and became 0.1; drop was missing and is 0.25, as in the parent; "
+        "width was 99999 and became 512; layers was 2.6 and became 3; "
+        "kind was missing and is 'relu', its usual value; norm was missing and is "
         "False, its usual value"
     )
 
@@ -283,7 +284,8 @@ def test_a_repaired_x_has_what_its_conditions_ask_for():
     assert x == {"kind": "adam", "lr": 0.4}
     assert (
         said
-        == 'repaired: momentum was left out: it is there only when "kind" is "sgd"; lr was 0.44 and became 0.4'
+        == 'repaired: momentum was left out: it is there only when "kind" is "sgd"; '
+        "lr was 0.44 and became 0.4"
     )
     assert LINKED.repair({"kind": "sgd", "momentum": 1})[0] == {
         "kind": "sgd",
@@ -315,7 +317,8 @@ def test_conditions_steps_and_defaults_are_kept_and_described():
         lines[0] == '- "nesterov": one of false, true, only when "momentum" is 2 or 3'
     )
     assert lines[3] == (
-        '- "lr": a number from 0 to 1 in steps of 0.1, usually 0.3, only when "kind" is "sgd" or "adam"'
+        '- "lr": a number from 0 to 1 in steps of 0.1, usually 0.3, '
+        'only when "kind" is "sgd" or "adam"'
     )
 
 

@@ -1,4 +1,5 @@
-"""Spaces made of JSON schemas, pydantic models and Optuna's distributions, and the schema that a space gives."""
+"""Spaces made of JSON schemas, pydantic models and Optuna's distributions, and the schema that a
+space gives."""
 
 from enum import Enum
 from random import Random

@@ -1,4 +1,5 @@
-"""Blocks: what goes into a fence comes out of it, to the letter, and what is cut off is no answer."""
+"""Blocks: what goes into a fence comes out of it, to the letter, and what is cut off is no
+answer."""
 
 import re
 

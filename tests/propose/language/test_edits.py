@@ -1,4 +1,5 @@
-"""Edits: what a model writes is read to the letter, and what it leaves alone stays as it is, byte for byte."""
+"""Edits: what a model writes is read to the letter, and what it leaves alone stays as it is, byte
+for byte."""
 
 import re
 import time
@@ -40,7 +41,9 @@ ugly_lines = st.lists(st.tuples(ugly_line, line_ends).map("".join), max_size=5).
 
 
 def written(edit, signs):
-    return f"{'<' * signs} SEARCH\n{edit.search}{'=' * signs}\n{edit.replace}{'>' * signs} REPLACE\n"
+    divider = "=" * signs
+    head, tail = f"{'<' * signs} SEARCH\n", f"{'>' * signs} REPLACE\n"
+    return f"{head}{edit.search}{divider}\n{edit.replace}{tail}"
 
 
 def free_signs(edit):
@@ -93,7 +96,8 @@ def test_many_edits_may_share_a_fence(edits):
         " <<<<<<< search\na\n =======\nb\n >>>>>>> REPLACE\n",
         "```python\n\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n```",
         "```\nsrc/a.py\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE\n\n```\n",
-        "Before it was\n```\nx\n<<<<<<< SEARCH\n```\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE",
+        "Before it was\n```\nx\n<<<<<<< SEARCH\n```\n"
+        "<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE",
         "Title\n=======\n<<<<<<< SEARCH\na\n=======\nb\n>>>>>>> REPLACE",
     ],
 )
@@ -241,7 +245,8 @@ text_line = st.text(st.sampled_from("ab<=>#`~é"), min_size=1, max_size=6)
 def test_lines_around_the_change_keep_their_own_white_space(
     before, behind, above, below, data
 ):
-    """The search may differ in blanks at the ends of lines, in line ends, and in an indentation of all lines."""
+    """The search may differ in blanks at the ends of lines, in line ends, and in an indentation of
+    all lines."""
     indent = data.draw(st.sampled_from(["", "\t", "    ", "\t\t"]))
     had = (
         ["@" + above_line for above_line in above]

@@ -1,4 +1,5 @@
-"""How long the model proposer lets a prompt become: as long as it may be, by what the endpoint reports."""
+"""How long the model proposer lets a prompt become: as long as it may be, by what the endpoint
+reports."""
 
 import asyncio
 import logging
@@ -25,7 +26,8 @@ def a_plan(count, chars):
 
 
 def lengths(replies, plan, **options):
-    """Return how long the prompts were that led to these replies, all for the same plan, with one proposer."""
+    """Return how long the prompts were that led to these replies, all for the same plan, with one
+    proposer."""
     proposer, model = ModelProposer(TASK, **options), ScriptedChat(*replies)
     for _ in replies:
         asyncio.run(proposer.propose(plan, model.reply, Random(0)))

@@ -1,4 +1,5 @@
-"""Protected regions: what stands outside of the blocks comes back byte for byte, or the reason is said."""
+"""Protected regions: what stands outside of the blocks comes back byte for byte, or the reason is
+said."""
 
 import re
 import time
@@ -148,7 +149,8 @@ def test_the_reason_is_said(after, words):
 def test_what_was_added_at_the_end_is_named():
     x = f"# {START}\na\n# {END}\n"
     assert check_protected(x, x + "b") == (
-        "what stands outside the EVOLVE-BLOCK regions must come back byte for byte: 'b' was added at the end, as line 4"
+        "what stands outside the EVOLVE-BLOCK regions must come back byte for byte: "
+        "'b' was added at the end, as line 4"
     )
 
 

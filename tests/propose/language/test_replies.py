@@ -1,4 +1,5 @@
-"""Replies: a text that is edited or written anew, and named texts of which a reply carries those that it changes."""
+"""Replies: a text that is edited or written anew, and named texts of which a reply carries those
+that it changes."""
 
 import time
 
@@ -222,7 +223,10 @@ def test_some_parts_are_edited_others_written_anew_and_the_rest_stays_byte_for_b
         "c": "\t`` \r\n\n \ufeff",
         "python": "1",
     }
-    reply = f"### a\n{EDIT.format('2', '3')}\n\n### python\n```python\n4\n```\n\n### b\n```python\n5\n```"
+    edit = EDIT.format("2", "3")
+    reply = (
+        f"### a\n{edit}\n\n### python\n```python\n4\n```\n\n### b\n```python\n5\n```"
+    )
     assert read_reply(reply, parent).x == {
         "a": "1\r\n3\r\n",
         "b": "\ufeff5\n",
