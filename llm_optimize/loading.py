@@ -113,9 +113,8 @@ def model_of(
     several: list[Any] = [*names] if names else [None]
     needs_chat = base_url is not None or price is not None
     if needs_chat and several != ["mutation"]:
-        several = [
-            Chat(name, base_url=base_url, price=_price(price)) for name in several
-        ]
+        known = _price(price)
+        several = [Chat(name, base_url=base_url, price=known) for name in several]
     return several if len(several) > 1 else several[0]
 
 

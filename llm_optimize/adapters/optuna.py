@@ -150,7 +150,9 @@ class ModelSampler(optuna.samplers.BaseSampler):
                 self.proposals += 1
                 return x
             self.fallbacks += 1
-        return self._fall_back(study, trial, search_space)
+        own = self._fallback.infer_relative_search_space(study, trial)
+        sampled = self._fallback.sample_relative(study, trial, own)
+        return {name: value for name, value in sampled.items() if name in search_space}
 
     def sample_independent(
         self,
@@ -231,13 +233,6 @@ class ModelSampler(optuna.samplers.BaseSampler):
         if not sentences:
             sentences.append("Find the configuration with the highest score.")
         return Task("\n".join(sentences), self._question, SYSTEM_PROMPT, HUMAN_PROMPT)
-
-    def _fall_back(
-        self, study: Study, trial: FrozenTrial, allowed: Mapping[str, BaseDistribution]
-    ) -> dict[str, Any]:
-        own = self._fallback.infer_relative_search_space(study, trial)
-        x = self._fallback.sample_relative(study, trial, own)
-        return {name: value for name, value in x.items() if name in allowed}
 
 
 def plan_of(study: Study) -> Plan:

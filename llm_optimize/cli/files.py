@@ -66,7 +66,10 @@ def write_x(x: Any, output: Path) -> None:
     """
     folder = output.resolve()
     try:
-        for file, text in _files_of(x, output).items():
+        texts = {output: show_x(x)}  # parameters are one text, as JSON
+        if isinstance(x, dict) and all(isinstance(part, str) for part in x.values()):
+            texts = {output / name: part for name, part in x.items()}
+        for file, text in texts.items():
             if not file.resolve().is_relative_to(folder):
                 raise UsageError(
                     f"the part {str(file)!r} would be written outside {output}: "
@@ -77,10 +80,3 @@ def write_x(x: Any, output: Path) -> None:
     except OSError as error:
         message = f"{error.filename} cannot be written: {error.strerror}"
         raise UsageError(message) from error
-
-
-def _files_of(x: Any, output: Path) -> dict[Path, str]:
-    """Return the texts to write by their files; parameters are one text, as JSON."""
-    if isinstance(x, dict) and all(isinstance(part, str) for part in x.values()):
-        return {output / name: part for name, part in x.items()}
-    return {output: show_x(x)}

@@ -134,13 +134,17 @@ def spending(run: RunView, uncertain: Sequence[tuple[int, int]]) -> str:
 def trial_page(trial: Trial, parent: Trial | None, calls: Sequence[Call]) -> str:
     """Return all that is known of one trial, as sections with titles."""
     x = "(none)" if trial.x is None else show_x(trial.x)
+    decision = []
+    for name, value in trial.decision.items():
+        if value is not None:
+            decision.append(f"{name} {value}")
     sections = [
         ("x", x),
         ("difference from its parent", _difference(trial, parent)),
         ("feedback", trial.feedback),
         ("output", trial.output),
         ("lesson", trial.lesson),
-        ("decision of the gate", _decision(trial)),
+        ("decision of the gate", ", ".join(decision)),
     ]
     for call in calls:
         number = call.index + 1
@@ -174,11 +178,6 @@ def _difference(trial: Trial, parent: Trial | None) -> str:
         return ""
     old, new = show_x(parent.x), show_x(trial.x)
     return unified_diff(old, new, f"trial {parent.number}", f"trial {trial.number}")
-
-
-def _decision(trial: Trial) -> str:
-    known = trial.decision.items()
-    return ", ".join(f"{name} {value}" for name, value in known if value is not None)
 
 
 def _prompt(call: Call) -> str:

@@ -92,7 +92,9 @@ class Tools:
         """
         until = time.monotonic() + min(wait_secs, MAX_WAIT_SECS)
         while True:
-            info = self._info_of(name)
+            with self._store() as store:
+                store.run(name)  # raises RunNotFound
+                info = next(info for info in store.runs() if info.name == name)
             state = self._state(name, info.stop_reason)
             has_news = info.trials > since or state != "running"
             if has_news or time.monotonic() >= until:
@@ -255,11 +257,6 @@ class Tools:
     def _settings(self, name: str) -> Mapping[str, Any]:
         with self._store() as store:
             return store.run(name).settings
-
-    def _info_of(self, name: str) -> RunInfo:
-        with self._store() as store:
-            store.run(name)  # raises RunNotFound
-            return next(info for info in store.runs() if info.name == name)
 
     def _view(self, name: str) -> tuple[RunView, list[Trial]]:
         """Return the view of a run, and its finished trials in the order in which they finished."""

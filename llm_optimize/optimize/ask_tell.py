@@ -138,11 +138,8 @@ class Optimizer:
         if feedback:
             value = (score, feedback)
         evaluation = judge(Outcome(OutcomeStatus.OK, value=value))
-        return self._loop.run(self._tell(trial.number, evaluation))
-
-    async def _tell(self, number: int, evaluation: Evaluation) -> Trial:
-        await self._scores.tell(number, evaluation)
-        return self._engine.state.trials[number]
+        self._loop.run(self._scores.tell(trial.number, evaluation))
+        return self._engine.state.trials[trial.number]
 
     @property
     def result(self) -> Result:

@@ -62,18 +62,15 @@ class Slots:
         if workers == 1:
             return 1, 0
         most = _MAX_AHEAD * workers
-        needed = math.ceil(workers * self._ratio())
+        ratio = 1.0  # of a reply's time to a scoring's, until both are known
+        if self._reply_secs and self._scoring_secs:
+            ratio = self._reply_secs / self._scoring_secs
+        needed = math.ceil(workers * ratio)
         slots = needed
         if needed > workers:
             slots = max(needed, workers + 2)
         slots = max(slots, workers)
         return min(slots, most), min(needed, most)
-
-    def _ratio(self) -> float:
-        """Return how many times longer a reply takes than a scoring; 1 while that is unknown."""
-        if not self._reply_secs or not self._scoring_secs:
-            return 1.0
-        return self._reply_secs / self._scoring_secs
 
 
 def _running_mean(old: float, new: float) -> float:

@@ -238,8 +238,10 @@ class RunState:
                 return Stop(f"stop: {reason}", DRAIN_SECS)
         if self.seconds_left() == 0.0:
             return Stop("budget: seconds", 0.0)
+        has_x0 = len(self.trials) >= len(self.settings.x0)
         for cap in self.caps():
-            if cap.is_reached() and not self._is_too_early(cap):
+            # x0 is scored first, also with max_steps=0.
+            if cap.is_reached() and (has_x0 or cap.name != "max_steps"):
                 return Stop(cap.stop_reason, math.inf)
         return None
 
@@ -248,12 +250,6 @@ class RunState:
         if goal is None or self.champion is None:
             return False
         return rank(self.champion)[1] >= goal
-
-    def _is_too_early(self, cap: Cap) -> bool:
-        """Whether a cap on steps does not count yet: x0 is scored first, also with max_steps=0."""
-        if cap.name != "max_steps":
-            return False
-        return len(self.trials) < len(self.settings.x0)
 
     def _progress(self) -> Progress:
         return Progress(

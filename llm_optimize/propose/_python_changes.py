@@ -164,7 +164,8 @@ class _Sites:
             if not may_change(node):
                 continue
             if isinstance(node, cst.Integer | cst.Float):
-                if _is_decimal(node.value):
+                literal = node.value.lower()
+                if "_" not in literal and not literal.startswith(("0x", "0b", "0o")):
                     self.changes["number"].append(self._number(node))
             elif isinstance(node, cst.Name):
                 if node.value in ("True", "False"):
@@ -238,13 +239,6 @@ class _Sites:
             return _with_import(self._replace(call, new), other)
 
         return change
-
-
-def _is_decimal(literal: str) -> bool:
-    """Return whether a number is written without underscores, and with base 10."""
-    if "_" in literal:
-        return False
-    return not literal.lower().startswith(("0x", "0b", "0o"))
 
 
 def _with_argument(

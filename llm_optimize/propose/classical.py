@@ -88,7 +88,7 @@ class Classical:
         refused: list[dict[str, Any]] = []
         x = self._next(rng)
         for _ in range(_ATTEMPTS - 1):
-            if not self._is_known(x):
+            if x not in self._open and key_of(x) not in self._tried:
                 break
             refused.append(x)
             x = self._next(rng)
@@ -144,11 +144,6 @@ class Classical:
                 error,
             )
             return None
-
-    def _is_known(self, x: dict[str, Any]) -> bool:
-        if x in self._open:
-            return True
-        return key_of(x) in self._tried
 
     def _close(self, x: dict[str, Any] | None) -> None:
         """Remove an observed x from the open proposals.

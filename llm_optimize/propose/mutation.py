@@ -48,13 +48,23 @@ class Mutation:
             return Proposal(
                 None, "mutation", problem="there is no x to change: give x0"
             )
+        parent = plan.parent.x if plan.parent else None
         for attempt in range(_ATTEMPTS):
-            x = self._first_change(plan, rng)
+            if parent is not None:
+                x = self._changed(parent, rng)
+            elif self._space is not None:
+                x = self._space.sample(rng)
+            else:
+                x = ""
             further = max(0, attempt - _CHAIN_AFTER) // _ATTEMPTS_PER_LINK
             for _ in range(further):
                 x = self._changed(x, rng)
             proposal = Proposal(x, "mutation")
-            if self._is_new(proposal, plan) and _keeps_protected(plan, x):
+            if plan.parent is not None and proposal.key == plan.parent.key:
+                continue
+            if proposal.key in self._tried:
+                continue
+            if parent is None or check_change(parent, x) is None:
                 self._tried.add(proposal.key)
                 self._failures = 0
                 return proposal
@@ -71,11 +81,6 @@ class Mutation:
         """Remember what was tried."""
         if trial.x is not None:
             self._tried.add(trial.key)
-
-    def _is_new(self, proposal: Proposal, plan: Plan) -> bool:
-        if plan.parent is not None and proposal.key == plan.parent.key:
-            return False
-        return proposal.key not in self._tried
 
     def _refuse_unchangeable(self, plan: Plan) -> None:
         """Raise NothingToPropose for a parent in which nothing can be changed."""
@@ -102,12 +107,6 @@ class Mutation:
         if self._python is not None and self._python.can_change(text, allowed):
             return True
         return bool(_with_numbers(text, allowed))
-
-    def _first_change(self, plan: Plan, rng: Random) -> X:
-        """Return a changed parent; without one, a random x of the space."""
-        if plan.parent is not None and plan.parent.x is not None:
-            return self._changed(plan.parent.x, rng)
-        return self._space.sample(rng) if self._space else ""
 
     def _changed(self, x: X, rng: Random) -> X:
         if isinstance(x, str):
@@ -137,12 +136,6 @@ class Mutation:
 def _with_numbers(text: str, spans: list[tuple[int, int]]) -> list[tuple[int, int]]:
     """Return the spans of a text that have a number."""
     return [(begin, end) for begin, end in spans if has_number(text[begin:end])]
-
-
-def _keeps_protected(plan: Plan, x: X) -> bool:
-    """Return whether everything outside of regions is the parent's."""
-    parent = plan.parent.x if plan.parent else None
-    return parent is None or check_change(parent, x) is None
 
 
 __all__ = ["MissingExtra", "Mutation"]

@@ -164,8 +164,15 @@ class PolicyGradient:
         score = observed.score
         if score is not None and (self._worst is None or score < self._worst):
             self._worst = score
-        scored = [one for one in self._observed.values() if one.score is not None]
-        self._best = max(scored, key=_rank, default=None)
+        best = None
+        for other in self._observed.values():
+            if other.score is None:
+                continue
+            rank = (other.score, -other.number)  # of equal scores, the earliest is best
+            if best is None or rank > best:
+                best, self._best = rank, other
+        if best is None:
+            self._best = None
         if len(self._observed) > _MEMORY:
             for number, other in self._observed.items():
                 if other is not self._best:
@@ -235,21 +242,10 @@ class PolicyGradient:
             known,
             draw_before=start.draw,
             draw_after=self._policy.draw,
-            to_legal=self._legal,
+            to_legal=lambda point: self._space.point(self._space.x(point)),
             groups=self._indices,
             orders=orders,
         )
-
-    def _legal(self, point: Point) -> Point:
-        x = self._space.x(point)
-        return self._space.point(x)
-
-
-def _rank(observed: _Observed) -> tuple[float, int]:
-    """Return what is compared to find the best; of equal scores, the earliest is best."""
-    if observed.score is None:
-        return -math.inf, -observed.number
-    return observed.score, -observed.number
 
 
 def _advantage(score: float, baseline: Sequence[float]) -> float:

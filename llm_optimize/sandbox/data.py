@@ -59,7 +59,7 @@ class Packer:
             return value
         if kind in (list, tuple):
             return [self.plain(part, depth + 1) for part in value]
-        if kind is dict and all(map(_is_plain_key, value)):
+        if kind is dict and all(type(key) is str and key != _ARRAY for key in value):
             return {key: self.plain(part, depth + 1) for key, part in value.items()}
         if kind is Score:
             return {
@@ -99,11 +99,6 @@ class Packer:
         place = {_ARRAY: [self._offset, len(blob)]}
         self._offset += len(blob)
         return place
-
-
-def _is_plain_key(key: Any) -> bool:
-    """Whether a key is a plain text, and not the one that stands for an array."""
-    return type(key) is str and key != _ARRAY
 
 
 def join(plain: Any, blobs: Sequence[bytes] = ()) -> bytes:

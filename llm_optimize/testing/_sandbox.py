@@ -106,10 +106,10 @@ class SandboxContract:
             def call(number: int) -> None:
                 found[number] = sandbox.run(Call(f"echo {number}", _LONG_SECS)).value
 
-            threads = [
-                threading.Thread(target=call, args=(number,)) for number in range(4)
-            ]
-            for thread in threads:
+            threads = []
+            for number in range(4):
+                thread = threading.Thread(target=call, args=(number,))
+                threads.append(thread)
                 thread.start()
             for thread in threads:
                 thread.join()
@@ -139,11 +139,10 @@ class SandboxContract:
             def run(name: str) -> None:
                 found[name] = sandbox.run(calls[name])
 
-            threads = {
-                name: threading.Thread(target=run, args=(name,)) for name in calls
-            }
-            for thread in threads.values():
-                thread.start()
+            threads = {}
+            for name in calls:
+                threads[name] = threading.Thread(target=run, args=(name,))
+                threads[name].start()
             time.sleep(_SHORT_SECS)
             calls["stopped"].stop.give()
             threads["stopped"].join(_SLEEP_SECS / 2)
@@ -238,10 +237,8 @@ class SandboxContract:
         """The same seed gives the same numbers."""
         if self.isolates:
             with self.opened() as sandbox:
-                one, same, other = (
-                    sandbox.run(Call("random", _LONG_SECS, seed)).value
-                    for seed in (1, 1, 2)
-                )
+                calls = [Call("random", _LONG_SECS, seed) for seed in (1, 1, 2)]
+                one, same, other = [sandbox.run(call).value for call in calls]
             _require(one == same != other, (one, same, other))
 
     def test_children_are_dead_when_the_call_is_over(self) -> None:
@@ -277,10 +274,9 @@ def _act(deed: str) -> Any:
 def _is_running(marker: str, within_secs: float) -> bool:
     """Whether a process with this word in its command line is still there; known on Linux only."""
     until = time.monotonic() + within_secs
-    while any(
-        marker.encode() in _content(path)
-        for path in Path("/proc").glob("[0-9]*/cmdline")
-    ):
+    word = marker.encode()
+    processes = Path("/proc")
+    while any(word in _content(path) for path in processes.glob("[0-9]*/cmdline")):
         if time.monotonic() > until:
             return True
         time.sleep(0.01)

@@ -247,9 +247,8 @@ class _Life:
 
     @property
     def pending(self) -> tuple[int, ...]:
-        return tuple(
-            trial.parent for trial in self._in_flight if trial.parent is not None
-        )
+        parents = [trial.parent for trial in self._in_flight]
+        return tuple(parent for parent in parents if parent is not None)
 
     def step(self) -> Plan:
         """Ask for one more trial and return its plan.

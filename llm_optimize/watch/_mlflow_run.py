@@ -83,7 +83,9 @@ class MlflowRun:
         self._experiment = experiment or self._experiment_named(target.experiment)
         self._parent = target.parent_id
         if self._parent is None and target.parent:
-            self._parent = self._parent_named(target.parent)
+            value = _digest(target.parent)  # a filter of MLflow cannot quote every name
+            found = self._reopened(_PARENT_TAG, value)
+            self._parent = found or self._created(target.parent, {_PARENT_TAG: value})
 
         settings, created_at = _stored(event)
         key = _digest(f"{event.store} {event.name} {created_at}")
@@ -123,11 +125,6 @@ class MlflowRun:
                 if found is None:
                     raise
         return str(found.experiment_id)
-
-    def _parent_named(self, name: str) -> str:
-        value = _digest(name)  # a filter of MLflow cannot quote every name
-        found = self._reopened(_PARENT_TAG, value)
-        return found or self._created(name, {_PARENT_TAG: value})
 
     def _run_of(
         self,

@@ -152,7 +152,13 @@ def read(text: str) -> GateSpec:
             raise ValueError("not a call")
         if not isinstance(call.func, ast.Name):
             raise ValueError("not a call of a name")
-        model, other = map(_name_in, call.args)
+        names = []
+        for argument in call.args:
+            if isinstance(argument, ast.Name):  # a name without quotes
+                names.append(argument.id)
+            else:
+                names.append(str(ast.literal_eval(argument)))
+        model, other = names
         options = {}
         for keyword in call.keywords:
             name = str(keyword.arg)
@@ -163,10 +169,3 @@ def read(text: str) -> GateSpec:
             "or fixed_alpha(...)"
         ) from None
     return GateSpec(call.func.id, model, other, options)
-
-
-def _name_in(argument: ast.expr) -> str:
-    """Return the name of a proposer, written with or without quotes."""
-    if isinstance(argument, ast.Name):
-        return argument.id
-    return str(ast.literal_eval(argument))

@@ -148,7 +148,10 @@ class _Scanner:
                 continue
             _refuse_stray(line)
             fence = opening_fence(line)
-            if fence is not None and not self._is_one_bar_too_many(fence, found):
+            is_one_bar_too_many = False
+            if found and fence is not None and not fence.info:
+                is_one_bar_too_many = self._at == self._last_filled
+            if fence is not None and not is_one_bar_too_many:
                 block = self._fenced(fence, tuple(above))
                 if block is not None:
                     found.append(block)
@@ -158,11 +161,6 @@ class _Scanner:
                 above.append(line.strip())
             self._at += 1
         return found
-
-    def _is_one_bar_too_many(self, fence: Fence, found: Sequence[Block]) -> bool:
-        if fence.info or not found:
-            return False
-        return self._at == self._last_filled
 
     def _fenced(self, fence: Fence, above: tuple[str, ...]) -> Block | None:
         """Return the block that the current line opens; None when it begins anew further down."""
@@ -177,7 +175,12 @@ class _Scanner:
         if end is None:
             raise EditFailed(NOT_CLOSED)
         self._at = end + 1
-        text = "\n".join(_unindented(self._lines[begin:end], fence.indent))
+        lines = self._lines[begin:end]
+        if fence.indent:
+            filled = [line for line in lines if line.strip()]
+            if all(line.startswith(fence.indent) for line in filled):
+                lines = [line.removeprefix(fence.indent) for line in lines]
+        text = "\n".join(lines)
         if self._lines[begin - 1].endswith("\r"):
             text = text.removesuffix("\r")  # of the line end before the closing bar
         path, self._path = self._path, ""
@@ -194,9 +197,13 @@ class _Scanner:
                 return None
             inner = opening_fence(line)
             if inner is not None and inner.info and inner.bar.startswith(fence.bar):
-                title = 0 < len(between) <= _MAX_TITLE_LINES and all(
-                    map(_is_title, between)
-                )
+                # A path or a comment may stand between the two bars of a fence opened twice.
+                title = 0 < len(between) <= _MAX_TITLE_LINES
+                for above in between:
+                    if not above.lstrip().startswith(("#", "//")) and not _is_path(
+                        above
+                    ):
+                        title = False
                 if title:
                     self._path = between[0].strip()
                 return place if title or not fence.info else None
@@ -372,20 +379,8 @@ def _is_path(line: str) -> bool:
     return _PATH_ALONE.fullmatch(line.strip()[: _MAX_PATH_CHARS + 1]) is not None
 
 
-def _is_title(line: str) -> bool:
-    """Return whether a line may stand between the two bars of a fence that is opened twice."""
-    return line.lstrip().startswith(("#", "//")) or _is_path(line)
-
-
 def _with_line_ends(lines: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
-
-
-def _unindented(lines: Sequence[str], indent: str) -> Sequence[str]:
-    """Return the lines without the indentation of their fence, where all of them have it."""
-    if not indent or not all(line.startswith(indent) for line in lines if line.strip()):
-        return lines
-    return [line.removeprefix(indent) for line in lines]
 
 
 # Other formats.

@@ -50,7 +50,14 @@ def apply_edits(x: str, edits: Sequence[Edit]) -> str:
     bom = ""
     if x.startswith(_BOM):
         bom = _BOM
-        edits = [_without_bom(edit) for edit in edits]
+        plain = []
+        for edit in edits:
+            if edit.search.startswith(_BOM):
+                edit = Edit(
+                    edit.search.removeprefix(_BOM), edit.replace.removeprefix(_BOM)
+                )
+            plain.append(edit)
+        edits = plain
     lines = lines_of(x.removeprefix(bom))
     try:
         return bom + _with_all(lines, edits)
@@ -63,13 +70,6 @@ def apply_edits(x: str, edits: Sequence[Edit]) -> str:
 
 class _NotFound(EditFailed):
     """A SEARCH text does not stand in x; nothing else is wrong."""
-
-
-def _without_bom(edit: Edit) -> Edit:
-    """Return the edit without the BOM that its search may begin with, as x does."""
-    if not edit.search.startswith(_BOM):
-        return edit
-    return Edit(edit.search.removeprefix(_BOM), edit.replace.removeprefix(_BOM))
 
 
 def _one_after_the_other(lines: Sequence[str], edits: Sequence[Edit]) -> str | None:

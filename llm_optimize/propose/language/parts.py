@@ -65,9 +65,8 @@ def show_parts(parts: Mapping[str, str]) -> str:
                 f"the name {name!r} of a part of x cannot stand on a line: "
                 "give it a name without line ends"
             )
-    return "\n\n".join(
-        f"{_HEADING}{name}\n{fence(text)}" for name, text in parts.items()
-    )
+    blocks = [f"{_HEADING}{name}\n{fence(text)}" for name, text in parts.items()]
+    return "\n\n".join(blocks)
 
 
 def read_parts(blocks: Sequence[Block], parent: Mapping[str, str]) -> dict[str, str]:

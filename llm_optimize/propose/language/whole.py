@@ -150,14 +150,13 @@ def refuse_whole(block: Block, text: str, parent: str | None) -> None:
             quoted = one_line(line, _MAX_QUOTED_CHARS)
             raise EditFailed(f"x leaves out lines, at {quoted!r}: write the complete x")
     problem = ""
-    if _is_program(parent) or (_claims_python(block) and is_python(parent)):
+    is_program = _is_program(parent)
+    if block.fence is not None and block.fence.language in _PYTHON_WORDS:
+        is_program = is_program or is_python(parent)
+    if is_program:
         problem = _fragment(text, parent)
     if problem:
         raise EditFailed(f"{problem}: write the complete x")
-
-
-def _claims_python(block: Block) -> bool:
-    return block.fence is not None and block.fence.language in _PYTHON_WORDS
 
 
 def is_whole_python(text: str, parent: str) -> bool:

@@ -37,7 +37,7 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "reasoning": lambda trial: trial.usage.reasoning_tokens,
     "cost": lambda trial: trial.usage.cost_usd,
     "feedback": lambda trial: feedback_line(trial),
-    "x": lambda trial: _x_line(trial),
+    "x": lambda trial: "" if trial.x is None else _brief(show_x(trial.x), _MAX_X_CHARS),
     "stage": lambda trial: one_line(trial.stage, 40),
     "lesson": lambda trial: _brief(trial.lesson, _MAX_FEEDBACK_CHARS),
     "at": lambda trial: trial.finished_at,
@@ -52,12 +52,6 @@ def feedback_line(trial: Trial) -> str:
     status = f"{trial.status.value}: "
     why = describe_failure(trial).removeprefix(status)
     return _brief(why, _MAX_FEEDBACK_CHARS)
-
-
-def _x_line(trial: Trial) -> str:
-    if trial.x is None:
-        return ""
-    return _brief(show_x(trial.x), _MAX_X_CHARS)
 
 
 def _brief(text: str, max_chars: int) -> str:
