@@ -78,6 +78,11 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
             check_regions(x)
     writer = as_writer(settings.proposer or "model")
     if settings.model == "mutation":
+        if writer not in ("model", "mutation"):
+            raise UsageError(
+                f'model="mutation" stands for that proposer and no model, and proposer is '
+                f"{_name_of(writer)!r}: give one of the two"
+            )
         writer = "mutation"
     if writer == "mutation" and space is None and not settings.x0:
         raise UsageError(

@@ -276,6 +276,19 @@ def test_a_wrong_option_is_refused_before_anything_is_stored(
         assert opened.names() == []
 
 
+def test_a_proposer_is_not_ignored_beside_the_model_that_stands_for_another(tmp_path):
+    with pytest.raises(UsageError, match="proposer is 'tpe': give one of the two"):
+        optimize.run(
+            "d",
+            "q",
+            float,
+            model="mutation",
+            proposer="tpe",
+            store=tmp_path / "runs.db",
+            verbose=False,
+        )
+
+
 def test_an_address_is_for_models_that_are_given_by_a_name(tmp_path):
     with pytest.raises(
         UsageError, match=r"model is an object: give the address to llm\.Chat"
