@@ -24,11 +24,24 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-def pytest_collection_modifyitems(items):
-    """Keep together what must not run beside each other."""
-    for item in items:
-        group = "machine" if ON_THE_MACHINE.match(item.path.name) else item.path.name
-        item.add_marker(pytest.mark.xdist_group(group))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Keep together what must not run beside each other.
+
+    The groups of xdist's own `--dist loadgroup` hang on an attribute of items that pytest 9.2 does
+    not have any more: with both, each test goes alone, and fixtures of a module are made anew in
+    each process.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            path = nodeid.partition("::")[0]
+            if ON_THE_MACHINE.match(path.rpartition("/")[2]):
+                return "machine"
+            return path
+
+    return ByFile(config, log)
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from benchmarks import engine, sandbox, store
+from benchmarks import engine, prompt_cache, sandbox, store
 from benchmarks.bars import Bar, measure, report, zero
 from benchmarks.server import start_server
 
@@ -262,7 +262,7 @@ def test_cacheable():
     bars = engine.cacheable(trials=12, first=6, lines=5)
     assert [bar.name.split()[-1] for bar in bars] == ["chat", "best"]
     assert all(0 < bar.value <= 1 for bar in bars)
-    assert engine._shared(["abc", "abd", "x", "abcd"]) == [
+    assert prompt_cache._shared(["abc", "abd", "x", "abcd"]) == [
         (0, 3),
         (2, 3),
         (0, 1),

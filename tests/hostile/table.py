@@ -56,8 +56,10 @@ def text(places: dict[str, str]) -> str:
     """Return one cell of the page: the commonest word, then where it is another.
 
     >>> text({"one user": "contained", "one root": "contained", "split user": "contained"})
-    'contained' >>> text({"one user": "not promised", "one root": "not promised", "split user":
-    "contained", "split root": "works"}) 'not promised; split: contained; split as root: works'
+    'contained'
+    >>> one = {"one user": "not promised", "one root": "not promised"}
+    >>> text({**one, "split user": "contained", "split root": "works"})
+    'not promised; split: contained; split as root: works'
     """
     counts = [
         (list(places.values()).count(word), word)

@@ -75,7 +75,11 @@ print((best_score > scores[0], len(scores), "Logistic" in best_x))
         "def fit():\n    return LogisticRegression().fit(X_train, y_train)\nclf = fit()"
     )
     assert (
-        program(source, block(better, "python"), block("clf = None"))
+        program(
+            source,
+            block(better, "python"),
+            block("def fit():\n    return None\nclf = fit()", "python"),
+        )
         == "(True, 3, True)"
     )
 

@@ -128,5 +128,5 @@ def test_what_a_challenger_did_not_pass_is_said(tmp_path):
 
 
 def test_noisy_scorings_and_examples_cannot_be_had_together(tmp_path):
-    with pytest.raises(ValueError, match="a mean over examples"):
+    with pytest.raises(ValueError, match="examples already average several scorings"):
         go(str(tmp_path / "runs.db"), 1, 3, repeats=3)
