@@ -110,9 +110,8 @@ class Optimizer:
             if opened.done():
                 return opened.result()
             opened.cancel()
-            await (
-                task
-            )  # it ended without a score of the user's, or raises what ended it
+            # It ended without a score of the user's, or raises what ended it.
+            await task
             if isinstance(engine.state.error, ModelError):
                 raise engine.state.error
         raise UsageError(f"nothing to ask: {self._stop_reason(_OPEN)}")

@@ -27,6 +27,7 @@ from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
 _STEPS = 4  # proposals for each scoring: some are duplicates or no x at all, and are not scored
+# Options that the comparison sets itself.
 _OWN = (
     "task_description",
     "task_question",
@@ -34,13 +35,14 @@ _OWN = (
     "max_steps",
     "seed",
     "budget",
-)  # of the comparison
+)
+# Why a run ended that is to go on; errors as well.
 _UNFINISHED = (
     None,
     "closed",
     "interrupted",
     "open",
-)  # why a run ended that is to go on; errors as well
+)
 
 
 @dataclass(frozen=True)

@@ -35,9 +35,8 @@ class Standing:
     """One contender in all its runs."""
 
     name: str
-    at: Mapping[
-        int, Interval
-    ]  # scorings -> median over the runs of the best score by then
+    # Scorings -> median over the runs of the best score by then.
+    at: Mapping[int, Interval]
     calls: int  # of models; this and the following in all runs together
     tokens: int
     cost_usd: float | None  # None: unknown

@@ -22,9 +22,8 @@ from .language.protected import check_protected, has_protected
 
 _MAX_CHARS = 300  # of a line that may declare a knob
 _LINE = re.compile(r"[^\r\n]+")
-_COMMENT_ONLY = re.compile(
-    r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)"
-)  # such a line sets nothing
+# Such a line sets nothing.
+_COMMENT_ONLY = re.compile(r"[\ufeff\s]*(?:\#|//|--|%|;|\Z)")
 _DECLARED = re.compile(
     r"(?P<code>.*?)(?P<sign>\#+|//+|--+|%+|;+)[ \t]*tune:(?P<declaration>.*)"
 )

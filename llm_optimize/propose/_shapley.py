@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 Scored: TypeAlias = tuple[Point, float]
 Draw: TypeAlias = Callable[[Random], Point]
+# Trials that the fit uses at most: its cost grows with their cube.
 _FIRST, _LAST = (
     100,
     50,
-)  # trials that the fit uses at most: its cost grows with their cube
+)
 
 
 @dataclass(frozen=True)

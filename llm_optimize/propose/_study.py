@@ -18,14 +18,14 @@ from ..identity import key_of
 from ..space import Choice, Float, Int, Parameter, Space
 
 SAMPLERS = ("cmaes", "gp", "random", "tpe")
+# A Gaussian process costs their cube; random uses none.
 _MAX_TRIALS = {
     "gp": 300,
     "random": 0,
-}  # a Gaussian process costs their cube; random uses none
+}
 _SIGNIFICANT_DIGITS = 6
-Observed: TypeAlias = tuple[
-    dict[str, Any], float | None
-]  # x, and its score; None: it failed
+# An x and its score; None: it failed.
+Observed: TypeAlias = tuple[dict[str, Any], float | None]
 
 
 class Study:
@@ -165,9 +165,8 @@ class Study:
         """Return a new sampler: its knowledge is in the study, its randomness in the seed."""
         samplers = self._optuna.samplers
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # some arguments are experimental in some versions
+            # Some arguments are experimental in some versions.
+            warnings.simplefilter("ignore")
             if self._sampler == "gp":
                 return samplers.GPSampler(seed=seed, **self._startup)
             if self._sampler == "random":

@@ -63,9 +63,8 @@ class Group:
             )
 
 
-Groups: TypeAlias = Mapping[
-    str, Group | Sequence[str]
-]  # by name; a list is a Group of it
+# By name; a list is a Group of it.
+Groups: TypeAlias = Mapping[str, Group | Sequence[str]]
 
 
 @dataclass(frozen=True)

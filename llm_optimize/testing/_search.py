@@ -13,10 +13,11 @@ from ._trials import changed
 
 _MANY = 5_000  # trials
 _MAX_SHOWN = 200  # trials in one plan
+# Generous: five times and ten times what our own are to hold.
 _MAX_OBSERVE_SECS, _MAX_ASK_SECS = (
     0.005,
     0.05,
-)  # generous: five times and ten times what our own are to hold
+)
 
 
 class SearchContract:

@@ -32,10 +32,11 @@ from ..records import (
 from ..store import Run
 
 _KEPT = 200  # trials, of which a screen shows the last
+# Caps that do not grow at the pace of the trials.
 _UNSTEADY = (
     "seconds",
     "stale_steps",
-)  # caps that do not grow at the pace of the trials
+)
 
 Row = tuple[Trial, float | None]  # a trial, and its change to the best one before
 

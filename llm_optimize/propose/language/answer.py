@@ -57,9 +57,8 @@ def read(reply: Reply, parent: X | None, space: Space | None = None) -> Answer:
             problem = check_change(parent, x) or ""
         if problem:
             return Answer(None, problem)
-        check_regions(
-            x
-        )  # so that the regions of x can be distinguished when it is a parent itself
+        # So that the regions of x can be distinguished when it is a parent itself.
+        check_regions(x)
         return Answer(x)
     except (EditFailed, UsageError) as error:
         return Answer(None, str(error))

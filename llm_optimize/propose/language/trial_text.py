@@ -34,9 +34,8 @@ class Known:
     """What is known of a run beyond a plan."""
 
     lessons: tuple[Trial, ...] = ()  # to show, in this order
-    changes: Mapping[int, str] = field(
-        default_factory=dict
-    )  # in one line, by trial number
+    # In one line, by trial number.
+    changes: Mapping[int, str] = field(default_factory=dict)
     tried: tuple[Trial, ...] = ()  # configurations of parameters to list, in this order
 
 

@@ -186,9 +186,8 @@ def _parsed(text: str) -> ast.Module | SyntaxError | None:
         return None
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore"
-            )  # of the candidate's code, for the candidate
+            # Of the candidate's code, for the candidate.
+            warnings.simplefilter("ignore")
             return ast.parse(text.removeprefix(_BOM))
     except SyntaxError as error:
         return error
