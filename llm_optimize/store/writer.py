@@ -19,12 +19,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import sys
 import threading
 import weakref
 from collections import deque
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple, cast
 
 from ..errors import StoreError
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("llm_optimize")
 _MAX_GROUP = 256  # rows of one transaction; those of 256 trials take some 10 ms
-_SWITCH_SECS = 0.0005  # Python's own is 0.005
 
 Outcome = int | BaseException | None
 
@@ -244,9 +241,8 @@ class _Queue:
 
     def _write_taken(self) -> None:
         group = [job.write for job in self._taken]
-        with _switch_interval.shortened():
-            outcomes = self._store.write_all(group)
-            _resolve_all(self._taken, outcomes)
+        outcomes = self._store.write_all(group)
+        _resolve_all(self._taken, outcomes)
         self._taken = []
 
     def _fail(self, error: BaseException) -> None:
@@ -305,46 +301,3 @@ def _log_failure(job: _Job, outcome: Outcome) -> None:
     if isinstance(outcome, BaseException):
         table = job.write.table
         _log.error("a row of the table %s was not written: %s", table, outcome)
-
-
-# Python hands its lock (the GIL) from a busy thread to a waiting one after 5 ms, and SQLite's
-# driver releases it several times a statement. Beside a busy event loop a group of twenty rows
-# would so take hundreds of milliseconds. While a group is written the lock changes hands sooner.
-# The interval belongs to the process, where several stores may write at a time. Hence the count of
-# groups: the first one shortens the interval, the last one restores it, unless it has been changed
-# meanwhile.
-
-
-class _SwitchInterval:
-    """The switch interval of Python's threads, shortened while groups are written."""
-
-    def __init__(self) -> None:
-        self.forget()
-
-    def forget(self) -> None:
-        """Begin anew, as in a forked child, where no thread of the parent goes on."""
-        self._lock = threading.Lock()
-        self._groups = 0
-        self._usual = self._short = 0.0
-
-    @contextmanager
-    def shortened(self) -> Iterator[None]:
-        with self._lock:
-            if self._groups == 0:
-                self._usual = sys.getswitchinterval()
-                sys.setswitchinterval(min(_SWITCH_SECS, self._usual))
-                self._short = sys.getswitchinterval()
-            self._groups += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._groups -= 1
-                is_ours = sys.getswitchinterval() == self._short
-                if self._groups == 0 and is_ours:
-                    sys.setswitchinterval(self._usual)
-
-
-_switch_interval = _SwitchInterval()
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_switch_interval.forget)

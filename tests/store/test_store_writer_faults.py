@@ -321,19 +321,3 @@ def test_a_forked_child_neither_writes_nor_hangs(tmp_path):
         timeout=60,
     )
     assert done.stdout.split() == ["7", "300"]
-
-
-def test_while_it_writes_threads_take_turns_sooner_and_then_as_before(run):
-    usual = sys.getswitchinterval()
-
-    async def write():
-        writer, other = run.writer(), locked(run)
-        waiting = writer.plan(0, Plan(None))
-        while sys.getswitchinterval() == usual:
-            await asyncio.sleep(0.001)
-        other.execute("ROLLBACK")
-        await waiting
-
-    asyncio.run(write())
-    run.close()
-    assert sys.getswitchinterval() == usual
