@@ -88,9 +88,8 @@ class RunSettings:
 
     task: Task
     func: str | None = None  # FILE.py:NAME, if f can be loaded from there again
-    is_chat: bool = (
-        True  # whether its name and base_url are enough to make the model again
-    )
+    # Whether its name and base_url are enough to make the model again.
+    is_chat: bool = True
     x0: tuple[X, ...] = _option(
         (),
         "The first candidate; without one, the model writes the first.",

@@ -100,9 +100,8 @@ class Server:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            disable_nagle_algorithm = (
-                True  # else a body waits 40 ms for the acknowledgement of its head
-            )
+            # Else a body waits 40 ms for the acknowledgement of its head.
+            disable_nagle_algorithm = True
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -177,9 +176,8 @@ class Server:
                 handler.connection.shutdown(socket.SHUT_RDWR)
                 handler.close_connection = True
         except OSError:
-            handler.close_connection = (
-                True  # the client has gone: that is what some tests are about
-            )
+            # The client has gone: that is what some tests are about.
+            handler.close_connection = True
         return None
 
 

@@ -20,9 +20,8 @@ _log = logging.getLogger("llm_optimize")
 # Stages that are not the user's.
 SYNTAX = "syntax"  # before all others: x does not compile where its parent does
 MINIBATCH = "minibatch"  # before all examples: x is no better than its parent on a few
-IMPOSSIBLE = (
-    "max_score"  # the score is above the user's `max_score`; report such trials
-)
+# The score is above the user's `max_score`; report such trials.
+IMPOSSIBLE = "max_score"
 
 MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less
 MAX_OUTPUT_CHARS = 20_000

@@ -53,9 +53,8 @@ from .state import DRAIN_SECS, Control, RunState, with_hints
 
 _log = logging.getLogger("llm_optimize")
 INTERRUPTED = "interrupted"  # why a run ended
-_LESSON_INDEX = (
-    1000  # of the call for a lesson: above all that a proposer makes for a trial
-)
+# Of the call for a lesson: above all that a proposer makes for a trial.
+_LESSON_INDEX = 1000
 _POLL_SECS = 0.25  # between two looks at the store for control commands
 
 
@@ -86,9 +85,8 @@ class Engine:
         self._slots = Slots(parts.settings.workers, parts.settings.model_slots)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[asyncio.Task[None]] = []  # and not looked at yet
-        self._any_ended: asyncio.Future[None] | None = (
-            None  # while somebody waits for it
-        )
+        # While somebody waits for it.
+        self._any_ended: asyncio.Future[None] | None = None
         self._promotion = asyncio.Lock()  # one challenger at a time
         self._is_draining = False
         self._goes_on = parts.goes_on_after_scoring

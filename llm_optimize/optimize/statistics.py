@@ -14,9 +14,8 @@ from statistics import median
 
 LEVEL = 0.05  # family-wise error rate of all pairwise tests of a comparison
 _RESAMPLES = 2_000  # of a bootstrap
-_MAX_SPLITS = (
-    20_000  # of a rank test that is exact; with more it takes a sample of so many
-)
+# Of a rank test that is exact; with more it takes a sample of so many.
+_MAX_SPLITS = 20_000
 
 
 @dataclass(frozen=True)

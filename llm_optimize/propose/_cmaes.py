@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     import numpy as np
 
 _SIGMA = 1 / 6  # of the range: six standard deviations reach from one end to the other
-_WARM_START_SHARE = (
-    0.1  # gamma of Nomura et al.: the trials that a warm start is fitted to
-)
-_MAX_FITTED_DIMENSIONS = (
-    100  # beyond, the determinant of the fitted covariance underflows
-)
+# Gamma of Nomura et al.: the trials that a warm start is fitted to.
+_WARM_START_SHARE = 0.1
+# Beyond, the determinant of the fitted covariance underflows.
+_MAX_FITTED_DIMENSIONS = 100
 _MAX_DOUBLINGS = 4  # of the population, over all restarts
 
 

@@ -48,9 +48,8 @@ class Knob:
     parameter: Parameter
     value: Any
     span: tuple[int, int]  # of the characters that are the value
-    part: str | None = (
-        None  # the name of one of several texts; None where x is one text
-    )
+    # The name of one of several texts; None where x is one text.
+    part: str | None = None
 
 
 @dataclass(frozen=True)

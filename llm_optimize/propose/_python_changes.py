@@ -20,12 +20,10 @@ if TYPE_CHECKING:
     import libcst as cst
 
 _MAX_CHARS = 200_000
-_MAX_DEPTH = (
-    60  # of brackets or operators: a parser must not run out of stack on hostile text
-)
-_OPERATORS_PER_LEVEL = (
-    20  # of a chain such as 1+1+1, which count like one level of brackets
-)
+# Of brackets or operators: a parser must not run out of stack on hostile text.
+_MAX_DEPTH = 60
+# Of a chain such as 1+1+1, which count like one level of brackets.
+_OPERATORS_PER_LEVEL = 20
 _WEIGHTS = {"number": 3.0, "boolean": 1.0, "argument": 4.0, "swap": 1.5}
 
 Change: TypeAlias = Callable[[Random], str]

@@ -26,9 +26,8 @@ _MAX_ASKS = 3  # the first and two more with what was wrong
 _MAX_QUOTED_CHARS = 20_000  # of a reply that is answered; a longer one is not quoted
 _PROMPT_SHARE = 0.75  # of what a model reads; the rest is for its answer
 _LEAST_SHRUNK = 0.9  # a prompt that was too long is made shorter by a tenth at least
-_MOST_SHRUNK = (
-    16  # later prompts keep this part of their length, whatever an endpoint reports
-)
+# Later prompts keep this part of their length, whatever an endpoint reports.
+_MOST_SHRUNK = 16
 
 
 class ModelProposer:
@@ -195,9 +194,8 @@ class _Talk:
         self.model = ""  # of the last reply
         # The reply that cannot be used, why, and how to answer instead.
         self.again: tuple[str, str, str] | None = None
-        self.max_chars: int | None = (
-            None  # of a prompt, once the model has refused a longer one
-        )
+        # Of a prompt, once the model has refused a longer one.
+        self.max_chars: int | None = None
         self._ask = ask
         self._schema = schema
 

@@ -18,9 +18,8 @@ from .language.protected import check_change, has_protected, regions
 _ATTEMPTS = 60  # to find an x that was not tried
 _CHAIN_AFTER = 20  # attempts, after which several changes are made at once
 _ATTEMPTS_PER_LINK = 10  # after which the chain grows by one change
-_MAX_FAILURES = (
-    10  # proposals in a row without anything new, after which there is nothing left
-)
+# Proposals in a row without anything new, after which there is nothing left.
+_MAX_FAILURES = 10
 
 
 class Mutation:

@@ -31,9 +31,8 @@ class Proposal(_Keyed):
     usage: Usage = field(default_factory=Usage)
     problem: str = ""  # why there is no x; empty when there is one
     decision: Mapping[str, Any] = field(default_factory=dict)  # of a gate
-    note: str = (
-        ""  # what was repaired in the reply; the trial's feedback begins with it
-    )
+    # What was repaired in the reply; the trial's feedback begins with it.
+    note: str = ""
     # The trial that x was built on, where that is not the plan's parent.
     parent: int | None = field(default=None, compare=False)
 

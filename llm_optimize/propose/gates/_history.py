@@ -19,9 +19,8 @@ class History:
         self.highest = -math.inf
         self.proposed = 0  # trials that a proposer wrote
         self.by_model = 0
-        self.since_model: int | None = (
-            None  # complete trials after the model's last one
-        )
+        # Complete trials after the model's last one.
+        self.since_model: int | None = None
         self.in_flight = 0  # proposals of the model that are not observed yet
         self._failures = 0  # of the model, in a row
         self._since_failure = 0  # trials

@@ -28,16 +28,14 @@ class Decision:
     gate: str  # fixed_alpha | adaptive
     who: str  # model | learner | fallback: the learner in place of a model that failed
     reason: str  # alpha_draw | stagnation | warmup | cooldown | improving | budget | model_failed
-    u: float | None = (
-        None  # the random number; the model proposes where it is below alpha
-    )
+    # The random number; the model proposes where it is below alpha.
+    u: float | None = None
     alpha: float | None = None
     slope: float | None = None  # of the last scores, per trial
     threshold: float | None = None  # below which the slope must be
     n: int = 0  # complete trials so far
-    since_model: int | None = (
-        None  # complete trials after the model's last one; None before it
-    )
+    # Complete trials after the model's last one; None before it.
+    since_model: int | None = None
 
     def __str__(self) -> str:
         numbers = []

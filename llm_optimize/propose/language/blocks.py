@@ -71,9 +71,8 @@ class Block:
         str, ...
     ] = ()  # lines of prose since the block before, without blank ones
     fence: Fence | None = None
-    path: str = (
-        ""  # the line that stands before the edits, or before the second opening bar
-    )
+    # The line that stands before the edits, or before the second opening bar.
+    path: str = ""
 
 
 def find_blocks(reply: str, *, nested: bool = False) -> list[Block]:

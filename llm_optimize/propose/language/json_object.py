@@ -16,9 +16,8 @@ from ...errors import EditFailed
 from .blocks import find_blocks
 
 _MAX_STRAY_BRACES = 2_000  # that begin no object, before a reply is taken for hostile
-_MAX_UNCLOSED = (
-    3  # braces that are never closed; each costs a look at the rest of the reply
-)
+# Braces that are never closed; each costs a look at the rest of the reply.
+_MAX_UNCLOSED = 3
 _MAX_LENIENT_CHARS = 20_000  # of an object that is no JSON
 
 _STRING = r'"(?:[^"\\\n]|\\.)*"' + "|" + r"'(?:[^'\\\n]|\\.)*'"

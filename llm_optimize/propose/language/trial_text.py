@@ -19,9 +19,8 @@ from .protected import has_protected
 from .templates import DATA, EDITS, FIRST_PROMPT, PARAMETERS, PARTS, PROTECTED, fill
 
 LONG_LINES = 200  # an x of more lines may be edited
-_DIGITS = (
-    6  # at least, so that a new neighbor seldom changes how an old score is written
-)
+# At least, so that a new neighbor seldom changes how an old score is written.
+_DIGITS = 6
 _MAX_FEEDBACK_CHARS = 4_000  # of the parent
 _MAX_OTHER_FEEDBACK_CHARS = 600
 _WORTH_REFERRING = 400  # characters of an x that is not shown twice
