@@ -340,7 +340,7 @@ def _not_found(text: _Lines, search: Sequence[str]) -> str:
     return (
         f"is found nowhere in x. Its SEARCH text:\n{_quoted(search)}\n"
         f"The nearest lines of x, with their numbers:\n{_quoted(near)}\n"
-        "Copy whole lines of x into SEARCH, to the letter and without numbers: those that shall "
+        "Copy whole lines of x into SEARCH, exactly and without their numbers: the lines to "
         "change and one or two around them"
     )
 
