@@ -32,6 +32,19 @@ def slow(x):
 def g(x):
     return -abs(x["a"] - 3), "near"
 """
+CANARY = "sk-canary-" + "7f3a" * 8
+# A task of two steps, by random changes.
+SUM = """\
+task = "Raise f."
+func = "judge.py:f"
+x0 = "1 2"
+model = "mutation"
+max_steps = 2
+sandbox = "inline"
+
+[budget]
+scorings = 9
+"""
 
 
 def write_tasks(folder: Path, **tasks: str) -> None:

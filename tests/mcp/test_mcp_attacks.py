@@ -10,24 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from agents import ended, processes_in, talk, until, write_tasks
+from agents import CANARY, SUM, ended, processes_in, talk, until, write_tasks
 from llm_optimize import optimize
 from llm_optimize.store import Store
 from server import Server
 
 pytest.importorskip("mcp", reason='needs the SDK: pip install "llm_optimize[mcp]"')
-CANARY = "sk-canary-" + "7f3a" * 8
-SUM = """\
-task = "Raise f."
-func = "judge.py:f"
-x0 = "1 2"
-model = "mutation"
-max_steps = 2
-sandbox = "inline"
-
-[budget]
-scorings = 9
-"""
 CHAT = """\
 task = "Ask."
 func = "judge.py:where"

@@ -9,22 +9,9 @@ import sys
 
 import pytest
 
-from agents import ROOT, write_tasks
+from agents import CANARY, ROOT, SUM, write_tasks
 
 pytest.importorskip("mcp", reason='needs the SDK: pip install "llm_optimize[mcp]"')
-
-CANARY = "sk-canary-" + "7f3a" * 8
-SUM = """\
-task = "Raise f."
-func = "judge.py:f"
-x0 = "1 2"
-model = "mutation"
-max_steps = 2
-sandbox = "inline"
-
-[budget]
-scorings = 9
-"""
 
 
 def test_lines_that_no_client_would_send_end_nothing(tmp_path):
