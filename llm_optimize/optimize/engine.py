@@ -48,8 +48,7 @@ from ..store import Pending, Run
 from ..watch import report
 from .build import Judge, Parts
 from .calls import ModelCalls, Place
-from .slots import Slots
-from .state import DRAIN_SECS, Control, RunState, with_hints
+from .state import DRAIN_SECS, Control, RunState, Slots, with_hints
 
 _log = logging.getLogger("llm_optimize")
 INTERRUPTED = "interrupted"  # why a run ended

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
 
@@ -17,8 +18,10 @@ from ..propose.language.protected import check_change
 from ..records import Cap, Counts, Evaluation, Plan, Status, Trial, X, rank
 from ..settings import RunSettings
 from ..stop import Progress, Rule
-from .silence import Silence
 
+_MAX_SILENCES = 3  # consecutive ones, after which the model is taken to be gone
+_MAX_AHEAD = 4  # model slots a worker, at the most
+_PAST_WEIGHT = 0.8  # of the mean times so far; the newest one has the rest
 STOPPED = "stopped by a watcher"  # why a run ended
 DRAIN_SECS = 5.0  # how long what is in flight may go on once a run is to end
 
@@ -38,6 +41,49 @@ class Control:
     stopped: bool = False
     paused: bool = False
     hints: tuple[str, ...] = ()  # for the model, in the order in which they were given
+
+
+class Silence:
+    """Consecutive failures of a model to answer.
+
+    An endpoint that hangs once fails all the calls that are in flight, each at its own deadline.
+    They are one event: a failed call counts only when it began after the last failure was noticed;
+    a call that was in flight by then says nothing new. Any reply resets the count. Times are those
+    of a monotonic clock.
+
+    Args:
+        most: consecutive silences after which the model is taken to be gone.
+    """
+
+    def __init__(self, most: int = _MAX_SILENCES) -> None:
+        self._most = most
+        self._count = 0
+        self._noticed_at = float("-inf")
+        self._in_flight: dict[Hashable, float] = {}
+
+    @property
+    def lasting(self) -> bool:
+        """Whether the model is taken to be gone."""
+        return self._count >= self._most
+
+    def begun(self, call: Hashable, now: float) -> None:
+        """Note that a call, or a series of calls for one trial, begins."""
+        self._in_flight[call] = now
+
+    def failed(self, call: Hashable, now: float) -> None:
+        """Note that it ended without a reply."""
+        begun_at = self._in_flight.pop(call, now)
+        if begun_at >= self._noticed_at:
+            self._count += 1
+            self._noticed_at = now
+
+    def ended(self, call: Hashable) -> None:
+        """Note that it ended otherwise."""
+        self._in_flight.pop(call, None)
+
+    def broken(self) -> None:
+        """Note a reply."""
+        self._count = 0
 
 
 class RunState:
@@ -289,3 +335,73 @@ def with_hints(plan: Plan, hints: Sequence[str]) -> Plan:
     """Return the plan with further hints for the model, each in a line."""
     lines = [plan.hint, *hints]
     return replace(plan, hint="\n".join(line for line in lines if line))
+
+
+class Slots:
+    """The number of candidates that may live concurrently.
+
+    It adapts to how long writing and scoring take. With one worker and no `model_slots`, nothing is
+    asked before the last score is known, so that a run with a seed repeats exactly.
+
+    Args:
+        workers: concurrent scorings.
+        model_slots: candidates that are written concurrently; None adapts.
+    """
+
+    def __init__(self, workers: int, model_slots: int | None) -> None:
+        self._workers = workers
+        self._model_slots = model_slots
+        self._writing = 0
+        self._reply_secs = 0.0  # means; 0 before the first
+        self._scoring_secs = 0.0
+
+    @contextmanager
+    def writing(self) -> Iterator[None]:
+        """Count a candidate among those that are being written."""
+        self._writing += 1
+        try:
+            yield
+        finally:
+            self._writing -= 1
+
+    def written(self, seconds: float) -> None:
+        """Learn how long it took to write a candidate."""
+        self._reply_secs = _running_mean(self._reply_secs, seconds)
+
+    def scored(self, seconds: float) -> None:
+        """Learn how long a scoring took."""
+        self._scoring_secs = _running_mean(self._scoring_secs, seconds)
+
+    def has_room(self, living: int) -> bool:
+        """Whether another candidate may begin beside those that live already."""
+        slots, ahead = self._limits()
+        if self._writing >= slots:
+            return False
+        return living < self._workers + ahead
+
+    def _limits(self) -> tuple[int, int]:
+        """Return how many may be written concurrently, and live beside those in scoring."""
+        workers = self._workers
+        if self._model_slots is not None:
+            if self._model_slots == workers == 1:
+                return 1, 0
+            return self._model_slots, self._model_slots
+        if workers == 1:
+            return 1, 0
+        most = _MAX_AHEAD * workers
+        ratio = 1.0  # of a reply's time to a scoring's, until both are known
+        if self._reply_secs and self._scoring_secs:
+            ratio = self._reply_secs / self._scoring_secs
+        needed = math.ceil(workers * ratio)
+        slots = needed
+        if needed > workers:
+            slots = max(needed, workers + 2)
+        slots = max(slots, workers)
+        return min(slots, most), min(needed, most)
+
+
+def _running_mean(old: float, new: float) -> float:
+    """Return the exponentially weighted mean; the first value where there is none yet."""
+    if not old:
+        return new
+    return _PAST_WEIGHT * old + (1 - _PAST_WEIGHT) * new

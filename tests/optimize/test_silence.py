@@ -7,7 +7,7 @@ import pytest
 
 from llm_optimize import optimize
 from llm_optimize.llm import Chat
-from llm_optimize.optimize.silence import Silence
+from llm_optimize.optimize.state import Silence
 from server import KEY, Raw
 
 WORKERS = 8

@@ -5,8 +5,7 @@ import math
 import pytest
 
 from llm_optimize.errors import ModelRefused, ModelUnavailable, NothingToPropose
-from llm_optimize.optimize.slots import Slots
-from llm_optimize.optimize.state import RunState, with_hints
+from llm_optimize.optimize.state import RunState, Slots, with_hints
 from llm_optimize.records import Budget, Plan, Status, Task, Trial
 from llm_optimize.settings import RunSettings
 from llm_optimize.stop import stale
