@@ -52,6 +52,9 @@ class ModelCalls:
         self._recorded = recorded
         self._estimate = TokenEstimate()
         self._seen = Seen()
+        # Without such a cap nothing needs to be known of the next call's usage.
+        budget = state.settings.budget
+        self._is_capped = budget.tokens is not None or budget.usd is not None
         self._in_flight: dict[int, Usage] = {}  # expected, by the key of the request
         self._keys = itertools.count()
         self._waiting: list[asyncio.Future[None]] = []
@@ -135,9 +138,8 @@ class ModelCalls:
         A call that might not fit waits for those in flight, which may turn out cheaper. Alone it
         may go, and be the one that crosses the cap. Raises BudgetSpent when a cap is reached.
         """
-        budget = self._state.settings.budget
         expected = Usage()
-        if budget.tokens is not None or budget.usd is not None:
+        if self._is_capped:
             expected = expected_usage(model, messages, self._seen)
             while not self._fits(expected):
                 self._refuse_spent()
@@ -179,6 +181,8 @@ class ModelCalls:
         usage = reply.usage
         self._state.counts.usage += usage
         self._state.observe_reply()
+        if not self._is_capped:
+            return
         chars = sum(len(message["content"]) for message in messages)
         self._estimate.observe(chars, usage)
         longest = self._seen.longest_reply or 1
