@@ -5,7 +5,7 @@ PYTHON ?= python3.14 python3.13 python3.12 python3.11 python3 python
 PY := .venv/$(if $(filter Windows_NT,$(OS)),Scripts/python.exe,bin/python)
 PIP_INSTALL := $(PY) -m pip install --quiet --disable-pip-version-check
 
-.PHONY: help demo test lint check bench soak campaigns table pictures clean anew
+.PHONY: help demo test lint check docs docs-serve bench soak campaigns table pictures clean anew
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -14,6 +14,7 @@ help:
 	@echo "make test   run the tests; make test ARGS='-k store' runs some of them"
 	@echo "make lint   look at style and types"
 	@echo "make check  lint, then the tests with coverage: what a change must pass"
+	@echo "make docs   build the docs site into site/; make docs-serve shows it while you write"
 	@echo "make table  run the hostile programs and write the table of docs/sandbox.md"
 	@echo "make pictures  draw the pictures of the docs from real runs (some minutes)"
 	@echo "make bench  measure what we claim about speed (some minutes); make soak, make campaigns take longer"
@@ -33,6 +34,13 @@ lint: .venv/.test
 check: lint
 	@$(PY) -m pytest --numprocesses 3 --cov $(ARGS)
 
+docs: .venv/.docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs --quiet build --strict
+	@echo "open site/index.html"
+
+docs-serve: .venv/.docs
+	@NO_MKDOCS_2_WARNING=1 $(PY) -m mkdocs serve --livereload $(ARGS)
+
 table: .venv/.test
 	@$(PY) tests/hostile_table.py $(ARGS)
 
@@ -51,10 +59,10 @@ campaigns: .venv/.test
 	@$(PY) -m benchmarks.kills --load 8 $(ARGS)
 
 clean:
-	rm -rf .venv build dist *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv build dist site *.egg-info .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
 # A .venv whose Python was removed or replaced is made, and filled, anew.
-.venv/.automl .venv/.test: .venv/.%: setup.cfg pyproject.toml $(PY) $(shell test -x $(PY) || echo anew)
+.venv/.automl .venv/.docs .venv/.test: .venv/.%: setup.cfg pyproject.toml $(PY) $(shell test -x $(PY) || echo anew)
 	@echo "Installing llm_optimize[$*] into .venv (about a minute)"
 	@$(PIP_INSTALL) --editable ".[$*]"
 	@touch $@

@@ -75,7 +75,7 @@ def run_script(
     Raises:
         ScriptTimeout: it did not end in time.
         ScriptFailed: it raised, crashed, broke a limit, or set an output to something else than
-        data.
+            data.
         VariableMissing: it never set one of the outputs.
         SandboxUnavailable: this machine cannot do that level; with what is missing.
         UsageError: an input is not plain data.
