@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypedDict
 
-from .checks import is_number, is_whole_number
+from .checks import is_number
+from .conversions import as_record, as_whole, as_x0
 from .errors import UnknownName, UsageError
 from .records import Budget, Limits, Task, X
 
@@ -252,7 +253,9 @@ class RunSettings:
         object.__setattr__(self, "budget", budget)
         for name, (least, repair) in _WHOLE_NUMBERS.items():
             given = getattr(self, name)
-            number = _whole(name, given, least, repair)
+            if given is None and default_of(name) is None:
+                continue
+            number = as_whole(name, given, least, repair)
             object.__setattr__(self, name, number)
         secs = self.timeout_secs
         if not is_number(secs) or not secs > 0:  # NaN is not above 0 either
@@ -449,50 +452,3 @@ def kind_of(name: str) -> str:
         return "str"
     of_field = str(_FIELDS[name].type).removesuffix(" | None")
     return option_of(name).kind or of_field
-
-
-def as_x0(x0: Any) -> tuple[X, ...]:
-    """Return the first candidates: none, one, or several. Raises UsageError for anything else.
-
-    >>> as_x0("[5, 3]")
-    ('[5, 3]',)
-    >>> as_x0(["a", "b"])
-    ('a', 'b')
-    """
-    if x0 is None:
-        return ()
-    candidates = tuple(x0) if isinstance(x0, list | tuple) else (x0,)
-    for x in candidates:
-        if not isinstance(x, str | dict):
-            raise UsageError(
-                f"x0 holds {x!r}, a {type(x).__name__}: "
-                "x is a text or a dict; write it as text"
-            )
-    return candidates
-
-
-def as_record(name: str, kind: type[Any], given: Any) -> Any:
-    """Return limits or a budget, also from a dict of its fields. Raises UsageError otherwise."""
-    if given is None:
-        return kind()
-    if isinstance(given, kind):
-        return given
-    if not isinstance(given, Mapping):
-        raise UsageError(
-            f"{name} is {given!r}: give records.{kind.__name__}(...), "
-            "or a dict of its fields"
-        )
-    known = [one.name for one in fields(kind)]
-    for word in given:
-        if word not in known:
-            raise UnknownName(f"field of {name}", str(word), known)
-    return kind(**given)
-
-
-def _whole(name: str, value: Any, least: int | None, repair: str) -> int | None:
-    """Return a whole number; None where the option may be left open."""
-    if value is None and default_of(name) is None:
-        return None
-    if not is_whole_number(value) or (least is not None and value < least):
-        raise UsageError(f"{name} is {value!r}: {repair}")
-    return int(value)

@@ -25,7 +25,7 @@ MANY_PARAMETERS = {
 
 FLOORS = (
     # Within floor 0, earlier ones only.
-    "errors checks redaction identity text records settings stop blocking ucb1",
+    "errors checks redaction identity conversions text records settings stop blocking ucb1",
     "llm store sandbox space",
     "compat_2023",
     "search propose evaluate eval_utils watch",

@@ -1,0 +1,67 @@
+"""Conversions: what users give for an option of a run, made into exactly one type.
+
+Pure functions, used by `settings` and by all that checks an argument before a run begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from .checks import is_whole_number
+from .errors import UnknownName, UsageError
+from .identity import X
+
+__all__ = ["as_record", "as_whole", "as_x0"]
+
+
+def as_x0(x0: Any) -> tuple[X, ...]:
+    """Return the first candidates: none, one, or several. Raises UsageError for anything else.
+
+    >>> as_x0("[5, 3]")
+    ('[5, 3]',)
+    >>> as_x0(["a", "b"])
+    ('a', 'b')
+    """
+    if x0 is None:
+        return ()
+    candidates = tuple(x0) if isinstance(x0, list | tuple) else (x0,)
+    for x in candidates:
+        if not isinstance(x, str | dict):
+            raise UsageError(
+                f"x0 holds {x!r}, a {type(x).__name__}: "
+                "x is a text or a dict; write it as text"
+            )
+    return candidates
+
+
+def as_record(name: str, kind: type[Any], given: Any) -> Any:
+    """Return limits or a budget, also from a dict of its fields. Raises UsageError otherwise."""
+    if given is None:
+        return kind()
+    if isinstance(given, kind):
+        return given
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"{name} is {given!r}: give records.{kind.__name__}(...), "
+            "or a dict of its fields"
+        )
+    known = [one.name for one in fields(kind)]
+    for word in given:
+        if word not in known:
+            raise UnknownName(f"field of {name}", str(word), known)
+    return kind(**given)
+
+
+def as_whole(name: str, value: Any, least: int | None, repair: str) -> int:
+    """Return a whole number of at least so much.
+
+    Raises UsageError for anything else, with what to give instead.
+
+    >>> as_whole("workers", 2, 1, "give at least 1")
+    2
+    """
+    if not is_whole_number(value) or (least is not None and value < least):
+        raise UsageError(f"{name} is {value!r}: {repair}")
+    return int(value)
