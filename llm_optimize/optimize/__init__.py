@@ -17,10 +17,10 @@ from ..propose import language
 from ..records import Budget, Result, Task, Watcher, X
 from ..settings import Changes, RunOptions, RunSettings, keywords, refuse_unknown
 from ..store import DEFAULT_URL, Store
+from ..watch.comparison import Comparison
 from .ask_tell import Optimizer
 from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
-from .comparison import Comparison
 from .documented import documented
 from .engine import Engine
 from .names import new_name

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-import math
 import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import closing
@@ -16,13 +15,19 @@ from typing import Any
 from ..errors import UnknownName, UsageError
 from ..llm import Model
 from ..propose import gates
-from ..records import Budget, Result, Usage, X
+from ..records import Budget, Result, X
 from ..search import as_search
 from ..settings import as_record, as_x0, refuse_unknown
 from ..settings import options as options_of_a_run
-from ..store import Run, RunInfo, Store
+from ..store import RunInfo, Store
+from ..watch.comparison import (
+    Comparison,
+    RunOutcome,
+    compared,
+    is_unfinished,
+    outcome_of,
+)
 from .build import Func, proposer_names
-from .comparison import Comparison, RunOutcome, compared, curve_of
 from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
@@ -35,13 +40,6 @@ _OWN = (
     "max_steps",
     "seed",
     "budget",
-)
-# Why a run ended that is to go on; errors as well.
-_UNFINISHED = (
-    None,
-    "closed",
-    "interrupted",
-    "open",
 )
 
 
@@ -158,7 +156,7 @@ def _read(contest: Contest, contenders: Iterable[str]) -> Comparison:
             outcomes[name] = []
             for seed in contest.seeds:
                 run = opened.run(_run_name(contest, name, seed))
-                outcome = _outcome(run, seed, stop_reasons[run.name])
+                outcome = outcome_of(run, seed, stop_reasons[run.name])
                 outcomes[name].append(outcome)
     return compared(contest.name, contest.scorings, outcomes)
 
@@ -200,7 +198,7 @@ async def _finish(
             verbose=False,
             **fresh,
         )
-    elif _is_unfinished(stored.stop_reason):
+    elif is_unfinished(stored.stop_reason):
         for word, option in options_of_a_run().items():
             if option.no_resume:
                 fresh.pop(word, None)
@@ -222,12 +220,6 @@ async def _finish(
     )
     if result.stop_reason == "interrupted":
         raise KeyboardInterrupt
-
-
-def _is_unfinished(stop_reason: str | None) -> bool:
-    if stop_reason in _UNFINISHED:
-        return True
-    return str(stop_reason).startswith("error")
 
 
 def _run_name(contest: Contest, contender: str, seed: int) -> str:
@@ -319,23 +311,3 @@ def _check_equal(stored: RunInfo, what: str, before: Any, now: Any) -> None:
             f"the run {stored.name!r} has the {what} {before!r}, not {now!r}: "
             "choose another name for the comparison"
         )
-
-
-def _outcome(run: Run, seed: int, stop_reason: str | None) -> RunOutcome:
-    """Return the outcome of a stored run."""
-    trials = run.trials()
-    seconds = [trial.seconds for trial in trials]
-    for call in run.calls():
-        if call.reply is not None:
-            seconds.append(call.reply.seconds)
-    problem = ""
-    if _is_unfinished(stop_reason):
-        problem = str(stop_reason)
-    return RunOutcome(
-        run=run.name,
-        seed=seed,
-        curve=curve_of(trials),
-        usage=sum((trial.usage for trial in trials), Usage()),
-        seconds=math.fsum(seconds),
-        problem=problem,
-    )

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...records import Counts, Trial
 from ...store import RunInfo, Store
+from ..comparison import parts_of
 from .facts import plain
 
 _COLUMNS = ("trial", "calls", "cost", "seconds", "best")
@@ -33,11 +34,7 @@ def _one(
 ) -> dict[str, Any]:
     run = store.run(name)
     trials = run.trials()
-    contender, seed = name, ""
-    path = name.split("/")
-    if len(path) >= 3:
-        contender = "/".join(path[1:-1])
-        seed = path[-1]
+    _, contender, seed = parts_of(name)
     return {
         "name": name,
         "contender": contender,

@@ -2,6 +2,7 @@
 says of them."""
 
 import math
+from contextlib import closing
 from itertools import combinations
 from random import Random
 from statistics import median
@@ -9,14 +10,16 @@ from statistics import median
 import pytest
 from scipy import stats
 
-from llm_optimize.optimize.comparison import RunOutcome, compared, curve_of
-from llm_optimize.optimize.statistics import (
+from llm_optimize.records import Status, Trial, Usage
+from llm_optimize.store import Store
+from llm_optimize.watch.comparison import RunOutcome, compared, curve_of, of_runs
+from llm_optimize.watch.statistics import (
     holm,
     median_interval,
     rank_test,
     seeds_needed,
 )
-from llm_optimize.records import Status, Trial, Usage
+from pages import TASK, fill
 
 
 def trial(number, score, status=Status.COMPLETE, **facts):
@@ -243,3 +246,60 @@ def test_unknown_prices_stay_unknown_and_no_calls_cost_nothing():
         "unknown",
         "0",
     ]
+
+
+# Stored runs.
+
+
+@pytest.fixture
+def stored(tmp_path):
+    """Return a store with three contenders of six seeds each, which have ended, and others."""
+    with closing(Store(str(tmp_path / "runs.db"))) as store:
+        for seed in range(6):
+            for contender, lift in (("tree", 5.0), ("best", 0.5), ("model:a/b", 0.0)):
+                write_run(store, f"amber/{contender}/{seed}", lift + seed / 100)
+        write_run(store, "birch", 1.0)
+        yield store
+
+
+def write_run(store, name, score, scorings=2, stop_reason="budget: scorings"):
+    settings = {"task": TASK, "budget": {"scorings": scorings}}
+    run = store.create_run(name, settings)
+    fill(run, [0.0, score])
+    if stop_reason:
+        run.end(stop_reason)
+
+
+def test_stored_runs_are_compared_by_their_names(stored):
+    names = [name for name in stored.names() if name.startswith("amber/")]
+    found = of_runs(stored, names)
+    assert found.name == "amber"
+    assert [one.name for one in found.standings] == ["tree", "best", "model:a/b"]
+    assert "tree is ahead of best and model:a/b" in found.sentence
+    assert found.standings[0].runs[0] == "amber/tree/0"
+    assert found.standings[0].calls == 6
+
+
+def test_only_seeds_that_all_contenders_ended_are_compared(stored):
+    write_run(stored, "amber/tree/6", 9.0)
+    write_run(stored, "amber/best/6", 9.0, stop_reason="interrupted")
+    write_run(stored, "amber/model:a/b/6", 9.0, stop_reason=None)
+    names = [name for name in stored.names() if name.startswith("amber/")]
+    assert of_runs(stored, names).seeds == (0, 1, 2, 3, 4, 5)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["birch", "amber/tree/0"],
+        ["amber/tree/0", "amber/tree/1"],
+        ["amber/tree/0", "amber/best/1"],
+        ["amber/tree/0", "nobody/best/0"],
+        ["amber/tree/0", "amber/best/7"],
+    ],
+    ids=["no comparison", "one contender", "other seeds", "unknown", "other budget"],
+)
+def test_runs_that_were_not_made_to_be_compared_have_no_verdict(stored, names):
+    write_run(stored, "amber/best/7", 1.0, scorings=3)
+    write_run(stored, "amber/tree/7", 1.0, scorings=2)
+    assert of_runs(stored, names) is None

@@ -1,6 +1,7 @@
 """Comparison: the standing of each contender, and which differences are significant.
 
-Pure functions of finished runs; `compare.py` makes these.
+`optimize.compare` makes the runs, which are named COMPARISON/CONTENDER/SEED. Command line, report
+and page show what is found here, so that all of them say the same sentence.
 """
 
 from __future__ import annotations
@@ -12,10 +13,17 @@ from itertools import accumulate, combinations
 from statistics import median
 
 from ..records import Status, Trial, Usage
+from ..store import Run, RunInfo, Store
 from ..text import show_number
 from .statistics import LEVEL, Interval, holm, median_interval, rank_test, seeds_needed
 
 _CHECKPOINTS = (0.10, 0.25, 0.50, 1.0)  # of the budget
+# Why a run ended that is to go on.
+_PAUSED = (
+    "closed",
+    "interrupted",
+    "open",
+)
 
 
 @dataclass(frozen=True)
@@ -120,6 +128,81 @@ def compared(
         differences=tuple(differences),
         sentence=sentence,
     )
+
+
+def of_runs(store: Store, names: Sequence[str]) -> Comparison | None:
+    """Return the comparison of stored runs, which are named COMPARISON/CONTENDER/SEED.
+
+    It counts the seeds for which all contenders have ended. None where there is no such seed, where
+    a run is unknown, or where they are not of one comparison: of two contenders or more, with the
+    same scorings.
+    """
+    known = {info.name: info for info in store.runs()}
+    ended: dict[str, dict[int, RunInfo]] = {}  # contender -> seed -> run
+    comparisons, scorings = set(), set()
+    for name in names:
+        comparison, contender, number = parts_of(name)
+        info = known.get(name)
+        if info is None or not number.isdecimal():
+            return None
+        comparisons.add(comparison)
+        scorings.add((info.settings.get("budget") or {}).get("scorings"))
+        runs = ended.setdefault(contender, {})
+        if info.stop_reason is not None and info.stop_reason not in _PAUSED:
+            runs[int(number)] = info
+    if len(comparisons) != 1 or len(scorings) != 1 or len(ended) < 2:
+        return None
+    seeds = set.intersection(*[set(runs) for runs in ended.values()])
+    budget = scorings.pop()
+    if not seeds or budget is None:
+        return None
+    outcomes: dict[str, list[RunOutcome]] = {}
+    for contender, runs in ended.items():
+        outcomes[contender] = []
+        for seed in sorted(seeds):
+            info = runs[seed]
+            outcome = outcome_of(store.run(info.name), seed, info.stop_reason)
+            outcomes[contender].append(outcome)
+    return compared(comparisons.pop(), budget, outcomes)
+
+
+def parts_of(name: str) -> tuple[str, str, str]:
+    """Return comparison, contender and seed of a run's name; "" for a seed that it has not.
+
+    >>> parts_of("digits/tree/3"), parts_of("amber")
+    (('digits', 'tree', '3'), ('amber', 'amber', ''))
+    """
+    path = name.split("/")
+    if len(path) < 3:
+        return name, name, ""
+    return path[0], "/".join(path[1:-1]), path[-1]
+
+
+def outcome_of(run: Run, seed: int, stop_reason: str | None) -> RunOutcome:
+    """Return the outcome of a stored run."""
+    trials = run.trials()
+    seconds = [trial.seconds for trial in trials]
+    for call in run.calls():
+        if call.reply is not None:
+            seconds.append(call.reply.seconds)
+    problem = ""
+    if is_unfinished(stop_reason):
+        problem = str(stop_reason)
+    return RunOutcome(
+        run=run.name,
+        seed=seed,
+        curve=curve_of(trials),
+        usage=sum((trial.usage for trial in trials), Usage()),
+        seconds=math.fsum(seconds),
+        problem=problem,
+    )
+
+
+def is_unfinished(stop_reason: str | None) -> bool:
+    """Whether a run is to go on: it has not ended, was stopped by hand, or failed."""
+    if stop_reason is None or stop_reason in _PAUSED:
+        return True
+    return stop_reason.startswith("error")
 
 
 def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
