@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -99,22 +99,22 @@ def _import_failure(source: str, error: Exception) -> FunctionUnusable:
 
 
 def model_of(
-    names: Sequence[str] | None, base_url: str | None, price: str | None
+    names: Sequence[str] | None, price: str | None, of_chat: Mapping[str, Any]
 ) -> Any:
     """Return what `optimize.run` takes for a model: None, a name, a chat, or a list of these.
 
     Args:
         names: of the models; none is the usual model.
-        base_url: the address of an OpenAI-compatible endpoint, for all of them.
         price: dollars per million tokens of prompt and of reply, as 0.25/2, for all of them.
+        of_chat: further arguments of `llm.Chat`, for all of them; None where one is not given.
 
     Raises UsageError for a price that is no pair of numbers.
     """
     several: list[Any] = [*names] if names else [None]
-    needs_chat = base_url is not None or price is not None
-    if needs_chat and several != ["mutation"]:
+    is_given = [value is not None for value in (price, *of_chat.values())]
+    if any(is_given) and several != ["mutation"]:
         known = _price(price)
-        several = [Chat(name, base_url=base_url, price=known) for name in several]
+        several = [Chat(name, price=known, **of_chat) for name in several]
     return several if len(several) > 1 else several[0]
 
 

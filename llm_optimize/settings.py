@@ -18,6 +18,7 @@ from .errors import UnknownName, UsageError
 from .records import Budget, Limits, Task, X
 
 __all__ = [
+    "OF_CHAT",
     "Changes",
     "Option",
     "Options",
@@ -50,6 +51,7 @@ class Option:
         no_flag: why the command line and task files do not have it; empty if they do.
         no_resume: why `resume` cannot change it; empty if it can.
         of_func: whether it concerns how f is called, which an `Optimizer` leaves to its caller.
+        of_model: whether it concerns how a model is asked, which a replay does not do.
         in_task: whether it is a field of the `Task`.
     """
 
@@ -61,6 +63,7 @@ class Option:
     no_flag: str = ""
     no_resume: str = ""
     of_func: bool = False
+    of_model: bool = False
     in_task: bool = False
 
 
@@ -116,12 +119,28 @@ class RunSettings:
         "`llm.Ensemble`. None takes `llm.default_llm_options` and the environment.",
         flag="--model",
         kind="str | tuple[str, ...]",
+        of_model=True,
     )
     base_url: str | None = _option(
         None,
         "Address of an OpenAI-compatible endpoint.",
         python="It applies to models that are given by name.",
         flag="--base-url",
+        of_model=True,
+    )
+    temperature: float | None = _option(
+        None,
+        "How much replies vary, 0 or more; the endpoint's own if not given.",
+        python="It applies to models that are given by name.",
+        flag="--temperature",
+        of_model=True,
+    )
+    reasoning_effort: str | None = _option(
+        None,
+        "How long a model reasons, such as low, medium or high; the endpoint's own if not given.",
+        python="It applies to models that are given by name.",
+        flag="--reasoning-effort",
+        of_model=True,
     )
     max_steps: int = _option(
         10, "Candidates to propose beyond x0, in all sessions together.", flag="--steps"
@@ -260,11 +279,11 @@ class RunSettings:
         secs = self.timeout_secs
         if not is_number(secs) or not secs > 0:  # NaN is not above 0 either
             raise UsageError(f"timeout_secs is {secs!r}: a scoring needs more than 0 s")
-        for name in ("stop_score", "max_score"):
+        for name in ("stop_score", "max_score", "temperature"):
             value = getattr(self, name)
             if value is not None and not is_number(value):
                 raise UsageError(f"{name} is {value!r}: give a number, or None")
-        for name in ("base_url", "func_version"):
+        for name in ("base_url", "func_version", "reasoning_effort"):
             value = getattr(self, name)
             if not isinstance(value, str | None):
                 raise UsageError(f"{name} is {value!r}: give a text, or None")
@@ -277,7 +296,8 @@ class RunSettings:
     def changed(self, changes: Mapping[str, Any]) -> RunSettings:
         """Return the settings of a resumed run, with these options in place of the stored ones.
 
-        Another model is found by its own address: give `base_url` again if it needs one.
+        Another model has its own address, temperature and reasoning effort: give `base_url`,
+        `temperature` and `reasoning_effort` again if it needs them.
 
         Raises UnknownName for a word that is no option, with the nearest, and UsageError for an
         option that cannot be changed, with the reason.
@@ -285,7 +305,7 @@ class RunSettings:
         of_task: dict[str, Any] = {}
         of_run: dict[str, Any] = {}
         if "model" in changes:
-            of_run = {"base_url": None, "is_chat": True}
+            of_run = {**dict.fromkeys(OF_CHAT), "is_chat": True}
         for name, value in changes.items():
             option = option_of(name)
             if option.no_resume:
@@ -321,6 +341,8 @@ class RunOptions(TypedDict, total=False):
 
     space: Any
     base_url: str | None
+    temperature: float | None
+    reasoning_effort: str | None
     workers: int
     model_slots: int | None
     timeout_secs: float
@@ -385,6 +407,8 @@ _OF_TASK = {
         in_task=True,
     ),
 }
+# What an `llm.Chat` is made of, besides its name.
+OF_CHAT = ("base_url", "temperature", "reasoning_effort")
 _NOT_STORED = ("func_version", "executor", "stop", "examples")
 _FIELDS = RunSettings.__dataclass_fields__
 _STORED = tuple(name for name in _FIELDS if name not in _NOT_STORED)

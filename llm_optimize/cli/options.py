@@ -141,11 +141,10 @@ def flags_of(name: str) -> list[Flag]:
 
 
 _DECIDED_BY_COMPARE = ("max_steps", "seed", "budget")
-_OF_MODEL = ("model", "base_url")  # a replay asks no model
 FOR_RUN = list(settings.options())
 FOR_COMPARE = [name for name in FOR_RUN if name not in _DECIDED_BY_COMPARE]
 FOR_RESUME = [name for name in FOR_RUN if not settings.option_of(name).no_resume]
-FOR_REPLAY = [name for name in FOR_RESUME if name not in _OF_MODEL]
+FOR_REPLAY = [name for name in FOR_RESUME if not settings.option_of(name).of_model]
 
 
 def with_options(

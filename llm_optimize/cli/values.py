@@ -26,8 +26,8 @@ def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
     texts += [file_text(path) for path in given["x0_file"] or []]
     found["x0"] = texts or None
     found["func"] = functions_of(given["func"])
-    found["model"] = model_of(given["model"], given["base_url"], given["price"])
-    found.pop("base_url", None)  # the model has it
+    of_chat = {name: found.pop(name, None) for name in settings.OF_CHAT}
+    found["model"] = model_of(given["model"], given["price"], of_chat)
     found["limits"] = Limits(**_limits(given))
     if "usd" in given:  # `compare` has a budget of its own
         found["budget"] = Budget(**_caps(given))
@@ -53,11 +53,14 @@ def changes(given: Mapping[str, Any], stored: Mapping[str, Any]) -> dict[str, An
         )
     found["func"] = functions_of(func)
     names, price = given.get("model"), given.get("price")
-    base_url = given.get("base_url")
-    if names or base_url is not None or price is not None:
-        names = names or [stored["model"]]
-        found["model"] = model_of(names, base_url or stored["base_url"], price)
-        found.pop("base_url", None)  # the model has it
+    if names or price is not None:
+        of_chat: dict[str, Any] = dict.fromkeys(settings.OF_CHAT)
+        for name in of_chat:
+            if not names:
+                of_chat[name] = stored.get(name)
+            if name in found:
+                of_chat[name] = found.pop(name)
+        found["model"] = model_of(names or [stored["model"]], price, of_chat)
     caps, limits = _caps(given), _limits(given)
     if caps:
         found["budget"] = {**stored["budget"], **caps}

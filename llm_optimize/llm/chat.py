@@ -89,6 +89,7 @@ class Chat:
                 raise UnknownName("option of a chat model", name, _OPTIONS)
             if value is not None:
                 self._options[name] = value
+        self._given = dict(self._options)
         self.name = model_name or _default_name()
         address = address_of(base_url)
         self.base_url = address.shown
@@ -124,6 +125,16 @@ class Chat:
     def price(self) -> Price | None:
         """Price of its tokens: as given, else the list price; None when that is unknown."""
         return self._own_price or listed_price(self.name, self.base_url)
+
+    @property
+    def temperature(self) -> float | None:
+        """How much its replies vary, as it was given; None: the endpoint's own."""
+        return self._given.get("temperature")
+
+    @property
+    def reasoning_effort(self) -> str | None:
+        """How long it reasons, as it was given; None: the endpoint's own."""
+        return self._given.get("reasoning_effort")
 
     @property
     def max_tokens(self) -> int | None:

@@ -61,10 +61,12 @@ def _fail(sentence: str) -> int:
 
 def _execute(order: Mapping[str, Any], watch: Callable[[Event], None]) -> Result:
     functions = functions_of(order["func"])
-    options = {
-        **order["options"],
+    options = dict(order["options"])
+    of_chat = {name: options.pop(name, None) for name in settings.OF_CHAT}
+    of_chat["base_url"] = order["base_url"]
+    options |= {
         "max_steps": order["max_steps"],
-        "model": model_of(order["models"], order["base_url"], order["price"]),
+        "model": model_of(order["models"], order["price"], of_chat),
         "limits": order["limits"],
         "budget": order["budget"],
         "store": order["store"],

@@ -22,7 +22,7 @@ from ..propose.mutation import Mutation
 from ..propose.policy_gradient import PolicyGradient
 from ..records import Budget, Evaluation, Proposer, Search, Task, Trial, Watcher
 from ..search import as_search
-from ..settings import RunSettings
+from ..settings import OF_CHAT, RunSettings
 from ..space import Space, as_space
 from ..stop import Rule, as_rule
 from ..store import Store
@@ -147,38 +147,44 @@ def _name_of(given: Any) -> str:
 
 
 def _with_model(settings: RunSettings, model: Model | None) -> RunSettings:
-    """Return the settings with what finds the model again: its name, and the address of a chat."""
+    """Return the settings with what makes the model again: its name, and what a chat is made of."""
+    of_chat: dict[str, Any] = dict.fromkeys(OF_CHAT)
     if model is None:
-        return replace(settings, model=None, is_chat=True, base_url=None)
-    base_url = None
+        return replace(settings, model=None, is_chat=True, **of_chat)
     is_chat = isinstance(model, Chat)
-    if isinstance(model, Chat):
-        base_url = model.base_url
-    return replace(settings, model=model.name, is_chat=is_chat, base_url=base_url)
+    if is_chat:
+        of_chat = {name: getattr(model, name) for name in OF_CHAT}
+    return replace(settings, model=model.name, is_chat=is_chat, **of_chat)
 
 
 def _addressed(settings: RunSettings) -> Any:
-    """Return the model as it was given; a name is combined with `base_url`.
+    """Return the model as it was given; a name is combined with `base_url` and the like.
 
     Raises UsageError for the stored label of a model that no name leads to, such as a callable, and
-    for a `base_url` beside a model that has its own.
+    for a `base_url` or the like beside a model that has its own.
     """
-    model, base_url = settings.model, settings.base_url
+    model = settings.model
     if not settings.is_chat:
         raise UsageError(
             f"the model of this run, {model!r}, is your own program and not stored: pass model="
         )
-    if base_url is None:
+    given: dict[str, Any] = {}
+    for option in OF_CHAT:
+        value = getattr(settings, option)
+        if value is not None:
+            given[option] = value
+    if not given:
         return model
     if model is None or isinstance(model, str):
-        return Chat(model, base_url=base_url)
+        return Chat(model, **given)
     if isinstance(model, list | tuple):
         names = [one for one in model if isinstance(one, str)]
         if len(names) == len(model):
-            return [Chat(name, base_url=base_url) for name in names]
+            return [Chat(name, **given) for name in names]
+    option = next(iter(given))
     raise UsageError(
-        "base_url goes with the name of a model, and model is an object: "
-        "give the address to llm.Chat(..., base_url=...)"
+        f"{option} goes with the name of a model, and model is an object: "
+        f"give it to llm.Chat(..., {option}=...)"
     )
 
 

@@ -9,7 +9,7 @@ from typing import Unpack
 
 from ..errors import UsageError
 from ..records import Reply, Result, Watcher
-from ..settings import Changes, RunSettings, refuse_unknown
+from ..settings import Changes, RunSettings, option_of, refuse_unknown
 from ..settings import options as options_of_a_run
 from ..store import DEFAULT_URL, Run, Store
 from .build import Func, Parts, as_callbacks, choose, open_judge
@@ -95,8 +95,8 @@ async def areplay(
         [*options_of_a_run(), "store", "verbose", "callbacks", "new_name"],
         "replay",
     )
-    for word in ("model", "base_url"):
-        if word in changes:
+    for word in changes:
+        if option_of(word).of_model:
             raise UsageError(
                 f"{word} cannot change in a replay: its replies are those of the run, "
                 "and no model is asked"

@@ -34,6 +34,8 @@ OTHERS = {  # for each option of a run another value than the usual
     "human_prompt": "{x}\n{task_question}",
     "model": "other",
     "base_url": "http://localhost:9/v1",
+    "temperature": 0.5,
+    "reasoning_effort": "low",
     "max_steps": 3,
     "workers": 2,
     "model_slots": 2,
@@ -138,7 +140,7 @@ def test_an_option_has_a_flag_or_says_why_not(name):
     assert option.flag in flags("run")
     assert (option.flag in flags("resume")) == (not option.no_resume)
     assert (option.flag in flags("replay")) == (
-        not option.no_resume and name not in ("model", "base_url")
+        not option.no_resume and not option.of_model
     )
     assert (option.flag in flags("compare")) == (
         name not in ("max_steps", "budget", "seed")
@@ -221,6 +223,8 @@ def test_an_option_is_named_in_few_files():
         ("sandbox", "proces", "did you mean 'process'"),
         ("reflect", "yes", "reflect is 'yes': give True or False"),
         ("base_url", 1, "base_url is 1: give a text"),
+        ("temperature", "1", "temperature is '1': give a number"),
+        ("reasoning_effort", 1, "reasoning_effort is 1: give a text"),
         ("func_version", 1, "func_version is 1: give a text"),
         ("budget", 5, r"budget is 5: give records.Budget\(...\), or a dict"),
         ("budget", {"dollars": 5}, "unknown field of budget 'dollars'"),
@@ -289,9 +293,12 @@ def test_a_proposer_is_not_ignored_beside_the_model_that_stands_for_another(tmp_
         )
 
 
-def test_an_address_is_for_models_that_are_given_by_a_name(tmp_path):
+@pytest.mark.parametrize("name", settings.OF_CHAT)
+def test_what_a_chat_is_made_of_goes_with_models_that_are_given_by_a_name(
+    tmp_path, name
+):
     with pytest.raises(
-        UsageError, match=r"model is an object: give the address to llm\.Chat"
+        UsageError, match=rf"model is an object: give it to llm\.Chat\(..., {name}="
     ):
         optimize.run(
             "d",
@@ -301,8 +308,10 @@ def test_an_address_is_for_models_that_are_given_by_a_name(tmp_path):
             1,
             print,
             store=tmp_path / "r.db",
-            base_url="http://localhost:9/v1",
+            **{name: OTHERS[name]},
         )
+    of_model = {name for name, one in settings.options().items() if one.of_model}
+    assert of_model == {"model", *settings.OF_CHAT}
 
 
 def test_dicts_paths_and_classes_stand_for_what_they_describe(tmp_path):
@@ -424,9 +433,14 @@ def test_what_is_not_given_again_is_as_it_was(tmp_path):
 
 
 def test_another_model_is_not_asked_at_the_address_of_the_old_one():
-    stored = RunSettings(TASK, model="local", base_url="http://localhost:9/v1")
-    assert stored.changed({"model": "gpt"}).base_url is None
-    assert stored.changed({"max_steps": 3}).base_url == "http://localhost:9/v1"
+    of_chat = {name: OTHERS[name] for name in settings.OF_CHAT}
+    stored = RunSettings(TASK, model="local", **of_chat)
+    for changes, expected in [
+        ({"model": "gpt"}, dict.fromkeys(of_chat)),
+        ({"max_steps": 3}, of_chat),
+    ]:
+        changed = stored.changed(changes)
+        assert {name: getattr(changed, name) for name in of_chat} == expected
 
 
 def test_a_resumed_run_asks_for_lessons_with_another_prompt_and_a_shorter_one(tmp_path):
