@@ -1,8 +1,8 @@
 """AutoML by rewriting a script: which scikit-learn program reads handwritten digits best?
 
 x is the text of a script that fits `clf` on X_train and y_train. f runs it in a sandbox of its own,
-which gets the training images and those to predict, and returns the predictions. The labels that
-it is judged by stay with f.
+which gets the training images and those to predict, and returns the predictions. The labels of the
+validation images stay with f. It needs scikit-learn.
 
     python examples/automl_digits.py --model gpt-5-mini
     python examples/automl_digits.py --model mutation      # random changes, no key needed
@@ -13,12 +13,17 @@ import sys
 from collections import Counter
 from typing import Any
 
-from numpy.typing import NDArray
-from sklearn.datasets import load_digits
-from sklearn.model_selection import train_test_split
-
 from llm_optimize import eval_utils, optimize
 from llm_optimize.errors import LlmOptimizeError
+
+try:
+    from numpy.typing import NDArray
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+except ImportError:
+    sys.exit(
+        'error: this example needs scikit-learn: pip install "llm_optimize[automl]"'
+    )
 
 X0 = """\
 from sklearn.svm import SVC

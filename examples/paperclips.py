@@ -2,26 +2,32 @@
 
 Each day the script may buy wire, buy machines and make clips; a machine that is never serviced
 makes fewer. More clips are better. The server keeps the books, so the score is what it counted,
-whatever the script prints. The example starts and stops the server, on a free port.
+whatever the script prints. The example starts and stops the server, on a free port. It needs flask.
 
     python examples/paperclips.py --model gpt-5-mini
 """
 
 import argparse
+import io
+import json
 import logging
-import subprocess
 import sys
 import threading
+import urllib.request
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 
-from flask import Flask, jsonify, request
-from werkzeug.serving import make_server
-
 from llm_optimize import eval_utils, optimize
-from llm_optimize.errors import LlmOptimizeError
+from llm_optimize.errors import LlmOptimizeError, SandboxError
+from llm_optimize.records import Limits
+
+try:
+    from flask import Flask, jsonify, request
+    from werkzeug.serving import make_server
+except ImportError:
+    sys.exit("error: this example needs flask: pip install flask")
 
 DAYS, WIRE_PRICE, MACHINE_PRICE, CLIP_PRICE, SERVICE_PRICE = 30, 1, 40, 2, 5
 
@@ -125,9 +131,6 @@ _HEAD = "import json, urllib.request\nURL = {url!r}\n"
 
 def ask(url: str, path: str, data: bytes | None = None) -> Factory:
     """Return the books as the server has them."""
-    import json
-    import urllib.request
-
     with urllib.request.urlopen(url + path, data, timeout=5) as answer:
         return Factory(**json.load(answer))
 
@@ -135,15 +138,16 @@ def ask(url: str, path: str, data: bytes | None = None) -> Factory:
 def f(url: str, script: str) -> tuple[float, str]:
     """Run a fresh factory by the script; return the clips that the server counted."""
     ask(url, "/new", b"")
+    printed = io.StringIO()
     try:
-        output = eval_utils.exec_temp_script_unsafe(_HEAD.format(url=url) + script, 20)
-    except subprocess.TimeoutExpired:
-        output = "the script was stopped after 20 seconds"
-    except RuntimeError as error:
-        output = str(error)
+        with redirect_stdout(printed):
+            code = _HEAD.format(url=url) + script
+            eval_utils.run_script(code, timeout_secs=20, limits=Limits())
+        said = f"the end of what the script printed:\n{printed.getvalue()[-500:]}"
+    except SandboxError as error:
+        said = str(error)
     books = ask(url, "/state")
-    feedback = f"{books}\nthe end of what the script printed:\n{output[-500:]}"
-    return float(books.clips), feedback
+    return float(books.clips), f"{books}\n{said}"
 
 
 def main() -> None:

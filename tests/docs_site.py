@@ -1,8 +1,8 @@
-"""Hooks of the docs site (mkdocs.yml): the generated parts of the reference, and a last look at what was built.
+"""Hooks of the docs site (mkdocs.yml): generated parts of the reference, and a last look at the site.
 
-Where a page has the line `<!-- commands -->` or `<!-- options -->`, the flags of every command, or the
-options of a run, are written in its place, from the program itself. What is built loads nothing from
-other hosts: a page that would is an error.
+Where a page has the line `<!-- commands -->` or `<!-- options -->`, the flags of every command, or
+the options of a run, are written in its place, from the program itself. What is built loads nothing
+from other hosts: a page that would is an error.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def commands() -> Iterator[str]:
     for name in group.list_commands(front):
         command = group.get_command(front, name)
         inner = command.make_context(name, [], parent=front, resilient_parsing=True)
-        records = [option.get_help_record(inner) for option in command.get_params(inner)]
+        records = [
+            option.get_help_record(inner) for option in command.get_params(inner)
+        ]
         rows = [row(*record) for record in records if record]
         yield f"## `{name}`"
         yield inspect.cleandoc(command.help or "").replace("\b\n", "")

@@ -1,6 +1,8 @@
 """The examples, run as a user would type them; a scripted server answers as the model."""
 
 import os
+import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -90,6 +92,43 @@ def test_prime_speed_scores_speed_and_refuses_wrong_counts(example):
     assert (
         float(out.splitlines()[-1].split()[0]) > 2
     )  # "N times as fast as the first version"
+
+
+def test_the_first_version_is_about_as_fast_as_itself():
+    source = runpy.run_path(
+        str(ROOT / "examples" / "prime_speed.py"), run_name="example"
+    )
+    ratio, said = source["f"](source["X0"])
+    assert 0.7 < ratio < 1.4
+    assert said.startswith("correct, and ")
+
+
+def test_prime_speed_says_when_nothing_is_faster(example):
+    out = example("prime_speed.py", "--steps", "1", replies=[block(WRONG)])
+    assert out.endswith("\nno script was faster than the first one\n")
+
+
+@pytest.mark.parametrize(
+    ("name", "missing"), [("automl_digits", "sklearn"), ("paperclips", "flask")]
+)
+def test_a_missing_package_is_one_sentence(name, missing, tmp_path):
+    code = (
+        f"import runpy, sys\nsys.modules[{missing!r}] = None\n"
+        f"runpy.run_path({str(ROOT / 'examples' / name)!r} + '.py', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert re.fullmatch(
+        r"error: this example needs [\w-]+: pip install \S+\n", done.stderr
+    )
 
 
 def test_a_rubric_judges_the_text_in_a_session_of_its_own(example, server):
