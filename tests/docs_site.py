@@ -1,4 +1,4 @@
-"""Hooks of the docs site (mkdocs.yml): generated parts of the reference, and a last look at the site.
+"""Hooks of the docs site (mkdocs.yml): generated parts of the reference, and a check of the site.
 
 Where a page has the line `<!-- commands -->` or `<!-- options -->`, the flags of every command, or
 the options of a run, are written in its place, from the program itself. What is built loads nothing
