@@ -1,6 +1,7 @@
 """Many calls to one endpoint are spread over several HTTP clients; each event loop has its own."""
 
 import asyncio
+import sys
 import threading
 import time
 from collections import Counter
@@ -124,3 +125,30 @@ def test_more_calls_than_one_client_takes_are_on_the_wire_at_a_time(server):
             time.monotonic() < deadline
         )  # the server's threads end with their connections: all were closed
         time.sleep(0.01)
+
+
+def calls_of_one_request(model, messages):
+    """Return how many Python functions one request calls, the connection being open."""
+
+    async def main():
+        await model.reply(messages)
+        calls = Counter()
+        sys.setprofile(lambda frame, what, _: calls.update([what]))
+        try:
+            await model.reply(messages)
+        finally:
+            sys.setprofile(None)
+            await model.aclose()
+        return calls["call"]
+
+    return asyncio.run(main())
+
+
+def test_a_request_costs_the_same_for_two_messages_and_for_two_hundred(server):
+    server.answer = lambda request: Raw(body=completion("hi"))
+    few, many = ([*HELLO] * 2, [*HELLO] * 200)
+    calls = calls_of_one_request(make(server), few)
+    more = calls_of_one_request(make(server), many)
+    assert more - calls < 3 * len(
+        many
+    )  # the SDK's own walk takes some thirty a message
