@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 
@@ -48,6 +48,7 @@ from ..store import Pending, Run
 from ..watch import report
 from .build import Judge, Parts
 from .calls import ModelCalls, Place
+from .promotion import Promotion
 from .state import DRAIN_SECS, Control, RunState, Slots, with_hints
 
 _log = logging.getLogger("llm_optimize")
@@ -86,7 +87,7 @@ class Engine:
         self._ended: list[asyncio.Task[None]] = []  # and not looked at yet
         # While somebody waits for it.
         self._any_ended: asyncio.Future[None] | None = None
-        self._promotion = asyncio.Lock()  # one challenger at a time
+        self._promotion = Promotion(self.state, judge, parts.judging.repeats)
         self._is_draining = False
         self._goes_on = parts.goes_on_after_scoring
         for trial in run.history():
@@ -151,7 +152,7 @@ class Engine:
             trial = await self._scored(trial, step)
             if self._goes_on:
                 await self._store.judge(trial)
-            async for again in self._scored_again(trial):
+            async for again in self._promotion.before(trial):
                 if again.number == number:
                     trial = again
                     await self._store.judge(trial)
@@ -227,42 +228,6 @@ class Engine:
         self._notify(TrialProposed(trial.number, trial.source))
         evaluation = await self._judge.score(trial, step.plan.parent)
         self._slots.scored(evaluation.seconds)
-        return replace(trial, evaluation=evaluation)
-
-    async def _scored_again(self, trial: Trial) -> AsyncIterator[Trial]:
-        """Yield each trial that a noisy f scores again before this one may become champion.
-
-        First the challenger, then the champion it would beat; then the trial that is best while
-        that one lacks scorings. The caller writes and learns each before the next is looked for.
-        """
-        repeats = self._parts.judging.repeats
-        if repeats is None or not repeats.champion:
-            return
-        async with self._promotion:
-            champion = self.state.champion
-            if champion is None or not self.state.beats_champion(trial):
-                return
-            both = self._full(trial), self._full(champion)
-            trial, again = await asyncio.gather(*both)
-            yield trial
-            if again is not champion:
-                yield again
-            while (best := self.state.champion) is not None:
-                again = await self._full(best)
-                if again is best:
-                    return
-                yield again
-
-    async def _full(self, trial: Trial) -> Trial:
-        """Return a trial after as many scorings as a champion needs; the same where it had them."""
-        repeats = self._parts.judging.repeats
-        if repeats is None or trial.x is None:
-            return trial
-        first_seed = self.state.scoring_seed(trial.number)
-        seeds = repeats.seeds(first_seed, trial.evaluation)
-        if not seeds:
-            return trial
-        evaluation = await self._judge.more(trial, seeds)
         return replace(trial, evaluation=evaluation)
 
     async def _reflected(self, trial: Trial, parent: Trial | None) -> Trial:
