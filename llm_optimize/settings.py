@@ -15,7 +15,7 @@ from typing import Any, TypedDict
 from .checks import is_number
 from .conversions import as_record, as_whole, as_x0
 from .errors import UnknownName, UsageError
-from .records import Budget, Limits, Task, X
+from .records import Budget, Direction, Limits, Task, X
 
 __all__ = [
     "OF_CHAT",
@@ -142,6 +142,13 @@ class RunSettings:
         flag="--reasoning-effort",
         of_model=True,
     )
+    direction: Direction = _option(
+        Direction.MAXIMIZE,
+        'Whether a higher or a lower score is better: "maximize" or "minimize".',
+        flag="--direction",
+        kind="str",
+        no_resume="the candidates so far were chosen for the old one; begin another run",
+    )
     max_steps: int = _option(
         10, "Candidates to propose beyond x0, in all sessions together.", flag="--steps"
     )
@@ -161,11 +168,11 @@ class RunSettings:
         of_func=True,
     )
     stop_score: float | None = _option(
-        None, "End as soon as a score reaches this.", flag="--stop-score"
+        None, "End as soon as a score is this or better.", flag="--stop-score"
     )
     max_score: float | None = _option(
         None,
-        "Highest score that is possible; a higher one marks the trial invalid.",
+        "Best score that is possible; a better one marks the trial invalid.",
         flag="--max-score",
         of_func=True,
     )
@@ -266,6 +273,7 @@ class RunSettings:
     def __post_init__(self) -> None:
         # Generous input becomes exactly one type; the record is frozen, hence `object.__setattr__`.
         object.__setattr__(self, "x0", as_x0(self.x0))
+        object.__setattr__(self, "direction", Direction.named(self.direction))
         limits = as_record("limits", Limits, self.limits)
         object.__setattr__(self, "limits", limits)
         budget = as_record("budget", Budget, self.budget)
@@ -343,6 +351,7 @@ class RunOptions(TypedDict, total=False):
     base_url: str | None
     temperature: float | None
     reasoning_effort: str | None
+    direction: str
     workers: int
     model_slots: int | None
     timeout_secs: float

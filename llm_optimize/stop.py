@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from .errors import UsageError
-from .records import Trial, Usage
+from .records import Direction, Trial, Usage
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class Progress:
     seconds: float  # wall clock of this session
     scorings: int  # calls of f
     stale_steps: int  # steps in a row without a new best
+    direction: Direction = Direction.MAXIMIZE
 
 
 Condition: TypeAlias = Callable[[Progress], bool]
@@ -109,7 +110,9 @@ def score(goal: float) -> Rule:
     """
 
     def holds(seen: Progress) -> bool:
-        return seen.best is not None and (seen.best.score or 0.0) >= goal
+        if seen.best is None:
+            return False
+        return seen.direction.reaches(seen.best.score or 0.0, goal)
 
     return Rule(f"score({goal:g})", holds)
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 
 from ..blocking import cancel_all
 from ..identity import X, key_of
-from ..records import Evaluation, Trial
+from ..records import Direction, Evaluation, Trial
 from .evaluation import MINIBATCH
 from .examples import (
     TEST,
@@ -46,14 +46,20 @@ class Challenge:
         examples: to score on.
         call: scores x on one example.
         max_score: the score that nothing can beat; None where it is unknown.
+        direction: whether a higher or a lower score is better.
     """
 
     def __init__(
-        self, examples: Examples, call: CallF, max_score: float | None
+        self,
+        examples: Examples,
+        call: CallF,
+        max_score: float | None,
+        direction: Direction = Direction.MAXIMIZE,
     ) -> None:
         self._examples = examples
         self._call = call
         self._max_score = max_score
+        self._direction = direction
         # Scores on `train`, by the key of x and the index of the example; None: it gave no score.
         self._known: dict[tuple[str, int], float | None] = {}
         # By the key of a parent: two challengers of one parent must not compute its bar twice.
@@ -85,15 +91,16 @@ class Challenge:
             bar, calls_for_parent = await self._bar_of(parent, minibatch)
             calls += calls_for_parent
             if bar is not None and not self._beats(tried, bar):
-                return rejected(tried, bar, calls)
+                return rejected(tried, bar, calls, self._direction)
         return await self._score_on_all(x, seed, tried, calls)
 
     def _beats(self, tried: Scored, bar: float) -> bool:
         """Whether a challenger beats its parent, or is as good where nothing is better."""
         score = mean(tried.scores.values())
-        if self._max_score is not None and score >= self._max_score:
+        direction = self._direction
+        if self._max_score is not None and direction.reaches(score, self._max_score):
             return True
-        return score > bar
+        return direction.is_better(score, bar)
 
     async def _score_on_all(
         self, x: X, seed: int, tried: Scored, calls: int
@@ -109,7 +116,8 @@ class Challenge:
         if found.failed:
             counted = Scored(part, found.by_index, calls)
             return broken(counted, shown=is_shown)
-        return summed_up(found, found if is_shown else tried, calls)
+        shown = found if is_shown else tried
+        return summed_up(found, shown, calls, self._direction)
 
     async def test(self, x: X, seed: int) -> Evaluation:
         """Return the mean of x over the test examples; no feedback of f is in it."""
@@ -117,7 +125,7 @@ class Challenge:
         found = await self._score_on(x, TEST, indices, seed)
         if found.failed:
             return broken(found, shown=False)
-        return summed_up(found, None, found.calls)
+        return summed_up(found, None, found.calls, self._direction)
 
     async def _score_on(
         self,

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..errors import InvalidScore
-from ..records import Evaluation, Score, Status
+from ..records import Direction, Evaluation, Score, Status
 from ..sandbox import Outcome, OutcomeStatus
 from ..text import clip, show_number, visible
 
@@ -20,7 +20,7 @@ _log = logging.getLogger("llm_optimize")
 # Stages that are not the user's.
 SYNTAX = "syntax"  # before all others: x does not compile where its parent does
 MINIBATCH = "minibatch"  # before all examples: x is no better than its parent on a few
-# The score is above the user's `max_score`; report such trials.
+# The score is better than the user's `max_score`; report such trials.
 IMPOSSIBLE = "max_score"
 
 MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less
@@ -29,15 +29,19 @@ _SCORE_KEYS = ("score", "combined_score")
 _ROUNDING = 1e-9  # relative: a mean of ones may be a little more than one
 
 
-def judge(outcome: Outcome, max_score: float | None = None) -> Evaluation:
+def judge(
+    outcome: Outcome,
+    max_score: float | None = None,
+    direction: Direction = Direction.MAXIMIZE,
+) -> Evaluation:
     """Return the evaluation of an outcome of f(x): a score, or a failure that says what happened.
 
-    A score above `max_score` is impossible: it is refused as invalid, its stage is IMPOSSIBLE, and
-    it is logged. Where a process of the sandbox died and the scoring was made again, the output
-    ends with a note of that.
+    A score better than `max_score` is impossible: it is refused as invalid, its stage is
+    IMPOSSIBLE, and it is logged. Where a process of the sandbox died and the scoring was made
+    again, the output ends with a note of that.
     """
     if outcome.status is OutcomeStatus.OK:
-        return _of_value(outcome, max_score)
+        return _of_value(outcome, max_score, direction)
     if outcome.status is OutcomeStatus.TIMEOUT:
         feedback = f"no score after {outcome.seconds:.3g} s: stopped at the deadline"
         return _failure(Status.TIMEOUT, feedback, outcome)
@@ -47,19 +51,17 @@ def judge(outcome: Outcome, max_score: float | None = None) -> Evaluation:
     return _failure(Status.FAILED, outcome.traceback or outcome.message, outcome)
 
 
-def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
+def _of_value(
+    outcome: Outcome, max_score: float | None, direction: Direction
+) -> Evaluation:
     try:
         score = as_score(outcome.value)
     except InvalidScore as error:
         return _failure(Status.INVALID, str(error), outcome)
-    if max_score is not None and _is_above(score.value, max_score):
-        shown = show_number(score.value, [max_score])
-        feedback = (
-            f"the score {shown} is above the highest possible one, {show_number(max_score)}: "
-            "it does not count; solve the task itself"
-        )
-        _log.warning("a candidate was refused: %s", feedback)
-        return _failure(Status.INVALID, feedback, outcome, IMPOSSIBLE)
+    if max_score is not None:
+        rounding = _ROUNDING * max(1.0, abs(max_score))
+        if direction.gain(score.value, max_score) > rounding:
+            return _impossible(outcome, score.value, max_score, direction)
     return Evaluation(
         Status.COMPLETE,
         score.value,
@@ -72,9 +74,19 @@ def _of_value(outcome: Outcome, max_score: float | None) -> Evaluation:
     )
 
 
-def _is_above(value: float, limit: float) -> bool:
-    """Return whether a value exceeds a limit by more than rounding."""
-    return value > limit + _ROUNDING * max(1.0, abs(limit))
+def _impossible(
+    outcome: Outcome, score: float, limit: float, direction: Direction
+) -> Evaluation:
+    """Return the evaluation of an x whose score is better than the best possible one."""
+    beyond = "above the highest"
+    if direction is Direction.MINIMIZE:
+        beyond = "below the lowest"
+    feedback = (
+        f"the score {show_number(score, [limit])} is {beyond} possible one, "
+        f"{show_number(limit)}: it does not count; solve the task itself"
+    )
+    _log.warning("a candidate was refused: %s", feedback)
+    return _failure(Status.INVALID, feedback, outcome, IMPOSSIBLE)
 
 
 def _failure(

@@ -13,7 +13,7 @@ from typing import Any
 from ..blocking import cancel_all
 from ..checks import is_number
 from ..errors import UsageError
-from ..records import Evaluation, Limits, Trial, X
+from ..records import Direction, Evaluation, Limits, Trial, X
 from .backends import Backend, BackendOptions, Dispatch, Order, open_backend
 from .challenge import Challenge
 from .evaluation import judge
@@ -27,11 +27,12 @@ class Judging:
     """What goes beyond one call of f on this machine.
 
     Args:
-        max_score: the highest score that is possible; a trial above it is refused, and its stage is
-            IMPOSSIBLE.
+        max_score: the best score that is possible; a trial with a better one is refused, and its
+            stage is IMPOSSIBLE.
         repeats: for a noisy f.
         examples: f is f(x, example), and the score is a mean.
         executor: its workers score, instead of sandboxes on this machine. It is not shut down here.
+        direction: whether a higher or a lower score of f is better.
 
     Raises:
         UsageError: a value is of the wrong type, or `repeats` and `examples` are given together.
@@ -41,6 +42,7 @@ class Judging:
     repeats: Repeats | None = None
     examples: Examples | None = None
     executor: Executor | None = None
+    direction: Direction = Direction.MAXIMIZE
 
     def __post_init__(self) -> None:
         limit, repeats, examples = self.max_score, self.repeats, self.examples
@@ -108,7 +110,9 @@ class Evaluator:
         examples = self._judging.examples
         if examples is not None:
             max_score = self._judging.max_score
-            self._challenge = Challenge(examples, self._call_on_example, max_score)
+            self._challenge = Challenge(
+                examples, self._call_on_example, max_score, self._judging.direction
+            )
         self._backend = self._open(TRAIN, VAL)
         # No process that x was scored in before may know the test examples, so they have a backend
         # of their own, which is opened when it is needed.
@@ -138,6 +142,8 @@ class Evaluator:
     ) -> Evaluation:
         """Return the evaluation of x; nothing that f does raises here.
 
+        Its score, and that of the parent, is what f returns (see `records.Direction`).
+
         Args:
             x: to score.
             seed: of the trial.
@@ -155,13 +161,13 @@ class Evaluator:
         earlier: list[tuple[Stage, Evaluation]] = []
         for number, stage in enumerate(self._stages[:-1]):
             evaluation = await self._call(x, number, seed)
-            if not passed(stage, evaluation):
+            if not passed(stage, evaluation, self._judging.direction):
                 return after(earlier, stopped(stage, evaluation))
             earlier.append((stage, evaluation))
         last = await self._score_at_last_stage(x, seed, parent, key)
         evaluation = after(earlier, last)
         if self._has_stages:
-            return ended(self._stages[-1], evaluation)
+            return ended(self._stages[-1], evaluation, self._judging.direction)
         return evaluation
 
     async def _score_at_last_stage(
@@ -258,7 +264,7 @@ class Evaluator:
         async with self._slots:
             begun()
             outcome = await backend.run(sent, timeout_secs, seed, on_loop)
-        return judge(outcome, max_score)
+        return judge(outcome, max_score, self._judging.direction)
 
     def close(self) -> None:
         """End all scorings in flight and the sandboxes."""
@@ -282,25 +288,36 @@ async def _gather(
 
 
 class TrialJudge:
-    """Scores whole trials with an `Evaluator`, which it closes."""
+    """Scores whole trials with an `Evaluator`, which it closes.
 
-    def __init__(self, evaluator: Evaluator) -> None:
+    Here a higher score is better: where f is minimized, its scores are turned.
+    """
+
+    def __init__(
+        self, evaluator: Evaluator, direction: Direction = Direction.MAXIMIZE
+    ) -> None:
         self._evaluator = evaluator
+        self._direction = direction
 
     async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
         """Return the evaluation of the trial's x; nothing that f does raises here."""
         x, seed = _x_of(trial), trial.seed or 0
-        return await self._evaluator.score(x, seed, parent, trial.key)
+        if parent is not None:
+            parent = self._direction.trial(parent)
+        evaluation = await self._evaluator.score(x, seed, parent, trial.key)
+        return self._direction.evaluation(evaluation)
 
     async def more(self, trial: Trial, seeds: Sequence[int]) -> Evaluation:
         """Return its evaluation after one further scoring under each of these seeds."""
-        x = _x_of(trial)
-        return await self._evaluator.more(x, trial.evaluation, seeds)
+        x, known = _x_of(trial), self._direction.evaluation(trial.evaluation)
+        evaluation = await self._evaluator.more(x, known, seeds)
+        return self._direction.evaluation(evaluation)
 
     async def test(self, trial: Trial) -> Evaluation:
         """Return its mean over the test examples."""
         x, seed = _x_of(trial), trial.seed or 0
-        return await self._evaluator.test(x, seed)
+        evaluation = await self._evaluator.test(x, seed)
+        return self._direction.evaluation(evaluation)
 
     def close(self) -> None:
         """End all scorings in flight and the sandboxes."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..checks import is_whole_number
 from ..errors import UsageError
-from ..records import Evaluation, Status
+from ..records import Direction, Evaluation, Status
 from ..text import clip, show_number
 from .evaluation import MAX_FEEDBACK_CHARS, MAX_OUTPUT_CHARS, MINIBATCH
 
@@ -150,12 +150,12 @@ class Scored:
         return Scored(self.part, in_order, self.calls + other.calls)
 
 
-def worst(scored: Scored, how_many: int = _SHOWN) -> str:
-    """Return the feedback of the examples with the lowest scores; equal feedback only once."""
+def worst(scored: Scored, direction: Direction, how_many: int = _SHOWN) -> str:
+    """Return the feedback of the examples with the worst scores; equal feedback only once."""
 
     def by_score(item: tuple[int, Evaluation]) -> tuple[bool, float]:
         score = item[1].score
-        return (score is not None, score or 0.0)
+        return (score is not None, direction.turned(score or 0.0))
 
     lines: dict[str, str] = {}  # by feedback
     worst_first = sorted(scored.by_index.items(), key=by_score)
@@ -211,7 +211,9 @@ def broken(scored: Scored, shown: bool, stage: str = "") -> Evaluation:
     )
 
 
-def rejected(tried: Scored, parent: float, calls: int) -> Evaluation:
+def rejected(
+    tried: Scored, parent: float, calls: int, direction: Direction
+) -> Evaluation:
     """Return the evaluation of an x that was no better than its parent on a minibatch."""
     indices = ", ".join(map(str, tried.scores))
     own = mean(tried.scores.values())
@@ -219,7 +221,7 @@ def rejected(tried: Scored, parent: float, calls: int) -> Evaluation:
     parent_shown = show_number(parent, [own])
     feedback = (
         f"Not scored on all examples: on some of them ({indices}) the mean is {own_shown}, "
-        f"and that of the parent {parent_shown}.\n{worst(tried)}"
+        f"and that of the parent {parent_shown}.\n{worst(tried, direction)}"
     )
     return Evaluation(
         Status.FAILED,
@@ -236,6 +238,7 @@ def summed_up(
     deciding: Scored,
     shown: Scored | None,
     calls: int,
+    direction: Direction,
 ) -> Evaluation:
     """Return the evaluation of an x with a score on each deciding example.
 
@@ -243,6 +246,7 @@ def summed_up(
         deciding: the examples that the mean is of.
         shown: the examples that the model may read about; None: none.
         calls: of f.
+        direction: whether a higher or a lower score is better.
     """
     score = mean(deciding.scores.values())
     number = len(deciding.scores)
@@ -251,7 +255,7 @@ def summed_up(
     output = ""
     total_seconds = seconds(deciding)
     if shown is not None:
-        feedback = "\n".join(filter(None, [feedback, worst(shown)]))
+        feedback = "\n".join(filter(None, [feedback, worst(shown, direction)]))
         output = outputs(shown)
         if shown.part != deciding.part:
             total_seconds = seconds(shown, deciding)

@@ -11,7 +11,7 @@ from typing import Any
 from ..checks import is_number
 from ..errors import UsageError
 from ..identity import is_python
-from ..records import Evaluation, Status, X
+from ..records import Direction, Evaluation, Status, X
 from ..text import clip, show_number
 from .evaluation import IMPOSSIBLE, MAX_OUTPUT_CHARS, MINIBATCH, SYNTAX
 
@@ -25,7 +25,7 @@ class Stage:
 
     Args:
         func: f(x), as for a run.
-        threshold: the lowest score that passes; None: any score passes.
+        threshold: the worst score that passes; None: any score passes.
         name: for reports; None takes the function's.
         timeout_secs: wall clock of one call; None takes that of the run.
 
@@ -141,48 +141,52 @@ def _unique_name(
     return f"{name}-{number}"
 
 
-def passed(stage: Stage, evaluation: Evaluation) -> bool:
+def passed(stage: Stage, evaluation: Evaluation, direction: Direction) -> bool:
     """Return whether x may go on after this stage."""
     if evaluation.score is None:
         return False
-    return stage.threshold is None or evaluation.score >= stage.threshold
+    if stage.threshold is None:
+        return True
+    return direction.reaches(evaluation.score, stage.threshold)
 
 
 def stopped(stage: Stage, evaluation: Evaluation) -> Evaluation:
     """Return the evaluation of an x that failed a stage before the last: no score, and why."""
     status = evaluation.status if evaluation.score is None else Status.FAILED
-    below = _below(stage, evaluation)
+    missed = _missed(stage, evaluation)
     return replace(
         evaluation,
         status=status,
         score=None,
-        feedback=f"x did not pass the stage {stage.title!r}{below}:\n{evaluation.feedback}",
+        feedback=f"x did not pass the stage {stage.title!r}{missed}:\n{evaluation.feedback}",
         metrics=_metrics_of(stage, evaluation),
         instances={},
         stage=stage.title,
     )
 
 
-def ended(stage: Stage, evaluation: Evaluation) -> Evaluation:
+def ended(stage: Stage, evaluation: Evaluation, direction: Direction) -> Evaluation:
     """Return the evaluation of an x at the last of several stages.
 
-    Its score stands, also where it is below the threshold; the feedback says so then.
+    Its score stands, also where it misses the threshold; the feedback says so then.
     """
-    if passed(stage, evaluation):
+    if passed(stage, evaluation, direction):
         return evaluation
     if evaluation.score is None:
         return replace(evaluation, stage=evaluation.stage or stage.title)
-    note = f"(stage {stage.title!r}{_below(stage, evaluation)})"
+    note = f"(stage {stage.title!r}{_missed(stage, evaluation)})"
     feedback = f"{evaluation.feedback}\n{note}".lstrip("\n")
     return replace(evaluation, feedback=feedback, stage=stage.title)
 
 
-def _below(stage: Stage, evaluation: Evaluation) -> str:
+def _missed(stage: Stage, evaluation: Evaluation) -> str:
+    """Return that a score misses the threshold; nothing where there is no score or threshold."""
     if evaluation.score is None or stage.threshold is None:
         return ""
     score = show_number(evaluation.score, [stage.threshold])
     threshold = show_number(stage.threshold, [evaluation.score])
-    return f" (score {score}, below {threshold})"
+    side = "below" if evaluation.score < stage.threshold else "above"
+    return f" (score {score}, {side} {threshold})"
 
 
 def after(

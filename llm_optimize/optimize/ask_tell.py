@@ -16,7 +16,7 @@ from ..blocking import BackgroundLoop
 from ..errors import ModelError, UsageError
 from ..evaluate import judge
 from ..propose import language
-from ..records import Evaluation, Result, Task, Trial, Watcher, X
+from ..records import Direction, Evaluation, Result, Task, Trial, Watcher, X
 from ..sandbox import Outcome, OutcomeStatus
 from ..settings import Options, RunSettings, option_of, refuse_unknown
 from ..store import DEFAULT_URL, Store
@@ -72,7 +72,7 @@ class Optimizer:
         parts = choose(RunSettings(task, **given))
         callbacks = as_callbacks(callbacks)
         self._store = Store(store)
-        self._scores = _UserScores()
+        self._scores = _UserScores(parts.settings.direction)
         self._loop = BackgroundLoop()
         try:
             name = name or new_name(self._store.names())
@@ -138,7 +138,7 @@ class Optimizer:
             value = (score, feedback)
         evaluation = judge(Outcome(OutcomeStatus.OK, value=value))
         self._loop.run(self._scores.tell(trial.number, evaluation))
-        return self._engine.state.trials[trial.number]
+        return self._engine.state.shown[trial.number]
 
     @property
     def result(self) -> Result:
@@ -191,7 +191,8 @@ class _Open(NamedTuple):
 class _UserScores:
     """The judge of an Optimizer: a trial waits here until the user tells its score."""
 
-    def __init__(self) -> None:
+    def __init__(self, direction: Direction) -> None:
+        self._direction = direction
         self.opened: asyncio.Queue[Trial] = asyncio.Queue()  # not returned by `ask` yet
         self._waiting: dict[int, _Open] = {}
 
@@ -201,7 +202,7 @@ class _UserScores:
         evaluation: asyncio.Future[Evaluation] = loop.create_future()
         self._waiting[trial.number] = _Open(evaluation, asyncio.current_task())
         self.opened.put_nowait(trial)
-        return await evaluation
+        return self._direction.evaluation(await evaluation)
 
     async def tell(self, number: int, evaluation: Evaluation) -> None:
         """Give the evaluation of a trial, and wait until it has been written and learned."""

@@ -238,7 +238,7 @@ def _judging(settings: RunSettings) -> Judging:
         kind = type(examples).__name__
         raise UsageError(f"examples is a {kind}: give optimize.Examples(...)")
     repeats = _repeats(settings.repeats)
-    return Judging(settings.max_score, repeats, examples, executor)
+    return Judging(settings.max_score, repeats, examples, executor, settings.direction)
 
 
 def where(func: Any) -> str | None:
@@ -392,7 +392,7 @@ def refuse_unknown_price(budget: Budget, model: Model | None) -> None:
 
 
 class Judge(Protocol):
-    """Who scores the trials of a run."""
+    """Who scores the trials of a run; a higher score is better (see `records.Direction`)."""
 
     async def score(self, trial: Trial, parent: Trial | None) -> Evaluation:
         """Return what f says of the trial's x; `parent` is the trial it was built on."""
@@ -416,4 +416,4 @@ def open_judge(func: Func, parts: Parts, store: Store) -> TrialJudge:
         hidden=store.files,
         judging=parts.judging,
     )
-    return TrialJudge(evaluator)
+    return TrialJudge(evaluator, settings.direction)

@@ -90,9 +90,11 @@ class Engine:
         self._promotion = Promotion(self.state, judge, parts.judging.repeats)
         self._is_draining = False
         self._goes_on = parts.goes_on_after_scoring
-        for trial in run.history():
+        direction = parts.settings.direction
+        for trial in direction.trials(run.history()):
             self._observe(trial)
-        self._left = deque(run.pending())
+        self._left = deque(step.turned(direction) for step in run.pending())
+        self._shown = direction.trial  # a trial as rows and watchers have it
         stored = self._take_over()
         self._last_steer = 0
         self._looked_at = -math.inf
@@ -151,18 +153,19 @@ class Engine:
         else:
             trial = await self._scored(trial, step)
             if self._goes_on:
-                await self._store.judge(trial)
+                await self._store.judge(self._shown(trial))
             async for again in self._promotion.before(trial):
                 if again.number == number:
                     trial = again
-                    await self._store.judge(trial)
+                    await self._store.judge(self._shown(trial))
                 else:
-                    await self._store.score_again(again, len(self.state.trials))
+                    finished = len(self.state.trials)
+                    await self._store.score_again(self._shown(again), finished)
                     self._learn(again)
             trial = await self._reflected(trial, plan.parent)
 
         trial = replace(trial, finished_at=time.time())
-        written = [self._store.finish(trial, self.state.place())]
+        written = [self._store.finish(self._shown(trial), self.state.place())]
         await asyncio.gather(*self._calls.unwritten(number), *written)
         return self._learn(trial)
 
@@ -219,7 +222,7 @@ class Engine:
         known = await asyncio.to_thread(find, version, trial.key)
         if known is None:
             return None
-        return replace(known.evaluation, scorings=0)
+        return replace(self._shown(known).evaluation, scorings=0)
 
     async def _scored(self, trial: Trial, step: Pending) -> Trial:
         """Return the trial with what f says of it, or said of it in an earlier session."""
@@ -255,20 +258,17 @@ class Engine:
 
     def _learn(self, trial: Trial) -> None:
         """Learn a trial that is on disk, and tell the watchers."""
-        before = self.state.champion
+        before = self.state.best
         is_new = trial.number not in self.state.trials
         self._observe(trial)
-        champion = self.state.champion
+        best, shown = self.state.best, self.state.shown[trial.number]
         if is_new:
-            self._notify(
-                TrialFinished(trial, champion is trial, self.state.counts.total_usage)
-            )
+            usage = self.state.counts.total_usage
+            self._notify(TrialFinished(shown, best is shown, usage))
         else:
-            self._notify(ScoredAgain(trial))
-        if champion is not None and (
-            before is None or champion.number != before.number
-        ):
-            self._notify(ChampionFound(champion, before))
+            self._notify(ScoredAgain(shown))
+        if best is not None and (before is None or best.number != before.number):
+            self._notify(ChampionFound(best, before))
         self._notify(BudgetUsed(self.state.caps()))
 
     def _observe(self, trial: Trial) -> None:
@@ -321,6 +321,7 @@ class Engine:
                 self.state.by_number(),
                 self.state.caps(),
                 self.state.counts.total_usage,
+                settings.direction,
             )
         )
 
@@ -420,9 +421,10 @@ class Engine:
         if examples is None or examples.test is None:
             return
         for trial in self.state.untested(self._run.test_scores):
-            evaluation = await self._judge.test(trial)
-            if evaluation.score is not None:
-                scores = {**self._run.test_scores, trial.number: evaluation.score}
+            tested = replace(trial, evaluation=await self._judge.test(trial))
+            score = self._shown(tested).score
+            if score is not None:
+                scores = {**self._run.test_scores, trial.number: score}
                 await self._store.test(scores)
 
     async def aclose(self) -> None:
@@ -452,6 +454,7 @@ class Engine:
             self.state.counts.total_usage,
             reason,
             self._run.test_scores,
+            direction=self.state.settings.direction,
             store=self._run.store.url,
             write_report=partial(
                 report.write_stored, self._run.store.url, self._run.name

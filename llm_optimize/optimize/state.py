@@ -103,6 +103,7 @@ class RunState:
     ) -> None:
         self.settings = settings
         self.trials: dict[int, Trial] = {}  # finished ones, as they are known last
+        self.shown: dict[int, Trial] = {}  # the same, as the user sees them
         self.counts = Counts(len(settings.x0))
         self.error: ModelError | NothingToPropose | None = None  # that ends the run
         self.control = Control()
@@ -121,6 +122,13 @@ class RunState:
     def champion(self) -> Trial | None:
         """The best trial so far."""
         return self.counts.champion
+
+    @property
+    def best(self) -> Trial | None:
+        """The best trial so far, as the user sees it."""
+        if self.champion is None:
+            return None
+        return self.shown[self.champion.number]
 
     def new_number(self) -> int:
         """Return the number of the next trial."""
@@ -150,6 +158,7 @@ class RunState:
         """Learn a finished trial; one that is known already was scored again, and is replaced."""
         known = self.trials.get(trial.number)
         self.trials[trial.number] = trial
+        self.shown[trial.number] = self.settings.direction.trial(trial)
         self.in_flight.pop(trial.number, None)
         self._silence.ended(trial.number)
         self._next_number = max(self._next_number, trial.number + 1)
@@ -227,9 +236,9 @@ class RunState:
         return [trial for trial in found.values() if trial.number not in tested]
 
     def by_number(self) -> tuple[Trial, ...]:
-        """Return the finished trials in the order of their numbers."""
-        numbers = sorted(self.trials)
-        return tuple(self.trials[number] for number in numbers)
+        """Return the finished trials in the order of their numbers, as the user sees them."""
+        numbers = sorted(self.shown)
+        return tuple(self.shown[number] for number in numbers)
 
     # Replies.
 
@@ -295,16 +304,17 @@ class RunState:
         goal = self.settings.stop_score
         if goal is None or self.champion is None:
             return False
-        return rank(self.champion)[1] >= goal
+        return rank(self.champion)[1] >= self.settings.direction.turned(goal)
 
     def _progress(self) -> Progress:
         return Progress(
-            tuple(self.trials.values()),
-            self.champion,
+            tuple(self.shown.values()),
+            self.best,
             self.counts.total_usage,
             self.seconds(),
             self.counts.scorings,
             self.counts.stale_steps,
+            self.settings.direction,
         )
 
     def may_begin(self, waiting: bool = False) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..identity import X
 from .counts import Counts, usage_of
+from .direction import Direction
 from .events import (
     BudgetUsed,
     CallFailed,
@@ -35,6 +36,7 @@ __all__ = [
     "Cap",
     "ChampionFound",
     "Counts",
+    "Direction",
     "Evaluation",
     "Event",
     "Limits",

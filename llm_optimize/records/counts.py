@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from .direction import Direction
 from .events import Cap
-from .trial import Trial, rank
+from .trial import Trial
 from .values import Budget, Usage
 
 
@@ -20,6 +21,7 @@ class Counts:
 
     Args:
         first_trials: how many x0 there are; the trials with lower numbers are no steps.
+        direction: of the scores of the trials that it observes.
 
     >>> from llm_optimize.records import Status
     >>> counts = Counts(first_trials=1)
@@ -29,8 +31,11 @@ class Counts:
     (2, 2, 3, 0)
     """
 
-    def __init__(self, first_trials: int) -> None:
+    def __init__(
+        self, first_trials: int, direction: Direction = Direction.MAXIMIZE
+    ) -> None:
         self.first_trials = first_trials
+        self.direction = direction
         self.champion: Trial | None = None
         self.steps = 0  # finished trials beyond x0
         self.stale_steps = 0  # the last of them in a row without a new champion
@@ -60,7 +65,7 @@ class Counts:
         elif not self.is_first(trial.number):
             self.steps += 1
             self.stale_steps += 1
-        champion = self.champion
+        champion, rank = self.champion, self.direction.rank
         if champion is not None and champion.number == trial.number:
             self.champion = max(trials, key=rank, default=trial)
         elif trial.scored and (champion is None or rank(trial) > rank(champion)):

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from .direction import Direction
 from .result import Result
 from .trial import Trial
 from .values import Budget, Task, Usage
@@ -45,6 +46,7 @@ class RunStarted:
     trials: tuple[Trial, ...]
     caps: tuple[Cap, ...] = ()  # what earlier sessions used of each
     usage: Usage = field(default_factory=Usage)  # of all model calls so far
+    direction: Direction = Direction.MAXIMIZE
 
 
 @dataclass(frozen=True)

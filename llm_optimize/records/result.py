@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, overload
 
 from ..errors import UsageError
 from ..identity import X
+from .direction import Direction
 from .display import renderer
-from .trial import Trial, rank
+from .trial import Trial
 from .values import Usage
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Result(Sequence[Any]):
         usage: of all model calls.
         stop_reason: why the run ended.
         test_scores: of x0 and the best x on examples that no model has seen, by trial number.
+        direction: whether a higher or a lower score is better.
         store: URL of the store that holds the run; empty where none does.
         write_report: writes the report of the run into a file; None where no store holds the run.
     """
@@ -39,10 +41,12 @@ class Result(Sequence[Any]):
         stop_reason: str,
         test_scores: Mapping[int, float] | None = None,
         *,
+        direction: Direction = Direction.MAXIMIZE,
         store: str = "",
         write_report: Callable[[str | Path], Path] | None = None,
     ) -> None:
         self.name = name
+        self.direction = direction
         self.store = store
         self.trials = tuple(trials)
         self.usage = usage
@@ -52,13 +56,12 @@ class Result(Sequence[Any]):
 
     @property
     def best(self) -> Trial | None:
-        """The trial with the highest score, the earliest of equals; None when none has a score."""
-        scored = [trial for trial in self.trials if trial.scored]
-        return max(scored, key=rank, default=None)
+        """The trial with the best score, the earliest of equals; None when none has a score."""
+        return self.direction.best(self.trials)
 
     @property
     def best_score(self) -> float:
-        """The highest score; NaN when no trial has one."""
+        """The best score; NaN when no trial has one."""
         best = self.best
         if best is None or best.score is None:
             return math.nan

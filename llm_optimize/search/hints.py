@@ -6,7 +6,7 @@ from ..records import Trial
 
 UNLIKE = (
     "The last attempts brought no progress. Do not refine what is there: try something that is "
-    "unlike everything that was tried so far, even if it may score lower at first."
+    "unlike everything that was tried so far, even if it may score worse at first."
 )
 DRAFT = (
     "Take x only as an example of the form. Write an approach of your own, from scratch: "

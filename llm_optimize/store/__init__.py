@@ -297,7 +297,8 @@ class Store:
         query = sa.select(
             run,
             sa.func.count(trial.c.finished).label("trials"),
-            sa.func.max(trial.c.score).label("best"),
+            sa.func.max(trial.c.score).label("highest"),
+            sa.func.min(trial.c.score).label("lowest"),
         )
         joined = run.outerjoin(trial, sa.and_(of_run, finished))
         query = query.select_from(joined)

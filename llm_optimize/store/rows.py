@@ -16,7 +16,17 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..errors import StoreError, UsageError
-from ..records import Evaluation, Message, Plan, Proposal, Reply, Status, Trial, Usage
+from ..records import (
+    Direction,
+    Evaluation,
+    Message,
+    Plan,
+    Proposal,
+    Reply,
+    Status,
+    Trial,
+    Usage,
+)
 from ..text import storable as storable
 
 _MAX_SEED = 2**63 - 1  # the greatest number in a column of whole numbers
@@ -33,6 +43,7 @@ class RunInfo:
     best_score: float | None
     settings: Mapping[str, Any]
     origin: Origin | None = None  # of a fork
+    direction: Direction = Direction.MAXIMIZE
 
 
 @dataclass(frozen=True)
@@ -52,6 +63,13 @@ class Pending:
     proposal: Proposal | None
     # When f has scored it, and something was left to do.
     evaluation: Evaluation | None = None
+
+    def turned(self, direction: Direction) -> Pending:
+        """Return it as the other side of the direction knows it."""
+        evaluation = self.evaluation
+        if evaluation is not None:
+            evaluation = direction.evaluation(evaluation)
+        return replace(self, plan=direction.plan(self.plan), evaluation=evaluation)
 
 
 @dataclass(frozen=True)
@@ -232,14 +250,19 @@ def to_info(row: Any) -> RunInfo:
     """Read a run with its number of trials and its best score."""
     with undamaged(f"the run {row.name!r}"):
         settings = json.loads(row.settings)
+        direction = Direction.of_settings(settings)
+    best = row.highest
+    if direction is Direction.MINIMIZE:
+        best = row.lowest
     return RunInfo(
         row.name,
         row.created_at,
         row.stop_reason,
         row.trials,
-        row.best,
+        best,
         settings,
         to_origin(row),
+        direction,
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import StoreError, UsageError
-from ..records import Message, Plan, Proposal, Reply, Trial, Usage
+from ..records import Direction, Message, Plan, Proposal, Reply, Trial, Usage
 from . import rows, writes
 from .reading import Progress, Seen, one_trial, progress
 from .rows import Call, Pending, Steer
@@ -28,6 +28,7 @@ class Run:
         store: the one that it is in.
         name: unique in the store.
         settings: as they were stored; plain data.
+        direction: whether a higher or a lower score is better. Rows hold the scores of f.
         func_version: of f, as the user names it; trials that are finished from now on have it.
         origin: of a fork; None for any other run.
         test_scores: on examples that no model has seen, by trial.
@@ -39,6 +40,7 @@ class Run:
         self.name: str = row.name
         with rows.undamaged(f"the run {self.name!r}"):
             self.settings: Mapping[str, Any] = json.loads(row.settings)
+            self.direction = Direction.of_settings(self.settings)
         self.func_version: str | None = row.func_version
         self.origin = rows.to_origin(row)
         self.test_scores = rows.to_test_scores(row)

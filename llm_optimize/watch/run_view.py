@@ -17,6 +17,7 @@ from ..records import (
     Cap,
     ChampionFound,
     Counts,
+    Direction,
     Event,
     Result,
     RunEnded,
@@ -53,6 +54,7 @@ class RunView:
     name: str = ""
     store: str = ""
     description: str = ""
+    direction: Direction = Direction.MAXIMIZE
     begun_at: float = 0.0
     finished_at: float = 0.0  # when the last trial was
     ended_at: float | None = None
@@ -102,8 +104,9 @@ class RunView:
         self.name = event.name
         self.store = event.store
         self.description = event.task.description
+        self.direction = event.direction
         self.begun_at = self.champion_at = self.finished_at = self.clock()
-        counts = Counts(first_trials=0)  # only its champion is used
+        counts = Counts(0, event.direction)  # only its champion is used
         for trial in event.trials:
             counts.observe(trial)
             self.learn(trial, True, counts.champion)
@@ -157,7 +160,10 @@ class RunView:
         self.last = deque(rows, maxlen=_KEPT)
 
     def _change(self, trial: Trial) -> float | None:
-        """Return how far a trial is from the best one before it."""
+        """Return the difference of a trial's score to the best one before it.
+
+        It is in the user's numbers: what is better where f is minimized is below 0.
+        """
         best = self.champion.score if self.champion else None
         if trial.score is None or best is None:
             return None
@@ -184,6 +190,10 @@ class RunView:
         if len(self.best_scores) > 2 * _KEPT:
             self.best_scores = self.best_scores[1::2]
             self.stride *= 2
+
+    def is_gain(self, change: float) -> bool:
+        """Return whether a score that differs by so much from the best one is better."""
+        return self.direction.is_better(change, than=0.0)
 
     @property
     def seconds(self) -> float:
@@ -236,7 +246,8 @@ class RowCounts:
     def __init__(self, run: Run) -> None:
         settings = run.settings
         self._run = run
-        self._counts = Counts(len(settings.get("x0") or ()))
+        first_trials = len(settings.get("x0") or ())
+        self._counts = Counts(first_trials, run.direction)
         self._max_steps = int(settings.get("max_steps", 0))
         self._budget = Budget(**(settings.get("budget") or {}))
         self._inherited = Usage()  # of the trials of a fork's origin
@@ -299,6 +310,7 @@ def stored_view(
     description = str(task.get("description", ""))
     view = RunView(time.time, run.name, run.store.url, description)
     view.stop_reason = stop_reason
+    view.direction = run.direction
     counts = RowCounts(run)
     known: dict[int, Trial] = {}
     for trial in run.history():
