@@ -101,7 +101,7 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
         stop = as_rule(settings.stop)
     reflection = None
     if settings.reflect:
-        reflection = Reflection(settings.task)
+        reflection = Reflection(settings.task, settings.direction)
     return Parts(
         settings=named,
         search=as_search(search),
@@ -360,6 +360,7 @@ def _makers(
             space,
             max_prompt_tokens=settings.max_prompt_tokens,
             knobs=settings.tune > 0,
+            direction=settings.direction,
         ),
         "mutation": lambda: Mutation(space),
         "policy_gradient": learner,

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import BudgetSpent, ContextTooLong, UsageError
 from ..llm import TokenEstimate
-from ..records import Ask, Message, Plan, Proposal, Reply, Task, Trial, Usage
+from ..records import Ask, Direction, Message, Plan, Proposal, Reply, Task, Trial, Usage
 from ..space import Space
 from .language.answer import Answer, how_to_answer, is_edited, read
 from .language.memory import Memory
@@ -45,6 +45,7 @@ class ModelProposer:
             shown even where it alone is longer; that is logged once.
         lessons_shown: how many of the last lessons are shown.
         knobs: whether x may declare values that are tuned without the model; the prompt says so.
+        direction: whether a higher or a lower score of f is better; the prompt has those of f.
 
     Raises:
         UsageError: a number is below 1, or that of the lessons below 0.
@@ -58,6 +59,7 @@ class ModelProposer:
         max_prompt_tokens: int = 16_000,
         lessons_shown: int = 8,
         knobs: bool = False,
+        direction: Direction = Direction.MAXIMIZE,
     ) -> None:
         if max_prompt_tokens < 1:
             raise UsageError(
@@ -67,6 +69,7 @@ class ModelProposer:
             raise UsageError(f"lessons_shown is {lessons_shown}: give 0 (none) or more")
         self._task = task
         self._knobs = knobs
+        self._direction = direction
         self._space = space
         self._max_prompt_tokens = max_prompt_tokens
         self._least_prompt_tokens = max(1, max_prompt_tokens // _MOST_SHRUNK)
@@ -137,12 +140,13 @@ class ModelProposer:
         max_chars = talk.max_chars or allowed
         messages = lay_out(
             self._task,
-            talk.plan,
+            self._direction.plan(talk.plan),
             max_prompt_tokens=self._max_prompt_tokens,
             chars_per_token=max_chars / self._max_prompt_tokens,
             parameters=self._space.describe() if self._space else "",
-            known=self._memory.known,
+            known=self._memory.known.turned(self._direction),
             knobs=self._knobs,
+            direction=self._direction,
         )
         size = size_of(messages)
         if size > max_chars and not self._warned_too_long:

@@ -1,6 +1,7 @@
 """`direction="minimize"`: the user sees the scores of f everywhere, and the search is the same."""
 
 import math
+import re
 from contextlib import closing
 
 import pytest
@@ -132,6 +133,97 @@ def test_a_proposer_minimizes_f_as_it_maximizes_minus_f(url, proposer):
     )
     assert_mirrored(*results)
     assert results[1].best_score < results[1].scores[0]
+
+
+# The same prompts, but for the signs of scores and the words about them.
+
+
+def neutral(messages):
+    """Return what a model read, without signs and without the words that the direction chooses."""
+    text = "\n".join(message["content"] for message in messages)
+    text = text.replace("a lower score is better", "a higher score is better")
+    text = text.replace(" (lower is better)", "").replace(", the lowest first", "")
+    text = re.sub(r"\b(more|less)(?=[;.])", "apart", text)
+    return re.sub(r"-(?=\d)", "", text)
+
+
+def scripted(seen):
+    """Return a model that notes what it reads; its replies have ties, failures and repetitions."""
+    replies = [
+        f"a = {a}\nb = {b}\nc = 2" for a, b in zip("2430153", "1210034", strict=True)
+    ]
+
+    def model(messages):
+        seen.append(messages)
+        return f"```\n{replies[len(seen) % 7]}\n```"
+
+    return model
+
+
+@pytest.mark.parametrize("search", ["best", "chat", "pareto"])
+def test_prompts_differ_in_signs_and_words_alone(url, search):
+    prompts = {}
+    for direction, sign in TWINS:
+        prompts[direction] = []
+        optimize.run(
+            "Make the error small.",
+            "A better x?",
+            judge_of(sign),
+            NUMBERS,
+            12,
+            scripted(prompts[direction]),
+            verbose=False,
+            sandbox="inline",
+            seed=7,
+            store=url,
+            name=direction,
+            direction=direction,
+            search=search,
+            reflect=True,
+            max_prompt_tokens=9_000,
+        )
+    high, low = prompts["maximize"], prompts["minimize"]
+    assert [neutral(one) for one in low] == [neutral(one) for one in high]
+    assert len(low) > 12  # lessons were asked for, too
+    texts = [one["content"] for messages in low for one in messages]
+    assert not any("higher" in text or re.search(r"score -\d", text) for text in texts)
+
+
+def test_a_gate_asks_the_model_for_the_same_trials(url):
+    def model(messages):
+        return '```json\n{"a": 1.5, "b": 2, "c": "q"}\n```'
+
+    results = twins(
+        url,
+        space_judge_of,
+        {"a": 3.0, "b": 4, "c": "r"},
+        space=SPACE,
+        proposer="adaptive(model, tpe)",
+        model=model,
+        max_steps=16,
+    )
+    assert_mirrored(*results)
+    decided = [[one.decision for one in result.trials] for result in results]
+    assert decided[0] == decided[1]
+    assert results[1].decisions["model"] > 0
+
+
+def test_a_prompt_says_that_lower_is_better_and_shows_the_scores_of_f(url):
+    seen = []
+
+    def model(messages):
+        seen.append("\n".join(one["content"] for one in messages))
+        return f"```\n{'4673'[len(seen) - 1]}\n```"
+
+    words = {"store": url, "verbose": False, "sandbox": "inline"}
+    optimize.run("Lower g.", "q?", g, "5", 4, model, direction="minimize", **words)
+    assert "a lower score is better" in seen[0]
+    assert "score 5 (lower is better)\ng is 5.0" in seen[0]
+    assert (
+        "By score, the lowest first: 1. trial 1 (the x to improve); 2. trial 0, 1 more"
+        in (seen[3])
+    )
+    assert "It is the best so far." in seen[3]
 
 
 # What the user sees.

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...records import Message, Trial, describe_failure, rank
+from ...records import Direction, Message, Trial, describe_failure
 from ...text import one_line, show_number
 from .lines import tried
 from .templates import EARLIER
@@ -36,7 +36,7 @@ def conversation(request: Request, room: int) -> list[Message]:
     last = _last(request, trials)
     steps = -(-len(last) // _STEP_CHARS)  # rounded up
     left = room - 4 - steps * _STEP_CHARS
-    kept = _kept(trials, sizes, left - room_folded)
+    kept = _kept(trials, sizes, left - room_folded, request.direction)
     numbers = {trial.number for trial in kept}
     folded = [trial for trial in trials if trial.number not in numbers]
     room_folded = min(room_folded, left - sum(sizes[number] for number in numbers))
@@ -52,7 +52,9 @@ def _size(request: Request, trial: Trial) -> int:
     return len(_asked(request, trial, begins=True)) + again
 
 
-def _kept(trials: Sequence[Trial], sizes: dict[int, int], room: int) -> list[Trial]:
+def _kept(
+    trials: Sequence[Trial], sizes: dict[int, int], room: int, direction: Direction
+) -> list[Trial]:
     """Return the exchanges that stay, as if the conversation had grown trial by trial."""
     kept: list[Trial] = []
     size = 0
@@ -61,7 +63,7 @@ def _kept(trials: Sequence[Trial], sizes: dict[int, int], room: int) -> list[Tri
         size += sizes[trial.number]
         if size <= room:
             continue
-        champion = max(kept, key=rank)
+        champion = max(kept, key=direction.rank)
         while size > room // _KEPT_PART and len(kept) > 1:
             oldest = 1 if kept[0] is champion and len(kept) > 2 else 0
             if kept[oldest] is champion and size <= room:
@@ -98,13 +100,14 @@ def _asked(request: Request, trial: Trial, begins: bool) -> str:
 
 def _last(request: Request, trials: Sequence[Trial]) -> str:
     """Return what is added to the newest exchange alone."""
-    texts = [_standing(trials), edits_format(request), request.plan.hint]
+    standing = _standing(trials, request.direction)
+    texts = [standing, edits_format(request), request.plan.hint]
     return "\n\n".join(filter(None, texts))
 
 
-def _standing(trials: Sequence[Trial]) -> str:
+def _standing(trials: Sequence[Trial], direction: Direction) -> str:
     """Return how the newest trial compares with the best."""
-    best, newest = max(trials, key=rank), trials[-1]
+    best, newest = max(trials, key=direction.rank), trials[-1]
     if best.score is None:
         return ""
     if best is newest:
@@ -112,8 +115,9 @@ def _standing(trials: Sequence[Trial]) -> str:
     if newest.score is None:
         return f"The best so far has the score {show_number(best.score)}."
     score = show_number(best.score, [newest.score])
-    more = show_number(best.score - newest.score)
-    return f"The best so far has the score {score}, {more} more."
+    ahead = show_number(direction.gain(best.score, newest.score))
+    word = "less" if direction is Direction.MINIMIZE else "more"
+    return f"The best so far has the score {score}, {ahead} {word}."
 
 
 def _earlier(request: Request, folded: Sequence[Trial], room: int) -> str:

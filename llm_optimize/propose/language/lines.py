@@ -10,7 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from ...records import Trial, X, describe_failure, rank
+from ...records import Direction, Trial, X, describe_failure
 from ...text import lines_of, one_line, show_number
 from .templates import FAILURES, LESSONS
 
@@ -140,23 +140,30 @@ def last_that_fit(lines: Sequence[str], room: int) -> list[str]:
     return list(lines[first:])
 
 
-def ranking(trials: Iterable[Trial], parent: Trial | None) -> str:
+def ranking(
+    trials: Iterable[Trial],
+    parent: Trial | None,
+    direction: Direction = Direction.MAXIMIZE,
+) -> str:
     """Return the trials shown by their scores, best first; nothing for only one.
 
     Each but the best has its difference to the best.
     """
     scored = {trial.number: trial for trial in trials if trial.scored}
-    shown = sorted(scored.values(), key=rank, reverse=True)
+    shown = sorted(scored.values(), key=direction.rank, reverse=True)
     if len(shown) < 2:
         return ""
+    title, word = "By score", "less"
+    if direction is Direction.MINIMIZE:
+        title, word = "By score, the lowest first", "more"
     best = shown[0].score or 0.0
     places: list[str] = []
     for place, trial in enumerate(shown, 1):
         entry = f"{place}. trial {trial.number}"
         if parent is not None and trial.number == parent.number:
             entry += " (the x to improve)"
-        less = best - (trial.score or 0.0)
-        if less:
-            entry += f", {show_number(less)} less"
+        behind = direction.gain(best, trial.score or 0.0)
+        if behind:
+            entry += f", {show_number(behind)} {word}"
         places.append(entry)
-    return f"By score: {'; '.join(places)}."
+    return f"{title}: {'; '.join(places)}."

@@ -54,10 +54,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ...records import Message, Plan, Task
+from ...records import Direction, Message, Plan, Task
 from .conversation import conversation
 from .sections import sections
-from .templates import AGAIN, AGAIN_UNSEEN, KNOBS, WHOLE_ANSWER, fill
+from .templates import AGAIN, AGAIN_UNSEEN, KNOBS, WHOLE_ANSWER, directed, fill
 from .trial_text import Known, Request, answer_format
 
 _NOTHING_KNOWN = Known()
@@ -72,6 +72,7 @@ def lay_out(
     parameters: str = "",
     known: Known = _NOTHING_KNOWN,
     knobs: bool = False,
+    direction: Direction = Direction.MAXIMIZE,
 ) -> list[Message]:
     """Return the messages that ask for the next x.
 
@@ -85,10 +86,11 @@ def lay_out(
         parameters: what `Space.describe` returns, where x is a set of parameters.
         known: lessons, changes and configurations beyond those of the plan.
         knobs: whether x may declare values that are tuned without the model.
+        direction: whether a higher or a lower score is better; the plan has the scores of f.
     """
-    request = Request(task, plan, parameters, known)
+    request = Request(task, plan, parameters, known, direction)
     system = fill(
-        task.system_prompt,
+        directed(task.system_prompt, direction),
         task_description=task.description,
         task_question=task.question,
         x="",

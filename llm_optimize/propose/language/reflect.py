@@ -10,10 +10,19 @@ import logging
 import re
 
 from ...errors import ModelError
-from ...records import Ask, Message, Reply, Status, Task, Trial, Usage
+from ...records import (
+    Ask,
+    Direction,
+    Message,
+    Reply,
+    Status,
+    Task,
+    Trial,
+    Usage,
+)
 from ...text import clip, lines_of, one_line, show_number, show_x, unified_diff
 from .fences import closes_fence, fence, opening_fence
-from .templates import REFLECT, REFLECTION, fill
+from .templates import REFLECT, REFLECTION, directed, fill
 from .thinking import after_thinking
 
 _log = logging.getLogger("llm_optimize")
@@ -35,10 +44,12 @@ class Reflection:
 
     Args:
         task: what the user wants, in words.
+        direction: whether a higher or a lower score of f is better.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, direction: Direction = Direction.MAXIMIZE) -> None:
         self._task = task
+        self._direction = direction
 
     @staticmethod
     def wants(trial: Trial, parent: Trial | None) -> bool:
@@ -77,17 +88,27 @@ class Reflection:
             the model did not answer or has nothing to say; that is logged, and never raised.
         """
         try:
-            reply = await ask(look_back(self._task, trial, parent))
+            reply = await ask(look_back(self._task, trial, parent, self._direction))
         except ModelError as error:
             _log.info("no lesson from trial %d: %s", trial.number, error)
             return "", Usage(uncertain_calls=error.uncertain_calls)
         return _lesson(reply), reply.usage
 
 
-def look_back(task: Task, trial: Trial, parent: Trial | None) -> list[Message]:
+def look_back(
+    task: Task,
+    trial: Trial,
+    parent: Trial | None,
+    direction: Direction = Direction.MAXIMIZE,
+) -> list[Message]:
     """Return the messages that ask why a trial did not work, and what should be done instead."""
+    trial = direction.trial(trial)
+    if parent is not None:
+        parent = direction.trial(parent)
     system = fill(
-        REFLECTION, task_description=task.description, task_question=task.question
+        directed(REFLECTION, direction),
+        task_description=task.description,
+        task_question=task.question,
     )
     parts = [_what_was_tried(trial, parent), _what_came_of_it(trial, parent), REFLECT]
     return [

@@ -6,9 +6,9 @@ serve them. Pure functions of a `Request`.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 
-from ...records import Trial, rank
+from ...records import Trial
 from .lines import failures, lessons, ranking
 from .templates import CONFIGURATIONS, OTHERS
 from .trial_text import (
@@ -48,7 +48,7 @@ def sections(request: Request, room: int) -> str:
     if request.parameters:
         title, between = CONFIGURATIONS, "\n"
     texts = _texts(request)
-    kept = _fitting(_trials(request), texts, left - len(title) - 2, len(between))
+    kept = _fitting(request, texts, left - len(title) - 2, len(between))
     others = ""
     if kept:
         others = between.join([title, *(texts[number] for number in kept)])
@@ -88,11 +88,12 @@ def _texts(request: Request) -> dict[int, str]:
 
 
 def _fitting(
-    trials: Sequence[Trial], texts: Mapping[int, str], room: int, between: int
+    request: Request, texts: Mapping[int, str], room: int, between: int
 ) -> list[int]:
-    """Return the numbers of those that fit, in the given order; the best get a place first."""
+    """Return the numbers of the trials that fit, in their order; the best get a place first."""
+    trials = _trials(request)
     kept: set[int] = set()
-    for trial in sorted(trials, key=rank, reverse=True):
+    for trial in sorted(trials, key=request.direction.rank, reverse=True):
         size = len(texts[trial.number]) + between
         if size <= room:
             kept.add(trial.number)
@@ -121,5 +122,6 @@ def _last(
         refers = may_refer(request, parent)
     where = f"(trial {parent.number}, shown above)" if refers else ""
     asked = question(request, parent, shown, above=where, has_feedback_above=refers)
-    texts = [ranking(shown, parent), edits_format(request), plan.hint, asked]
+    ranks = ranking(shown, parent, request.direction)
+    texts = [ranks, edits_format(request), plan.hint, asked]
     return "\n\n".join(filter(None, texts))

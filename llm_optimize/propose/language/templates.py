@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from ...records import Direction
+
 SYSTEM_PROMPT = """\
 You improve a candidate x step by step. An automatic judge scores each x that you write; \
 a higher score is better. You see what was tried, how it scored and what the judge said about it.
@@ -118,9 +120,21 @@ width = 100  # tune: int 10..1000 step 10
 kernel = "rbf"  # tune: "rbf", "poly"
 shuffle = True  # tune: bool"""
 
+_HIGHER, _LOWER = "a higher score is better", "a lower score is better"
 _PLACEHOLDER = re.compile(
     r"\{(task_description|task_question|x|fx|parameters|problem|how)\}"
 )
+
+
+def directed(template: str, direction: Direction) -> str:
+    """Return one of our templates, saying which scores are better; a user's own as it is.
+
+    >>> "a lower score is better" in directed(REFLECTION, Direction.MINIMIZE)
+    True
+    """
+    if direction is Direction.MAXIMIZE or template not in (SYSTEM_PROMPT, REFLECTION):
+        return template
+    return template.replace(_HIGHER, _LOWER)
 
 
 def fill(template: str, **values: str) -> str:

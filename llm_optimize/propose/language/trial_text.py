@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...records import Plan, Task, Trial, X, describe_failure, rank
+from ...records import Direction, Plan, Task, Trial, X, describe_failure
 from ...text import clip, is_parts, lines_of, show_number, show_x
 from .fences import fence
 from .parts import show_parts
@@ -37,15 +37,21 @@ class Known:
     changes: Mapping[int, str] = field(default_factory=dict)
     tried: tuple[Trial, ...] = ()  # configurations of parameters to list, in this order
 
+    def turned(self, direction: Direction) -> Known:
+        """Return it as the other side of the direction knows it."""
+        lessons, tried = direction.trials(self.lessons), direction.trials(self.tried)
+        return Known(lessons, self.changes, tried)
+
 
 @dataclass(frozen=True)
 class Request:
-    """What a prompt is made of."""
+    """What a prompt is made of; scores are those of f."""
 
     task: Task
     plan: Plan
     parameters: str  # their description; empty where x is something else
     known: Known
+    direction: Direction = Direction.MAXIMIZE
 
     @property
     def parent(self) -> Trial | None:
@@ -140,13 +146,16 @@ def question(
     max_chars = _MAX_FEEDBACK_CHARS
     if has_feedback_above and len(trial.feedback) <= _MAX_OTHER_FEEDBACK_CHARS:
         max_chars = 0
-    facts = [_result(trial, shown, max_chars)]
+    note = ""
+    if request.direction is Direction.MINIMIZE:
+        note = " (lower is better)"
+    facts = [_result(trial, shown, max_chars, note)]
     listed = False  # as a lesson in a section of its own
     if not request.plan.transcript:
         listed = any(one.number == trial.number for one in request.known.lessons)
     if trial.lesson and not listed:
         facts.append(f"Lesson: {trial.lesson}")
-    facts.append(_standing(trial, shown))
+    facts.append(_standing(request, trial, shown))
     return fill(
         task.human_prompt,
         task_description=task.description,
@@ -173,22 +182,25 @@ def _own_x(request: Request, trial: Trial) -> str:
     return request.shown(x)
 
 
-def _result(trial: Trial, shown: Iterable[Trial], max_chars: int) -> str:
+def _result(
+    trial: Trial, shown: Iterable[Trial], max_chars: int, note: str = ""
+) -> str:
     """Return the score, with digits enough to tell it from the others shown, and the feedback."""
     feedback = clip(trial.feedback, max_chars)
     if trial.score is None:
         return f"no score ({trial.status.value})\n{feedback}".rstrip()
     scores = [one.score for one in shown if one.score is not None]
-    return f"score {show_number(trial.score, scores, _DIGITS)}\n{feedback}".rstrip()
+    score = show_number(trial.score, scores, _DIGITS)
+    return f"score {score}{note}\n{feedback}".rstrip()
 
 
-def _standing(trial: Trial, shown: Iterable[Trial]) -> str:
+def _standing(request: Request, trial: Trial, shown: Iterable[Trial]) -> str:
     """Return how a trial compares with the best that is shown."""
     scored = {one.number: one for one in shown if one.scored}
     if trial.score is None or len(scored) < 2:
         return ""
-    best = max(scored.values(), key=rank)
+    best = max(scored.values(), key=request.direction.rank)
     if best.number == trial.number:
         return "It is the best so far."
-    more = show_number((best.score or 0.0) - trial.score)
+    more = show_number(request.direction.gain(best.score or 0.0, trial.score))
     return f"Trial {best.number} is better by {more}."
