@@ -22,8 +22,6 @@ from .parameters import MAX_WAIT_SECS, TOOLS, arguments_of
 
 __all__ = ["TOOLS", "Tools", "description_of"]
 
-# The stop reasons of a run that somebody stopped, not one that came to its end.
-STOPPED = ("interrupted", "stopped by a watcher")
 _STEERING = {  # kinds of steering, and the state that the answer names
     "pause": "pausing",
     "go": "going on",
@@ -84,6 +82,8 @@ class Tools:
     ) -> dict[str, Any]:
         """Show how a run stands: its state, its best trial, and the trials finished since a look.
 
+        The state is running, paused, finished (stop_reason says why), or dead: its process ended
+        without a word, and resume_run continues it.
         An answer holds at most 30 trials; call again with its next_since for more. Scores: higher
         is better; a trial without a score failed, and its feedback says why. used holds each cap
         of the run and what is used of it. With wait_secs (at most 60) it answers as soon as there
@@ -93,9 +93,8 @@ class Tools:
         until = time.monotonic() + min(wait_secs, MAX_WAIT_SECS)
         while True:
             with self._store() as store:
-                store.run(name)  # raises RunNotFound
-                info = next(info for info in store.runs() if info.name == name)
-            state = self._state(name, info.stop_reason)
+                info = store.info(name)
+            state = self._state(info)
             has_news = info.trials > since or state != "running"
             if has_news or time.monotonic() >= until:
                 break
@@ -137,7 +136,7 @@ class Tools:
         )
 
     async def list_runs(self) -> dict[str, Any]:
-        """List the last 50 runs of the store, newest first, with state and best score.
+        """List the last 50 runs of the store, newest first, with state, tags and best score.
 
         These are all runs, also those that a human started.
         """
@@ -155,7 +154,7 @@ class Tools:
 
         A model (or random mutation) writes candidates x, the task's own function f scores each in
         a sandbox, and all is stored. It may cost money, at most what the task's budget allows.
-        Watch with follow_run until the state is "ended", then take the result with best_of_run.
+        Watch with follow_run until the state is "finished", then take the result with best_of_run.
         Only the task's name is required.
         """
         allowed = self._allowed.task(task)
@@ -208,11 +207,12 @@ class Tools:
                 f"the run {name!r} was not started here: stop it without at_once"
             )
         with self._store() as store:
-            store.steer(name, "stop")
+            store.steer(name, "stop", "an agent")
         if at_once and job is not None:
             job.interrupt()
             await asyncio.to_thread(job.wait)
-            return {"name": name, "state": "stopped"}
+            with self._store() as store:
+                return {"name": name, "state": store.state(name).word}
         state = "stopping: it ends after the trials in flight; look with follow_run"
         return {"name": name, "state": state}
 
@@ -270,26 +270,19 @@ class Tools:
             description = str(words.get("description", ""))
         return {
             "name": info.name,
-            "state": self._state(info.name, info.stop_reason),
+            "state": self._state(info),
+            "tags": list(info.tags),
             "finished_trials": info.trials,
             "best_score": info.best_score,
             "task": one_line(description, 100),
         }
 
-    def _state(self, name: str, stop_reason: str | None) -> str:
-        """Return the state of a run: from its process where we started it, else from the store."""
-        job = self.jobs.get(name)
-        if job is not None and job.running:
+    def _state(self, info: RunInfo) -> str:
+        """Return the state of a run; one whose process begins or ends at this moment is running."""
+        job = self.jobs.get(info.name)
+        if job is not None and job.running and not info.state.goes_on:
             return "running"
-        if job is not None and job.error:
-            return "failed"
-        if stop_reason in STOPPED:
-            return "stopped"
-        if stop_reason is not None:
-            return "ended"
-        if job is not None:
-            return "stopped"  # interrupted before it could store why
-        return "not ended: it runs elsewhere, or was interrupted"
+        return info.state.word
 
 
 def description_of(tool: str) -> str:

@@ -13,6 +13,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 
@@ -294,6 +295,9 @@ class Engine:
         except (StoreError, SandboxError) as error:
             reason = f"error: {error}"
         except asyncio.CancelledError:
+            # A second Ctrl-C, or a kill, may come at any moment from here on.
+            with suppress(StoreError):
+                await self._store.end(INTERRUPTED)
             await self._drain(DRAIN_SECS)
             await self.aclose()
             await self.end(INTERRUPTED)
@@ -395,7 +399,8 @@ class Engine:
             if steer.kind == "hint":
                 control.hints = (*control.hints, steer.text)
             else:
-                control.stopped = control.stopped or steer.kind == "stop"
+                if steer.kind == "stop":
+                    control.stopped = f"stopped by {steer.text or 'you'}"
                 control.paused = steer.kind == "pause"
         self._looked_at = time.monotonic()
 

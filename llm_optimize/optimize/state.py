@@ -22,7 +22,6 @@ from ..stop import Progress, Rule
 _MAX_SILENCES = 3  # consecutive ones, after which the model is taken to be gone
 _MAX_AHEAD = 4  # model slots a worker, at the most
 _PAST_WEIGHT = 0.8  # of the mean times so far; the newest one has the rest
-STOPPED = "stopped by a watcher"  # why a run ended
 DRAIN_SECS = 5.0  # how long what is in flight may go on once a run is to end
 
 
@@ -38,7 +37,7 @@ class Stop:
 class Control:
     """The commands that watchers of the run have given."""
 
-    stopped: bool = False
+    stopped: str = ""  # why the run ends, where it does
     paused: bool = False
     hints: tuple[str, ...] = ()  # for the model, in the order in which they were given
 
@@ -284,7 +283,7 @@ class RunState:
         if self.error is not None:
             return Stop(f"error: {self.error}", DRAIN_SECS)
         if self.control.stopped:
-            return Stop(STOPPED, DRAIN_SECS)
+            return Stop(self.control.stopped, DRAIN_SECS)
         if self._is_goal_reached():
             return Stop("stop_score", DRAIN_SECS)
         if self._rule is not None:

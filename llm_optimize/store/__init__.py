@@ -10,24 +10,35 @@ from __future__ import annotations
 
 import json
 import os
+import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+import weakref
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..errors import RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
-from . import rows
+from . import manage, rows
 from .address import DEFAULT_URL, address_of, option_of
-from .database import Tables, connect, for_writing, is_read_only, use_write_ahead_log
+from .database import (
+    Tables,
+    connect,
+    copy_to,
+    empty_log,
+    for_writing,
+    is_read_only,
+    use_write_ahead_log,
+)
 from .faults import as_users_see, read_only, refuse_torn, translated
-from .fork import copy_run
-from .lock import FileLock, Lock, Locked, RowLock
+from .fork import copy_run, refuse_unfinished
+from .lock import FileLock, Lock, Locked, RowLock, is_held, is_locked, lock_path
 from .migrate import is_current, make_current
-from .reading import Again, Begun, Progress, Seen
+from .reading import Again, Begun, Progress, Seen, infos, known_score
 from .rows import Call, Origin, Pending, RunInfo, Steer
 from .run import Run
 from .statements import Statements, Unfit
+from .states import STATES, State, state_of
 from .writer import Writer
 from .writes import Write
 
@@ -36,6 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "DEFAULT_URL",
+    "STATES",
     "Again",
     "Begun",
     "Call",
@@ -45,6 +57,7 @@ __all__ = [
     "Run",
     "RunInfo",
     "Seen",
+    "State",
     "Steer",
     "Store",
     "Writer",
@@ -56,7 +69,8 @@ class Store:
     """A database of runs.
 
     A file that this user may read but not write can be looked at; every method that writes raises
-    StoreError then.
+    StoreError then. One of an earlier format is brought to the present one when it is opened; where
+    it may not be written, a temporary copy of it is.
 
     Args:
         where: path or URL of the database, see `address_of`.
@@ -89,6 +103,8 @@ class Store:
         self._wait_secs = wait_secs
         self._locks: list[Lock] = []
         self._writers: list[Writer] = []
+        self._copy: weakref.finalize[Any, Any] | None = None  # removes it
+        self._address = address
         self._file = address.file
         self._shown = address.shown
         self._read_only = is_read_only(address)
@@ -116,15 +132,27 @@ class Store:
         with self.begin() as connection:
             refuse_torn(connection)
             current = is_current(connection, self.tables, self._shown)
-        if not current:
+        if not current and self._read_only:
+            self._read_a_copy()
+        elif not current:
             with self.begin(write=True) as connection:
                 # Another process may have made the tables since.
                 if not is_current(connection, self.tables, self._shown):
                     make_current(connection, self.tables)
         if self._read_only:
             return
-        with self._translated():
+        with translated(self._shown, self._wait_secs):
             use_write_ahead_log(self._engine, self._wait_secs)
+
+    def _read_a_copy(self) -> None:
+        """Read a store of an earlier format, which may not be written, from a migrated copy."""
+        self._engine.dispose()
+        folder = tempfile.TemporaryDirectory(prefix="llm_optimize-")
+        self._copy = weakref.finalize(self, folder.cleanup)
+        with translated(self._shown, self._wait_secs):
+            self._engine = copy_to(f"{folder.name}/runs.db", self._address)
+            with self._engine.begin() as connection:
+                make_current(connection, self.tables)
 
     @contextmanager
     def begin(self, *, write: bool = False) -> Iterator[sa.Connection]:
@@ -137,7 +165,10 @@ class Store:
         """
         if write:
             self._refuse_reading_only()
-        with self._translated(), self._engine.connect() as connection:
+        with (
+            translated(self._shown, self._wait_secs),
+            self._engine.connect() as connection,
+        ):
             if write:
                 connection = for_writing(connection)
             with connection.begin():
@@ -178,9 +209,6 @@ class Store:
         self._writers = [one for one in self._writers if not one.closed]
         self._writers.append(writer)
 
-    def _translated(self) -> AbstractContextManager[None]:
-        return translated(self._shown, self._wait_secs)
-
     def close(self) -> None:
         """Write what the writers still have, close the database, and let others write its runs."""
         try:
@@ -190,6 +218,8 @@ class Store:
                 lock.close()
         finally:
             self._engine.dispose()
+            if self._copy is not None:
+                self._copy()
 
     # Runs.
 
@@ -244,7 +274,10 @@ class Store:
         lock = self._lock(name, self._row(name).id)
         try:
             if func_version is not None:
-                self._change_func_version(name, func_version)
+                table = self.tables.run
+                update = table.update().where(table.c.name == name)
+                with self.begin(write=True) as connection:
+                    connection.execute(update.values(func_version=func_version))
             # Read once more: another writer may have changed the row before the lock was ours.
             run = Run(self, self._row(name), lock)
         except BaseException:
@@ -257,17 +290,9 @@ class Store:
         try:
             if self._file is None:
                 return RowLock(lambda: self.begin(write=True), self.tables, key)
-            # Through links to the file, so that all its names lead to one lock.
-            file = self._file.resolve()
-            return FileLock(file.with_name(f"{file.name}-{key}.lock"))
+            return FileLock(lock_path(self._file, key))
         except Locked as locked:
             raise locked.as_error(name, self._shown) from None
-
-    def _change_func_version(self, name: str, func_version: str) -> None:
-        table = self.tables.run
-        update = table.update().where(table.c.name == name)
-        with self.begin(write=True) as connection:
-            connection.execute(update.values(func_version=func_version))
 
     def _row(self, name: str) -> Any:
         table = self.tables.run
@@ -275,8 +300,11 @@ class Store:
         with self.begin() as connection:
             row = connection.execute(query).one_or_none()
         if row is None:
-            raise RunNotFound(name, self.names(), self._shown)
+            raise self._not_found(name)
         return row
+
+    def _not_found(self, name: str) -> RunNotFound:
+        return RunNotFound(name, self.names(), self._shown)
 
     def names(self) -> list[str]:
         """Return the names of all runs, oldest first."""
@@ -287,24 +315,113 @@ class Store:
         with self.begin() as connection:
             return list(connection.execute(query).scalars())
 
-    def runs(self) -> list[RunInfo]:
-        """Return all runs, oldest first."""
-        import sqlalchemy as sa
-
-        run, trial = self.tables.run, self.tables.trial
-        of_run = trial.c.run_id == run.c.id
-        finished = trial.c.finished.is_not(None)
-        query = sa.select(
-            run,
-            sa.func.count(trial.c.finished).label("trials"),
-            sa.func.max(trial.c.score).label("highest"),
-            sa.func.min(trial.c.score).label("lowest"),
-        )
-        joined = run.outerjoin(trial, sa.and_(of_run, finished))
-        query = query.select_from(joined)
-        query = query.group_by(run.c.id).order_by(run.c.id)
+    def runs(self, name: str | None = None) -> list[RunInfo]:
+        """Return all runs, oldest first; with a name only that run, if there is one."""
         with self.begin() as connection:
-            return [rows.to_info(row) for row in connection.execute(query)]
+            return infos(connection, self.tables, name, self._state)
+
+    def info(self, name: str) -> RunInfo:
+        """Return one run as a list shows it. Raises RunNotFound with the nearest names."""
+        found = self.runs(name)
+        if not found:
+            raise self._not_found(name)
+        return found[0]
+
+    def state(self, name: str) -> State:
+        """Return whether a run goes on. Raises RunNotFound with the nearest names."""
+        row = self._row(name)
+        with self.begin() as connection:
+            return self._state(connection, row)
+
+    def _state(self, connection: sa.Connection, row: Any) -> State:
+        if self._file is None:
+            is_written = is_held(connection, self.tables, row.id)
+        else:
+            is_written = is_locked(lock_path(self._file, row.id))
+        return state_of(connection, self.tables, row, is_written=is_written)
+
+    def delete(
+        self, *names: str, all_below: bool = False, compact: bool = False
+    ) -> int:
+        """Delete runs with all that is stored of them; return how many.
+
+        Forks of them stay: they have copies of the trials.
+
+        Args:
+            names: of the runs.
+            all_below: whether NAME also stands for all runs NAME/..., those of a comparison.
+            compact: whether the file is made smaller. That takes as long as to copy it, and twice
+                its space for the moment.
+
+        Raises RunNotFound, UsageError for the name of a comparison without `all_below`, and RunHeld
+        where a living process writes one of them; no run is deleted then.
+
+        >>> store = Store("runs.db")
+        >>> store.create_run("amber", {}).close()
+        >>> store.delete("amber"), store.names()
+        (1, [])
+        >>> store.close()
+        """
+        meant: dict[str, None] = {}  # a set in the order of insertion
+        known = self.names()
+        for name in names:
+            found = manage.named(name, known, all_below=all_below)
+            if not found:
+                raise self._not_found(name)
+            meant.update(dict.fromkeys(found))
+        with self._held(meant) as keys, self.begin(write=True) as connection:
+            manage.remove(connection, self.tables, keys)
+        with translated(self._shown, self._wait_secs):
+            empty_log(self._engine, compact=compact)
+        return len(meant)
+
+    def rename(self, old: str, new: str) -> None:
+        """Rename a run, or all runs of a comparison, OLD/... to NEW/...
+
+        Raises RunNotFound, UsageError for a name that is taken or cannot be one, and RunHeld where
+        a living process writes one of them.
+        """
+        renamed = manage.new_names(old, new, self.names())
+        if not renamed:
+            raise self._not_found(old)
+        with self._held(renamed), self.begin(write=True) as connection:
+            for before, after in renamed.items():
+                if before != after:
+                    manage.rename(connection, self.tables, before, after)
+
+    def tag(self, name: str, *words: str, remove: bool = False) -> tuple[str, ...]:
+        """Add tags to a run, or take them away, and return those that it has then.
+
+        A running one may be tagged, too. The name of a comparison stands for all its runs.
+
+        Raises RunNotFound, and UsageError for a word with blanks or commas, or of more than 40
+        characters.
+        """
+        known = self.names()
+        tags: tuple[str, ...] = ()
+        meant = [name] if name in known else manage.below(name, known)
+        if not meant:
+            raise self._not_found(name)
+        with self.begin(write=True) as connection:
+            for one in meant:
+                tags = manage.tag(connection, self.tables, one, words, remove=remove)
+        return tags
+
+    @contextmanager
+    def _held(self, names: Iterable[str]) -> Iterator[list[int]]:
+        """Hold runs, so that no process writes them, and yield their keys."""
+        locks: list[Lock] = []
+        keys: list[int] = []
+        self._refuse_reading_only()
+        try:
+            for name in names:
+                key = self._row(name).id
+                locks.append(self._lock(name, key))
+                keys.append(key)
+            yield keys
+        finally:
+            for lock in locks:
+                lock.close()
 
     def steer(self, name: str, kind: str, text: str = "") -> Steer:
         """Send a control command to the process that writes a run.
@@ -315,14 +432,16 @@ class Store:
             name: of the run.
             kind: "stop" ends it, "pause" lets it begin nothing new until "go", "hint" is for the
                 model to read.
-            text: of the hint.
+            text: of the hint; with "stop" who asks for it, such as "an agent", empty for the user.
 
-        Raises RunNotFound, UnknownName for another kind, and UsageError for a hint without a text.
+        Raises RunNotFound, UnknownName for another kind, and UsageError for a hint without a text,
+        and where no living process would read it: the run is dead, or has finished.
         """
         if kind not in rows.STEERS:
             raise UnknownName("kind of steering", kind, rows.STEERS)
         if kind == "hint" and not text.strip():
             raise UsageError("the hint is empty: write one sentence for the model")
+        self.state(name).refuse_steering(name)
         now = time.time()
         run_key = self._row(name).id
         text = rows.storable(text)
@@ -345,16 +464,8 @@ class Store:
         Raises RunNotFound, and UsageError when the new name is taken or trial `upto_trial` is not
         finished.
         """
-        origin = self.run(name)
-        finished = {trial.number for trial in origin.trials()}
-        if upto_trial not in finished:
-            reason = "no trial is finished"
-            if finished:
-                first, last = min(finished), max(finished)
-                reason = f"its finished trials are {first} to {last}"
-            raise UsageError(
-                f"the run {name!r} cannot be forked at trial {upto_trial}: {reason}"
-            )
+        finished = [trial.number for trial in self.run(name).trials()]
+        refuse_unfinished(Origin(name, upto_trial), finished)
         new = new_name or rows.next_name(name, self.names())
         with self.begin(write=True) as connection:
             self._refuse_taken(connection, new)
@@ -383,14 +494,6 @@ class Store:
         `key` is `identity.key_of(x)`. Neither a time-out nor a score that was copied from another
         trial is reused. A score is preferred to a failure, and of equals the first one is taken.
         """
-        table = self.tables.trial
-        of_same = table.c.score_key == rows.score_key(func_version, key)
-        query = table.select()
-        query = query.where(of_same, table.c.finished.is_not(None))
-        query = query.order_by(table.c.score.is_(None), table.c.finished_at)
-        query = query.limit(1)
+        of_same = rows.score_key(func_version, key)
         with self.begin() as connection:
-            row = connection.execute(query).first()
-        if row is None:
-            return None
-        return rows.to_trial(row)
+            return known_score(connection, self.tables, of_same)

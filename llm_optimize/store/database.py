@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 import urllib.parse
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from .address import DEFAULT_URL, Address
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-VERSION = 4  # of the tables below; migrate.py leads there from earlier ones
+VERSION = 5  # of the tables below; migrate.py leads there from earlier ones
 _RETRY_SECS = 0.01
 
 
@@ -51,6 +52,8 @@ def _run_table(metadata: sa.MetaData) -> sa.Table:
         sa.Column("fork_of", sa.String(200)),  # the run that the first trials come from
         sa.Column("fork_at", sa.Integer),  # the last of them
         sa.Column("test_scores", sa.Text),  # JSON, by trial
+        sa.Column("tags", sa.Text),  # JSON
+        sa.Column("session_at", sa.Float),  # when the run was last begun or resumed
     )
 
 
@@ -239,6 +242,21 @@ def _open_for_reading(address: Address) -> Any:
     return sqlite3.connect(f"file:{file}?{how}", uri=True, check_same_thread=False)
 
 
+def copy_to(path: str, address: Address) -> sa.Engine:
+    """Copy an SQLite file that may not be written to a path, and return an engine for the copy."""
+    import sqlite3
+
+    import sqlalchemy as sa
+
+    with closing(_open_for_reading(address)) as source:
+        with closing(sqlite3.connect(path)) as target:
+            source.backup(target)
+    engine = sa.create_engine(sa.URL.create("sqlite", database=path))
+    sa.event.listen(engine, "connect", partial(_prepare_sqlite, 0.0))
+    sa.event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
 def _check_file(address: Address, *, create: bool) -> None:
     path = Path(str(address.file))
     shown = address.shown.removeprefix("sqlite:///")
@@ -322,6 +340,19 @@ def use_write_ahead_log(engine: sa.Engine, wait_secs: float) -> None:
     with engine.connect().execution_options(begin="") as connection:
         while not _switched(connection, last_try=time.monotonic() > deadline):
             time.sleep(_RETRY_SECS)
+
+
+def empty_log(engine: sa.Engine, *, compact: bool) -> None:
+    """Move the log of an SQLite file into it, and with `compact` leave out its unused pages.
+
+    Until then the log holds what was deleted. Readers that look at an older state delay it.
+    """
+    if engine.dialect.name != "sqlite":
+        return
+    with engine.connect().execution_options(begin="") as connection:
+        if compact:
+            connection.exec_driver_sql("VACUUM")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _switched(connection: sa.Connection, *, last_try: bool) -> bool:

@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
+
+from ..errors import UsageError
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from .database import Tables
     from .rows import Origin
+
+
+def refuse_unfinished(origin: Origin, finished: Collection[int]) -> None:
+    """Raise UsageError where the last trial of a fork is none of the finished ones."""
+    if origin.trial in finished:
+        return
+    reason = "no trial is finished"
+    if finished:
+        first, last = min(finished), max(finished)
+        reason = f"its finished trials are {first} to {last}"
+    raise UsageError(
+        f"the run {origin.run!r} cannot be forked at trial {origin.trial}: {reason}"
+    )
 
 
 def copy_run(
@@ -28,6 +43,8 @@ def copy_run(
         "fork_of": origin.run,
         "fork_at": origin.trial,
         "stop_reason": None,
+        "tags": None,
+        "session_at": None,
     }
     _copy(connection, run, changed, old)
     old_key = sa.select(run.c.id).where(old).scalar_subquery()

@@ -63,14 +63,19 @@ class Holder:
         return self.host != socket.gethostname()
 
     @property
+    def is_hidden(self) -> bool:
+        """Whether nobody here can see if it is alive: on another machine, or in a container."""
+        namespace, _, _ = self.started.rpartition(" ")
+        return self.is_far or (_LINUX and namespace != _pid_namespace())
+
+    @property
     def is_gone(self) -> bool:
         """Whether it is known to have ended."""
         if self.is_far:
             return False
-        namespace, _, _ = self.started.rpartition(" ")
-        if _LINUX and namespace != _pid_namespace():
+        if self.is_hidden:
             # It began before a reboot, and is gone; or in another container, where it may live on.
-            boot, _, _ = namespace.partition(" ")
+            boot, _, _ = self.started.partition(" ")
             return boot != _boot()
         return _started(self.pid) != self.started
 
@@ -149,6 +154,12 @@ class Locked(Exception):
         """Return the error that a user sees for a run of this name."""
         holder = self.holder
         return RunHeld(name, store, holder.pid, holder.host, self.repair)
+
+
+def lock_path(store: Path, run: int) -> Path:
+    """Return the path of the lock file of a run; through links, all names of a store have one."""
+    file = store.resolve()
+    return file.with_name(f"{file.name}-{run}.lock")
 
 
 class FileLock:
@@ -252,6 +263,40 @@ else:
         except BlockingIOError:
             return False
         return True
+
+
+# Whether a run is being written is asked by readers, who take no lock: one that is held even for a
+# moment would let a writer that comes in this moment be refused. The name in the file answers.
+# Only the holder in another container, or on another machine, has to be asked by the lock itself.
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a living process holds the lock file at `path`."""
+    if not path.exists():
+        return False
+    holder = _read_name(path)
+    if holder.is_gone:
+        return False
+    if not holder.pid or not holder.is_hidden or sys.platform == "win32":
+        return path.exists()
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return path.exists()
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def is_held(connection: sa.Connection, tables: Tables, run: int) -> bool:
+    """Return whether a process that is not known to have ended has the row of a run."""
+    query = tables.holder.select().where(tables.holder.c.run_id == run)
+    row = connection.execute(query).one_or_none()
+    return row is not None and not Holder(row.pid, row.host, row.started).is_gone
 
 
 def _is_at(descriptor: int, path: Path) -> bool:

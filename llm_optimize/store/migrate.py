@@ -27,8 +27,9 @@ _NEW_COLUMNS: dict[int, dict[str, tuple[str, ...]]] = {
         "trial": ("scorings", "standard_error", "stage", "lesson", "decision", "note"),
     },
     4: {"trial": ("scores",)},
+    5: {"run": ("tags", "session_at")},
 }
-_NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer"), 4: ()}
+_NEW_TABLES = {2: ("holder",), 3: ("scored_again", "steer"), 4: (), 5: ()}
 
 
 def is_current(connection: sa.Connection, tables: Tables, store: str) -> bool:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..records import Trial
 from . import rows
+from .rows import RunInfo
+from .states import State
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -55,16 +58,14 @@ class Seen:
 
 
 def progress(
-    connection: sa.Connection, tables: Tables, run: int, seen: Seen
+    connection: sa.Connection, tables: Tables, row: Any, seen: Seen
 ) -> Progress:
-    """Read what is newer than the cursor.
+    """Read what is newer in the run of a row than the cursor.
 
     Trials are selected by their numbers, which have an index; the order of finishing has none.
     """
-    newer = _trials_after(connection, tables, run, seen)
-    of_run = tables.run.select().where(tables.run.c.id == run)
-    row = connection.execute(of_run).one()
-    again = _scorings_after(connection, tables, run, seen)
+    newer = _trials_after(connection, tables, row.id, seen)
+    again = _scorings_after(connection, tables, row.id, seen)
     done = [trial for trial in newer if trial.finished is not None]
     done.sort(key=lambda trial: trial.finished)
     begun: list[Begun] = []
@@ -131,3 +132,75 @@ def one_trial(
     if last is None:
         return first_scored
     return rows.scored_again(first_scored, last)
+
+
+def known_score(connection: sa.Connection, tables: Tables, key: str) -> Trial | None:
+    """Read the first trial with a key of version and x, one with a score rather than another."""
+    table = tables.trial
+    query = table.select()
+    query = query.where(table.c.score_key == key, table.c.finished.is_not(None))
+    query = query.order_by(table.c.score.is_(None), table.c.finished_at)
+    row = connection.execute(query.limit(1)).first()
+    if row is None:
+        return None
+    return rows.to_trial(row)
+
+
+def infos(
+    connection: sa.Connection,
+    tables: Tables,
+    name: str | None,
+    state_of: Callable[[sa.Connection, Any], State],
+) -> list[RunInfo]:
+    """Read all runs as a list shows them, oldest first; with a name only that one."""
+    import sqlalchemy as sa
+
+    run, trial = tables.run, tables.trial
+    finished = (trial.c.run_id == run.c.id) & trial.c.finished.is_not(None)
+    is_new = trial.c.finished_at >= run.c.session_at
+    query = sa.select(
+        run,
+        sa.func.count(trial.c.finished).label("trials"),
+        sa.func.max(trial.c.score).label("highest"),
+        sa.func.min(trial.c.score).label("lowest"),
+        sa.func.sum(sa.func.coalesce(trial.c.scorings, 1)).label("scorings"),
+        sa.func.max(trial.c.finished_at).label("last_at"),
+        sa.func.sum(sa.case((is_new, 1), else_=0)).label("session_trials"),
+    )
+    query = query.select_from(run.outerjoin(trial, finished))
+    if name is not None:
+        query = query.where(run.c.name == name)
+    query = query.group_by(run.c.id).order_by(run.c.id)
+    found = connection.execute(query).all()
+    rescored = _rescored(connection, tables)
+    listed = []
+    for row in found:
+        info = rows.to_info(row, state_of(connection, row))
+        if row.id in rescored:
+            scores = rescored[row.id]
+            best = max(scores, key=info.direction.turned, default=None)
+            info = replace(info, best_score=best, rescored=True)
+        listed.append(info)
+    return listed
+
+
+def _rescored(connection: sa.Connection, tables: Tables) -> dict[int, list[float]]:
+    """Return all scores, as they are known last, of runs in which trials were scored again."""
+    import sqlalchemy as sa
+
+    trial, again = tables.trial.c, tables.again.c
+    latest: dict[int, dict[int, float | None]] = {}
+    verdicts = sa.select(again.run_id, again.trial, again.verdict).order_by(again.id)
+    for row in connection.execute(verdicts):
+        of_run = latest.setdefault(row.run_id, {})
+        of_run[row.trial] = rows.verdict_of(row)["score"]
+    found: dict[int, list[float]] = {}
+    for run, of_run in latest.items():
+        scores = sa.select(trial.number, trial.score)
+        scores = scores.where(trial.run_id == run, trial.finished.is_not(None))
+        known = found.setdefault(run, [])
+        for number, first_score in connection.execute(scores):
+            score = of_run.get(number, first_score)
+            if score is not None:
+                known.append(score)
+    return found

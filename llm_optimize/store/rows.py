@@ -28,6 +28,7 @@ from ..records import (
     Usage,
 )
 from ..text import storable as storable
+from .states import State
 
 _MAX_SEED = 2**63 - 1  # the greatest number in a column of whole numbers
 
@@ -42,8 +43,15 @@ class RunInfo:
     trials: int  # finished ones
     best_score: float | None
     settings: Mapping[str, Any]
+    state: State
     origin: Origin | None = None  # of a fork
     direction: Direction = Direction.MAXIMIZE
+    tags: tuple[str, ...] = ()  # the user's own words, sorted
+    session_at: float | None = None  # when it was last begun or resumed; None: unknown
+    finished_at: float | None = None  # when the last finished trial was
+    session_trials: int = 0  # trials that this session has finished
+    scorings: int = 0  # of the trials, further scorings not counted
+    rescored: bool = False  # whether some were scored again
 
 
 @dataclass(frozen=True)
@@ -246,7 +254,7 @@ def undamaged(what: str) -> Iterator[None]:
         ) from error
 
 
-def to_info(row: Any) -> RunInfo:
+def to_info(row: Any, state: State) -> RunInfo:
     """Read a run with its number of trials and its best score."""
     with undamaged(f"the run {row.name!r}"):
         settings = json.loads(row.settings)
@@ -261,9 +269,21 @@ def to_info(row: Any) -> RunInfo:
         row.trials,
         best,
         settings,
+        state,
         to_origin(row),
         direction,
+        to_tags(row),
+        row.session_at,
+        row.last_at,
+        row.session_trials or 0,
+        row.scorings or 0,
     )
+
+
+def to_tags(row: Any) -> tuple[str, ...]:
+    """Read the tags of a run."""
+    with undamaged(f"the run {row.name!r}"):
+        return tuple(json.loads(row.tags or "[]"))
 
 
 def to_origin(row: Any) -> Origin | None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from ..errors import StoreError, UsageError
+from ..errors import RunNotFound, StoreError, UsageError
 from ..records import Direction, Message, Plan, Proposal, Reply, Trial, Usage
 from . import rows, writes
 from .reading import Progress, Seen, one_trial, progress
@@ -45,6 +45,7 @@ class Run:
         self.origin = rows.to_origin(row)
         self.test_scores = rows.to_test_scores(row)
         self.key: int = row.id
+        self._identity = (row.name, row.created_at)
         self._lock = lock
         self._writer: Writer | None = None
 
@@ -177,11 +178,16 @@ class Run:
         """Return what is newer than a cursor, read at one moment; by default everything.
 
         It costs little, however long the run is, while the trials that are in flight are among the
-        last.
+        last. Raises RunNotFound where the run was deleted or renamed.
         """
         tables = self.store.tables
+        of_run = tables.run.select().where(tables.run.c.id == self.key)
         with self.store.begin() as connection:
-            return progress(connection, tables, self.key, seen)
+            # The key of a deleted run may be that of a later one.
+            row = connection.execute(of_run).one_or_none()
+            if row is None or (row.name, row.created_at) != self._identity:
+                raise RunNotFound(self.name, (), self.store.url)
+            return progress(connection, tables, row, seen)
 
     def history(self) -> list[Trial]:
         """Return what was learned in its order.

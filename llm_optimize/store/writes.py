@@ -118,8 +118,11 @@ def score_again(run: int, trial: Trial, after: int) -> Write:
 
 
 def end(run: int, stop_reason: str | None) -> Write:
-    """Return the reason for which a run ended."""
-    return Write("run", {"stop_reason": stop_reason}, {"id": run})
+    """Return the reason for which a run ended; None begins a session of it."""
+    values: dict[str, Any] = {"stop_reason": stop_reason}
+    if stop_reason is None:
+        values["session_at"] = time.time()
+    return Write("run", values, {"id": run})
 
 
 def change(run: int, settings: Mapping[str, Any]) -> Write:

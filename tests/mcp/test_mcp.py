@@ -70,7 +70,7 @@ async def follow_a_run(call):
     assert begun == {"name": "amber", "state": "running"}
     told = await ended(call, "amber")
     assert (told["state"], told["stop_reason"], told["finished_trials"]) == (
-        "ended",
+        "finished",
         "max_steps",
         7,
     )
@@ -85,16 +85,14 @@ async def follow_a_run(call):
     assert best["score"] == max(trial["score"] for trial in whole["trials"])
     assert sum(map(float, best["x"].split())) == best["score"]
     assert (await call("show_trial", name="amber", number=0))["x"] == "1 2"
-    assert (
-        "prompt"
-        in (await call("steer_run", name="amber", kind="hint", text="Larger."))["state"]
-    )
+    refused = await call("steer_run", name="amber", kind="hint", text="Larger.")
+    assert "has finished (max_steps): resume it first" in refused
     assert (await call("resume_run", name="amber", max_steps=8))["state"] == "running"
     assert (await ended(call, "amber", since=7))["finished_trials"] == 9
     (listed,) = (await call("list_runs"))["runs"]
     assert (listed["name"], listed["state"], listed["finished_trials"]) == (
         "amber",
-        "ended",
+        "finished",
         9,
     )
 
@@ -226,14 +224,19 @@ def test_a_run_is_stopped_and_goes_on(tmp_path):
             "pausing" in (await call("steer_run", name="slow", kind="pause"))["state"]
         )
         assert "stopping" in (await call("stop_run", name="slow"))["state"]
-        assert (await call("stop_run", name="slow", at_once=True))["state"] == "stopped"
+        assert (await call("follow_run", name="slow"))["state"] == "running"
+        hint = await call("steer_run", name="slow", kind="go")
+        assert hint["state"] == "going on"
+        stopped = await call("stop_run", name="slow", at_once=True)
+        assert stopped["state"] == "finished"
         told = await call("follow_run", name="slow")
-        assert (told["state"], told["finished_trials"]) == ("stopped", 0)
+        assert (told["state"], told["finished_trials"]) == ("finished", 0)
+        assert told["stop_reason"] in ("interrupted", "stopped by an agent")
         (tmp_path / "go").touch()
         await call("resume_run", name="slow")
         told = await ended(call, "slow")
         assert (told["state"], told["finished_trials"], told["best"]["score"]) == (
-            "ended",
+            "finished",
             1,
             1.0,
         )
@@ -243,6 +246,7 @@ def test_a_run_is_stopped_and_goes_on(tmp_path):
     assert [steer.kind for steer in store.run("slow").steers()] == [
         "pause",
         "stop",
+        "go",
         "stop",
     ]
     store.close()

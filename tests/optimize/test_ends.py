@@ -59,7 +59,7 @@ def test_a_watcher_stops_a_run_and_gives_it_a_hint(go, url):
 
     result = go(model, name="amber", max_steps=50, callbacks=[steer])
     store.close()
-    assert result.stop_reason == "stopped by a watcher"
+    assert result.stop_reason == "stopped by you"
     assert len(result.trials) < 10
     assert "Do not change the loader." in seen[-1]
     planned = Store(url).run("amber")

@@ -134,8 +134,8 @@ def test_a_run_without_an_end_goes_on():
     assert known.seconds_left() == math.inf
     known.control.paused = True
     assert not known.may_begin()
-    known.control.stopped = True
-    assert known.why_stop().reason == "stopped by a watcher"
+    known.control.stopped = "stopped by you"
+    assert known.why_stop().reason == "stopped by you"
 
 
 def test_the_first_error_is_the_reason():

@@ -134,7 +134,7 @@ def test_a_run_of_format_1_is_resumed(tmp_path):
 
 
 def to_format_1(path):
-    """Take away what formats 2 to 4 added."""
+    """Take away what formats 2 to 5 added."""
     with closing(sqlite3.connect(path)) as connection:
         connection.executescript(
             """
@@ -155,6 +155,8 @@ def to_format_1(path):
             alter table trial drop column note;
             alter table trial drop column scores;
             alter table run drop column test_scores;
+            alter table run drop column tags;
+            alter table run drop column session_at;
             alter table call drop column cost_usd;
             update llm_optimize set version = 1;
             """

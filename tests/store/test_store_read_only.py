@@ -123,7 +123,6 @@ def test_what_would_write_is_one_sentence(path, folder):
         ("run", *task),
         ("resume", "amber", "--func", f"{folder}/task.py:f", "--steps", "9"),
         ("fork", "amber", "1"),
-        ("steer", "amber", "stop"),
     ):
         done = program(*command, "--store", path)
         assert done.returncode == 1, done.stdout
@@ -217,10 +216,23 @@ def test_a_reader_sees_a_writer_that_comes_later(path, folder):
         child.stdin.close()
 
 
-def test_a_store_of_an_older_format_is_refused_in_the_same_words(folder):
+@pytest.mark.parametrize("version", [1, 3, 4])
+def test_a_store_of_an_older_format_is_read_and_stays_as_it_is(
+    folder, version, tmp_path, monkeypatch
+):
     path = folder / "old.db"
-    shutil.copy(Path(__file__).parents[1] / "data" / "store_v1.db", path)
+    shutil.copy(Path(__file__).parents[1] / "data" / f"store_v{version}.db", path)
     closed(path, file=0o444, folder=0o555)
-    refused = program("list", "--store", path)
-    assert refused.returncode == 1
+    before = contents(folder)
+    monkeypatch.setitem(ENVIRONMENT, "TMPDIR", str(tmp_path))
+    listed = program("list", "--store", path, "--json")
+    assert listed.returncode == 0, listed.stderr
+    (amber, *_) = json.loads(listed.stdout)
+    assert (amber["name"], amber["state"]["word"]) == ("amber", "finished")
+    assert program("show", "amber", "0", "--store", path).stdout.startswith("trial 0")
+    refused = program("steer", "amber", "stop", "--store", path)
+    assert refused.returncode == 2, "there is nothing to steer"
+    refused = program("fork", "amber", "0", "--store", path)
     assert "is read-only: get permission" in refused.stderr
+    assert contents(folder) == before
+    assert list(tmp_path.iterdir()) == [], "its copy is gone"
