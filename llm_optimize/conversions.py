@@ -5,15 +5,17 @@ Pure functions, used by `settings` and by all that checks an argument before a r
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-from .checks import is_whole_number
-from .errors import UnknownName, UsageError
+from .checks import is_number, is_whole_number
+from .errors import InPython, OptionName, UnknownName, UsageError
 from .identity import X
 
-__all__ = ["as_record", "as_whole", "as_x0"]
+__all__ = ["as_record", "as_whole", "as_x0", "refuse_no_number", "refuse_no_text"]
+_OR_NONE = InPython(", or None", shell="")
 
 
 def as_x0(x0: Any) -> tuple[X, ...]:
@@ -30,8 +32,9 @@ def as_x0(x0: Any) -> tuple[X, ...]:
     for x in candidates:
         if not isinstance(x, str | dict):
             raise UsageError(
-                f"x0 holds {x!r}, a {type(x).__name__}: "
-                "x is a text or a dict; write it as text"
+                OptionName("x0"),
+                f" holds {x!r}, a {type(x).__name__}: "
+                "x is a text or a dict; write it as text",
             )
     return candidates
 
@@ -44,8 +47,8 @@ def as_record(name: str, kind: type[Any], given: Any) -> Any:
         return given
     if not isinstance(given, Mapping):
         raise UsageError(
-            f"{name} is {given!r}: give records.{kind.__name__}(...), "
-            "or a dict of its fields"
+            OptionName(name),
+            f" is {given!r}: give records.{kind.__name__}(...), or a dict of its fields",
         )
     known = [one.name for one in fields(kind)]
     for word in given:
@@ -63,5 +66,19 @@ def as_whole(name: str, value: Any, least: int | None, repair: str) -> int:
     2
     """
     if not is_whole_number(value) or (least is not None and value < least):
-        raise UsageError(f"{name} is {value!r}: {repair}")
+        raise UsageError(OptionName(name), f" is {value!r}: {repair}")
     return int(value)
+
+
+def refuse_no_number(name: str, value: Any) -> None:
+    """Raise UsageError for what is neither a number nor None; NaN is no number."""
+    if value is None:
+        return
+    if not is_number(value) or math.isnan(value):
+        raise UsageError(OptionName(name), f" is {value!r}: give a number", _OR_NONE)
+
+
+def refuse_no_text(name: str, value: Any) -> None:
+    """Raise UsageError for what is neither a text nor None."""
+    if not isinstance(value, str | None):
+        raise UsageError(OptionName(name), f" is {value!r}: give a text", _OR_NONE)

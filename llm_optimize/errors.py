@@ -33,14 +33,79 @@ LlmOptimizeError
 from __future__ import annotations
 
 import difflib
+import shlex
+import shutil
 import subprocess
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 
+class OptionName(str):
+    """The name of an option within a message, as Python has it; the command line says its flag.
+
+    A field of a record stands with the record: "limits.memory_mb", "budget.usd".
+    """
+
+
+class InPython(str):
+    """Words of a message that hold for Python, with those of the command line beside them."""
+
+    shell: str
+
+    def __new__(cls, words: str, *, shell: str) -> InPython:
+        """Return the words.
+
+        Args:
+            words: for Python.
+            shell: what the command line says in their place.
+        """
+        made = super().__new__(cls, words)
+        made.shell = shell
+        return made
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _in_python, (str(self), self.shell)
+
+
+def _in_python(words: str, shell: str) -> InPython:
+    return InPython(words, shell=shell)
+
+
 class LlmOptimizeError(Exception):
-    """Base of everything that this library raises on purpose."""
+    """Base of everything that this library raises on purpose.
+
+    Its message consists of parts, joined without blanks: texts, and an `OptionName` or `InPython`
+    where the command line has another word than Python.
+
+    >>> str(UsageError(OptionName("max_steps"), " is -1: give 0 or more"))
+    'max_steps is -1: give 0 or more'
+    """
+
+    def __str__(self) -> str:
+        return "".join(map(str, self.args))
+
+    def for_shell(self, flag_of: Callable[[str], str]) -> str:
+        """Return the message in the words of the command line.
+
+        Args:
+            flag_of: returns the flag of an option.
+
+        >>> error = UsageError(OptionName("max_steps"), " is -1: give 0 or more")
+        >>> error.for_shell({"max_steps": "--steps"}.__getitem__)
+        '--steps is -1: give 0 or more'
+        """
+        said = []
+        for part in self.args:
+            if isinstance(part, OptionName):
+                said.append(flag_of(part))
+            elif isinstance(part, InPython):
+                said.append(part.shell)
+            else:
+                said.append(str(part))
+        return "".join(said)
 
 
 class UsageError(LlmOptimizeError, ValueError):
@@ -95,13 +160,13 @@ class ModelError(LlmOptimizeError, RuntimeError):
     """A chat model did not answer.
 
     Args:
-        message: the sentence.
+        message: the sentence, in parts.
         uncertain_calls: requests that brought no answer but may be billed all the same.
     """
 
-    def __init__(self, message: str = "", *, uncertain_calls: int = 0) -> None:
+    def __init__(self, *message: str, uncertain_calls: int = 0) -> None:
         self.uncertain_calls = uncertain_calls
-        super().__init__(message)
+        super().__init__(*message)
 
 
 class BudgetSpent(ModelError):
@@ -257,24 +322,43 @@ def suggestion(given: str, known: Iterable[str]) -> str:
     return "known are " + ", ".join(words[:20])
 
 
-def require(*modules: str, extra: str | None, needed_by: str) -> None:
+def require(*modules: str, needed_by: str) -> None:
     """Raise MissingExtra unless all modules are installed; none of them is imported.
 
     Call it before the import statement of an optional package.
 
     Args:
         modules: top-level names, such as "pandas".
-        extra: the extra of this package that installs them; None where they have the same name on
-            PyPI and are in no extra.
         needed_by: what the user asked for, the subject of the sentence.
 
-    >>> require("pandsa", extra="plots", needed_by="to_pandas")
+    >>> require("pandsa", needed_by="to_pandas")  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    llm_optimize.errors.MissingExtra: to_pandas needs pandsa: pip install "llm_optimize[plots]"
+    llm_optimize.errors.MissingExtra: to_pandas needs pandsa: ...pip install pandsa
     """
     missing = [module for module in modules if find_spec(module) is None]
     if not missing:
         return
-    package = f'"llm_optimize[{extra}]"' if extra else " ".join(missing)
-    names = " and ".join(missing)
-    raise MissingExtra(f"{needed_by} needs {names}: pip install {package}")
+    packages = [_PACKAGES.get(module, module) for module in missing]
+    names = " and ".join(packages)
+    raise MissingExtra(f"{needed_by} needs {names}: {pip_install(*packages)}")
+
+
+# On the package index, where a package has another name than its module.
+_PACKAGES = {
+    "IPython": "ipython",
+    "genai_prices": "genai-prices",
+    "sklearn": "scikit-learn",
+}
+
+
+def pip_install(*packages: str) -> str:
+    """Return the command that installs packages into the environment of this process.
+
+    It names the packages themselves: an extra of this package could be installed only where this
+    package came from. Where `pip` is that of another environment, it names the interpreter.
+    """
+    pip = "pip"
+    found = shutil.which(pip)
+    if found is None or Path(found).parent != Path(sys.executable).parent:
+        pip = f"{shlex.quote(sys.executable)} -m pip"
+    return f"{pip} install {' '.join(packages)}"

@@ -13,8 +13,8 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from .checks import is_number
-from .conversions import as_record, as_whole, as_x0
-from .errors import UnknownName, UsageError
+from .conversions import as_record, as_whole, as_x0, refuse_no_number, refuse_no_text
+from .errors import OptionName, UnknownName, UsageError
 from .records import Budget, Direction, Limits, Task, X
 
 __all__ = [
@@ -286,20 +286,24 @@ class RunSettings:
             object.__setattr__(self, name, number)
         secs = self.timeout_secs
         if not is_number(secs) or not secs > 0:  # NaN is not above 0 either
-            raise UsageError(f"timeout_secs is {secs!r}: a scoring needs more than 0 s")
+            raise UsageError(
+                OptionName("timeout_secs"),
+                f" is {secs!r}: a scoring needs more than 0 s",
+            )
         for name in ("stop_score", "max_score", "temperature"):
-            value = getattr(self, name)
-            if value is not None and not is_number(value):
-                raise UsageError(f"{name} is {value!r}: give a number, or None")
+            refuse_no_number(name, getattr(self, name))
         for name in ("base_url", "func_version", "reasoning_effort"):
-            value = getattr(self, name)
-            if not isinstance(value, str | None):
-                raise UsageError(f"{name} is {value!r}: give a text, or None")
+            refuse_no_text(name, getattr(self, name))
         sandbox = self.sandbox
         if not isinstance(sandbox, str):
-            raise UsageError(f"sandbox is {sandbox!r}: give a name, such as 'process'")
+            raise UsageError(
+                OptionName("sandbox"),
+                f" is {sandbox!r}: give a name, such as 'process'",
+            )
         if not isinstance(self.reflect, bool):
-            raise UsageError(f"reflect is {self.reflect!r}: give True or False")
+            raise UsageError(
+                OptionName("reflect"), f" is {self.reflect!r}: give True or False"
+            )
 
     def changed(self, changes: Mapping[str, Any]) -> RunSettings:
         """Return the settings of a resumed run, with these options in place of the stored ones.
@@ -318,7 +322,8 @@ class RunSettings:
             option = option_of(name)
             if option.no_resume:
                 raise UsageError(
-                    f"{name} cannot change when a run goes on: {option.no_resume}"
+                    OptionName(name),
+                    f" cannot change when a run goes on: {option.no_resume}",
                 )
             if option.in_task:
                 of_task[name] = value

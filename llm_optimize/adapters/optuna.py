@@ -21,7 +21,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ..blocking import wait_for
-from ..errors import MissingExtra, ModelError, UsageError
+from ..errors import MissingExtra, ModelError, UsageError, pip_install
 from ..llm import Chat, as_model, reply_of
 from ..propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
 from ..propose.model import ModelProposer
@@ -31,9 +31,7 @@ from ..space import Space, as_space
 try:
     import optuna
 except ImportError as error:
-    raise MissingExtra(
-        'ModelSampler needs optuna: pip install "llm_optimize[classical]"'
-    ) from error
+    raise MissingExtra(f"ModelSampler needs optuna: {pip_install('optuna')}") from error
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution

@@ -27,6 +27,7 @@ from ..errors import (
 )
 from . import check, compare, export, look, report, run, serve
 from .common import FAILED, INTERRUPTED, OK, WRONG_USAGE, fail
+from .options import flag_of
 
 __all__ = ["app", "main"]
 
@@ -83,9 +84,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         code = app(arguments, standalone_mode=False)
         sys.exit(code or OK)
     except (UsageError, RunNotFound, NotAStore, MissingKey) as error:
-        fail(str(error), WRONG_USAGE)
+        fail(error.for_shell(flag_of), WRONG_USAGE)
     except (LlmOptimizeError, StoreError) as error:
-        fail(str(error), FAILED)
+        fail(error.for_shell(flag_of), FAILED)
     except BrokenPipeError:
         # The reader, such as `head`, is gone. At exit Python flushes standard output once more:
         # into /dev/null that raises nothing.

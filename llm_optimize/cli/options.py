@@ -16,7 +16,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 import typer
 
 from .. import settings
-from ..records import Budget
+from ..records import Budget, Limits
 from ..task_file import QUESTION, kinds_of
 
 Command = TypeVar("Command", bound=Callable[..., None])
@@ -110,10 +110,17 @@ LIMITS = [
     ),
     _limit("env", list[str], f"An environment variable that f may see. {_REPEATABLE}"),
     _limit("network", bool, "Whether f may use the network."),
+    Flag(
+        option="limits",
+        name="memory_mb",
+        word="--memory",
+        kind=int,
+        help=f"Megabytes that one scoring may use; {Limits().memory_mb} if not given.",
+    ),
     _limit(
         "limit",
         list[str],
-        "Another limit of one scoring, as NAME=NUMBER, such as memory_mb=512. "
+        "Another limit of one scoring, as NAME=NUMBER, such as processes=64. "
         + _REPEATABLE,
     ),
 ]
@@ -138,6 +145,25 @@ def flags_of(name: str) -> list[Flag]:
         sentences.append(_REPEATABLE)
     help_ = " ".join(filter(None, sentences))
     return [Flag(name, name, option.flag, kind, help_), *_BESIDE.get(name, [])]
+
+
+def flag_of(name: str) -> str:
+    """Return the flag of an option, by its name in Python; the name itself where it has none.
+
+    >>> flag_of("timeout_secs"), flag_of("budget.usd"), flag_of("limits.memory_mb")
+    ('--timeout', '--max-usd', '--memory')
+    """
+    record, _, field = name.partition(".")
+    if record == "limits":
+        for limit in LIMITS:
+            if limit.name == field:
+                return limit.word
+        return f"--limit {field}"
+    if record == "budget" and field:
+        return CAPS[field][0]
+    if name in settings.options():
+        return settings.option_of(name).flag or name
+    return "--" + name.replace("_", "-")
 
 
 _DECIDED_BY_COMPARE = ("max_steps", "seed", "budget")

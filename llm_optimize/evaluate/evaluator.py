@@ -12,7 +12,7 @@ from typing import Any
 
 from ..blocking import cancel_all
 from ..checks import is_number
-from ..errors import UsageError
+from ..errors import InPython, OptionName, UsageError
 from ..records import Direction, Evaluation, Limits, Trial, X
 from .backends import Backend, BackendOptions, Dispatch, Order, open_backend
 from .challenge import Challenge
@@ -48,7 +48,11 @@ class Judging:
         limit, repeats, examples = self.max_score, self.repeats, self.examples
         is_finite = is_number(limit) and math.isfinite(limit)
         if limit is not None and not is_finite:
-            raise UsageError(f"max_score is {limit!r}: give a finite number, or None")
+            raise UsageError(
+                OptionName("max_score"),
+                f" is {limit!r}: give a finite number",
+                InPython(", or None", shell=""),
+            )
         if not isinstance(repeats, Repeats | None):
             raise UsageError(f"repeats is {repeats!r}: give evaluate.Repeats(n=3)")
         if not isinstance(examples, Examples | None):

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from random import Random
 
 from ..checks import is_whole_number
-from ..errors import UsageError
+from ..errors import OptionName, UsageError
 from ..records import Evaluation, Status
 from .evaluation import IMPOSSIBLE
 
@@ -40,7 +40,8 @@ class Repeats:
     def __post_init__(self) -> None:
         if not is_whole_number(self.n) or self.n < 2:
             raise UsageError(
-                f"repeats: n is {self.n!r}, give a whole number of scorings, at least 2"
+                OptionName("repeats"),
+                f" is {self.n!r}: give a whole number of scorings, at least 2",
             )
 
     def seeds(self, seed: int, known: Evaluation) -> list[int]:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-from ..errors import MissingKey, UnknownName, UsageError
+from ..errors import InPython, MissingKey, UnknownName, UsageError
 from ..records import Message, Reply
 from ..text import storable
 from .address import Address, address_of
@@ -107,8 +107,8 @@ class Chat:
         if address.lacks_credentials:
             raise MissingKey(
                 f"the base URL {address.shown} was stored without its credentials, which no run "
-                "keeps: set OPENAI_BASE_URL to the full address, or pass "
-                "model=llm.Chat(..., base_url=...) or --base-url"
+                "keeps: set OPENAI_BASE_URL to the full address, or pass ",
+                InPython("model=llm.Chat(..., base_url=...)", shell="--base-url"),
             )
         if self._endpoint.api_key or address.secrets:
             return
@@ -116,9 +116,13 @@ class Chat:
         is_local = host in ("localhost", "::1") or host.startswith("127.")
         if not is_local:
             raise MissingKey(
-                f"no key for the model {self.name!r}: export OPENAI_API_KEY=..., "
-                "pass llm.Chat(api_key=...), name your own server with OPENAI_BASE_URL, "
-                "or use model='mutation', which needs no model"
+                f"no key for the model {self.name!r}: export OPENAI_API_KEY=..., ",
+                InPython("pass llm.Chat(api_key=...), ", shell=""),
+                "name your own server with ",
+                InPython("OPENAI_BASE_URL", shell="--base-url"),
+                ", or use ",
+                InPython("model='mutation'", shell="--model mutation"),
+                ", which needs no model",
             )
 
     @cached_property

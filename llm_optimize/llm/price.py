@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from ..errors import UsageError
+from ..errors import InPython, UsageError
 from ..records import Usage
 
 _MILLION = 1_000_000
@@ -39,7 +39,10 @@ class Price:
             value = getattr(self, name)
             if value is not None and not 0 <= value < float("inf"):
                 raise UsageError(
-                    f"price: {name} is {value}: give US dollars per million tokens, 0 or more"
+                    InPython(
+                        f"price: {name}", shell="one of the two numbers of --price"
+                    ),
+                    f" is {value}: give US dollars per million tokens, 0 or more",
                 )
 
     def cost(self, usage: Usage) -> float:

@@ -47,7 +47,7 @@ def serve(store: str, allow: Sequence[Path], at_a_time: int) -> None:
 
     Raises MissingExtra where the SDK is not installed, and what `AllowedTasks` raises.
     """
-    require("mcp", extra="mcp", needed_by="llm-optimize mcp")
+    require("mcp", needed_by="llm-optimize mcp")
     tools = Tools(store, AllowedTasks(allow), at_a_time)
 
     # SIGTERM must end the runs, too: they are in sessions of their own and would outlive the

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import UnknownName, UsageError
+from ..errors import InPython, OptionName, UnknownName, UsageError, pip_install
 from ..evaluate import Evaluator, Examples, Judging, Repeats, Stage, TrialJudge
 from ..llm import Chat, Ensemble, Model, as_model, price_of
 from ..propose import classical, gates
@@ -30,6 +30,10 @@ from ..store import Store
 AnyStage = Stage | Callable[..., Any] | tuple[Callable[..., Any], float]
 Func = Callable[..., Any] | Stage | Sequence[AnyStage]
 Writer = str | Proposer | GateSpec
+_GIVE_PRICE = InPython(
+    "pass llm.Chat(..., price=llm.Price(prompt_per_million=..., completion_per_million=...))",
+    shell="give it with --price, such as --price 0.25/2",
+)
 _WITHOUT_MODEL = ("mutation", "policy_gradient", *classical.SAMPLERS)  # proposers
 
 
@@ -80,13 +84,19 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     if settings.model == "mutation":
         if writer not in ("model", "mutation"):
             raise UsageError(
-                f'model="mutation" stands for that proposer and no model, and proposer is '
-                f"{_name_of(writer)!r}: give one of the two"
+                InPython('model="mutation"', shell="--model mutation"),
+                " stands for that proposer and no model, and ",
+                OptionName("proposer"),
+                f" is {_name_of(writer)!r}: give one of the two",
             )
         writer = "mutation"
     if writer == "mutation" and space is None and not settings.x0:
         raise UsageError(
-            "mutation changes an x that exists: give x0, or a space, or a model"
+            "mutation changes an x that exists: give ",
+            OptionName("x0"),
+            " or ",
+            OptionName("space"),
+            ", or another model",
         )
     model = None
     if needs_model(writer, settings) and not replayed:
@@ -166,7 +176,8 @@ def _addressed(settings: RunSettings) -> Any:
     model = settings.model
     if not settings.is_chat:
         raise UsageError(
-            f"the model of this run, {model!r}, is your own program and not stored: pass model="
+            f"the model of this run, {model!r}, is your own program and not stored: ",
+            InPython("pass model=", shell="name one with --model"),
         )
     given: dict[str, Any] = {}
     for option in OF_CHAT:
@@ -199,7 +210,8 @@ def _with_methods(option: str, given: Any, *methods: str) -> Any:
         if not callable(getattr(given, method, None)):
             wanted = " and ".join(f"`{name}`" for name in methods)
             raise UsageError(
-                f"{option} is {given!r}: give a name, or an object with {wanted}"
+                OptionName(option),
+                f" is {given!r}: give a name, or an object with {wanted}",
             )
     if not isinstance(given, type):
         return given
@@ -221,7 +233,9 @@ def _repeats(given: Any) -> Repeats | None:
     if isinstance(given, Mapping) and given.keys() <= {"n", "champion"}:
         return Repeats(**given)
     raise UsageError(
-        f"repeats is {given!r}: give how often a champion is scored, at least 2, or a Repeats"
+        OptionName("repeats"),
+        f" is {given!r}: give how often a champion is scored, at least 2",
+        InPython(", or a Repeats", shell=""),
     )
 
 
@@ -307,8 +321,8 @@ def needs_model(writer: Writer, settings: RunSettings) -> bool:
     asks = any(name not in _WITHOUT_MODEL for name in names_of(writer))
     if settings.reflect and not asks:
         raise UsageError(
-            f"reflect asks a model for lessons, and the proposer {writer!s} asks none: "
-            "remove reflect"
+            OptionName("reflect"),
+            f" asks a model for lessons, and the proposer {writer!s} asks none: remove it",
         )
     return asks
 
@@ -320,8 +334,9 @@ def as_proposer(writer: Writer, settings: RunSettings, space: Space | None) -> P
     """
     if settings.tune and space is not None:
         raise UsageError(
-            f"tune is {settings.tune}, and with a space there are no numbers in code to tune: "
-            "remove tune"
+            OptionName("tune"),
+            f" is {settings.tune}, and with a space there are no numbers in code to tune: "
+            "remove it",
         )
     proposer = _made(writer, settings, space)
     if not settings.tune:
@@ -351,7 +366,9 @@ def _makers(
 
     def learner() -> Proposer:
         if space is None:
-            raise UsageError("policy_gradient draws parameters: give space={...}")
+            raise UsageError(
+                "policy_gradient draws parameters: give ", OptionName("space")
+            )
         return PolicyGradient(space)
 
     return {
@@ -362,7 +379,7 @@ def _makers(
             knobs=settings.tune > 0,
             direction=settings.direction,
         ),
-        "mutation": lambda: Mutation(space),
+        "mutation": lambda: Mutation(space, settings.x0),
         "policy_gradient": learner,
         **classical.makers(space),
     }
@@ -382,10 +399,12 @@ def refuse_unknown_price(budget: Budget, model: Model | None) -> None:
         return
     if price_of(model) is None:
         raise UsageError(
-            f"budget: usd is {budget.usd:g}, but the price of the model {model.name!r} is unknown: "
-            "pass llm.Chat(..., price=llm.Price(prompt_per_million=..., "
-            "completion_per_million=...)), install the list of prices with pip install "
-            "'llm_optimize[prices]', or cap tokens or calls instead"
+            OptionName("budget.usd"),
+            f" is {budget.usd:g}, but the price of the model {model.name!r} is unknown: ",
+            _GIVE_PRICE,
+            f", install the list of prices with {pip_install('genai-prices')}, or cap ",
+            InPython("tokens or calls", shell="--max-tokens or --max-calls"),
+            " instead",
         )
 
 

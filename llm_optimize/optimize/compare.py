@@ -12,7 +12,7 @@ from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
-from ..errors import UnknownName, UsageError
+from ..errors import InPython, OptionName, UnknownName, UsageError
 from ..llm import Model
 from ..propose import gates
 from ..records import Budget, Result, X
@@ -67,7 +67,10 @@ class Contest:
 
     def __post_init__(self) -> None:
         if self.at_a_time < 1:
-            raise UsageError(f"at_a_time is {self.at_a_time}: at least 1 run is needed")
+            raise UsageError(
+                OptionName("at_a_time"),
+                f" is {self.at_a_time}: at least 1 run is needed",
+            )
 
     @property
     def scorings(self) -> int:
@@ -96,7 +99,9 @@ def as_seeds(seeds: int | Sequence[int]) -> tuple[int, ...]:
         chosen = tuple(seeds)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError(
-            f"seeds is {seeds!r}: give how many, at least 1, or a list of different numbers"
+            OptionName("seeds"),
+            f" is {seeds!r}: give how many, at least 1",
+            InPython(", or a list of different numbers", shell=""),
         )
     return chosen
 
@@ -120,8 +125,11 @@ async def compare_all(
     """
     if not contenders:
         raise UsageError(
-            "there are no contenders: name at least one, such as "
-            "{'best': 'best', 'none': 'best_of_n'}"
+            "there are no contenders: name at least one, such as ",
+            InPython(
+                "{'best': 'best', 'none': 'best_of_n'}",
+                shell="--contender best --contender best_of_n",
+            ),
         )
     known = [name for name in options_of_a_run() if name not in _OWN]
     known.append("callbacks")

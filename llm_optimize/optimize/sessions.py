@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from contextlib import closing
 from typing import Unpack
 
-from ..errors import UsageError
+from ..errors import OptionName, UsageError
 from ..records import Reply, Result, Watcher
 from ..settings import Changes, RunSettings, option_of, refuse_unknown
 from ..settings import options as options_of_a_run
@@ -98,8 +98,9 @@ async def areplay(
     for word in changes:
         if option_of(word).of_model:
             raise UsageError(
-                f"{word} cannot change in a replay: its replies are those of the run, "
-                "and no model is asked"
+                OptionName(word),
+                " cannot change in a replay: its replies are those of the run, "
+                "and no model is asked",
             )
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:

@@ -52,7 +52,7 @@ class Generations:
     """
 
     def __init__(self, space: Space, names: Sequence[str]) -> None:
-        require("cmaes", extra="classical", needed_by='the sampler "cmaes"')
+        require("cmaes", needed_by='the sampler "cmaes"')
         import cmaes
 
         self._cmaes = cmaes

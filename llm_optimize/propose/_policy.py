@@ -36,7 +36,7 @@ _ABSENT = -1
 
 def numpy() -> Any:
     """Return the module. Raises MissingExtra where it is not installed."""
-    require("numpy", extra="classical", needed_by="the proposer policy_gradient")
+    require("numpy", needed_by="the proposer policy_gradient")
     import numpy as np
 
     return np

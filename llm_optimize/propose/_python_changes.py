@@ -34,7 +34,7 @@ class PythonChanges:
     """Changes one thing in a program. Raises MissingExtra where libcst is not installed."""
 
     def __init__(self) -> None:
-        require("libcst", extra="mutation", needed_by="mutation")
+        require("libcst", needed_by="mutation of a Python program")
         import libcst
 
         self._cst = libcst

@@ -48,9 +48,9 @@ class Study:
         startup: int | None,
         names: Sequence[str],
     ) -> None:
-        require("optuna", extra="classical", needed_by=f'the sampler "{sampler}"')
+        require("optuna", needed_by=f'the sampler "{sampler}"')
         if sampler == "gp":
-            require("torch", extra=None, needed_by='the sampler "gp"')
+            require("torch", needed_by='the sampler "gp"')
         import optuna
 
         self._optuna = optuna

@@ -11,7 +11,7 @@ from functools import partial
 from random import Random
 from typing import Any
 
-from ..errors import UnknownName, UsageError
+from ..errors import OptionName, UnknownName, UsageError
 from ..identity import key_of
 from ..records import Ask, Plan, Proposal, Proposer, Status, Trial
 from ..space import Choice, Space
@@ -169,7 +169,8 @@ def makers(space: Space | None) -> Mapping[str, Callable[[], Proposer]]:
 def _made(space: Space | None, name: str) -> Proposer:
     if space is None:
         raise UsageError(
-            f"the proposer {name!r} chooses values of parameters: give space={{...}}"
+            f"the proposer {name!r} chooses values of parameters: give ",
+            OptionName("space"),
         )
     return Classical(space, name)
 

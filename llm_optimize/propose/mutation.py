@@ -6,9 +6,12 @@ regions, only these change. What was tried is not proposed again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from importlib.util import find_spec
 from random import Random
 
 from ..errors import MissingExtra, NothingToPropose
+from ..identity import is_python
 from ..records import Ask, Plan, Proposal, Trial, X
 from ..space import Space
 from ._number_changes import change_a_number, has_number
@@ -27,15 +30,22 @@ class Mutation:
 
     Args:
         space: the parameters, where x is a dict of them.
+        first: the first candidates.
 
-    Raises MissingExtra where libcst is not installed and no space is given.
+    Raises MissingExtra, also in `propose`, where x is a Python program and libcst is not
+    installed. Numbers in other text are changed without it.
     """
 
-    def __init__(self, space: Space | None = None) -> None:
+    def __init__(self, space: Space | None = None, first: Sequence[X] = ()) -> None:
         self._space = space
         self._tried: set[str] = set()  # keys of x
         self._failures = 0  # proposals in a row without anything new
-        self._python = PythonChanges() if space is None else None
+        self._python: PythonChanges | None = None
+        for x in first:
+            texts = [x] if isinstance(x, str) else x.values()
+            for text in texts:
+                if isinstance(text, str):
+                    self._changes_of(text)
 
     async def propose(self, plan: Plan, ask: Ask, rng: Random) -> Proposal:
         """Return a changed parent that was never tried, or why there is none; no model is asked.
@@ -100,10 +110,22 @@ class Mutation:
             "scikit-learn estimator that it knows; ask a model, or give parameters with space"
         )
 
+    def _changes_of(self, text: str) -> PythonChanges | None:
+        """Return what changes a program; None for other text where libcst is not installed.
+
+        Raises MissingExtra for a program where it is not installed.
+        """
+        if self._space is not None:
+            return None
+        if self._python is None and (find_spec("libcst") or is_python(text)):
+            self._python = PythonChanges()
+        return self._python
+
     def _can_change(self, text: str) -> bool:
         """Return whether something of a text can be changed where it may be."""
         allowed = regions(text)
-        if self._python is not None and self._python.can_change(text, allowed):
+        python = self._changes_of(text)
+        if python is not None and python.can_change(text, allowed):
             return True
         return bool(_with_numbers(text, allowed))
 
@@ -120,8 +142,9 @@ class Mutation:
 
     def _changed_text(self, text: str, rng: Random) -> str:
         allowed = regions(text)
-        if self._python is not None:
-            changed = self._python.change(text, rng, allowed)
+        python = self._changes_of(text)
+        if python is not None:
+            changed = python.change(text, rng, allowed)
             if changed is not None:
                 return changed
         spans = _with_numbers(text, allowed)

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, TypedDict
 
 from ..checks import is_number
-from ..errors import InvalidScore, UsageError
+from ..errors import InPython, InvalidScore, OptionName, UsageError
 
 
 class Message(TypedDict):
@@ -130,10 +130,14 @@ class Limits:
         for name in _AT_LEAST_ONE:
             value = getattr(self, name)
             if not is_number(value) or value < 1:
-                raise UsageError(f"limits: {name} is {value!r}, it must be at least 1")
+                option = OptionName(f"limits.{name}")
+                raise UsageError(option, f" is {value!r}, it must be at least 1")
         secs = self.cpu_secs
         if secs is not None and not (is_number(secs) and secs > 0):
-            raise UsageError(f"limits: cpu_secs is {secs!r}, it must be more than 0")
+            raise UsageError(
+                OptionName("limits.cpu_secs"),
+                f" is {secs!r}, it must be more than 0",
+            )
         for name in ("env", "readable", "writable"):
             texts = _texts(name, getattr(self, name))
             object.__setattr__(self, name, texts)
@@ -154,10 +158,13 @@ def _texts(name: str, value: Any) -> tuple[str, ...]:
     """Return a limit that lists texts as a tuple. Raises UsageError for anything else."""
     if isinstance(value, str):
         raise UsageError(
-            f"limits: {name} is one text, {value!r}: give a tuple of texts"
+            OptionName(f"limits.{name}"),
+            f" is one text, {value!r}: give a tuple of texts",
         )
     if not isinstance(value, Iterable):
-        raise UsageError(f"limits: {name} is {value!r}: give a tuple of texts")
+        raise UsageError(
+            OptionName(f"limits.{name}"), f" is {value!r}: give a tuple of texts"
+        )
     return tuple(map(str, value))
 
 
@@ -178,7 +185,9 @@ class Budget:
             if value is None or (is_number(value) and value > 0):
                 continue
             raise UsageError(
-                f"budget: {name} is {value!r}, it must be more than 0, or None for no cap"
+                OptionName(f"budget.{name}"),
+                f" is {value!r}, it must be more than 0",
+                InPython(", or None for no cap", shell=""),
             )
 
 

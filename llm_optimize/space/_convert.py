@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 from typing import Any
 
-from ..errors import UnknownName, UsageError
+from ..checks import is_number
+from ..errors import InPython, UnknownName, UsageError
 from ._parameters import Choice, Float, Int, Parameter
 from ._schema import from_schema
 from ._space import Space
 
-_NUMERIC: dict[str, type[Float | Int]] = {"float": Float, "int": Int}
+# What a "kind" in JSON stands for, and the fields that it needs.
+_KINDS: dict[str, tuple[type[Parameter], tuple[str, ...]]] = {
+    "bool": (Choice, ()),
+    "choice": (Choice, ("options",)),
+    "float": (Float, ("low", "high")),
+    "int": (Int, ("low", "high")),
+}
 
 
 def as_space(space: Any) -> Space:
@@ -36,8 +44,12 @@ def as_space(space: Any) -> Space:
             return Space(from_schema(pydantic_schema()))
     if not isinstance(space, Mapping):
         raise UsageError(
-            f"the space is {space!r}: give a dict of Float, Int, Choice and Bool, a JSON schema, "
-            "a pydantic model class, or a dict of Optuna's distributions"
+            f"the space is {space!r}: give ",
+            InPython(
+                "a dict of Float, Int, Choice and Bool, a JSON schema, "
+                "a pydantic model class, or a dict of Optuna's distributions",
+                shell="an object with the parameters by name, or a JSON schema",
+            ),
         )
     if _is_schema(space):
         return Space(from_schema(space))
@@ -64,22 +76,50 @@ def _is_stored(value: Any) -> bool:
 def _parameter(name: str, value: Any) -> Any:
     """Return the parameter that a value of a dict describes; Space refuses one that does not."""
     if _is_stored(value):
-        return _from_stored(value)
+        return _from_stored(name, value)
     package = type(value).__module__.partition(".")[0]
     if package == "optuna":
         return _from_optuna(name, value)
     return value
 
 
-def _from_stored(value: Mapping[str, Any]) -> Parameter:
-    """Return a parameter that `Space.to_json` wrote, also in earlier versions with fewer fields."""
+def _from_stored(name: str, value: Mapping[str, Any]) -> Parameter:
+    """Return a parameter that `Space.to_json` or a person wrote as JSON; most fields may be absent.
+
+    Raises UsageError for a field that is missing or wrong, and UnknownName for another word.
+    """
     data = dict(value)
     kind = data.pop("kind")
-    if kind == "choice":
-        return Choice(*data.pop("options"), **data)
-    if kind not in _NUMERIC:
-        raise UnknownName("kind of parameter", kind, [*_NUMERIC, "choice"])
-    return _NUMERIC[kind](**data)
+    if kind not in _KINDS:
+        raise UnknownName("kind of parameter", kind, _KINDS)
+    made, required = _KINDS[kind]
+    known = [one.name for one in fields(made)]
+    for word in data:
+        if word not in known:
+            raise UnknownName(f"field of the parameter {name!r}", word, known)
+    for word in required:
+        if word not in data:
+            raise UsageError(f"the parameter {name!r} has no {word!r}: give it")
+    for word in ("low", "high", "step"):
+        number = data.get(word)
+        if number is not None and not is_number(number):
+            raise UsageError(
+                f"the {word} of the parameter {name!r} is {number!r}: give a number"
+            )
+    if not isinstance(data.get("when", {}), Mapping):
+        raise UsageError(
+            f'the "when" of the parameter {name!r} is {data["when"]!r}: '
+            "give an object, from the name of another parameter to its values"
+        )
+    try:
+        if made is not Choice:
+            return made(**data)
+        options = data.pop("options", (False, True))
+        if not isinstance(options, list | tuple):
+            raise UsageError(f"the options are {options!r}: give a list")
+        return Choice(*options, **data)
+    except UsageError as error:
+        raise UsageError(f"the parameter {name!r}: ", *error.args) from None
 
 
 def _from_optuna(name: str, distribution: Any) -> Parameter:

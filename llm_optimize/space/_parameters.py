@@ -10,7 +10,7 @@ from decimal import Decimal
 from random import Random
 from typing import Any, TypeAlias
 
-from ..errors import UsageError
+from ..errors import InPython, UsageError
 
 _COLLECTIONS = (tuple, list, set, frozenset)  # of the values of a condition
 _NEAR_SD = 0.2  # standard deviation of the step to a neighbor, as a share of the range
@@ -132,7 +132,8 @@ class Int:
             is_number = not isinstance(value, bool) and math.isfinite(value)
             if not is_number or value != round(value):
                 raise UsageError(
-                    f"the {name} of an Int is {value!r}: give a whole number, or use Float"
+                    f"the {name} of an Int is {value!r}: give a whole number, or use ",
+                    InPython("Float", shell='the kind "float"'),
                 )
             object.__setattr__(self, name, int(value))
         _check_range(self)
@@ -303,12 +304,16 @@ def _normalize(parameter: Parameter) -> None:
 
 def _check_options(options: tuple[Any, ...]) -> None:
     if not options:
-        raise UsageError("a Choice needs options: Choice('a', 'b')")
+        raise UsageError(
+            "a Choice needs options: ",
+            InPython("Choice('a', 'b')", shell='"options": ["a", "b"]'),
+        )
     for option in options:
         if option is not None and not isinstance(option, str | int | float):
             raise UsageError(
-                f"the option {option!r} is not a text, number, boolean or None: "
-                "give a name that f reads"
+                f"the option {option!r} is not a text, number, boolean or ",
+                InPython("None", shell="null"),
+                ": give a name that f reads",
             )
     distinct = {(isinstance(option, bool), option) for option in options}
     if len(distinct) < len(options):
@@ -363,7 +368,7 @@ def _check_range(parameter: Float | Int) -> None:
     if step is not None and parameter.log:
         raise UsageError(
             f"a range cannot have both the step {step} and a logarithmic scale: "
-            "drop one, or give a Choice"
+            "drop one, or list the values as a choice"
         )
     if step is not None and not 0 < step <= high - low:
         raise UsageError(

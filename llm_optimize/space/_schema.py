@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
 from ..checks import is_number
-from ..errors import UsageError
+from ..errors import InPython, UsageError
 from ._parameters import Bool, Choice, Float, Int, Parameter, condition_in_words
 
 Schema: TypeAlias = Mapping[str, Any]
@@ -80,7 +80,11 @@ def from_schema(schema: Schema) -> dict[str, Parameter]:
     if links:
         raise UsageError(
             f"the schema links its properties by {', '.join(links)}, which a space does not "
-            "support: give the parameters as Float, Int, Choice, Bool with when={...}"
+            "support: give the parameters ",
+            InPython(
+                "as Float, Int, Choice, Bool with when={...}",
+                shell='by name, such as {"kind": "float", "low": 0, "high": 1, "when": {...}}',
+            ),
         )
     properties = schema.get("properties")
     if not isinstance(properties, Mapping) or not properties:
@@ -91,7 +95,8 @@ def from_schema(schema: Schema) -> dict[str, Parameter]:
         try:
             parameters[name] = _parameter(resolved)
         except UsageError as error:
-            raise UsageError(f"the property {name!r} of the schema: {error}") from None
+            where = f"the property {name!r} of the schema: "
+            raise UsageError(where, *error.args) from None
     return parameters
 
 

@@ -8,12 +8,14 @@ from dataclasses import asdict
 from random import Random
 from typing import Any, TypeAlias
 
-from ..errors import UnknownName, UsageError
+from ..errors import InPython, UnknownName, UsageError
 from ._parameters import Choice, Float, Int, Parameter, condition_in_words
 from ._schema import to_schema
 
 _SAME = 1e-9  # a smaller relative change of a number is not worth a note
 Values: TypeAlias = Mapping[str, Any]  # by the name of a parameter
+
+_IN_A_FILE = 'an object with its "kind", such as {"kind": "float", "low": 0, "high": 1}'
 
 
 class Space:
@@ -36,7 +38,8 @@ class Space:
         for name, parameter in parameters.items():
             if not isinstance(parameter, Float | Int | Choice):
                 raise UsageError(
-                    f"the parameter {name!r} is {parameter!r}: give Float, Int, Choice or Bool"
+                    f"the parameter {name!r} is {parameter!r}: give ",
+                    InPython("Float, Int, Choice or Bool", shell=_IN_A_FILE),
                 )
         self.parameters = dict(parameters)
         for name in parameters:
@@ -62,7 +65,9 @@ class Space:
         """
         if not isinstance(x, Mapping):
             raise UsageError(
-                f"x is {x!r}: with a space it is a dict with {', '.join(self.parameters)}"
+                f"x is {x!r}: with a space it is ",
+                InPython("a dict", shell="a JSON object"),
+                f" with {', '.join(self.parameters)}",
             )
         self._refuse_unknown(x)
         checked: dict[str, Any] = {}
@@ -183,7 +188,7 @@ class Space:
         try:
             return self.parameters[name].check(value)
         except UsageError as error:
-            raise UsageError(f"{name}: {error}") from None
+            raise UsageError(f"{name}: ", *error.args) from None
 
     def _refuse_unknown(self, x: Values) -> None:
         for name in x:

@@ -121,7 +121,7 @@ def _write_study(
     trials: Sequence[Trial],
     file: Path,
 ) -> None:
-    require("optuna", extra="classical", needed_by="an export to Optuna")
+    require("optuna", needed_by="an export to Optuna")
     import optuna
 
     task = str(run.settings.get("task", {}).get("description", ""))

@@ -59,7 +59,7 @@ class Tracker:
         params: Mapping[str, object] | None = None,
         wait_secs: float = 30.0,
     ) -> None:
-        require("mlflow", extra="mlflow", needed_by="Tracker")
+        require("mlflow", needed_by="Tracker")
         import mlflow
 
         if artifacts not in ARTIFACTS:

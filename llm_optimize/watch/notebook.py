@@ -35,7 +35,7 @@ class Notebook:
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.monotonic) -> None:
-        require("IPython", extra=None, needed_by="Notebook")
+        require("IPython", needed_by="Notebook")
         from IPython.display import HTML, DisplayHandle
 
         handle: Any = DisplayHandle

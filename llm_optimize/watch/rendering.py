@@ -116,7 +116,7 @@ def shown_scores(trials: Iterable[Trial]) -> dict[int, str]:
 
 def data_frame(trials: Sequence[Trial]) -> pandas.DataFrame:
     """Return `rows_of` as a data frame with the trial number as index."""
-    require("pandas", extra="plots", needed_by="to_pandas")
+    require("pandas", needed_by="to_pandas")
     import pandas as pd
 
     rows = rows_of(trials)
@@ -133,7 +133,7 @@ def draw(
     axes: Axes | None,
 ) -> Axes:
     """Draw the score of each trial and the best so far; failures are ticks below."""
-    require("matplotlib", extra="plots", needed_by="plot")
+    require("matplotlib", needed_by="plot")
     from matplotlib import pyplot
     from matplotlib.ticker import MaxNLocator
 

@@ -143,7 +143,7 @@ def test_the_options_are_arguments_of_a_run():
         (
             LEAST + "[limits]\nmemory_mb = 0",
             TaskFileError,
-            "[limits] of digits.toml: limits: memory_mb is 0",
+            "[limits] of digits.toml: limits.memory_mb is 0",
         ),
         (
             LEAST + '[limits]\nenv = "HOME"',
@@ -158,7 +158,7 @@ def test_the_options_are_arguments_of_a_run():
         (
             LEAST + "[budget]\nusd = -1",
             TaskFileError,
-            "[budget] of digits.toml: budget: usd is -1",
+            "[budget] of digits.toml: budget.usd is -1",
         ),
         (
             LEAST + "[budget]\ncalls = 1.5",

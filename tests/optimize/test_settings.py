@@ -228,7 +228,7 @@ def test_an_option_is_named_in_few_files():
         ("func_version", 1, "func_version is 1: give a text"),
         ("budget", 5, r"budget is 5: give records.Budget\(...\), or a dict"),
         ("budget", {"dollars": 5}, "unknown field of budget 'dollars'"),
-        ("budget", {"usd": "5"}, "budget: usd is '5', it must be more than 0"),
+        ("budget", {"usd": "5"}, "budget.usd is '5', it must be more than 0"),
         (
             "limits",
             {"memory": 5},
@@ -237,9 +237,9 @@ def test_an_option_is_named_in_few_files():
         (
             "limits",
             {"memory_mb": "5"},
-            "limits: memory_mb is '5', it must be at least 1",
+            "limits.memory_mb is '5', it must be at least 1",
         ),
-        ("limits", {"readable": 5}, "limits: readable is 5: give a tuple of texts"),
+        ("limits", {"readable": 5}, "limits.readable is 5: give a tuple of texts"),
         (
             "search",
             5,
@@ -252,7 +252,7 @@ def test_an_option_is_named_in_few_files():
             "proposer is 5: give a name, or an object with `propose` and `observe`",
         ),
         ("repeats", "3", "repeats is '3': give how often"),
-        ("repeats", 1, "repeats: n is 1"),
+        ("repeats", 1, "repeats is 1"),
         ("executor", 5, "executor is 5: give a concurrent.futures.Executor"),
         ("examples", [1, 2], "examples is a list: give optimize.Examples"),
         ("stop", 5, "stop is 5: give a rule"),

@@ -296,12 +296,12 @@ def test_a_spent_budget_of_calls_ends_no_trial(tmp_path):
         (
             {"proposer": "policy_gradient", "space": None, "x0": "1"},
             UsageError,
-            "give space=",
+            "give space",
         ),
         (
             {"proposer": "adaptive(model, policy_gradient)", "space": None, "x0": "1"},
             UsageError,
-            "give space=",
+            "give space",
         ),
     ],
 )

@@ -8,7 +8,7 @@ from dataclasses import asdict, replace
 from random import Random
 from typing import Any
 
-from ...errors import BudgetSpent, ModelError, UsageError
+from ...errors import BudgetSpent, ModelError, OptionName, UsageError
 from ...records import Ask, Message, Plan, Proposal, Proposer, Reply, Trial, Usage
 from ._history import History
 from ._rules import Decision, FixedAlphaRule, Rule
@@ -171,6 +171,8 @@ def _parameters(proposal: Proposal) -> Mapping[str, Any]:
     """Return the parameters of an x; none where there is no x. Raises UsageError for a text."""
     if isinstance(proposal.x, str):
         raise UsageError(
-            "blend='parameter' mixes parameters, and x is a text: give space=..., or blend='config'"
+            "blend='parameter' mixes parameters, and x is a text: give ",
+            OptionName("space"),
+            ", or blend='config'",
         )
     return proposal.x or {}

@@ -39,7 +39,7 @@ class Page:
     def __init__(
         self, store: Store, *, host: str = "127.0.0.1", port: int = DEFAULT_PORT
     ) -> None:
-        require(*_NEEDED, extra="view", needed_by="the page")
+        require(*_NEEDED, needed_by="the page")
         import uvicorn
         from uvicorn.protocols.http.h11_impl import H11Protocol
 

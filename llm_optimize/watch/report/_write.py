@@ -66,7 +66,7 @@ def write(
     ...     write(store, "amber", "report.html").stat().st_size < 8_000_000
     True
     """
-    require(*_NEEDED, extra="view", needed_by="a report")
+    require(*_NEEDED, needed_by="a report")
     path = Path(path)
     if name in store.names():
         page = _page(name, "report", _run_blocks(store, name))

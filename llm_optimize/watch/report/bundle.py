@@ -75,7 +75,7 @@ def style() -> str:
 
 def plotly_source() -> str:
     """Return plotly's JavaScript, from the installed package. Raises MissingExtra."""
-    require("plotly", extra="view", needed_by="a chart")
+    require("plotly", needed_by="a chart")
     file = files("plotly") / "package_data" / "plotly.min.js"
     return file.read_text(encoding="utf-8")
 
@@ -100,7 +100,7 @@ def template(room: str, name: str) -> Any:
 
     Raises MissingExtra.
     """
-    require("jinja2", extra="view", needed_by="a page")
+    require("jinja2", needed_by="a page")
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     loader = PackageLoader(f"{_WATCH}.{room}", "templates")
