@@ -66,12 +66,8 @@ class InPython(str):
         made.shell = shell
         return made
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _in_python, (str(self), self.shell)
-
-
-def _in_python(words: str, shell: str) -> InPython:
-    return InPython(words, shell=shell)
+    def __getnewargs_ex__(self) -> tuple[tuple[str], dict[str, str]]:
+        return (str(self),), {"shell": self.shell}
 
 
 class LlmOptimizeError(Exception):

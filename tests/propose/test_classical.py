@@ -368,7 +368,7 @@ except ImportError as error: print(error)
         text=True,
         check=True,
     )
-    assert 'pip install "llm_optimize[classical]"' in done.stdout
+    assert f"pip install {hidden}" in done.stdout
 
 
 def test_nothing_is_logged_and_the_log_of_the_user_stays_as_it_is(caplog):
