@@ -14,8 +14,11 @@ from typing import Any
 from ..checks import is_whole_number
 from ..records import Message, Reply, Usage
 from ..text import one_line
+from .dialect import RESPONSES, Request
 from .faults import BUSY, GARBAGE, PAGE, Again
+from .problem import read_problem
 from .refusal import raise_refusal, status_of, withheld
+from .responses import as_completion
 from .token_estimate import CHARS_PER_TOKEN
 
 _THINKING = re.compile(r"\A\s*<think>(.*?)(?:(</think>)\s*|\Z)", re.S)
@@ -38,7 +41,7 @@ _INCOMPLETE = {
 
 
 def read_answer(
-    body: bytes, request: Mapping[str, Any], endpoint: str, hide: Callable[[str], str]
+    body: bytes, request: Request, endpoint: str, hide: Callable[[str], str]
 ) -> Reply:
     """Return the reply in an answer with status 200.
 
@@ -53,7 +56,10 @@ def read_answer(
         Unsupported, ModelRefused: as for an error status, which a body may contain, too.
     """
     try:
-        return _read(_decode(body, endpoint, hide), request, endpoint, hide)
+        answer = _decode(body, endpoint, hide)
+        if request.api == RESPONSES:
+            answer = as_completion(answer)
+        return _read(answer, request, endpoint, hide)
     except RecursionError:
         raise Again(GARBAGE, f"{endpoint} answered with too deep a nesting") from None
 
@@ -97,7 +103,7 @@ def _beginning(text: str, hide: Callable[[str], str]) -> str:
 
 def _read(
     answer: Mapping[str, Any],
-    request: Mapping[str, Any],
+    request: Request,
     endpoint: str,
     hide: Callable[[str], str],
 ) -> Reply:
@@ -122,20 +128,20 @@ def _read(
 
 
 def _of_error(
-    error: Any, request: Mapping[str, Any], endpoint: str, hide: Callable[[str], str]
+    error: Any, request: Request, endpoint: str, hide: Callable[[str], str]
 ) -> Reply:
     """Return the reply that an error means, or raise what it means."""
     status = status_of(error)
     text = hide(json.dumps({"error": error}, ensure_ascii=False))
-    body = text.encode("utf-8", "replace")
-    reply = withheld(status, body, request)
+    problem = read_problem(status, text)
+    reply = withheld(problem, request)
     if reply is None:
-        raise_refusal(status, {}, body, request, endpoint)
+        raise_refusal(problem, {}, request, endpoint)
     return reply
 
 
 def _of_message(
-    message: Mapping[str, Any], reason: str, reported: Any, request: Mapping[str, Any]
+    message: Mapping[str, Any], reason: str, reported: Any, request: Request
 ) -> Reply:
     text, reasoning = _parts(message.get("content"))
     for name in ("reasoning_content", "reasoning"):
@@ -143,7 +149,7 @@ def _of_message(
     if message.get("refusal"):
         text = _text(message["refusal"]) or text
         reason = "refusal"
-    usage = read_usage(reported, request["messages"], text + reasoning)
+    usage = read_usage(reported, request.messages, text + reasoning)
     text, thought, is_unended = _split_thinking(text)
     incomplete = _INCOMPLETE.get(reason, "")
     if not incomplete and is_unended:
@@ -153,7 +159,7 @@ def _of_message(
     return Reply(
         text,
         usage,
-        str(request["model"]),
+        request.model,
         reasoning=reasoning or thought,
         finish_reason=reason,
         incomplete=incomplete,

@@ -5,7 +5,7 @@
             wait for a free place at the endpoint, and until its circuit is closed
             send the request, read the whole answer
             a reply:            done
-            a refused option:   send again without it, at once
+            a refused part:     send again in another form, at once (see `dialect`)
             a refusal:          ModelRefused or ContextTooLong, at once
             a fault:            the endpoint counts it (circuit breaker, pause that it asked for)
                                 enough attempts, of the call or for this kind of fault?  give up
@@ -26,13 +26,14 @@ import asyncio
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import EndpointRests, LlmOptimizeError, ModelRefused, ModelUnavailable
-from ..records import Reply
+from ..records import Message, Reply
 from .answer import read_answer
+from .dialect import Dialect, Request
 from .endpoint import Endpoint
 from .faults import (
     DROPPED,
@@ -46,6 +47,7 @@ from .faults import (
     Fault,
     Unsupported,
 )
+from .problem import read_problem
 from .refusal import raise_refusal, withheld
 
 if TYPE_CHECKING:
@@ -54,9 +56,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+_MAX_REFUSALS = 12  # of parts of the request, that one call answers with another form
 # The SDK's own `chat.completions.create` walks through each message to find out what it may hold;
 # that takes longer than the rest of the request. Ours is plain data already, and goes as it is.
-_PATH = "/chat/completions"
 # Of `with_raw_response`: the body is ours to read.
 _RAW = {"X-Stainless-Raw-Response": "true"}
 _CONNECT_SECS = 4.0  # so that an address where nothing listens ends within five seconds
@@ -106,6 +108,7 @@ class Call:
         self._last: Again | None = None
         self._is_on_wire = False
         self._maybe_billed = 0  # attempts that failed
+        self._refusals = 0  # of parts of the request
 
     @property
     def seconds(self) -> float:
@@ -118,13 +121,17 @@ class Call:
         return self._maybe_billed + self._is_on_wire
 
     async def run(
-        self, make_request: Callable[[], dict[str, Any]], drop: Callable[[str], None]
+        self,
+        dialect: Dialect,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any] | None,
     ) -> Reply:
         """Return the reply of the model.
 
         Args:
-            make_request: returns what a chat completion takes, anew for each attempt.
-            drop: removes an option that the endpoint refuses, for good.
+            dialect: of the model, which learns what the endpoint refuses.
+            messages: to be answered.
+            schema: of the JSON that is wanted; None: any text is.
 
         Raises:
             EndpointRests: the circuit of the endpoint is open, and this call is not patient.
@@ -142,7 +149,7 @@ class Call:
         )
         try:
             async with asyncio.timeout(self._limits.deadline_secs):
-                reply: Reply = await attempts(self._attempt, make_request, drop)
+                reply: Reply = await attempts(self._attempt, dialect, messages, schema)
         except TimeoutError:
             raise self._deadline_error() from None
         except (EndpointRests, ModelRefused) as error:
@@ -154,16 +161,33 @@ class Call:
         return replace(reply, usage=usage, seconds=self.seconds)
 
     async def _attempt(
-        self, make_request: Callable[[], dict[str, Any]], drop: Callable[[str], None]
+        self,
+        dialect: Dialect,
+        messages: Sequence[Message],
+        schema: Mapping[str, Any] | None,
     ) -> Reply:
-        """Send one request; if the endpoint refuses an option, another one without it."""
-        while True:
-            try:
-                return await self._send_in_turn(make_request())
-            except Unsupported as refused:
-                drop(refused.option)
+        """Send one request; if the endpoint refuses a part of it, another one that it may take."""
+        try:
+            while True:
+                await dialect.wait(self, schema is not None)
+                request = dialect.request(messages, schema)
+                try:
+                    reply = await self._send_in_turn(request)
+                except Unsupported as refused:
+                    self._refusals += 1
+                    if self._refusals > _MAX_REFUSALS:
+                        raise refused.otherwise from None
+                    if not dialect.adapt(request, refused, self._endpoint.name):
+                        raise refused.otherwise from None
+                except ModelRefused as error:
+                    raise dialect.refused(request) or error from None
+                else:
+                    dialect.answered(request)
+                    return reply
+        finally:
+            dialect.release(self)
 
-    async def _send_in_turn(self, request: dict[str, Any]) -> Reply:
+    async def _send_in_turn(self, request: Request) -> Reply:
         """Send one request in its turn, and let the endpoint count how it went."""
         endpoint = self._endpoint
         async with endpoint.turn(self._patient) as client:
@@ -189,7 +213,7 @@ class Call:
         self._faults[again.fault] += 1
         self._maybe_billed += again.fault.billed
 
-    async def _send(self, client: openai.AsyncOpenAI, request: dict[str, Any]) -> Reply:
+    async def _send(self, client: openai.AsyncOpenAI, request: Request) -> Reply:
         """Send one request and read the whole answer.
 
         An endpoint may repeat what it was sent, so no secret of the request is in what is returned
@@ -198,7 +222,7 @@ class Call:
 
         Raises:
             Again: the attempt failed in a way that may pass.
-            Unsupported: the endpoint does not take an option.
+            Unsupported: the endpoint does not take a part of the request.
             ModelRefused: it will never take the request; ContextTooLong when that is too long.
         """
         endpoint = self._endpoint
@@ -208,11 +232,11 @@ class Call:
             raise sent
         if sent.status >= 400:
             text = sent.body.decode("utf-8", "replace")
-            body = secrets.hide(text).encode()
-            reply = withheld(sent.status, body, request)
+            problem = read_problem(sent.status, secrets.hide(text))
+            reply = withheld(problem, request)
             if reply is not None:
                 return reply
-            raise_refusal(sent.status, sent.headers, body, request, endpoint.name)
+            raise_refusal(problem, sent.headers, request, endpoint.name)
         try:
             reply = read_answer(sent.body, request, endpoint.name, secrets.hide)
         except Again as again:
@@ -283,7 +307,7 @@ class Call:
 
 async def _exchange(
     client: openai.AsyncOpenAI,
-    request: dict[str, Any],
+    request: Request,
     endpoint: Endpoint,
     silence_secs: float,
 ) -> _Answer | Again | ModelRefused:
@@ -294,14 +318,14 @@ async def _exchange(
     timeout = openai.Timeout(silence_secs, connect=connect_secs)
     try:
         raw: Any = await client.post(
-            _PATH,
+            request.path,
             cast_to=object,
-            body=request,
+            body=request.body,
             options={"timeout": timeout, "headers": _RAW},
         )
     except openai.APIStatusError as error:
-        response = error.response
-        return _Answer(error.status_code, response.content, response.headers)
+        refused = error.response
+        return _Answer(error.status_code, refused.content, refused.headers)
     except openai.APITimeoutError as error:
         if type(error.__cause__).__name__ != "ConnectTimeout":
             return Again(SILENT, f"{endpoint.name} is silent")

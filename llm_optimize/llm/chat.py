@@ -2,28 +2,30 @@
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
+from ..checks import is_number, is_whole_number
 from ..errors import InPython, MissingKey, UnknownName, UsageError
 from ..records import Message, Reply
-from ..text import storable
-from .address import Address, address_of
+from .address import address_of
 from .call import Call, CallLimits
+from .dialect import LIMITS, RESPONSES, Dialect
 from .endpoint import Endpoint
 from .price import Price, listed_price
-from .refusal import RESPONSE_FORMAT
 
-_log = logging.getLogger(__name__)
 _BUILT_IN_MODEL = "gpt-5-mini"
 _MAX_CONCURRENCY = 1000  # connections that the SDK's client opens at most
 # Part of the deadline that one attempt may be silent, so that there is time for another.
 _SILENCE = 0.5
-_OPTIONS = (
+_APIS = ("auto", "chat", "responses")
+# Parts of a request that are not the user's to give in `extra_body`.
+_OURS = ("input", "instructions", "messages", "model", "response_format", "stream")
+_TUNING = (  # options that go out as they are given
     "temperature",
     "max_tokens",
     "max_completion_tokens",
@@ -32,6 +34,24 @@ _OPTIONS = (
     "seed",
     "stop",
 )
+
+
+class ChatOptions(TypedDict, total=False):
+    """Further options of a `Chat`; None is as good as not given."""
+
+    temperature: float | None
+    max_tokens: int | None
+    max_completion_tokens: int | None
+    reasoning_effort: str | None
+    top_p: float | None
+    seed: int | None
+    stop: str | Sequence[str] | None
+    api: str
+    extra_headers: Mapping[str, str] | None
+    extra_body: Mapping[str, Any] | None
+
+
+_OPTIONS = tuple(ChatOptions.__annotations__)
 
 default_llm_options: dict[str, Any] = {"model_name": _BUILT_IN_MODEL}
 """Options of the default model; `.update(model_name="...")` changes it, as in version 1."""
@@ -47,8 +67,16 @@ class Chat:
             A user, password or parameter in it is sent along, but neither stored nor shown: the
             attribute has *** instead.
         api_key: None takes OPENAI_API_KEY; a server on this machine needs none.
-        temperature, max_tokens, reasoning_effort: sent along when given; an endpoint that refuses
-            one is asked without it from then on.
+        temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, seed, stop: sent
+            along when given. What an endpoint refuses is sent in another form from then on, or left
+            out: see `changes`.
+        api: "chat" for chat completions, "responses" for OpenAI's Responses API; "auto", the
+            default, asks by the first, and by the second where the endpoint has the model only
+            there.
+        extra_headers: sent along with each request, such as {"api-key": "..."}. Those that carry a
+            key, a token or a password are neither stored nor shown.
+        extra_body: further parts of each request, such as {"top_k": 40}. Where an endpoint refuses
+            one of them the call fails, unless it only changes how replies vary.
         deadline_secs: for one call, over all its attempts, waits and the reading of a slow answer.
             An attempt that is silent for half of it is given up, and sent once more.
         max_attempts: how often one call is sent at most.
@@ -72,7 +100,7 @@ class Chat:
         max_wait_secs: float = 30.0,
         max_concurrency: int = 256,
         price: Price | None = None,
-        **options: Any,
+        **options: Unpack[ChatOptions],
     ) -> None:
         if not deadline_secs > 0 or max_attempts < 1:
             raise UsageError(
@@ -83,13 +111,10 @@ class Chat:
             raise UsageError(
                 f"max_concurrency is {max_concurrency}: give 1 to {_MAX_CONCURRENCY}"
             )
-        self._options: dict[str, Any] = {}
-        for name, value in options.items():
-            if name not in _OPTIONS:
-                raise UnknownName("option of a chat model", name, _OPTIONS)
-            if value is not None:
-                self._options[name] = value
-        self._given = dict(self._options)
+        for option in options:
+            if option not in _OPTIONS:
+                raise UnknownName("option of a chat model", option, _OPTIONS)
+        self._given = _tuning_of(options)
         self.name = model_name or _default_name()
         address = address_of(base_url)
         self.base_url = address.shown
@@ -97,9 +122,16 @@ class Chat:
         self._max_attempts = max_attempts
         self._max_wait_secs = max_wait_secs
         self._own_price = price
-        self._takes_schema = True  # until it refuses one
         key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
-        self._endpoint = Endpoint(address, key, max_concurrency)
+        headers = _headers_of(options.get("extra_headers"))
+        self._endpoint = Endpoint(address, key, max_concurrency, headers)
+        extra = _extra_of(options.get("extra_body"))
+        api = options.get("api") or "auto"
+        if api not in _APIS:
+            raise UnknownName("api", str(api), _APIS)
+        if api == RESPONSES and "seed" in self._given:
+            raise UsageError("the Responses API takes no seed: leave out seed, or api")
+        self._dialect = Dialect(self.name, self._given, extra, api)
 
     def check(self) -> None:
         """Raise MissingKey when a key or the credentials of the address are missing."""
@@ -110,7 +142,7 @@ class Chat:
                 "keeps: set OPENAI_BASE_URL to the full address, or pass ",
                 InPython("model=llm.Chat(..., base_url=...)", shell="--base-url"),
             )
-        if self._endpoint.api_key or address.secrets:
+        if self._endpoint.has_credentials:
             return
         host = address.host
         is_local = host in ("localhost", "::1") or host.startswith("127.")
@@ -142,10 +174,13 @@ class Chat:
 
     @property
     def max_tokens(self) -> int | None:
-        """How many tokens an answer may have; None when no limit was given."""
-        limit = self._options.get("max_tokens")
-        limit = self._options.get("max_completion_tokens", limit)
-        return int(limit) if limit is not None else None
+        """How many tokens an answer may have; None when no limit was given, or none is taken."""
+        return self._dialect.max_tokens
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What its endpoint refused so far, and how it is asked instead: a sentence each."""
+        return tuple(self._dialect.changes)
 
     async def reply(
         self, messages: Sequence[Message], schema: Mapping[str, Any] | None = None
@@ -153,8 +188,8 @@ class Chat:
         """Return the model's answer to these messages, and what it used.
 
         The answer may be cut off, withheld or empty: `Reply.incomplete` says so. With a JSON schema
-        the endpoint is asked to answer in JSON of it; one that refuses that is asked without it
-        from then on.
+        the endpoint is asked to answer in JSON of it; one that refuses that reads the schema in
+        the prompt from then on.
 
         Raises:
             MissingKey: no key was given.
@@ -193,34 +228,12 @@ class Chat:
         )
         title = f"the model {self.name!r} at {self._endpoint.name}"
         call = Call(title, self._endpoint, limits, patient)
-        reply = await call.run(lambda: self._request(messages, schema), self._drop)
+        reply = await call.run(self._dialect, messages, schema)
+        reply = replace(reply, text=self._dialect.cut(reply.text))
         if self.price is None:
             return reply
         cost_usd = self.price.cost(reply.usage)
         return replace(reply, usage=replace(reply.usage, cost_usd=cost_usd))
-
-    def _request(
-        self, messages: Sequence[Message], schema: Mapping[str, Any] | None
-    ) -> dict[str, Any]:
-        sendable = []
-        for message in messages:
-            content = storable(message["content"])
-            sendable.append(Message(role=message["role"], content=content))
-        request = {"model": self.name, "messages": sendable, **self._options}
-        if schema is not None and self._takes_schema:
-            request[RESPONSE_FORMAT] = _response_format(schema)
-        return request
-
-    def _drop(self, option: str) -> None:
-        """Drop an option that the endpoint refuses, or use its newer name, from now on."""
-        if option == RESPONSE_FORMAT and self._takes_schema:
-            self._takes_schema = False
-        elif option not in self._options:
-            return  # another call has found out meanwhile
-        value = self._options.pop(option, None)
-        if option == "max_tokens":
-            self._options["max_completion_tokens"] = value
-        _log.info("the model %s takes no %s: it is asked without", self.name, option)
 
     def rest_secs(self) -> float:
         """Return how long its endpoint is not called, because it failed or asked for a pause."""
@@ -250,20 +263,19 @@ def sharing_endpoints(chats: Sequence[Chat]) -> list[Chat]:
     So they share connections, places and the circuit breaker. Of several limits of concurrency the
     lowest holds.
     """
-    shared: dict[tuple[Address, str | None], Endpoint] = {}
+    shared: dict[Any, Endpoint] = {}
     for chat in chats:
         one = chat._endpoint
-        key = (one.address, one.api_key)
         limit = one.max_concurrency
-        if key in shared:
-            limit = min(limit, shared[key].max_concurrency)
-        shared[key] = Endpoint(one.address, one.api_key, limit)
+        if one.identity in shared:
+            limit = min(limit, shared[one.identity].max_concurrency)
+        shared[one.identity] = Endpoint(one.address, one.api_key, limit, one.headers)
     copies = []
     for chat in chats:
         # Not copy.copy, which calls __setstate__ and would load the SDK.
         clone = object.__new__(type(chat))
         clone.__dict__.update(chat.__dict__)
-        clone._endpoint = shared[chat._endpoint.address, chat._endpoint.api_key]
+        clone._endpoint = shared[chat._endpoint.identity]
         copies.append(clone)
     return copies
 
@@ -280,18 +292,56 @@ def _default_name() -> str:
     return os.environ.get("LLM_OPTIMIZE_MODEL", chosen)
 
 
-def _response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the option that asks for JSON; strict, where the schema allows nothing else.
+def _tuning_of(options: ChatOptions) -> dict[str, Any]:
+    """Return the options that go out as they are. Raises UsageError for a value that cannot."""
+    found: dict[str, Any] = {}
+    for name in _TUNING:
+        value = options.get(name)
+        if value is not None:
+            found[name] = value
+    for name in ("temperature", "top_p"):
+        value = found.get(name, 0)
+        if not is_number(value) or not 0 <= value < math.inf:
+            raise UsageError(f"{name} is {value!r}: give a number, 0 or more")
+    for name in LIMITS:
+        value = found.get(name, 1)
+        if not is_whole_number(value) or value < 1:
+            raise UsageError(f"{name} is {value!r}: give how many tokens, at least 1")
+    effort = found.get("reasoning_effort", "")
+    if not isinstance(effort, str):
+        raise UsageError(f"reasoning_effort is {effort!r}: give a text, such as 'low'")
+    if all(name in found for name in LIMITS):
+        raise UsageError(
+            "max_tokens and max_completion_tokens are two names of one limit: give one of them"
+        )
+    return found
 
-    Strict endpoints demand that all properties are required and no others are allowed.
-    """
-    properties = set(schema.get("properties", ()))
-    is_closed = schema.get("additionalProperties") is False
-    strict = is_closed and set(schema.get("required", ())) == properties
-    return {
-        "type": "json_schema",
-        "json_schema": {"name": "x", "schema": dict(schema), "strict": strict},
-    }
+
+def _extra_of(given: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return further parts of requests. Raises UsageError for one that has a place of its own."""
+    found = dict(given or {})
+    for name in found:
+        if name in _TUNING:
+            raise UsageError(
+                f"extra_body holds {name!r}: give it as llm.Chat(..., {name}=...)"
+            )
+        if name in _OURS:
+            raise UsageError(
+                f"extra_body holds {name!r}, which each request has already: leave it out"
+            )
+    return found
+
+
+def _headers_of(given: Mapping[str, str] | None) -> tuple[tuple[str, str], ...]:
+    """Return further headers in a fixed order. Raises UsageError for what is no header."""
+    found = []
+    for name, value in sorted((given or {}).items()):
+        if not isinstance(value, str) or not (name + value).isascii():
+            raise UsageError(
+                f"extra_headers: {name} has a value that no header can have"
+            )
+        found.append((name, value.strip()))
+    return tuple(found)
 
 
 def _checked_key(key: str | None) -> str | None:

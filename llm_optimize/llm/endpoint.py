@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Hashable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
@@ -22,6 +23,8 @@ from .wire import open_client
 if TYPE_CHECKING:
     import openai
 
+# In the name of a header whose value must not be shown.
+_CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.I)
 _FAILURES = 5  # in a row, after which the circuit opens; by hand
 _FIRST_OPEN_SECS = 1.0
 _MAX_OPEN_SECS = 60.0
@@ -145,14 +148,25 @@ class Endpoint:
         address: where requests go.
         api_key: sent along; None for a server that asks for none.
         max_concurrency: requests at a time, on one event loop.
+        headers: further ones of each request.
     """
 
     def __init__(
-        self, address: Address, api_key: str | None, max_concurrency: int
+        self,
+        address: Address,
+        api_key: str | None,
+        max_concurrency: int,
+        headers: tuple[tuple[str, str], ...] = (),
     ) -> None:
         self.address = address
         self.api_key = api_key
-        self.secrets = Secrets([*address.secrets, api_key or ""])
+        self.headers = headers
+        secrets = [*address.secrets, api_key or ""]
+        for name, value in headers:
+            if _CREDENTIAL.search(name):
+                secrets += [value, value.removeprefix("Bearer ")]
+        self.has_credentials = any(secrets)
+        self.secrets = Secrets(secrets)
         self.max_concurrency = max_concurrency
         self.name = address.shown or "api.openai.com"
         self.has_answered = False
@@ -160,6 +174,11 @@ class Endpoint:
         self._loops: WeakKeyDictionary[asyncio.AbstractEventLoop, _PerLoop] = (
             WeakKeyDictionary()
         )
+
+    @property
+    def identity(self) -> Hashable:
+        """What is the same for chats that may share it."""
+        return self.address, self.api_key, self.headers
 
     def rest_secs(self) -> float:
         """Return how long no call may go; 0 when one may."""
@@ -211,7 +230,9 @@ class Endpoint:
         return self._loops[loop]
 
     def _open_client(self) -> openai.AsyncOpenAI:
-        return open_client(self.address, self.api_key, self.name, self.secrets)
+        return open_client(
+            self.address, self.api_key, self.headers, self.name, self.secrets
+        )
 
     async def aclose(self) -> None:
         """Close the connections of the running event loop; a later call opens new ones."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..errors import LlmOptimizeError
+from ..errors import LlmOptimizeError, ModelRefused
 
 _ANY = 1_000_000  # as many attempts as the call may make
 
@@ -60,12 +60,20 @@ class Again(LlmOptimizeError):
 
 
 class Unsupported(LlmOptimizeError):
-    """The endpoint does not take an option of the request.
+    """The endpoint does not take a part of the request as it is.
 
     Args:
-        option: its name as it was sent.
+        part: an option of the request by its name, or another part that `dialect` can change.
+        message: what the endpoint says.
+        otherwise: the error for a part that cannot be changed.
+        is_guess: it may as well be this error.
     """
 
-    def __init__(self, option: str) -> None:
-        self.option = option
-        super().__init__(f"the option {option!r} is not supported")
+    def __init__(
+        self, part: str, message: str, otherwise: ModelRefused, is_guess: bool = False
+    ) -> None:
+        self.part = part
+        self.message = message
+        self.otherwise = otherwise
+        self.is_guess = is_guess
+        super().__init__(str(otherwise))

@@ -12,21 +12,21 @@ has examples of each.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import cache
 from typing import Any, NoReturn
 
 from ..errors import ContextTooLong, ModelRefused
 from ..records import Reply, Usage
 from ..text import one_line
+from .dialect import API, CHAT, RESPONSES, SCHEMA, SYSTEM, Request
 from .faults import BUSY, LIMITED, Again, Unsupported
+from .problem import Problem
 
-RESPONSE_FORMAT = "response_format"
-_MAX_MESSAGE_CHARS = 300
 _MAX_DIGITS = 9  # of a number of tokens in a sentence
 _NO_MONEY = re.compile(
     r"insufficient_quota|billing_hard_limit_reached"
@@ -38,12 +38,43 @@ _NO_QUOTA = "exceeded your current quota"
 # In the body, where there is no Retry-After header.
 _RETRY_DELAY = re.compile(r'"retryDelay":\s*"([\d.]+)s"')
 _REFUSES = re.compile(
-    r"unsupported|not support|unrecognized|unknown|unexpected|not allowed|deprecated",
+    r"unsupported|n[o']t support|unrecogni[sz]ed|unknown|unexpected|not allowed|deprecated"
+    r"|not permitted|extra.(?:inputs|forbidden)|cannot (?:both|find)|not (?:available|enabled)"
+    r"|unavailable|invalid|too large|above maximum|below minimum|range|must be|may only"
+    r"|should be|at most|maximum",
     re.I,
 )
+_NOT_BOTH = re.compile(r"cannot both|not both|at the same time|only one", re.I)
 # Named in a refusal of a schema.
 _NO_SCHEMA = re.compile(
-    r"response.?format|json.?schema|structured.output|guided|grammar", re.I
+    r"response.?(?:format|schema)|json.?(?:schema|mode)|structured.output|guided|grammar"
+    r"|text\.format",
+    re.I,
+)
+_NO_SYSTEM = re.compile(
+    r"\b(?:system|developer)\W{1,3}(?:roles?|messages?|instructions?|prompts?)\b.{0,40}"
+    r"(?:not|n't|un)[ -]?(?:be )?(?:support|allow|enable|permit|accept)"
+    r"|(?:not|n't) support.{0,40}\b(?:system|developer)\W{1,3}(?:role|message|prompt)"
+    r"|roles? must alternate|(?:unexpected|unsupported|unknown|invalid) role"
+    r"|role\W.{0,80}\b(?:system|developer)\b",
+    re.I | re.S,
+)
+# That a model is found there and only there.
+_OTHER_API = re.compile(
+    r"v1/responses|\bresponses api|chatcompletion operation does not work", re.I
+)
+_NO_CHAT_MODEL = re.compile(r"not a chat model", re.I)
+# What endpoints call an option besides its own name.
+_OTHER_NAMES = {
+    "max_completion_tokens": ("max_output_tokens", "maxOutputTokens"),
+    "max_tokens": ("max_output_tokens", "maxOutputTokens"),
+    "reasoning_effort": ("reasoning.effort", "reasoningEffort", "reasoning", "think"),
+    "frequency_penalty": ("frequencyPenalty",),
+    "presence_penalty": ("presencePenalty",),
+}
+# Before the name of an option that is an ordinary word.
+_MARK = (
+    r"(?:argument|field|keyword|name|option|param|parameter|property)s?(?: supplied)?:?"
 )
 _WITHHELD = re.compile(
     r"content_filter|content_policy|content management policy|invalid_prompt", re.I
@@ -73,6 +104,7 @@ _STATUS_OF_CODE = {  # where an error comes with status 200
     "model_not_found": 404,
     "rate_limit_exceeded": 429,
     "content_filter": 400,
+    "invalid_prompt": 400,
     "content_policy_violation": 400,
     "context_length_exceeded": 400,
 }
@@ -90,42 +122,43 @@ def status_of(error: Any) -> int:
     return 500
 
 
-def withheld(status: int, body: bytes, request: Mapping[str, Any]) -> Reply | None:
+def withheld(problem: Problem, request: Request) -> Reply | None:
     """Return an empty reply if an error means that this prompt is not answered, else None.
 
     That is the prompt's fault, not the run's: the next prompt may pass.
     """
-    text = body.decode("utf-8", "replace")
-    if status != 400 or not _WITHHELD.search(text):
+    if problem.status != 400 or not _WITHHELD.search(problem.text):
         return None
-    if _refused_option(status, text, request):
+    if _refused_part(problem, request):
         return None
-    message = one_line(_message(text), 120)
+    message = one_line(problem.message, 120)
     return Reply(
         "",
         Usage(1),
-        str(request["model"]),
+        request.model,
         finish_reason="content_filter",
         incomplete=f"the reply was withheld (content_filter: {message})",
     )
 
 
 def raise_refusal(
-    status: int,
-    headers: Mapping[str, str],
-    body: bytes,
-    request: Mapping[str, Any],
-    endpoint: str,
+    problem: Problem, headers: Mapping[str, str], request: Request, endpoint: str
 ) -> NoReturn:
     """Raise what an error status means: Again, Unsupported, ContextTooLong or ModelRefused."""
-    text = body.decode("utf-8", "replace")
-    message = _message(text)
+    status, text, message = problem.status, problem.text, problem.shown
     after_secs = _retry_after(headers, text)
-    option = _refused_option(status, message, request)
-    if option:
-        raise Unsupported(option)
     if status in (400, 413, 422, 429) and _TOO_LONG.search(text):
-        _raise_too_long(message, str(request["model"]))
+        _raise_too_long(message, request.model)
+    repair = _repair(status, request.model)
+    refused = ModelRefused(
+        f"{endpoint} answered {status} for the model {request.model!r}: {repair} ({message})"
+    )
+    part = _refused_part(problem, request)
+    if part:
+        raise Unsupported(part, problem.message, refused)
+    if request.api == CHAT and _may_be_other_api(problem):
+        is_guess = not _OTHER_API.search(problem.message)
+        raise Unsupported(API, problem.message, refused, is_guess)
     may_pass = status in (408, 409, 429) or status >= 500
     # A spent quota is a 429, too, but waiting does not help. Some endpoints use the same words for
     # the quota of a minute; then they say when to come back.
@@ -133,14 +166,23 @@ def raise_refusal(
     if may_pass and not is_spent and not _NO_MONEY.search(text):
         fault = LIMITED if status == 429 else BUSY
         raise Again(fault, f"{endpoint} answered {status}: {message}", after_secs)
-    model = request["model"]
-    repair = _repair(status, request)
-    raise ModelRefused(
-        f"{endpoint} answered {status} for the model {model!r}: {repair} ({message})"
-    )
+    raise refused
 
 
-def _repair(status: int, request: Mapping[str, Any]) -> str:
+def _may_be_other_api(problem: Problem) -> bool:
+    """Whether a model may be found in the Responses API, after an answer to a chat completion."""
+    if problem.status not in (400, 404, 405):
+        return False
+    if _OTHER_API.search(problem.message):
+        return True
+    if problem.status == 400 or problem.is_page:
+        return False
+    # An address that is not there; a model that is not there would be named.
+    names_model = "model" in f"{problem.message} {problem.code}".lower()
+    return not names_model or bool(_NO_CHAT_MODEL.search(problem.message))
+
+
+def _repair(status: int, model: str) -> str:
     if status == 401:
         return "the key is wrong or has expired: look at OPENAI_API_KEY or api_key"
     if status == 402:
@@ -149,7 +191,7 @@ def _repair(status: int, request: Mapping[str, Any]) -> str:
         return "the key may not use this model: choose another model, or ask for access"
     if status == 404:
         return (
-            f"there is no model {request['model']!r}, or the base URL is wrong: "
+            f"there is no model {model!r}, or the base URL is wrong: "
             "look at model and OPENAI_BASE_URL"
         )
     if status == 405:
@@ -181,27 +223,55 @@ def _number(pattern: re.Pattern[str], text: str) -> int | None:
     return None
 
 
-def _refused_option(status: int, text: str, request: Mapping[str, Any]) -> str | None:
-    """Return the option of the request that an error names as unsupported; None for none."""
-    may_be_schema = status in (400, 422, 500, 501) and RESPONSE_FORMAT in request
-    if may_be_schema and _NO_SCHEMA.search(text):
-        return RESPONSE_FORMAT
-    if status not in (400, 422) or not _REFUSES.search(text):
+def _refused_part(problem: Problem, request: Request) -> str | None:
+    """Return the part of the request that an error names as unsupported; None for none."""
+    status, message = problem.status, problem.message
+    if problem.param == "model" or problem.code == "model_not_found":
         return None
-    for name in request:
-        if name not in ("model", "messages") and re.search(rf"\b{name}\b", text):
-            return name
-    return None
+    if SCHEMA in request.parts and status in (400, 422, 500, 501):
+        if _NO_SCHEMA.search(problem.text):
+            return SCHEMA
+    role_is_named = problem.param.startswith("messages") and "role" in problem.param
+    if status in (400, 422, 500):
+        if role_is_named or _NO_SYSTEM.search(message):
+            return SYSTEM
+    if status not in (400, 422):
+        return None
+    for part in request.parts:
+        if problem.param in _names_of(part):
+            return part
+    if not _REFUSES.search(message):
+        return None
+    named: list[tuple[int, str]] = []
+    for part in request.parts:
+        found = _pattern_of(part).search(message)
+        if found:
+            named.append((found.start(), part))
+    if not named:
+        return None
+    if _NOT_BOTH.search(message):
+        return max(named)[1]
+    return min(named)[1]
 
 
-def _message(body: str) -> str:
-    """Return the sentence in an error body."""
-    try:
-        error = json.loads(body)["error"]
-        message = error["message"] if isinstance(error, dict) else error
-    except (ValueError, LookupError, TypeError, RecursionError):
-        message = re.sub(r"<[^<>]*>", " ", body)
-    return one_line(str(message), _MAX_MESSAGE_CHARS) or "without a reason"
+def _names_of(part: str) -> tuple[str, ...]:
+    """Return the names that endpoints have for an option; none for another part."""
+    if part in (SYSTEM, API, CHAT, RESPONSES):
+        return ()
+    return (part, *_OTHER_NAMES.get(part, ()))
+
+
+@cache
+def _pattern_of(part: str) -> re.Pattern[str]:
+    """Return what finds an option in a sentence; one that is an ordinary word must be marked."""
+    found = [r"(?!)"]
+    for name in _names_of(part):
+        word = re.escape(name)
+        if "_" in name or "." in name or name == "temperature":
+            found.append(rf"\b{word}\b")
+        else:
+            found.append(rf"['\"`]{word}['\"`]|{_MARK} \[?['\"]?{word}\b|^{word}:")
+    return re.compile("|".join(found), re.I | re.M)
 
 
 def _retry_after(headers: Mapping[str, str], body: str) -> float | None:

@@ -11,6 +11,7 @@ logs full addresses. So its HTTP client is replaced by one with three difference
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -33,9 +34,16 @@ _DEFAULT_PORTS = {"http": 80, "https": 443}
 
 
 def open_client(
-    address: Address, api_key: str | None, name: str, secrets: Secrets
+    address: Address,
+    api_key: str | None,
+    headers: Sequence[tuple[str, str]],
+    name: str,
+    secrets: Secrets,
 ) -> openai.AsyncOpenAI:
-    """Return a client of the endpoint `name`, whose own retries are off."""
+    """Return a client of the endpoint `name`, whose own retries are off.
+
+    Where `headers` are all that carries a credential, no Authorization is sent beside them.
+    """
     import openai
 
     class Client(openai.DefaultAsyncHttpxClient):
@@ -55,6 +63,9 @@ def open_client(
             target = request.url.raw_path
             if address.query:
                 target += b"?" + address.query.encode()
+            if headers and not api_key:
+                request.headers.pop("Authorization", None)
+            request.headers.update(headers)
             for _ in range(1 + _MAX_REDIRECTS):
                 request.extensions = {**request.extensions, "target": target}
                 if address.authorization:

@@ -82,15 +82,38 @@ def test_an_endpoint_is_told_the_schema_and_only_when_there_is_one(server):
 @pytest.mark.parametrize(
     "refusal", REFUSALS, ids=lambda raw: raw.body["error"]["message"][:40]
 )
-def test_one_that_refuses_it_is_asked_without_from_then_on(server, refusal):
+def test_one_that_refuses_it_is_asked_for_json_from_then_on(server, refusal):
     server.replies(refusal, '{"a": 1}', '{"a": 2}')
     assert answers(make(server), SCHEMA, SCHEMA) == ['{"a": 1}', '{"a": 2}']
-    assert ["response_format" in request for request in server.requests] == [
-        True,
-        False,
-        False,
-    ]
+    first, second, third = server.requests
+    assert first["response_format"]["json_schema"]["strict"]
+    if "'minimum' is not permitted" in refusal.body["error"]["message"]:
+        assert not second["response_format"]["json_schema"]["strict"]
+        assert second["messages"] == HELLO
+    else:
+        assert second["response_format"] == {"type": "json_object"}
+        assert second["messages"][0]["content"].startswith(
+            "hello\n\nAnswer with one JSON"
+        )
+        assert json.dumps(SCHEMA) in second["messages"][0]["content"]
+    assert third["response_format"] == second["response_format"]
+    assert third["messages"] == second["messages"]
     assert all(request["temperature"] == 0.5 for request in server.requests)
+
+
+def test_one_that_refuses_json_too_reads_the_schema_in_the_prompt(server):
+    server.answer = lambda request: (
+        error(400, "Unrecognized request argument supplied: response_format")
+        if "response_format" in request
+        else '{"a": 1}'
+    )
+    model = make(server)
+    assert answers(model, SCHEMA, None, SCHEMA) == ['{"a": 1}'] * 3
+    kinds = [one.get("response_format", {}).get("type") for one in server.requests]
+    assert kinds == ["json_schema", "json_object", None, None, None]
+    assert json.dumps(SCHEMA) in server.requests[-1]["messages"][0]["content"]
+    assert server.requests[-2]["messages"] == HELLO
+    assert len(model.changes) == 2
 
 
 def test_calls_at_the_same_time_find_out_together(server):
@@ -153,11 +176,8 @@ def test_a_run_over_parameters_asks_for_their_schema_and_reads_what_comes(
     )
     assert len(result.trials) == 7
     assert all(trial.scored for trial in result.trials)
-    assert ["response_format" in request for request in server.requests] == [
-        True,
-        True,
-        True,
-    ] + [False] * 4
+    formats = [one.get("response_format", {}).get("type") for one in server.requests]
+    assert formats == ["json_schema"] * 3 + ["json_object"] + [None] * 4
     shown = [
         json.loads(line)
         for line in server.requests[-1]["messages"][-1]["content"].splitlines()
