@@ -57,9 +57,7 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 _MAX_REFUSALS = 12  # of parts of the request, that one call answers with another form
-# The SDK's own `chat.completions.create` walks through each message to find out what it may hold;
-# that takes longer than the rest of the request. Ours is plain data already, and goes as it is.
-# Of `with_raw_response`: the body is ours to read.
+# Of the SDK's `with_raw_response`: the body is ours to read.
 _RAW = {"X-Stainless-Raw-Response": "true"}
 _CONNECT_SECS = 4.0  # so that an address where nothing listens ends within five seconds
 # Errors of httpx before anything was sent, which will come again.
@@ -317,6 +315,8 @@ async def _exchange(
     connect_secs = min(_CONNECT_SECS, silence_secs)
     timeout = openai.Timeout(silence_secs, connect=connect_secs)
     try:
+        # The SDK's own `chat.completions.create` walks through each message to find out what it may
+        # hold; that takes longer than the rest. Ours is plain data already, and goes as it is.
         raw: Any = await client.post(
             request.path,
             cast_to=object,
