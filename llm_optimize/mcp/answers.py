@@ -77,6 +77,7 @@ def task_facts(task: TaskFile) -> dict[str, Any]:
         "budget": caps(task.budget),
         "max_runs": task.agent.max_runs,
         "models": list(task.agent.models),
+        "direction": str(task.options.get("direction", "maximize")),
     }
 
 

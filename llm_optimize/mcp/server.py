@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 _INSTRUCTIONS = """\
 Optimize a text, a program or parameters: a chat model (or random mutation) writes candidates x, \
-and the user's own Python function f scores them; higher is better. A human decides which tasks \
-there are, which code scores them, where it runs and what it may cost: list_tasks shows them. \
+and the user's own Python function f scores them. A human decides which tasks there are, which \
+code scores them, where it runs and what it may cost: list_tasks shows them. \
 Begin with start_run, watch with follow_run until the state is "finished", take the result with \
 best_of_run. Runs go on in the background, are stored, and can be resumed."""
 

@@ -15,7 +15,7 @@ from typing import Any
 from ..errors import InPython, OptionName, UnknownName, UsageError
 from ..llm import Model
 from ..propose import gates
-from ..records import Budget, Result, X
+from ..records import Budget, Direction, Result, X
 from ..search import as_search
 from ..settings import as_record, as_x0, refuse_unknown
 from ..settings import options as options_of_a_run
@@ -140,6 +140,7 @@ async def compare_all(
     with closing(Store(contest.store)) as opened:
         stored = {run.name: run for run in opened.runs()}
     runs = []
+    direction = _direction_of(options)
     for seed in contest.seeds:
         for name in contenders:
             before = stored.get(_run_name(contest, name, seed))
@@ -152,10 +153,25 @@ async def compare_all(
             await _finish(hall, contest, before, (name, seed, options[name]))
 
     await _together([one(*run) for run in runs])
-    return _read(contest, contenders)
+    return _read(contest, contenders, direction)
 
 
-def _read(contest: Contest, contenders: Iterable[str]) -> Comparison:
+def _direction_of(options: Mapping[str, Mapping[str, Any]]) -> Direction:
+    """Return the direction of all contenders. Raises UsageError where they have several."""
+    found = set()
+    for given in options.values():
+        found.add(Direction.named(given.get("direction", Direction.MAXIMIZE)))
+    if len(found) > 1:
+        raise UsageError(
+            "the contenders have two directions, and their scores cannot be compared: "
+            "give direction once, beside the contenders"
+        )
+    return found.pop()
+
+
+def _read(
+    contest: Contest, contenders: Iterable[str], direction: Direction
+) -> Comparison:
     """Return the comparison of the stored runs."""
     outcomes: dict[str, list[RunOutcome]] = {}
     with closing(Store(contest.store, create=False)) as opened:
@@ -166,7 +182,7 @@ def _read(contest: Contest, contenders: Iterable[str]) -> Comparison:
                 run = opened.run(_run_name(contest, name, seed))
                 outcome = outcome_of(run, seed, stop_reasons[run.name])
                 outcomes[name].append(outcome)
-    return compared(contest.name, contest.scorings, outcomes)
+    return compared(contest.name, contest.scorings, outcomes, direction)
 
 
 async def _together(works: Sequence[Any]) -> None:
@@ -305,6 +321,8 @@ def _check_same(
     _check_equal(stored, "question", before["task"]["question"], contest.question)
     _check_equal(stored, "x0", list(before["x0"]), list(as_x0(contest.x0)))
     _check_equal(stored, "seed", before["seed"], seed)
+    direction = str(options.get("direction", Direction.MAXIMIZE))
+    _check_equal(stored, "direction", str(stored.direction), direction)
     scorings = before["budget"]["scorings"]
     _check_equal(stored, "budget of scorings", scorings, contest.scorings)
     for word in ("search", "proposer"):

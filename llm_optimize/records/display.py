@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import pandas
     from matplotlib.axes import Axes
 
+    from .direction import Direction
     from .result import Result
     from .trial import Trial
 
@@ -34,7 +35,14 @@ class Renderer(Protocol):
     def data_frame(self, trials: Sequence[Trial], /) -> pandas.DataFrame:
         """Return a row for each trial. Raises MissingExtra without pandas."""
 
-    def draw(self, trials: Sequence[Trial], title: str, axes: Axes | None, /) -> Axes:
+    def draw(
+        self,
+        trials: Sequence[Trial],
+        title: str,
+        axes: Axes | None,
+        direction: Direction,
+        /,
+    ) -> Axes:
         """Draw scores by trial, into new axes for None. Raises MissingExtra without matplotlib."""
 
 

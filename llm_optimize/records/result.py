@@ -135,7 +135,7 @@ class Result(Sequence[Any]):
 
         Raises MissingExtra where matplotlib is not installed.
         """
-        return renderer().draw(self.trials, self.name, ax)
+        return renderer().draw(self.trials, self.name, ax, self.direction)
 
     def _repr_html_(self) -> str:
         return renderer().result_html(self)

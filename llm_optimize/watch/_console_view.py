@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import itertools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from ..records import Cap, Status, Trial, describe_failure
@@ -39,6 +39,7 @@ _MAX_X_LINES = 24  # of the best x, when the run is over
 _HEADER_LINES = 2  # of the table
 _GAP = "   "  # between two columns of it
 _TITLES = ("trial", "source", "score", "to best", "time", "what it was")
+_TO_BEST = 3  # column
 _RIGHT = (True, False, True, True, True, False)  # columns aligned to the right
 _STYLES = {Status.COMPLETE: "", Status.DUPLICATE: "dim", Status.TIMEOUT: "yellow"}
 _MAX_CELL_CHARS = 400  # no screen is wider
@@ -142,7 +143,7 @@ class View:
         best = self._run.champion
         number = None if best is None else best.number
         trials = list(self._run.last)
-        return _table(trials[-rows:], number, columns)
+        return _table(trials[-rows:], number, columns, self._run.is_gain)
 
     # What is in flight, and what is used.
 
@@ -216,6 +217,7 @@ def _table(
     trials: Sequence[tuple[Trial, float | None]],
     champion: int | None,
     columns: int,
+    is_gain: Callable[[float], bool],
 ) -> list[Text]:
     """Return a header of two lines and a line for each trial.
 
@@ -223,6 +225,7 @@ def _table(
         trials: each with its change to the best one before.
         champion: number of the best trial.
         columns: width of every line.
+        is_gain: whether a change is for the better.
     """
     from rich.cells import cell_len
     from rich.text import Text
@@ -230,7 +233,10 @@ def _table(
     rows = [[(name, "dim") for name in _TITLES]]
     for trial, change in trials:
         is_champion = trial.number == champion
-        rows.append(_cells(trial, change, is_champion, columns))
+        row = _cells(trial, change, is_champion, columns)
+        if change is not None and is_gain(change):
+            row[_TO_BEST] = (signed(change), "green")
+        rows.append(row)
 
     # Every column is as wide as its widest cell, and the last one takes the rest.
     widths = []
@@ -262,17 +268,14 @@ def _cells(
     what, what_style = describe_failure(trial), style
     if trial.status is Status.COMPLETE:
         what, what_style = trial.feedback[:_MAX_CELL_CHARS], "dim"
-    to_best, to_best_style = "", "dim"
-    if change is not None:
-        to_best = signed(change)
-        to_best_style = "green" if change > 0 else "dim"
+    to_best = "" if change is None else signed(change)
     source_chars = max(8, min(26, columns // 4))
     source = one_line(trial.source, source_chars)
     return [
         (number, style),
         (source, "dim" if trial.source == "x0" else ""),
         (verdict(trial), style),
-        (to_best, to_best_style),
+        (to_best, "dim"),
         (duration(trial.seconds), "dim"),
         (one_line(what, _MAX_CELL_CHARS), what_style),
     ]

@@ -78,7 +78,7 @@ class MlflowRun:
 
         self._client = MlflowClient(target.tracking_uri)
         self._target = target
-        self._view = RunView()
+        self._view = RunView(direction=event.direction)
         experiment = target.experiment_id
         self._experiment = experiment or self._experiment_named(target.experiment)
         self._parent = target.parent_id
@@ -102,7 +102,7 @@ class MlflowRun:
         known: Collection[int],
     ) -> None:
         """Learn from the trials of earlier sessions, and write those that MLflow does not have."""
-        counts = Counts(first_trials=0)
+        counts = Counts(0, self._view.direction)
         for trial in trials:
             counts.observe(trial)
             usage = self._view.usage + trial.usage

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import accumulate, combinations
 from statistics import median
 
-from ..records import Status, Trial, Usage
+from ..records import Direction, Status, Trial, Usage
 from ..store import Run, RunInfo, Store
 from ..text import show_number
 from .statistics import LEVEL, Interval, holm, median_interval, rank_test, seeds_needed
@@ -32,7 +32,8 @@ class RunOutcome:
 
     run: str  # its name in the store
     seed: int
-    curve: tuple[float, ...]  # best score after each scoring; -inf while there is none
+    # Best score after each scoring; the worst infinity while there is none.
+    curve: tuple[float, ...]
     usage: Usage
     seconds: float  # of scorings and model calls together
     problem: str  # why it ended before its time; empty when it did not
@@ -83,13 +84,17 @@ class Comparison:
     name: str
     scorings: int  # the budget of each run
     seeds: tuple[int, ...]
-    standings: tuple[Standing, ...]  # the highest median first
+    standings: tuple[Standing, ...]  # the best median first
     differences: tuple[Difference, ...]  # of all pairs
     sentence: str
+    direction: Direction = Direction.MAXIMIZE
 
     def __str__(self) -> str:
         checkpoints = [f"after {count}" for count in self.standings[0].at]
-        rows = [["", *checkpoints, "calls", "tokens", "dollars", "seconds"]]
+        corner = ""
+        if self.direction is Direction.MINIMIZE:
+            corner = "lower is better"
+        rows = [[corner, *checkpoints, "calls", "tokens", "dollars", "seconds"]]
         for standing in self.standings:
             rows.append(_row(standing))
         columns = zip(*rows, strict=True)
@@ -107,16 +112,20 @@ class Comparison:
 
 
 def compared(
-    name: str, scorings: int, outcomes: Mapping[str, Sequence[RunOutcome]]
+    name: str,
+    scorings: int,
+    outcomes: Mapping[str, Sequence[RunOutcome]],
+    direction: Direction = Direction.MAXIMIZE,
 ) -> Comparison:
     """Return the comparison of contenders by their runs, which have the same seeds."""
     standings = []
     for contender, runs in outcomes.items():
-        standings.append(_standing(contender, scorings, runs))
-    standings.sort(key=lambda one: one.at[scorings].median, reverse=True)
-    scores: dict[str, list[float]] = {}
+        standings.append(_standing(contender, scorings, runs, direction))
+    standings.sort(key=lambda one: -direction.turned(one.at[scorings].median))
+    scores: dict[str, list[float]] = {}  # a higher one is better
     for standing in standings:
-        scores[standing.name] = [_best_at(run, scorings) for run in standing.outcomes]
+        best = [_best_at(run, scorings, direction) for run in standing.outcomes]
+        scores[standing.name] = list(map(direction.turned, best))
     differences = _differences(scores)
     seeds = tuple(run.seed for run in standings[0].outcomes)
     sentence = _sentence(scorings, len(seeds), differences)
@@ -127,6 +136,7 @@ def compared(
         standings=tuple(standings),
         differences=tuple(differences),
         sentence=sentence,
+        direction=direction,
     )
 
 
@@ -135,11 +145,11 @@ def of_runs(store: Store, names: Sequence[str]) -> Comparison | None:
 
     It counts the seeds for which all contenders have ended. None where there is no such seed, where
     a run is unknown, or where they are not of one comparison: of two contenders or more, with the
-    same scorings.
+    same scorings and direction.
     """
     known = {info.name: info for info in store.runs()}
     ended: dict[str, dict[int, RunInfo]] = {}  # contender -> seed -> run
-    comparisons, scorings = set(), set()
+    comparisons, scorings, directions = set(), set(), set()
     for name in names:
         comparison, contender, number = parts_of(name)
         info = known.get(name)
@@ -147,10 +157,13 @@ def of_runs(store: Store, names: Sequence[str]) -> Comparison | None:
             return None
         comparisons.add(comparison)
         scorings.add((info.settings.get("budget") or {}).get("scorings"))
+        directions.add(info.direction)
         runs = ended.setdefault(contender, {})
         if info.stop_reason is not None and info.stop_reason not in _PAUSED:
             runs[int(number)] = info
     if len(comparisons) != 1 or len(scorings) != 1 or len(ended) < 2:
+        return None
+    if len(directions) != 1:
         return None
     seeds = set.intersection(*[set(runs) for runs in ended.values()])
     budget = scorings.pop()
@@ -163,7 +176,7 @@ def of_runs(store: Store, names: Sequence[str]) -> Comparison | None:
             info = runs[seed]
             outcome = outcome_of(store.run(info.name), seed, info.stop_reason)
             outcomes[contender].append(outcome)
-    return compared(comparisons.pop(), budget, outcomes)
+    return compared(comparisons.pop(), budget, outcomes, directions.pop())
 
 
 def parts_of(name: str) -> tuple[str, str, str]:
@@ -191,7 +204,7 @@ def outcome_of(run: Run, seed: int, stop_reason: str | None) -> RunOutcome:
     return RunOutcome(
         run=run.name,
         seed=seed,
-        curve=curve_of(trials),
+        curve=curve_of(trials, run.direction),
         usage=sum((trial.usage for trial in trials), Usage()),
         seconds=math.fsum(seconds),
         problem=problem,
@@ -205,7 +218,9 @@ def is_unfinished(stop_reason: str | None) -> bool:
     return stop_reason.startswith("error")
 
 
-def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
+def curve_of(
+    trials: Sequence[Trial], direction: Direction = Direction.MAXIMIZE
+) -> tuple[float, ...]:
     """Return the best score after each scoring, for trials in the order of finishing.
 
     >>> good = Trial.of(0, "a", Status.COMPLETE, "x0", score=1.0)
@@ -218,24 +233,27 @@ def curve_of(trials: Sequence[Trial]) -> tuple[float, ...]:
             continue
         score = trial.score
         if score is None:
-            score = -math.inf
+            score = direction.worst
         scores += [score] * max(1, trial.scorings)
-    return tuple(accumulate(scores, max))
+    best_of_two = min if direction is Direction.MINIMIZE else max
+    return tuple(accumulate(scores, best_of_two))
 
 
-def _best_at(run: RunOutcome, scorings: int) -> float:
+def _best_at(run: RunOutcome, scorings: int, direction: Direction) -> float:
     """Return the best score of a run after so many scorings, or all it has."""
     if not run.curve:
-        return -math.inf
+        return direction.worst
     last = min(scorings, len(run.curve)) - 1
     return run.curve[last]
 
 
-def _standing(name: str, scorings: int, outcomes: Sequence[RunOutcome]) -> Standing:
+def _standing(
+    name: str, scorings: int, outcomes: Sequence[RunOutcome], direction: Direction
+) -> Standing:
     checkpoints = sorted({math.ceil(share * scorings) for share in _CHECKPOINTS})
     at = {}
     for count in checkpoints:
-        scores = [_best_at(run, count) for run in outcomes]
+        scores = [_best_at(run, count, direction) for run in outcomes]
         at[count] = median_interval(scores)
     usage = sum((run.usage for run in outcomes), Usage())
     cost_usd = usage.cost_usd

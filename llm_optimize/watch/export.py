@@ -137,7 +137,7 @@ def _write_study(
     storage = optuna.storages.RDBStorage("sqlite:///study.db", engine_kwargs=options)
     try:
         study = optuna.create_study(
-            storage=storage, study_name=visible(run.name), direction="maximize"
+            storage=storage, study_name=visible(run.name), direction=run.direction.value
         )
         study.set_user_attr("task", visible(task))
         study.add_trials([_frozen(trial, distributions) for trial in trials])

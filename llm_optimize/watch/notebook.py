@@ -99,7 +99,7 @@ def page(run: RunView) -> str:
     parts = [
         f"<div><b>{as_html(run.name, 80)}</b> {description}</div>",
         f"<div>{_headline(run, best)}</div>",
-        curve_html(trials, champions(trials)),
+        curve_html(trials, champions(trials, run.direction)),
         table_html(shown, shown_scores(shown), best),
         f"<div style='opacity:.75'>{as_html(activity)}</div>",
         f"<div>{''.join(map(_bar, run.caps()))}</div>",

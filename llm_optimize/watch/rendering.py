@@ -7,12 +7,11 @@ control characters are made visible.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import require
-from ..records import Result, Trial
+from ..records import Direction, Result, Trial
 from ..text import show_number, show_numbers
 from .html_parts import BAD, CALM, GOOD, as_html, curve_html, table_html, x_html
 
@@ -83,8 +82,10 @@ def column_names(rows: Sequence[dict[str, Any]]) -> list[str]:
     return list(rows[0]) if rows else ["trial", "status", "score", "source", "x"]
 
 
-def champions(trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trials that scored more than every trial of a lower number.
+def champions(
+    trials: Iterable[Trial], direction: Direction = Direction.MAXIMIZE
+) -> list[Trial]:
+    """Return the trials that scored better than every trial of a lower number.
 
     >>> from llm_optimize.records import Status, Trial
     >>> scores = [1.0, None, 3.0, 2.0]
@@ -93,9 +94,9 @@ def champions(trials: Iterable[Trial]) -> list[Trial]:
     [0, 2]
     """
     found: list[Trial] = []
-    best = -math.inf
+    best = direction.worst
     for trial in sorted(trials, key=lambda trial: trial.number):
-        if trial.score is not None and trial.score > best:
+        if trial.score is not None and direction.is_better(trial.score, best):
             found.append(trial)
             best = trial.score
     return found
@@ -131,6 +132,7 @@ def draw(
     trials: Sequence[Trial],
     title: str,
     axes: Axes | None,
+    direction: Direction,
 ) -> Axes:
     """Draw the score of each trial and the best so far; failures are ticks below."""
     require("matplotlib", needed_by="plot")
@@ -139,7 +141,7 @@ def draw(
 
     if axes is None:
         _, axes = pyplot.subplots(figsize=(8, 4.5), layout="constrained")
-    _draw_scores(axes, trials)
+    _draw_scores(axes, trials, direction)
     axes.set_title(title, loc="left", parse_math=False)
     axes.set_xlabel("trial")
     axes.set_ylabel("score")
@@ -151,7 +153,7 @@ def draw(
     return axes
 
 
-def _draw_scores(axes: Axes, trials: Sequence[Trial]) -> None:
+def _draw_scores(axes: Axes, trials: Sequence[Trial], direction: Direction) -> None:
     scored = [trial for trial in trials if trial.score is not None]
     failed = [trial.number for trial in trials if trial.score is None]
     if scored:
@@ -159,7 +161,8 @@ def _draw_scores(axes: Axes, trials: Sequence[Trial]) -> None:
         scores = [trial.score or 0.0 for trial in scored]
         dots: dict[str, Any] = {"color": CALM, "alpha": 0.6, "markersize": 4}
         axes.plot(numbers, scores, "o", label="score", **dots)
-        _draw_champions(axes, scored, max(trial.number for trial in trials))
+        last = max(trial.number for trial in trials)
+        _draw_champions(axes, champions(scored, direction), last)
     if failed:
         # The height is in the units of the axes, not of the scores.
         heights = [0.015] * len(failed)
@@ -170,11 +173,10 @@ def _draw_scores(axes: Axes, trials: Sequence[Trial]) -> None:
 
 def _draw_champions(
     axes: Axes,
-    scored: Sequence[Trial],
+    found: Sequence[Trial],
     last: int,
 ) -> None:
     """Draw the best so far as a staircase up to the trial `last`, and a star on each step."""
-    found = champions(scored)
     numbers = [trial.number for trial in found]
     scores = [trial.score or 0.0 for trial in found]
     stars: dict[str, Any] = {"color": GOOD, "markersize": 10}
@@ -194,7 +196,7 @@ def trial_html(trial: Trial) -> str:
 def result_html(result: Result) -> str:
     """Return a result as HTML: its best score, a curve, the last trials, and the best x."""
     trials = result.trials
-    found = champions(trials)
+    found = champions(trials, result.direction)
     best = found[-1] if found else None
     shown = trials[-_MAX_ROWS:]
     if best is not None and best not in shown:

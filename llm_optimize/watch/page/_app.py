@@ -157,13 +157,13 @@ class App:
         """How the champion came about."""
         followed = self._run(request)
         columns = followed.snapshot()["columns"]
-        return _json(story(columns, followed.run.trial))
+        return _json(story(columns, followed.run.trial, followed.run.direction))
 
     def parameters(self, request: Request) -> Response:
         """How each parameter goes with the score."""
         run = self._run(request).run
         space = run.settings.get("space")
-        return _json(parameters(space, run.trials()))
+        return _json(parameters(space, run.trials(), run.direction))
 
     def curves(self, request: Request) -> Response:
         """The best so far of several runs."""

@@ -118,8 +118,8 @@ def _run_blocks(store: Store, name: str) -> Blocks:
         },
         "columns": facts,
         "state": state(begun, run.steers(), info.stop_reason, view.caps()),
-        "story": story(facts, by_number.__getitem__),
-        "parameters": parameters(info.settings.get("space"), trials),
+        "story": story(facts, by_number.__getitem__, run.direction),
+        "parameters": parameters(info.settings.get("space"), trials, run.direction),
         "texts": block_of,
     }
     return {"facts": _packed(page), **texts}

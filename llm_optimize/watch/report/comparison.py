@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ...records import Counts, Trial
+from ...records import Counts, Direction, Trial
 from ...store import RunInfo, Store
 from ..comparison import parts_of
 from .facts import plain
@@ -43,13 +43,14 @@ def _one(
         "scored": sum(trial.scored for trial in trials),
         "stop_reason": info.stop_reason if info else None,
         "settings": plain(run.settings),
-        "curve": curve(trials, info.created_at if info else 0.0),
+        "curve": curve(trials, info.created_at if info else 0.0, run.direction),
     }
 
 
 def curve(
     trials: Sequence[Trial],
     begun_at: float,
+    direction: Direction = Direction.MAXIMIZE,
 ) -> dict[str, list[Any]]:
     """Return the best score so far, where it rose and at the end, and what it had cost.
 
@@ -57,7 +58,7 @@ def curve(
     are None from the first call on whose price is unknown.
     """
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
-    counts = Counts(first_trials=0)
+    counts = Counts(0, direction)
     calls = 0
     cost: float | None = 0.0
     seconds = 0.0

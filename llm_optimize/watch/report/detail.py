@@ -7,7 +7,7 @@ from dataclasses import asdict
 from math import inf
 from typing import Any
 
-from ...records import Reply, Trial
+from ...records import Direction, Reply, Trial
 from ...store import Call
 from ...text import clip
 from .colors import Colors
@@ -105,8 +105,9 @@ def _reply(
 def story(
     columns: Mapping[str, Sequence[Any]],
     read: Callable[[int], Trial],
+    direction: Direction = Direction.MAXIMIZE,
 ) -> dict[str, Any]:
-    """Return the ancestors of the champion that raised the score, each with what it changed.
+    """Return the ancestors of the champion that bettered the score, each with what it changed.
 
     The oldest comes first. A long story keeps the steps that gained most; `left_out` counts all
     ancestors that are not in it.
@@ -114,9 +115,12 @@ def story(
     Args:
         columns: of the trials, see `facts.columns`.
         read: returns a trial with its texts, by its number.
+        direction: of the scores.
     """
     numbers = columns["number"]
-    scores = dict(zip(numbers, columns["score"], strict=True))
+    scores: dict[int, float | None] = {}  # a higher one is better
+    for number, score in zip(numbers, columns["score"], strict=True):
+        scores[number] = None if score is None else direction.turned(score)
     parents = dict(zip(numbers, columns["parent"], strict=True))
     line = ancestors(parents, _champion(scores))
     steps: list[dict[str, Any]] = []

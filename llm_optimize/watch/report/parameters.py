@@ -8,7 +8,7 @@ from operator import mul
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from ...records import Trial
+from ...records import Direction, Trial
 from ...space import Choice, Parameter, as_space
 from .facts import plain
 
@@ -26,6 +26,7 @@ class _Scored(NamedTuple):
 def parameters(
     space: Mapping[str, Any] | None,
     trials: Sequence[Trial],
+    direction: Direction = Direction.MAXIMIZE,
 ) -> dict[str, Any] | None:
     """Return the importance and the values of each parameter; None for a run without a space.
 
@@ -46,7 +47,7 @@ def parameters(
             continue
         if known.keys() <= x.keys():
             scored.append(_Scored(trial.number, trial.score, x))
-    best_first = sorted(scored, key=lambda trial: -trial.score)
+    best_first = sorted(scored, key=lambda trial: -direction.turned(trial.score))
     shown = best_first[:_MAX_SHOWN]
     ranks = ranked([trial.score for trial in scored])
     rows, slices = [], {}

@@ -176,7 +176,7 @@ function finals(group) {
 function verdictTable(groups, hrefOf) {
   const heads = ["", "Runs", "Median best", "Middle half", "Lowest", "Highest", "Trials"];
   const rows = [...groups]
-    .sort((a, b) => (quantile(finals(b), 0.5) ?? -Infinity) - (quantile(finals(a), 0.5) ?? -Infinity))
+    .sort((a, b) => standing(b) - standing(a))
     .map((group) => {
       const best = finals(group);
       const at = (share) => (best.length ? plainNumber(quantile(best, share), 6) : "–");
@@ -209,18 +209,29 @@ function runLinks({ runs }, hrefOf) {
   );
 }
 
-// The two with the highest medians, over the seeds that both have.
+// Times a score: higher is better. Runs of both directions cannot be compared in a sentence.
+function signOf(group) {
+  return group.runs[0].settings.direction === "minimize" ? -1 : 1;
+}
+
+function standing(group) {
+  const median = quantile(finals(group), 0.5);
+  return median === null ? -Infinity : signOf(group) * median;
+}
+
+// The two with the best medians, over the seeds that both have.
 function verdict(groups) {
-  const ranked = groups
-    .filter((group) => finals(group).length)
-    .sort((a, b) => quantile(finals(b), 0.5) - quantile(finals(a), 0.5));
+  if (new Set(groups.map(signOf)).size > 1) return "Some of these runs maximize and some minimize.";
+  const sign = signOf(groups[0]);
+  const ranked = groups.filter((group) => finals(group).length).sort((a, b) => standing(b) - standing(a));
   if (ranked.length < 2) return "";
   const [first, second] = ranked;
   const seeds = first.runs
     .filter((run) => run.seed)
     .flatMap((run) => second.runs.filter((other) => other.seed === run.seed).map((other) => [run, other]));
-  const pairs = seeds.map(([run, other]) => [run.curve.best.at(-1) ?? -Infinity, other.curve.best.at(-1) ?? -Infinity]);
-  const gap = plainNumber(quantile(finals(first), 0.5) - quantile(finals(second), 0.5), 3);
+  const last = (run) => (run.curve.best.length ? sign * run.curve.best.at(-1) : -Infinity);
+  const pairs = seeds.map(([run, other]) => [last(run), last(other)]);
+  const gap = plainNumber(standing(first) - standing(second), 3);
   const lead = `${visible(first.name)} leads ${visible(second.name)} by ${gap} in the median.`;
   if (!pairs.length)
     return first.runs.length + second.runs.length > 2

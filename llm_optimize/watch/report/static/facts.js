@@ -3,6 +3,7 @@
 export class Facts {
   constructor(raw) {
     this.run = raw.run;
+    this.sign = raw.run.settings.direction === "minimize" ? -1 : 1; // times a score: higher is better
     this.columns = raw.columns;
     this.state = raw.state;
     this.place = new Map(); // trial number -> row
@@ -31,6 +32,10 @@ export class Facts {
     return this.sums.seconds.at(-1) ?? 0;
   }
 
+  isBetter(score, than) {
+    return this.sign * score > this.sign * than;
+  }
+
   row(row) {
     return Object.fromEntries(Object.entries(this.columns).map(([name, values]) => [name, values[row]]));
   }
@@ -42,7 +47,7 @@ export class Facts {
   learn(row) {
     const { number, score, status, calls, cost, at } = this.columns;
     const before = row ? this.best[row - 1] : -1;
-    const rose = score[row] !== null && (before < 0 || score[row] > score[before]);
+    const rose = score[row] !== null && (before < 0 || this.isBetter(score[row], score[before]));
     this.place.set(number[row], row);
     this.best[row] = rose ? row : before;
     if (rose) this.champions.push(row);
@@ -85,7 +90,7 @@ export class Facts {
     for (let each = 0; each < this.length; each++) {
       const before = each ? this.best[each - 1] : -1;
       const value = this.columns.score[each];
-      const rose = value !== null && (before < 0 || value > this.columns.score[before]);
+      const rose = value !== null && (before < 0 || this.isBetter(value, this.columns.score[before]));
       this.best[each] = rose ? each : before;
       if (rose) this.champions.push(each);
     }
@@ -138,7 +143,8 @@ export class Facts {
     source.seconds += columns.seconds[row];
     if (columns.score[row] !== null) {
       source.scored += 1;
-      source.best = source.best === null ? columns.score[row] : Math.max(source.best, columns.score[row]);
+      const score = columns.score[row];
+      if (source.best === null || this.isBetter(score, source.best)) source.best = score;
     }
     if (columns.calls[row] && columns.cost[row] === null) source.unknown += columns.calls[row];
     source.cost += columns.cost[row] ?? 0;

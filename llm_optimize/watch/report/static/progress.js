@@ -21,7 +21,8 @@ export function progress({ facts, open }) {
     if (!state.ready) return;
     const fitted = scale(facts);
     everything.hidden = !fitted.below;
-    everything.textContent = state.all ? "Hide low scores" : `Show ${plural(fitted.below, "low score")} too`;
+    const bad = facts.sign < 0 ? "high" : "low";
+    everything.textContent = state.all ? `Hide ${bad} scores` : `Show ${plural(fitted.below, `${bad} score`)} too`;
     note.textContent = remark(facts, state);
     const fresh = await draw(plot, () => figure(facts, state, state.all ? null : fitted));
     if (fresh) listen(fresh, facts, state, open, update);
@@ -53,9 +54,10 @@ function remark(facts, state) {
   return `${thin}${failed}Choose a point to open its trial.`;
 }
 
-// The scale leaves out far outliers at the bottom, which would press all others into a line.
+// The scale leaves out far outliers among the worst, which would press all others into a line.
 function scale(facts) {
-  const scores = facts.columns.score.filter((score) => score !== null).sort((a, b) => a - b);
+  const known = facts.columns.score.filter((score) => score !== null);
+  const scores = known.map((score) => facts.sign * score).sort((a, b) => a - b);
   if (scores.length < 12) return { below: 0 };
   const high = scores.at(-1);
   const low = scores[Math.floor(scores.length * 0.1)];
@@ -63,7 +65,8 @@ function scale(facts) {
   const bottom = high - reach;
   const below = scores.filter((score) => score < bottom).length;
   if (!below || high - scores[0] < 1.8 * reach) return { below: 0 };
-  return { below, range: [bottom, high + reach * 0.06] };
+  const ends = [facts.sign * bottom, facts.sign * (high + reach * 0.06)];
+  return { below, range: ends.sort((a, b) => a - b) };
 }
 
 function figure(facts, state, fitted) {

@@ -92,7 +92,7 @@ export function championStory({ facts, source, open }) {
     if (!ready || facts.champion < 0 || shown === facts.champion) return;
     shown = facts.champion;
     const { steps, left_out } = await source.story();
-    note.textContent = `The ancestors of the best trial that raised the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
+    note.textContent = `The ancestors of the best trial that ${facts.sign < 0 ? "lowered" : "raised"} the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
     const known = steps.filter(({ number }) => facts.place.has(number));
     listSteps(
       list,
@@ -138,7 +138,7 @@ function chapter(facts, source, open, { number, on, change }, unfolded) {
       "summary",
       {},
       el("strong", {}, one.score === null ? one.status : plainNumber(one.score, 6)),
-      gain === null ? null : el("span", { class: `delta ${gain > 0 ? "up" : "down"}` }, ` ${signed(gain)}`),
+      gain === null ? null : el("span", { class: `delta ${facts.sign * gain > 0 ? "up" : "down"}` }, ` ${signed(gain)}`),
       el("span", { class: "note" }, ` trial ${number} · ${visible(one.source)}`),
       el("span", { class: "words" }, visible(one.lesson || one.feedback)),
     ),

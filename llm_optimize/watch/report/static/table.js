@@ -95,11 +95,17 @@ export class TrialTable {
   }
 
   sortBy(name) {
-    this.up = this.sort === name ? !this.up : !["score", "change", "seconds"].includes(name);
+    this.up = this.sort === name ? !this.up : !this.bestFirst(name);
     this.sort = name;
     this.drawHead();
     this.update();
     this.scroller.scrollTop = 0;
+  }
+
+  // Whether the first click sorts from the highest down: the best scores stand first.
+  bestFirst(name) {
+    if (name === "seconds") return true;
+    return ["score", "change"].includes(name) && this.facts.sign > 0;
   }
 
   // What is in the columns is found at once, the whole texts are asked for.
@@ -207,7 +213,7 @@ export class TrialTable {
         el(
           "div",
           {
-            class: `cell ${style} c-${name}${name === "change" && change ? (change > 0 ? " up" : " down") : ""}`,
+            class: `cell ${style} c-${name}${name === "change" && change ? (facts.sign * change > 0 ? " up" : " down") : ""}`,
             role: "cell",
           },
           cells[name],

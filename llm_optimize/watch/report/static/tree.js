@@ -15,7 +15,7 @@ export function lineage({ facts, open }) {
     if (!ready || !facts.length) return;
     const tree = grown(facts);
     const less = tree.left
-      ? ` ${plural(tree.left, "trial")} without descendants and with low scores are hidden.`
+      ? ` ${plural(tree.left, "trial")} without descendants and with ${facts.sign < 0 ? "high" : "low"} scores are hidden.`
       : "";
     note.textContent = `Each generation is one step to the right; the thick line leads to the best trial.${less}`;
     const sorted = scoresOf(facts);
@@ -99,7 +99,7 @@ function arranged(rows, weight) {
 function important(facts, above, score) {
   const rows = [...score.keys()];
   if (rows.length <= MOST_NODES) return rows;
-  const byScore = rows.filter((row) => score[row] !== null).sort((a, b) => score[b] - score[a]);
+  const byScore = rows.filter((row) => score[row] !== null).sort((a, b) => facts.sign * (score[b] - score[a]));
   const kept = new Set();
   for (const first of byScore) {
     for (let row = first; row >= 0 && !kept.has(row); row = above[row]) kept.add(row);
@@ -120,10 +120,11 @@ function lines(pairs, place) {
 }
 
 function scoresOf(facts) {
-  return facts.columns.score.filter((score) => score !== null).sort((a, b) => a - b);
+  const known = facts.columns.score.filter((score) => score !== null);
+  return known.map((score) => facts.sign * score).sort((a, b) => a - b);
 }
 
-// The colours begin here: a few far lower scores would leave one colour for all others.
+// The colours begin here: a few far worse scores would leave one colour for all others.
 function lowest(sorted) {
   return sorted[Math.floor(sorted.length * 0.1)] ?? 0;
 }
@@ -137,7 +138,7 @@ function treeFigure(facts, { place, above }, sorted) {
   const { score } = facts.columns;
   const scored = rows.filter((row) => score[row] !== null);
   const failed = rows.filter((row) => score[row] === null);
-  const values = scored.map((row) => score[row]);
+  const values = scored.map((row) => facts.sign * score[row]);
   const scale = {
     color: values,
     colorscale: [

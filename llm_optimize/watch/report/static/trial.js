@@ -83,7 +83,7 @@ function heading(facts, row) {
       spread,
       change === null
         ? null
-        : el("span", { class: `delta ${change > 0 ? "up" : "down"}` }, ` ${signed(change)} to trial ${one.parent}`),
+        : el("span", { class: `delta ${facts.sign * change > 0 ? "up" : "down"}` }, ` ${signed(change)} to trial ${one.parent}`),
     ),
     el(
       "div",
