@@ -147,22 +147,6 @@ def test_exports_have_the_scores_of_f_and_optuna_the_direction(store, tmp_path):
     assert study.best_value == 2.0
 
 
-def test_mlflow_logs_the_lowest_as_best(made, tmp_path):
-    mlflow = pytest.importorskip("mlflow")
-    from llm_optimize.watch.mlflow import Tracker
-
-    uri = f"sqlite:///{tmp_path / 'mlflow.db'}"
-    with Tracker("e", tracking_uri=uri, artifacts="none") as tracker:
-        words = {"store": made[0], "verbose": False, "model": "mutation"}
-        optimize.resume("low", g, callbacks=[tracker], **words)
-    client = mlflow.tracking.MlflowClient(uri)
-    [run] = client.search_runs([client.get_experiment_by_name("e").experiment_id])
-    history = client.get_metric_history(run.info.run_id, "best")
-    assert [one.value for one in sorted(history, key=lambda one: one.step)] == [
-        *(5.0, 4.0, 4.0, 2.0, 2.0)
-    ]
-
-
 def test_the_facts_of_a_report_follow_the_direction(store):
     run = store.run("low")
     facts = columns(run.trials())

@@ -73,6 +73,7 @@ with Tracker("primes", parent="it's a \\"comparison\\"", params={"price": "0.25 
 with Tracker("primes", artifacts="all") as tracker:
     model = ScriptedChat("```\\n7\\n```")
     optimize.resume("amber", f, max_steps=4, model=model, verbose=False, callbacks=[tracker])
+    run("cedar", tracker, "0.5", "2", direction="minimize")
 """
 READ = """
 import json, mlflow
@@ -228,3 +229,9 @@ def test_a_run_does_not_wait_for_an_mlflow_that_never_answers(trouble):
         )
         == 1
     )
+
+
+def test_a_run_that_minimizes_has_the_lowest_score_as_best(runs):
+    metrics = runs["cedar"]["metrics"]
+    assert metrics["score"] == [[0, 1.0], [1, 0.5], [2, 2.0]]
+    assert metrics["best"] == [[0, 1.0], [1, 0.5], [2, 0.5]]
