@@ -1,8 +1,8 @@
 """Hooks of the docs site (mkdocs.yml): generated parts of the reference, and a check of the site.
 
-Where a page has the line `<!-- commands -->` or `<!-- options -->`, the flags of every command, or
-the options of a run, are written in its place, from the program itself. What is built loads nothing
-from other hosts: a page that would is an error.
+Where a page has the line `<!-- commands -->`, `<!-- options -->` or `<!-- errors -->`, the flags of
+every command, the options of a run, or the tree of exceptions are written in its place, from the
+program itself. What is built loads nothing from other hosts: a page that would is an error.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 import typer
 from mkdocs.exceptions import PluginError
 
+from llm_optimize import errors
 from llm_optimize.cli import app
 from llm_optimize.settings import options
 
@@ -64,10 +65,20 @@ def run_options() -> Iterator[str]:
         yield f"| `{name}` | {flag} | {cell(text)} |"
 
 
+def exceptions() -> Iterator[str]:
+    """Yield the tree of exceptions, and the reference of each."""
+    _, _, tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")
+    yield f"```text\n{tree}\n```"
+    for name in re.findall(r"\w+", re.sub(r"\(.*?\)|  .*", "", tree, flags=re.M)):
+        yield f"::: llm_optimize.errors.{name}"
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Write the generated parts of a page."""
     if "<!-- commands -->" in markdown:
         markdown = markdown.replace("<!-- commands -->", "\n\n".join(commands()))
+    if "<!-- errors -->" in markdown:
+        markdown = markdown.replace("<!-- errors -->", "\n\n".join(exceptions()))
     if "<!-- options -->" in markdown:
         markdown = markdown.replace("<!-- options -->", "\n".join(run_options()))
     return markdown
