@@ -71,7 +71,7 @@ def as_whole(name: str, value: Any, least: int | None, repair: str) -> int:
 
 
 def refuse_no_number(name: str, value: Any) -> None:
-    """Raise UsageError for what is neither a number nor None; NaN is no number."""
+    """Raise UsageError for what is neither a number nor None; NaN is not a number."""
     if value is None:
         return
     if not is_number(value) or math.isnan(value):

@@ -8,7 +8,7 @@ LlmOptimizeError
 │   ├── NotAllowed                   an agent asked for what only a human may decide
 │   └── MissingExtra (ImportError)   an optional package is not installed
 ├── NothingToPropose                 a proposer has no further x: the run is over
-├── InvalidScore (ValueError)        f returned something that is no finite score
+├── InvalidScore (ValueError)        f returned something that is not a finite score
 ├── EditFailed (ValueError)          a model's edits do not fit x; only the model sees it
 ├── ModelError (RuntimeError)        a chat model did not answer
 │   ├── MissingKey                   no API key was given
@@ -19,7 +19,7 @@ LlmOptimizeError
 │   │   └── ContextTooLong           the prompt does not fit: make it smaller and ask again
 │   └── ScriptExhausted              a scripted model ran out of replies
 ├── StoreError (RuntimeError)        runs cannot be written or read
-│   ├── NotAStore                    the file or URL is no database of ours
+│   ├── NotAStore                    the file or URL is not a database of ours
 │   ├── NewerStore                   it was written by a newer version
 │   ├── RunHeld                      the run is open for writing already
 │   └── RunNotFound (LookupError)    no run of that name, with the nearest
@@ -145,7 +145,7 @@ class NothingToPropose(LlmOptimizeError):
 
 
 class InvalidScore(LlmOptimizeError, ValueError):
-    """A scoring function returned something that is no finite score."""
+    """A scoring function returned something that is not a finite score."""
 
 
 class EditFailed(LlmOptimizeError, ValueError):
@@ -215,7 +215,7 @@ class StoreError(LlmOptimizeError, RuntimeError):
 
 
 class NotAStore(StoreError):
-    """The file or URL is no database of this library."""
+    """The file or URL is not a database of this library."""
 
 
 class NewerStore(StoreError):

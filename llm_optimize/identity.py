@@ -42,7 +42,7 @@ def key_of(x: X) -> str:
     try:
         return json.dumps(_comparable(x), sort_keys=True, default=repr)
     except (RecursionError, TypeError, ValueError):
-        # x is no plain data: its key is unique, so it is never taken for a known x.
+        # x is not plain data: its key is unique, so it is never taken for a known x.
         return f"like no other: {uuid.uuid4().hex}"
 
 
@@ -87,7 +87,7 @@ def _tree_of(text: str) -> ast.Module | None:
     return None
 
 
-# The digest of a syntax tree. `ast.dump` is no substitute: it calls itself, so a deep tree ends it,
+# The digest of a syntax tree. `ast.dump` would not do: it calls itself, so a deep tree ends it,
 # and its text changes when a version of Python adds a field. Here only the classes of the nodes
 # and those of their fields that hold something are hashed.
 

@@ -108,7 +108,7 @@ def model_of(
         price: dollars per million tokens of prompt and of reply, as 0.25/2, for all of them.
         of_chat: further arguments of `llm.Chat`, for all of them; None where one is not given.
 
-    Raises UsageError for a price that is no pair of numbers.
+    Raises UsageError for a price that is not a pair of numbers.
     """
     several: list[Any] = [*names] if names else [None]
     is_given = [value is not None for value in (price, *of_chat.values())]

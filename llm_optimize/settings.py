@@ -311,7 +311,7 @@ class RunSettings:
         Another model has its own address, temperature and reasoning effort: give `base_url`,
         `temperature` and `reasoning_effort` again if it needs them.
 
-        Raises UnknownName for a word that is no option, with the nearest, and UsageError for an
+        Raises UnknownName for a word that is not an option, with the nearest, and UsageError for an
         option that cannot be changed, with the reason.
         """
         of_task: dict[str, Any] = {}

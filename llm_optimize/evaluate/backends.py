@@ -112,7 +112,7 @@ def open_backend(func: Callable[..., Any], options: BackendOptions) -> Backend:
 
     Raises:
         UnknownName: there is no such level.
-        UsageError: the executor is no executor.
+        UsageError: the executor is not an executor.
         FunctionUnusable: func cannot be sent to a process.
         SandboxUnavailable: this machine cannot isolate at that level.
     """

@@ -240,7 +240,7 @@ def check_syntax(x: X, parent: X | None) -> Evaluation | None:
                 break
     if not problem:
         return None
-    feedback = f"x did not pass the stage {SYNTAX!r}: it is no valid Python: {problem}"
+    feedback = f"x did not pass the stage {SYNTAX!r}: it is not valid Python: {problem}"
     return Evaluation(Status.FAILED, None, feedback, stage=SYNTAX, scorings=0)
 
 

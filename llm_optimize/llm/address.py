@@ -46,7 +46,7 @@ def address_of(base_url: str | None) -> Address:
     None, and a URL that was stored without its credentials, take them from OPENAI_BASE_URL.
 
     Raises:
-        UsageError: it is no URL of http or https.
+        UsageError: it is not a URL of http or https.
     """
     from_environment = os.environ.get("OPENAI_BASE_URL") or None
     if not base_url:
@@ -93,7 +93,7 @@ def _split(url: str) -> SplitResult:
 
 
 def _no_url(url: str) -> UsageError:
-    """Return the error for a text that is no URL; it may hold a password all the same.
+    """Return the error for a text that is not a URL; it may hold a password all the same.
 
     Nothing before an @ is shown, and no value of a parameter.
     """

@@ -52,7 +52,7 @@ def read_answer(
         hide: takes secrets out of a text.
 
     Raises:
-        Again: the answer is no chat completion.
+        Again: the answer is not a chat completion.
         Unsupported, ModelRefused: as for an error status, which a body may contain, too.
     """
     try:

@@ -26,7 +26,7 @@ class Fault:
     first_wait_secs: float = 0.5
 
 
-# What is no answer of the endpoint.
+# What is not an answer of the endpoint.
 GONE = Fault()  # no connection, to an endpoint that has answered before
 NOBODY = Fault(attempts=2, fatal=True)  # the same, where none ever answered
 SLOW_NOBODY = Fault(attempts=1, fatal=True)  # the same, and finding out took long

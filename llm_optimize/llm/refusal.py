@@ -195,9 +195,7 @@ def _repair(status: int, model: str) -> str:
             "look at model and OPENAI_BASE_URL"
         )
     if status == 405:
-        return (
-            "this is no chat endpoint: look at OPENAI_BASE_URL; should it end in /v1?"
-        )
+        return "this is not a chat endpoint: look at OPENAI_BASE_URL; should it end in /v1?"
     if status == 429:
         return "the quota is exhausted: look at the plan and billing of this key"
     return "the request is wrong for this endpoint: look at the options of llm.Chat"

@@ -55,7 +55,7 @@ class AllowedTasks:
     """The tasks that a human named, read once: a file that comes later is not allowed.
 
     A file that is named must be a task. In a folder, all `*.toml` directly in it are tried: one
-    that is no task, or a link that leads out of the folder, is left out with a warning in the log.
+    that is not a task, or a link that leads out of the folder, is left out with a warning.
 
     Args:
         paths: TASK.toml files, or folders of them.

@@ -166,7 +166,7 @@ async def acompare(
 
     Returns:
         A `Comparison`; printed, it is a table. A run proposes at most four x for each scoring,
-        since what was scored before, or is no x at all, is not scored.
+        since what was scored before, or is not an x at all, is not scored.
 
     Raises:
         UnknownName, UsageError: as for `run`, and where a stored run of this name had other

@@ -127,7 +127,7 @@ class Optimizer:
         """Give the score of a trial, or whatever else a scoring function may return.
 
         Returns:
-            The finished trial. A score that is no finite number makes it invalid, and raises
+            The finished trial. A score that is not a finite number makes it invalid, and raises
             nothing.
 
         Raises:
@@ -168,7 +168,7 @@ class Optimizer:
 
 
 def _refuse_of_func(given: Mapping[str, Any]) -> None:
-    """Raise UnknownName for what is no option, and UsageError for one that says how f is called."""
+    """Raise UnknownName for an unknown option, and UsageError for one that says how f is called."""
     refuse_unknown(
         given,
         [*RunSettings.__dataclass_fields__, *Options.__annotations__],

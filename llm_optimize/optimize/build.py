@@ -278,7 +278,7 @@ def seed_or_new(seed: int | None) -> int:
 
 
 def as_callbacks(callbacks: Any) -> list[Watcher]:
-    """Return the watchers of a run. Raises UsageError for what is no list of callables."""
+    """Return the watchers of a run. Raises UsageError for what is not a list of callables."""
     if callbacks is None:
         return []
     if isinstance(callbacks, Iterable) and not isinstance(callbacks, str):

@@ -286,7 +286,7 @@ def _keywords(contender: Any, known: Sequence[str]) -> dict[str, Any]:
     if isinstance(contender, Model | list | tuple) or callable(contender):
         return {"model": contender}
     raise UsageError(
-        f"{contender!r} is no contender: give a search, a proposer, a model, or keywords of run"
+        f"{contender!r} is not a contender: give a search, a proposer, a model, or keywords of run"
     )
 
 

@@ -206,7 +206,7 @@ class _Collector:
                 self._add_value(name, func.__globals__[name])
 
     def _add_definition(self, func: types.FunctionType, module: _Module | None) -> None:
-        """Add a function that is no top-level one of a file: a lambda, a closure, a cell."""
+        """Add a function that is not a top-level one of a file: a lambda, a closure, a cell."""
         code = func.__code__
         tree = _tree_of(func)
         if tree is None:

@@ -40,7 +40,7 @@ async def aresume(
         store, verbose, callbacks: as for `run`.
         changes: options of `run` that are to be others from here on; the rest is as it was.
             `max_steps` counts all steps of the run. `stop`, `examples` and `executor` are not
-            stored, nor is a `model` that was no plain name, nor a search or proposer that was an
+            stored, nor is a `model` that was not plain name, nor a search or proposer that was an
             object: give them again. The task, x0, `space` and `seed` cannot change.
 
     Raises:
@@ -72,7 +72,7 @@ async def areplay(
     callbacks: Sequence[Watcher] = (),
     **changes: Unpack[Changes],
 ) -> Result:
-    """Run a stored run again with its own replies, for no money.
+    """Re-run a finished run from its stored replies, free of charge.
 
     `replay` is the same without await.
 

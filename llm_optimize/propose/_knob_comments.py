@@ -103,7 +103,7 @@ def with_values(
 ) -> X:
     """Return x with other values of some of its knobs; all other text is unchanged.
 
-    Raises UnknownName for a name that is no knob of x, UsageError for a value that is not legal.
+    Raises UnknownName for a name that is not a knob of x, UsageError for a value that is not legal.
 
     >>> with_values("n = 100;  // tune: int 10..1000", {"n": 64})
     'n = 64;  // tune: int 10..1000'

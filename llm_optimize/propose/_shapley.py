@@ -1,7 +1,7 @@
 """Shapley values: how much each group of parameters contributed to an improvement.
 
 The fit is kernel ridge regression. No library in the extra `classical` has one; scikit-learn,
-which has, is no requirement of the learner.
+which has, is not a requirement of the learner.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ _MAX_KEPT_KEY = 1_000  # characters
 
 
 class _Keyed:
-    """A slot for the key of x that is no dataclass field: it is not compared, shown or stored."""
+    """A slot for the key of x. It is not a dataclass field: not compared, shown or stored."""
 
     __slots__ = ("_key",)
     _key: str
@@ -205,7 +205,7 @@ class Trial:
             parent: the trial that x was built on.
             more: any other field of `Proposal`, `Evaluation` or `Trial`.
 
-        Raises TypeError for a word that is no field.
+        Raises TypeError for a word that is not a field.
 
         >>> trial = Trial.of(1, "x = 1", Status.COMPLETE, "model:m", score=0.5, seconds=2.0)
         >>> trial.evaluation.seconds, trial.proposal.source

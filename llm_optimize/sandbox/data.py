@@ -85,7 +85,7 @@ class Packer:
                 return self._add_array(value)
         name = f"{kind.__module__}.{kind.__qualname__}".removeprefix("builtins.")
         raise NotPlainData(
-            f"a value of type {name} is no plain data: "
+            f"a value of type {name} is not plain data: "
             "return numbers, texts, lists and dicts of them"
         )
 

@@ -161,7 +161,7 @@ class _Front:
         return len(self._trials)
 
     def observe(self, trial: Trial, values: Mapping[str, float]) -> None:
-        """Add a trial with its objectives, or replace it by its newer record; NaN is no value."""
+        """Add a trial with its objectives, or replace it by its newer record. NaN is left out."""
         if trial.number in self._trials:
             self._remove(trial.number)
         numbers: dict[str, float] = {}

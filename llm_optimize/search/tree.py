@@ -151,7 +151,7 @@ class Tree:
             self._fruitless[parent.number] = count + 1
 
     def _update_broken(self, trial: Trial) -> None:
-        """Note a failure as a leaf to repair; its parent is no leaf any more."""
+        """Note a failure as a leaf to repair; its parent is not a leaf any more."""
         before: _Broken | None = None
         if trial.parent is not None:
             before = self._broken.pop(trial.parent, None)

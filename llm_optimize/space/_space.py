@@ -23,7 +23,7 @@ class Space:
 
     A parameter whose `when` does not hold is absent from x; so are those that depend on it.
 
-    Raises UsageError for a value that is no parameter and for conditions that can never hold or
+    Raises UsageError for a value that is not a parameter and for conditions that can never hold or
     form a circle, and UnknownName for a condition on an unknown parameter.
 
     >>> momentum = Float(0, 1, when={"kind": "sgd"})

@@ -77,7 +77,7 @@ class Store:
         create: whether a missing one is made.
         wait_secs: how long to wait for a lock of another program.
 
-    Raises NotAStore when the URL or file is no database of this library, NewerStore when a newer
+    Raises NotAStore when the URL or file is not a database of this library, NewerStore when a newer
     version wrote it, UsageError when the URL cannot be understood, and StoreError when the database
     refuses: a full disk, no permission, a lock of another program that lasts longer than
     `wait_secs`. All methods may raise StoreError for these; nothing is damaged then, and the same
@@ -160,7 +160,7 @@ class Store:
 
         With `write` it waits for other writers at its beginning.
 
-        Raises NotAStore when the file is no database, and StoreError for whatever else the database
+        Raises NotAStore when the file is not a database, and StoreError for what else the database
         refuses.
         """
         if write:

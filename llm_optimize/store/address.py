@@ -63,7 +63,7 @@ def address_of(given: str | os.PathLike[str]) -> Address:
         path = os.fspath(given)
     if not isinstance(path, str):
         raise UsageError(
-            f"the store {given!r} is no text and no path: name a file, such as runs.db"
+            f"the store {given!r} is not text and no path: name a file, such as runs.db"
         )
     # A name whose end reads like options has no URL; its path is always literal.
     url = path if _OPTIONS.search(path) else f"sqlite:///{path}"

@@ -117,7 +117,7 @@ def _call_table(metadata: sa.MetaData) -> sa.Table:
 
 
 def _holder_table(metadata: sa.MetaData) -> sa.Table:
-    """Return the table of locks, for a database that is no file which could be locked."""
+    """Return the table of locks, for a database that is not a file which could be locked."""
     import sqlalchemy as sa
 
     run = sa.ForeignKey("run.id")
@@ -200,7 +200,7 @@ def _connect_elsewhere(address: Address) -> sa.Engine:
         engine = sa.create_engine(parsed)
     except (sa.exc.ArgumentError, ImportError) as error:
         raise UsageError(
-            f"the store {address.shown!r} is no database URL that works here ({error}): "
+            f"the store {address.shown!r} is not a database URL that works here ({error}): "
             f"try {DEFAULT_URL}"
         ) from error
     if parsed.get_backend_name() == "sqlite":

@@ -88,7 +88,7 @@ def _as_store_error(
     name = getattr(error.orig, "sqlite_errorname", "")
     if name.startswith(_DAMAGED):
         return NotAStore(
-            f"{store} is no database, or no whole one ({reason}): "
+            f"{store} is not a database, or no whole one ({reason}): "
             "choose another store, or restore it from a copy"
         )
     for beginning, sentence in _SENTENCES.items():
@@ -102,7 +102,7 @@ def _as_store_error(
 
 # A file that is cut off, as by a copy that broke off, is the one damage that SQLite does not
 # report: it reads the missing pages as zeros, and rows are gone without a word. The database's own
-# header knows how many pages there are. A page beyond the end of the file is no damage if the log
+# header knows how many pages there are. A page beyond the end of the file is not damage if the log
 # has it: SQLite appends pages to the log, and moves them into the file later.
 
 

@@ -287,7 +287,7 @@ def to_tags(row: Any) -> tuple[str, ...]:
 
 
 def to_origin(row: Any) -> Origin | None:
-    """Read the origin of a fork; None for a run that is no fork."""
+    """Read the origin of a fork; None for a run that is not a fork."""
     if row.fork_of is None:
         return None
     return Origin(row.fork_of, row.fork_at)

@@ -191,7 +191,7 @@ class SandboxContract:
                     _require(outcome.signal == signal.SIGTERM, outcome)
 
     def test_what_is_no_data_is_refused(self) -> None:
-        """An object is no value, and none of its methods is called.
+        """An object is not a value, and none of its methods is called.
 
         An answer is bounded and cannot be forged.
         """

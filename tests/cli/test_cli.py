@@ -249,7 +249,7 @@ WRONG = [
     (("--timeout", "0"), "--timeout is 0"),
     (("--search", "bets"), "unknown search 'bets': did you mean 'best'"),
     (("--sandbox", "proces"), "unknown sandbox 'proces': did you mean 'process'"),
-    (("--store", "task.py"), "is no database"),
+    (("--store", "task.py"), "is not a database"),
     (("--store", "no/where/runs.db"), "does not exist"),
     (("--steps", "many"), "Invalid value for '--steps'"),
     (("--no-such-option",), "No such option"),

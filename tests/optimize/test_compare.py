@@ -277,7 +277,7 @@ def test_a_strategy_that_cannot_be_copied_is_refused(compare):
             UnknownName,
             "did you mean 'search'",
         ),
-        ({"contenders": {"a": 3}}, UsageError, "3 is no contender"),
+        ({"contenders": {"a": 3}}, UsageError, "3 is not a contender"),
         ({"budget": Budget(calls=3)}, UsageError, "counts scorings"),
         ({"budget": 0}, UsageError, "scorings is 0"),
         ({"seeds": 0}, UsageError, "seeds is 0"),

@@ -201,7 +201,7 @@ print(json.dumps([hashes_of(f), hashes_of(lambda x: helper(x))]))
 
 
 def test_a_function_of_a_cell_has_its_source():
-    """As IPython runs a cell: compiled under a name that is no file, with its source beside it."""
+    """As IPython runs a cell: compiled under a name without a file, with its source beside it."""
     import linecache
 
     def cell(source, number):

@@ -71,11 +71,11 @@ def test_a_function_is_called():
         ("import os; os._exit(0)", ScriptFailed, "exit code 0"),
         ("import sys; sys.exit(0)", ScriptFailed, "SystemExit: 0"),
         ("import ctypes; ctypes.string_at(0)", ScriptFailed, "SIGSEGV"),
-        ("y = object()", ScriptFailed, "a value of type object is no plain data"),
+        ("y = object()", ScriptFailed, "a value of type object is not plain data"),
         (
             "import numpy as np; y = np.array([object()])",
             ScriptFailed,
-            "numpy.ndarray is no plain data",
+            "numpy.ndarray is not plain data",
         ),
         ("y = 'a' * 3_000_000", ScriptFailed, "limit of 1 MB (result_mb)"),
         ("print('told')\nx = 1", VariableMissing, "never set 'y'"),
@@ -105,7 +105,7 @@ def test_a_missing_function_is_told():
     "given", [{"x": object()}, {"x": np.array([object()])}, {"x": {1: 2}}]
 )
 def test_an_input_that_is_no_data_is_refused(given):
-    with pytest.raises(UsageError, match="is no plain data"):
+    with pytest.raises(UsageError, match="is not plain data"):
         eval_utils.run_script("pass", given)
 
 

@@ -103,7 +103,7 @@ def test_repairs_are_as_deep_as_allowed_and_a_repaired_one_is_left_alone():
     assert search.ask(Random(0), []).parent.number == 1
     search.observe(failed(2, 1))
     assert search.ask(Random(0), []).parent.number == 2
-    assert search.ask(Random(0), [2]).parent.number == 0  # 1 is no leaf any more
+    assert search.ask(Random(0), [2]).parent.number == 0  # 1 is not a leaf any more
     search.observe(failed(3, 2))
     assert search.ask(Random(0), []).parent.number == 0
     search = observed(

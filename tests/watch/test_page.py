@@ -408,7 +408,7 @@ def test_a_port_in_use_and_one_that_is_none_are_sentences(store):
             match=rf"cannot listen at port {port} of 127\.0\.0\.1 .*choose another --port",
         ):
             Page(store, port=port)
-    with pytest.raises(UsageError, match="99999 is no port"):
+    with pytest.raises(UsageError, match="99999 is not a port"):
         Page(store, port=99999)
     with pytest.raises(UsageError, match="cannot listen"):
         Page(store, host="203.0.113.9", port=0)

@@ -6,7 +6,7 @@ define it. It mends what real models get wrong where only one reading makes sens
 - a fence that is opened twice, with a path in between, begins at the second bar;
 - a bar with a language inside a block without one begins the block anew: the first was a stray;
 - Markdown within an equally long fence ends where its own fences come out even;
-- the indentation of a fence within a list is no part of the text;
+- the indentation of a fence within a list is not part of the text;
 - a bar too many at the very end, and an unclosed fence around whole edits, are passed over.
 
 Only where that finds nothing, the reply is read once more with the marks of other formats removed:

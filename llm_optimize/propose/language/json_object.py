@@ -1,6 +1,6 @@
 """The JSON object of a reply, also where it is a Python dict or has comments and trailing commas.
 
-Pure functions. An object that is no JSON is read as a whole or not at all: its inner objects are
+Pure functions. An object that is not JSON is read as a whole or not at all: its inner objects are
 never taken for the answer.
 """
 
@@ -18,7 +18,7 @@ from .blocks import find_blocks
 _MAX_STRAY_BRACES = 2_000  # that begin no object, before a reply is taken for hostile
 # Braces that are never closed; each costs a look at the rest of the reply.
 _MAX_UNCLOSED = 3
-_MAX_LENIENT_CHARS = 20_000  # of an object that is no JSON
+_MAX_LENIENT_CHARS = 20_000  # of an object that is not JSON
 
 _STRING = r'"(?:[^"\\\n]|\\.)*"' + "|" + r"'(?:[^'\\\n]|\\.)*'"
 _COMMENT = r"//[^\n]*|\#[^\n]*|/\*[^*]*\*/"

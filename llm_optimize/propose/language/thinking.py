@@ -1,4 +1,4 @@
-"""Thinking that stands in a reply, and what tells that a reply is no answer at all."""
+"""Thinking that stands in a reply, and what tells that a reply is not an answer at all."""
 
 from __future__ import annotations
 

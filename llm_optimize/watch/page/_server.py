@@ -91,7 +91,7 @@ class Page:
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     if not 0 <= port <= 65535:
-        raise UsageError(f"{port} is no port: choose one from 0 to 65535")
+        raise UsageError(f"{port} is not a port: choose one from 0 to 65535")
     try:
         return socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:

@@ -21,7 +21,7 @@ _SIGNS = {"equal": "=", "delete": "-", "insert": "+", "replace": "~"}
 
 
 def parts(x: X | None) -> dict[str, str]:
-    """Return x as texts by name; one text without a name where x is no dict of texts with lines.
+    """Return x as texts by name; one text without a name where x is not a dict of texts with lines.
 
     >>> parts("a"), parts({"m.py": "a\\n", "n.py": "b"})
     ({'': 'a'}, {'m.py': 'a\\n', 'n.py': 'b'})

@@ -136,7 +136,7 @@ def test_what_the_model_thinks_is_no_answer():
             "first\n```\none\n```\nthen\n```\ntwo\n```\n",
             "two",
         ),  # two blocks are not glued together
-        ("```c++\nint x;\n```", "int x;"),  # the tag is no part of x
+        ("```c++\nint x;\n```", "int x;"),  # the tag is not part of x
         ("````\n```\ninner\n```\n````", "```\ninner\n```"),
         ("~~~python\nx = 1\n~~~", "x = 1"),
         ("~~~\n```\n~~~", "```"),

@@ -327,7 +327,11 @@ def test_a_search_looks_into_x_as_it_was_given_and_else_into_what_other_edits_wr
             [Edit("  a\n", "  c\n")],
             "fits in 2 places",
         ),  # by its indentation only
-        ("a b\n", [Edit("a\n", "c\n")], "found nowhere"),  # a part of a line is no line
+        (
+            "a b\n",
+            [Edit("a\n", "c\n")],
+            "found nowhere",
+        ),  # a part of a line is not a line
         ("max = 10\n", [Edit("x = 1", "x = 2")], "found nowhere"),
         ("a\n", [Edit("a\nb\n", "c\n")], "found nowhere"),
         ("a\na\n", [Edit("a\n", ""), Edit("b\n", "")], "edit 1 of 2 fits in 2 places"),
