@@ -3,6 +3,7 @@
 LlmOptimizeError
 ├── UsageError (ValueError)          a wrong argument; exit code 2 of the command line
 │   ├── UnknownName                  a word that is none of the known ones, with the nearest
+│   ├── FunctionChanged              a run is to go on with another f than before
 │   ├── FunctionUnusable             f cannot be imported or cannot be sent to a sandbox
 │   ├── TaskFileError                a TASK.toml cannot be read, or has a wrong value
 │   ├── NotAllowed                   an agent asked for what only a human may decide
@@ -122,6 +123,25 @@ class UnknownName(UsageError):
         self.known = tuple(sorted(known))
         nearest = suggestion(given, self.known)
         super().__init__(f"unknown {what} {given!r}: {nearest}")
+
+
+class FunctionChanged(UsageError):
+    """A run is to go on with another f than the one that scored its trials.
+
+    Args:
+        name: of the run.
+        changed: what of f is another, such as "f", or the name of a file.
+    """
+
+    def __init__(self, name: str, changed: Iterable[str]) -> None:
+        self.name = name
+        self.changed = tuple(changed)
+        what = ", ".join(self.changed)
+        super().__init__(
+            f"the run {name!r} was scored by another f ({what} changed), and scores of the two "
+            "cannot be compared: give func_changed='ok' to score its champion anew and go on, "
+            "or begin another run"
+        )
 
 
 class FunctionUnusable(UsageError):

@@ -92,6 +92,9 @@ class RunSettings:
 
     task: Task
     func: str | None = None  # FILE.py:NAME, if f can be loaded from there again
+    func_hashes: Mapping[str, str] | None = None  # of the parts of f
+    # The scores of a former f: finished trials and further scorings up to these two places.
+    old_scores: Sequence[int] | None = None
     # Whether its name and base_url are enough to make the model again.
     is_chat: bool = True
     x0: tuple[X, ...] = _option(

@@ -21,10 +21,11 @@ from ..watch.comparison import Comparison
 from .ask_tell import Optimizer
 from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
+from .continuing import changes_of, hashed, is_stored, named
 from .documented import documented
 from .engine import Engine
 from .names import new_name
-from .sessions import areplay, aresume, fork
+from .sessions import areplay, aresume, fork, go_on
 from .watchers import watching
 
 __all__ = [
@@ -62,6 +63,8 @@ async def arun(
     store: str | os.PathLike[str] = DEFAULT_URL,
     name: str | None = None,
     callbacks: Sequence[Watcher] = (),
+    load_if_exists: bool = False,
+    func_changed: str = "",
     **options: Unpack[RunOptions],
 ) -> Result:
     """Search for the x with the highest func(x); a model proposes, `func` judges.
@@ -86,13 +89,18 @@ async def arun(
             used.
         name: of the run; None makes one up.
         callbacks: called with every event of the run (see `records.Event`).
+        load_if_exists: go on with the run of this name where the store has it. Options that the
+            call gives and the run has otherwise are changed; the task, x0, `space` and `seed`
+            cannot be. An argument at its default changes nothing. A run that has nothing left to
+            do returns its result at once.
+        func_changed: "ok" goes on with such a run though f has changed, see `resume`.
         options:
 
     Returns:
         A `Result` that unpacks as (best_score, scores, best_x).
 
     Raises:
-        UsageError: an argument is wrong; its subclasses say more.
+        UsageError: an argument is wrong, or the name is taken; its subclasses say more.
         MissingKey: no API key was given.
         StoreError: the store cannot be used.
 
@@ -109,8 +117,15 @@ async def arun(
         "stop_score": stop_score,
         **options,
     }
-    parts = choose(RunSettings(task, where(func), **given))
+    asked = RunSettings(task, where(func), **given)
     callbacks = as_callbacks(callbacks)
+    if load_if_exists and is_stored(name, store):
+        given = {**named(task, given), **options}
+        with closing(Store(store)) as opened, watching(verbose, callbacks) as watchers:
+            stored = opened.run(str(name))
+            changes = changes_of(stored, asked, given)
+            return await go_on(stored, func, changes, watchers, func_changed)
+    parts = choose(hashed(asked, func))
     with (
         closing(Store(store)) as opened,
         closing(open_judge(func, parts, opened)) as judge,

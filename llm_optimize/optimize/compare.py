@@ -28,6 +28,7 @@ from ..watch.comparison import (
     outcome_of,
 )
 from .build import Func, proposer_names
+from .func_hash import changed_parts, hashes_of
 from .names import new_name
 
 _log = logging.getLogger("llm_optimize")
@@ -139,12 +140,14 @@ async def compare_all(
         options[name] = {**common, **_keywords(value, known)}
     with closing(Store(contest.store)) as opened:
         stored = {run.name: run for run in opened.runs()}
+    hashes = hashes_of(contest.func)
     runs = []
     direction = _direction_of(options)
     for seed in contest.seeds:
         for name in contenders:
             before = stored.get(_run_name(contest, name, seed))
             _check_same(contest, before, options[name], seed)
+            _check_func(before, hashes)
             runs.append((name, seed, before))
     slots = asyncio.Semaphore(contest.at_a_time)
 
@@ -329,6 +332,20 @@ def _check_same(
         given = options.get(word)
         if isinstance(given, str | gates.GateSpec):
             _check_equal(stored, word, before[word], str(given))
+
+
+def _check_func(stored: RunInfo | None, hashes: Mapping[str, str]) -> None:
+    """Raise UsageError where a stored run was scored by another f: results cannot be compared."""
+    if stored is None:
+        return
+    before = stored.settings.get("func_hashes") or {}
+    changed = changed_parts(before, hashes)
+    if changed:
+        what = ", ".join(changed)
+        raise UsageError(
+            f"the run {stored.name!r} was scored by another f ({what} changed): "
+            "choose another name for the comparison"
+        )
 
 
 def _check_equal(stored: RunInfo, what: str, before: Any, now: Any) -> None:

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 
 from ..errors import (
     BudgetSpent,
@@ -45,11 +44,11 @@ from ..records import (
     TrialStarted,
     usage_of,
 )
-from ..store import Pending, Run
-from ..watch import report
+from ..store import Pending, Run, Seen
 from .build import Judge, Parts
 from .calls import ModelCalls, Place
 from .promotion import Promotion
+from .results import result_of
 from .state import DRAIN_SECS, Control, RunState, Slots, with_hints
 
 _log = logging.getLogger("llm_optimize")
@@ -290,6 +289,7 @@ class Engine:
         """
         try:
             await self.start()
+            await self._score_anew()
             reason = await self._fill()
             await self._test()
         except (StoreError, SandboxError) as error:
@@ -328,6 +328,20 @@ class Engine:
                 settings.direction,
             )
         )
+
+    async def _score_anew(self) -> None:
+        """Score the champion by a changed f, and then whichever is best."""
+        old_scores = self.state.settings.old_scores
+        if old_scores is None:
+            return
+        news = self._run.progress(Seen(-1, *old_scores))
+        by_present_f = {trial.number for trial in news.finished}
+        by_present_f |= {again.trial for again in news.again}
+        self.state.distrust(set(self.state.trials) - by_present_f)
+        async for again in self._promotion.anew():
+            finished = len(self.state.trials)
+            await self._store.score_again(self._shown(again), finished)
+            self._learn(again)
 
     async def _fill(self) -> str:
         """Keep as many candidates alive as there is room for; return why the run is over."""
@@ -453,15 +467,4 @@ class Engine:
 
     def result(self, reason: str) -> Result:
         """Return what was found so far."""
-        return Result(
-            self._run.name,
-            self.state.by_number(),
-            self.state.counts.total_usage,
-            reason,
-            self._run.test_scores,
-            direction=self.state.settings.direction,
-            store=self._run.store.url,
-            write_report=partial(
-                report.write_stored, self._run.store.url, self._run.name
-            ),
-        )
+        return result_of(self._run, self.state, reason)

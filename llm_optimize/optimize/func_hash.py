@@ -48,7 +48,7 @@ _INSTALLED = [Path(_PATHS[name]) for name in _FOLDERS]
 
 
 def hashes_of(
-    func: Any, readable: Sequence[str] = (), examples: Examples | None = None
+    func: Any, readable: Sequence[str] = (), examples: Any = None
 ) -> dict[str, str]:
     """Return a hash for each part of f that can be seen, by its name.
 
@@ -57,7 +57,7 @@ def hashes_of(
     Args:
         func: a function, or stages.
         readable: files that f may read besides its own.
-        examples: that f is called on.
+        examples: that f is called on; an `Examples`, or None.
 
     >>> hashes_of(lambda x: 1) == hashes_of(lambda x: 1) != hashes_of(lambda x: 2)
     True
@@ -73,7 +73,7 @@ def hashes_of(
     for path in map(Path, readable):
         if path.is_file():
             found[path.name] = _hash_of_file(path)
-    if examples is not None:
+    if isinstance(examples, Examples):
         data = [examples.train, examples.val, examples.test]
         try:
             found[_EXAMPLES] = _hash(json.dumps(data, sort_keys=True))

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from typing import Unpack
+from dataclasses import replace
+from typing import Any, Unpack
 
 from ..errors import OptionName, UsageError
-from ..records import Reply, Result, Watcher
+from ..records import Reply, Result, RunEnded, Watcher
 from ..settings import Changes, RunSettings, option_of, refuse_unknown
 from ..settings import options as options_of_a_run
 from ..store import DEFAULT_URL, Run, Store
-from .build import Func, Parts, as_callbacks, choose, open_judge
+from .build import Func, Parts, as_callbacks, choose, open_judge, where
 from .calls import Place
+from .continuing import finished, hashed, with_func
 from .engine import Engine
 from .watchers import Watchers, watching
 
@@ -25,6 +27,7 @@ async def aresume(
     store: str | os.PathLike[str] = DEFAULT_URL,
     verbose: bool = True,
     callbacks: Sequence[Watcher] = (),
+    func_changed: str = "",
     **changes: Unpack[Changes],
 ) -> Result:
     """Go on with a run that was killed, stopped, or is to have more steps.
@@ -32,11 +35,15 @@ async def aresume(
     `resume` is the same without await.
 
     Replies that had arrived are not asked for again, and scores that had arrived are not computed
-    again.
+    again. A run that has nothing left to do returns its result at once, and
+    `Result.stop_reason` says so: "finished: 20 of 20 steps; give max_steps=40 for more".
 
     Args:
         name: of the run.
         func: the same scoring function as before; functions are not stored.
+        func_changed: "ok" goes on though f has changed: the champion is scored anew, and then
+            whichever is best, until the best has a score of the changed f. Lower scores of the
+            former f stay as they are. `func_hash` says what counts as a change.
         store, verbose, callbacks: as for `run`.
         changes: options of `run` that are to be others from here on; the rest is as it was.
             `max_steps` counts all steps of the run. `stop`, `examples` and `executor` are not
@@ -46,20 +53,40 @@ async def aresume(
     Raises:
         RunNotFound: no run of that name, with the nearest names.
         RunHeld: another process goes on with this run already.
+        FunctionChanged: f, or a file of yours that it imports, is not what scored the trials.
         UsageError, MissingKey, StoreError: as for `run`.
     """
-    refuse_unknown(
-        changes, [*options_of_a_run(), "store", "verbose", "callbacks"], "resume"
-    )
+    of_resume = ["store", "verbose", "callbacks", "func_changed"]
+    refuse_unknown(changes, [*options_of_a_run(), *of_resume], "resume")
     callbacks = as_callbacks(callbacks)
     with closing(Store(store, create=False)) as opened:
-        row = opened.hold(name, changes.get("func_version"))
-        settings = RunSettings.from_json(row.settings).changed(changes)
-        parts = choose(settings)
-        if changes:
-            row.change(parts.settings.to_json())
+        run = opened.run(name)
         with watching(verbose, callbacks) as watchers:
-            return await _go(row, func, parts, watchers)
+            return await go_on(run, func, changes, watchers, func_changed)
+
+
+async def go_on(
+    run: Run,
+    func: Func,
+    changes: Mapping[str, Any],
+    watchers: Watchers,
+    func_changed: str = "",
+) -> Result:
+    """Go on with a stored run, with some options changed. Raises what `aresume` raises."""
+    row = run.store.hold(run.name)
+    stored = RunSettings.from_json(row.settings)
+    settings = with_func(row, stored.changed(changes), func, func_changed)
+    result = finished(row, stored, settings)
+    if result is not None:
+        watchers.notify(RunEnded(result))
+        return result
+    parts = choose(settings)
+    if settings.func_version is not None:
+        row.close()
+        row = run.store.hold(run.name, settings.func_version)
+    if parts.settings.to_json() != row.settings:
+        row.change(parts.settings.to_json())
+    return await _go(row, func, parts, watchers)
 
 
 async def areplay(
@@ -106,6 +133,7 @@ async def areplay(
     with closing(Store(store, create=False)) as opened:
         origin = opened.run(name)
         settings = RunSettings.from_json(origin.settings).changed(changes)
+        settings = replace(hashed(settings, func), func=where(func), old_scores=None)
         parts = choose(settings, replayed=True)
         new_name = new_name or _free(f"{name}-replay", opened)
         row = opened.create_run(
@@ -132,7 +160,14 @@ def fork(
     StoreError.
     """
     with closing(Store(store, create=False)) as opened:
-        return opened.fork(name, upto_trial, new_name).name
+        new = opened.fork(name, upto_trial, new_name)
+        if new.settings.get("old_scores"):
+            # Which of its scores are of a former f is not known: so all of them may be.
+            seen = new.seen_now()
+            held = opened.hold(new.name)
+            old_scores = (seen.finished, seen.again)
+            held.change({**new.settings, "old_scores": old_scores})
+        return new.name
 
 
 async def _go(

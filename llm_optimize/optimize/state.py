@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import (
+    Callable,
+    Hashable,
+    Iterable,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
@@ -107,6 +114,7 @@ class RunState:
         self.error: ModelError | NothingToPropose | None = None  # that ends the run
         self.control = Control()
         self.in_flight: dict[int, Plan] = {}
+        self.former: set[int] = set()  # trials whose score is of an f before it changed
         self._rule = rule
         self._clock = clock
         self._begun_at = clock()
@@ -158,6 +166,7 @@ class RunState:
         known = self.trials.get(trial.number)
         self.trials[trial.number] = trial
         self.shown[trial.number] = self.settings.direction.trial(trial)
+        self.former.discard(trial.number)
         self.in_flight.pop(trial.number, None)
         self._silence.ended(trial.number)
         self._next_number = max(self._next_number, trial.number + 1)
@@ -165,6 +174,14 @@ class RunState:
         self.counts.observe(trial, known, self.trials.values())
         if trial.x is not None:
             self._first_with.setdefault(trial.key, trial.number)
+
+    def distrust(self, numbers: Iterable[int]) -> None:
+        """Learn that the scores of some trials are of a former f: their x may be scored again."""
+        self.former = set(numbers)
+        self._first_with = {}
+        for number, trial in self.trials.items():
+            if trial.x is not None and number not in self.former:
+                self._first_with.setdefault(trial.key, number)
 
     def beats_champion(self, trial: Trial) -> bool:
         """Whether a trial that is not finished yet has a higher score than the champion."""

@@ -61,7 +61,9 @@ class Counts:
         """
         self.scorings += trial.scorings
         if before is not None:
-            self.scorings -= before.scorings
+            # Further scorings include the earlier ones; those by a changed f do not.
+            if trial.scorings > before.scorings:
+                self.scorings -= before.scorings
         elif not self.is_first(trial.number):
             self.steps += 1
             self.stale_steps += 1

@@ -250,7 +250,7 @@ class Store:
         if connection.execute(query).first() is not None:
             raise UsageError(
                 f"a run named {name!r} exists in {self._shown}: "
-                "resume it, or choose another name"
+                "go on with it (load_if_exists=True, or --resume), or choose another name"
             )
 
     def run(self, name: str) -> Run:

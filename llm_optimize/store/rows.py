@@ -195,6 +195,8 @@ _VERDICT = (
     "scores",
     "feedback",
     "metrics",
+    "instances",
+    "output",
     "seconds",
     "stage",
 )
@@ -204,6 +206,8 @@ def from_verdict(trial: Trial) -> str:
     """Return as JSON the fields of an evaluation that further scorings may change."""
     evaluation = trial.evaluation
     verdict = {name: getattr(evaluation, name) for name in _VERDICT}
+    for name in ("metrics", "instances"):
+        verdict[name] = dict(verdict[name])
     return storable(json.dumps(verdict))
 
 

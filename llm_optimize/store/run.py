@@ -30,6 +30,7 @@ class Run:
         settings: as they were stored; plain data.
         direction: whether a higher or a lower score is better. Rows hold the scores of f.
         func_version: of f, as the user names it; trials that are finished from now on have it.
+        stop_reason: why it had ended when this was read; None: it goes on, or was killed.
         origin: of a fork; None for any other run.
         test_scores: on examples that no model has seen, by trial.
         key: of its row.
@@ -42,6 +43,7 @@ class Run:
             self.settings: Mapping[str, Any] = json.loads(row.settings)
             self.direction = Direction.of_settings(self.settings)
         self.func_version: str | None = row.func_version
+        self.stop_reason: str | None = row.stop_reason
         self.origin = rows.to_origin(row)
         self.test_scores = rows.to_test_scores(row)
         self.key: int = row.id
@@ -188,6 +190,28 @@ class Run:
             if row is None or (row.name, row.created_at) != self._identity:
                 raise RunNotFound(self.name, (), self.store.url)
             return progress(connection, tables, row, seen)
+
+    def seen_now(self) -> Seen:
+        """Return the cursor of a reader who knows all that is finished or scored by now."""
+        import sqlalchemy as sa
+
+        trial, again = self.store.tables.trial.c, self.store.tables.again.c
+        finished = sa.select(sa.func.max(trial.finished)).where(
+            trial.run_id == self.key
+        )
+        scored_again = sa.select(sa.func.max(again.id)).where(again.run_id == self.key)
+        with self.store.begin() as connection:
+            place = connection.execute(finished).scalar_one()
+            key = connection.execute(scored_again).scalar_one()
+        return Seen(-1, place or 0, key or 0)
+
+    def has_scores(self) -> bool:
+        """Return whether any trial has a score."""
+        column = self.store.tables.trial.c
+        query = self.store.tables.trial.select()
+        query = query.where(column.run_id == self.key, column.score.is_not(None))
+        with self.store.begin() as connection:
+            return connection.execute(query.limit(1)).first() is not None
 
     def history(self) -> list[Trial]:
         """Return what was learned in its order.

@@ -42,7 +42,7 @@ _PARENT_TAG = "llm_optimize.parent"
 _STOP_TAG = "llm_optimize.stop_reason"
 _BEST_TAG = "llm_optimize.best_trial"
 _NESTED_TAG = "mlflow.parentRunId"  # MLflow's own
-_NO_PARAMS = ("x0", "task.system_prompt", "task.human_prompt", "is_chat")
+_NO_PARAMS = ("x0", "task.system_prompt", "task.human_prompt", "is_chat", "old_scores")
 
 
 @dataclass(frozen=True)
@@ -263,7 +263,8 @@ def _params(
 ) -> dict[str, object]:
     """Return what is to be compared between runs: settings with a value, and the model's price."""
     params: dict[str, object] = {}
-    for name, value in _flat({**settings, "max_steps": event.max_steps}):
+    shown = {**settings, "max_steps": event.max_steps, "func_hashes": None}
+    for name, value in _flat(shown):
         if value not in (None, "", [], ()) and name not in _NO_PARAMS:
             params[name] = value
     model = settings.get("model")

@@ -105,16 +105,20 @@ class RunView:
         self.store = event.store
         self.description = event.task.description
         self.direction = event.direction
-        self.begun_at = self.champion_at = self.finished_at = self.clock()
-        counts = Counts(0, event.direction)  # only its champion is used
-        for trial in event.trials:
-            counts.observe(trial)
-            self.learn(trial, True, counts.champion)
+        self._take_over(event.trials)
         self.usage = event.usage
         if not event.caps:
             _, self.usage = usage_of(event.trials)
         self.known_caps = event.caps
         self.before = {cap.name: cap.used for cap in event.caps}
+
+    def _take_over(self, trials: Iterable[Trial]) -> None:
+        """Learn the trials of earlier sessions."""
+        self.begun_at = self.champion_at = self.finished_at = self.clock()
+        counts = Counts(0, self.direction)  # only its champion is used
+        for trial in trials:
+            counts.observe(trial)
+            self.learn(trial, True, counts.champion)
 
     def _finish(self, event: TrialFinished) -> None:
         self.in_flight.pop(event.trial.number, None)
@@ -125,6 +129,12 @@ class RunView:
 
     def _end(self, event: RunEnded) -> None:
         self.result = event.result
+        if not self.name:  # nothing was left to do: it did not start
+            self.name = event.result.name
+            self.store = event.result.store
+            self.direction = event.result.direction
+            self.usage = event.result.usage
+            self._take_over(event.result.trials)
         self.stop_reason = event.result.stop_reason
         self.ended_at = self.clock()
         self.in_flight.clear()

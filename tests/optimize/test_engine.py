@@ -285,15 +285,18 @@ def test_a_lucky_challenger_is_not_crowned(go):
 
 
 def test_a_mean_survives_a_resume(go, url):
+    def noisy(x):
+        return float(x) + random.random() / 9
+
     result = go(
         ScriptedChat(block(2)),
-        lambda x: float(x) + random.random() / 9,
+        noisy,
         repeats=3,
         max_steps=1,
         name="amber",
     )
     again = optimize.resume(
-        "amber", f, model=ScriptedChat(), store=url, max_steps=1, verbose=False
+        "amber", noisy, model=ScriptedChat(), store=url, max_steps=1, verbose=False
     )
     assert again.trials == result.trials
     assert again.best.scorings == 3

@@ -14,7 +14,7 @@ from llm_optimize import optimize
 from llm_optimize.errors import UsageError
 from llm_optimize.records import Proposal, Status
 from llm_optimize.store import Store
-from simulated import block, runner
+from simulated import block, f, runner
 
 FRAME = "LIMIT = 10\n# EVOLVE-BLOCK-START\nx = 1\n# EVOLVE-BLOCK-END\nprint(LIMIT)\n"
 
@@ -93,12 +93,10 @@ def test_a_callable_model_that_raises_ends_the_run_with_its_best(go, url):
         result.stop_reason
         == "error: the model model raised RuntimeError: the GPU is gone"
     )
-    assert (
-        optimize.resume(
-            "amber", float, model=lambda _: block(8), store=url, verbose=False
-        ).best_score
-        == 8.0
+    again = optimize.resume(
+        "amber", f, model=lambda _: block(8), store=url, verbose=False
     )
+    assert again.best_score == 8.0
 
 
 def test_a_callable_model_that_runs_dry_ends_the_run(go):

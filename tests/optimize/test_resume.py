@@ -136,13 +136,12 @@ def test_a_stored_reply_is_used_and_a_stored_x_is_scored_without_asking(tmp_path
     resume."""
     url = f"sqlite:///{tmp_path}/runs.db"
 
-    def dies(x):
-        if x == "3":
-            raise KeyboardInterrupt
-        return float(x)
+    broken = [True]
 
     async def die_async(x):
-        return dies(x)
+        if x == "3" and broken:
+            raise KeyboardInterrupt
+        return float(x)
 
     with pytest.raises(KeyboardInterrupt):
         optimize.run(
@@ -157,8 +156,9 @@ def test_a_stored_reply_is_used_and_a_stored_x_is_scored_without_asking(tmp_path
             name="a",
             sandbox="inline",
         )
+    broken.clear()
     rest = ScriptedChat(block(4))
-    result = optimize.resume("a", float, store=url, model=rest, verbose=False)
+    result = optimize.resume("a", die_async, store=url, model=rest, verbose=False)
     assert result.scores == [1.0, 2.0, 3.0, 4.0]
     assert result.usage.calls == 3
     assert len(rest.asked) == 1
@@ -272,4 +272,5 @@ def test_what_a_resume_changes_holds_from_there_on(tmp_path):
         settings = opened.run("amber").settings
     assert (settings["max_steps"], settings["timeout_secs"]) == (4, 7.0)
     again = optimize.resume("amber", f, model=model, **words)
-    assert (len(again.trials), again.stop_reason) == (5, "max_steps")
+    finished = "finished: 4 of 4 steps; give max_steps=8 for more"
+    assert (len(again.trials), again.stop_reason) == (5, finished)

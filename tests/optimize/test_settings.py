@@ -27,8 +27,16 @@ from llm_optimize.store import Store
 
 ROOT = Path(__file__).parents[2]
 TASK = Task("d", "q", "sys", "human")
-OF_THE_CALL = {"func", "verbose", "store", "name", "callbacks"}
-FOUND_OUT = {"func", "is_chat"}  # fields that nobody gives as options
+OF_THE_CALL = {
+    *("func", "verbose", "store", "name", "callbacks"),
+    *("load_if_exists", "func_changed"),
+}
+FOUND_OUT = {
+    "func",
+    "is_chat",
+    "func_hashes",
+    "old_scores",
+}  # fields that nobody gives as options
 OTHERS = {  # for each option of a run another value than the usual
     "system_prompt": "Be brief.",
     "human_prompt": "{x}\n{task_question}",
