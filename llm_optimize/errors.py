@@ -139,8 +139,9 @@ class FunctionChanged(UsageError):
         what = ", ".join(self.changed)
         super().__init__(
             f"the run {name!r} was scored by another f ({what} changed), and scores of the two "
-            "cannot be compared: give func_changed='ok' to score its champion anew and go on, "
-            "or begin another run"
+            "cannot be compared: give ",
+            InPython("func_changed='ok'", shell="--func-changed ok"),
+            " to score its champion anew and go on, or begin another run",
         )
 
 

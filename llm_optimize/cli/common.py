@@ -24,6 +24,14 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Quiet = Annotated[
     bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
 ]
+FuncChanged = Annotated[
+    str,
+    typer.Option(
+        "--func-changed",
+        help='"ok" goes on with another f than before; the best is scored anew first.',
+        metavar="ok",
+    ),
+]
 RunName = Annotated[str, typer.Argument(help="Name of the run.", metavar="NAME")]
 
 

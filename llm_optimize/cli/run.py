@@ -10,6 +10,7 @@ import llm_optimize
 
 from .common import (
     DEFAULT_STORE,
+    FuncChanged,
     Json,
     Quiet,
     RunName,
@@ -31,6 +32,13 @@ def run(
     name: Annotated[
         str | None, typer.Option(help="Name of the run; one is made up if not given.")
     ] = None,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Go on with the run of this --name if it exists."
+        ),
+    ] = False,
+    func_changed: FuncChanged = "",
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
@@ -43,6 +51,8 @@ def run(
             **arguments(given),
             store=store,
             name=name,
+            load_if_exists=resume,
+            func_changed=func_changed,
             verbose=not (quiet or json_),
             callbacks=[note_name(names)],
         )
@@ -55,6 +65,7 @@ def run(
 def resume(
     name: RunName,
     store: StoreOption = DEFAULT_STORE,
+    func_changed: FuncChanged = "",
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
@@ -65,7 +76,11 @@ def resume(
 
     def work() -> Any:
         return llm_optimize.optimize.resume(
-            name, store=store, verbose=verbose, **changed
+            name,
+            store=store,
+            verbose=verbose,
+            func_changed=func_changed,
+            **changed,
         )
 
     result = until_interrupted(work, [name], store)

@@ -21,7 +21,7 @@ from ..watch.comparison import Comparison
 from .ask_tell import Optimizer
 from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
-from .continuing import changes_of, hashed, is_stored, named
+from .continuing import changes_of, hashed, is_stored
 from .documented import documented
 from .engine import Engine
 from .names import new_name
@@ -120,10 +120,9 @@ async def arun(
     asked = RunSettings(task, where(func), **given)
     callbacks = as_callbacks(callbacks)
     if load_if_exists and is_stored(name, store):
-        given = {**named(task, given), **options}
         with closing(Store(store)) as opened, watching(verbose, callbacks) as watchers:
             stored = opened.run(str(name))
-            changes = changes_of(stored, asked, given)
+            changes = changes_of(stored, asked)
             return await go_on(stored, func, changes, watchers, func_changed)
     parts = choose(hashed(asked, func))
     with (

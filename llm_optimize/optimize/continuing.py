@@ -11,15 +11,14 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
 
-from ..errors import FunctionChanged, UsageError
+from ..errors import FunctionChanged, InPython, OptionName, UsageError
 from ..propose import language
 from ..records import Cap, Result, Task, usage_of
-from ..settings import RunSettings, default_of, options
+from ..settings import RunSettings, options
 from ..space import as_space
 from ..stop import as_rule
 from ..store import Run, Store
@@ -39,59 +38,40 @@ def is_stored(name: str | None, store: str | os.PathLike[str]) -> bool:
     """Whether a store has a run of this name. Raises UsageError where there is no name."""
     if name is None:
         raise UsageError(
-            "load_if_exists goes on with the run of a name, and there is none: give name=..."
+            InPython("load_if_exists", shell="--resume"),
+            " goes on with the run of a name, and there is none: give ",
+            InPython("name=...", shell="--name NAME"),
         )
     with closing(Store(store)) as opened:
         return name in opened.names()
 
 
-def named(task: Task, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the options of a call that are not at their defaults, those of its task included."""
-    defaults = {
-        "task_description": None,
-        "task_question": None,
-        "system_prompt": language.SYSTEM_PROMPT,
-        "human_prompt": language.HUMAN_PROMPT,
-    }
-    values = {
-        **given,
-        "task_description": task.description,
-        "task_question": task.question,
-        "system_prompt": task.system_prompt,
-        "human_prompt": task.human_prompt,
-    }
-    found = {}
-    for name, value in values.items():
-        default = defaults.get(name) or default_of(name)
-        if value is not None and value != default:
-            found[name] = value
-    return found
-
-
-def changes_of(
-    run: Run, asked: RunSettings, given: Mapping[str, Any]
-) -> dict[str, Any]:
+def changes_of(run: Run, asked: RunSettings) -> dict[str, Any]:
     """Return the options in which a call differs that is to go on with a stored run.
+
+    An option at its default changes nothing.
 
     Args:
         run: that the call names.
         asked: the settings of the call.
-        given: the options that the call has, by name.
 
     Raises UsageError for an option that cannot change, with both values.
     """
     stored = RunSettings.from_json(run.settings)
     before, now = _beginning(stored, stored.space), _beginning(asked, stored.space)
+    task = Task("", "", language.SYSTEM_PROMPT, language.HUMAN_PROMPT)
+    usual, given = _by_name(RunSettings(task)), _by_name(asked)
     changes = {}
     for name, option in options().items():
-        if name not in given:
+        if given[name] == usual[name]:
             continue
         if not option.no_resume:
             changes[name] = given[name]
         elif now[name] != before[name]:
             was, is_ = _apart(before[name], now[name])
             raise UsageError(
-                f"{name} is {is_}, and the run {run.name!r} has {was}: {option.no_resume}"
+                OptionName(name),
+                f" is {is_}, and the run {run.name!r} has {was}: {option.no_resume}",
             )
     return changes
 
@@ -101,10 +81,7 @@ def _beginning(settings: RunSettings, space: Any) -> dict[str, Any]:
     x0: list[Any] = list(settings.x0)
     if space is not None:
         x0 = [as_space(space).check(x) for x in x0]
-    found = {name: getattr(settings, name, None) for name in options()}
-    found["task_description"] = settings.task.description
-    found["task_question"] = settings.task.question
-    found["x0"] = x0
+    found = {**_by_name(settings), "x0": x0}
     if settings.space is not None:
         found["space"] = as_space(settings.space).to_json()
     begins = {}
@@ -112,6 +89,14 @@ def _beginning(settings: RunSettings, space: Any) -> dict[str, Any]:
         if option.no_resume:
             begins[name] = json.loads(json.dumps(found[name]))
     return begins
+
+
+def _by_name(settings: RunSettings) -> dict[str, Any]:
+    """Return the values of all options by their names."""
+    values = {name: getattr(settings, name, None) for name in options()}
+    for name, value in vars(settings.task).items():
+        values[name if name in values else f"task_{name}"] = value
+    return values
 
 
 def _apart(before: Any, now: Any) -> tuple[str, str]:
@@ -154,7 +139,8 @@ def with_func(
     """
     if func_changed not in ("", "ok"):
         raise UsageError(
-            f"func_changed is {func_changed!r}: give 'ok' to go on with a changed f, or nothing"
+            InPython("func_changed", shell="--func-changed"),
+            f" is {func_changed!r}: give 'ok' to go on with a changed f, or nothing",
         )
     before = settings.func_hashes or {}
     now = hashes_of(func, settings.limits.readable, settings.examples)
@@ -174,8 +160,10 @@ def with_func(
         run.func_version,
     ):
         raise UsageError(
-            f"f has changed, and func_version {run.func_version!r} still names the one before, "
-            "whose scores other runs share: give another func_version"
+            "f has changed, and ",
+            OptionName("func_version"),
+            f" {run.func_version!r} still names the one before, whose scores other runs share: "
+            "give another one",
         )
     _log.warning(
         "f of the run %s has changed (%s): its champion is scored anew",
@@ -242,7 +230,9 @@ def _used_up(cap: Cap) -> str:
     used, most = cap.used, cap.cap or 0
     twice = 2 * max(used, most, 1)
     if cap.name == "max_steps":
-        return f"{used:g} of {most:g} steps; give max_steps={twice:g} for more"
+        more = f"max_steps={twice:g} (--steps {twice:g})"
+        return f"{used:g} of {most:g} steps; give {more} for more"
     what = cap.name.replace("_", " ")
-    more = f"budget={{{cap.name!r}: {twice:g}}}"
+    flag = "--stale-steps" if cap.name == "stale_steps" else f"--max-{cap.name}"
+    more = f"budget={{{cap.name!r}: {twice:g}}} ({flag} {twice:g})"
     return f"{used:g} of {most:g} {what}; give {more} for more"

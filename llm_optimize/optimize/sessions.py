@@ -35,8 +35,8 @@ async def aresume(
     `resume` is the same without await.
 
     Replies that had arrived are not asked for again, and scores that had arrived are not computed
-    again. A run that has nothing left to do returns its result at once, and
-    `Result.stop_reason` says so: "finished: 20 of 20 steps; give max_steps=40 for more".
+    again. A run that has nothing left to do returns its result at once; `Result.stop_reason` says
+    so: "finished: 20 of 20 steps; give max_steps=40 (--steps 40) for more".
 
     Args:
         name: of the run.

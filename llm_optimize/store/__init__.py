@@ -17,7 +17,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ..errors import RunNotFound, UnknownName, UsageError
+from ..errors import InPython, RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
 from . import manage, rows
 from .address import DEFAULT_URL, address_of, option_of
@@ -249,8 +249,9 @@ class Store:
         query = table.select().where(table.c.name == name)
         if connection.execute(query).first() is not None:
             raise UsageError(
-                f"a run named {name!r} exists in {self._shown}: "
-                "go on with it (load_if_exists=True, or --resume), or choose another name"
+                f"a run named {name!r} exists in {self._shown}: go on with it by ",
+                InPython("load_if_exists=True", shell="--resume"),
+                ", or choose another name",
             )
 
     def run(self, name: str) -> Run:

@@ -10,6 +10,7 @@ from contextlib import closing
 import pytest
 
 from llm_optimize import optimize
+from llm_optimize.cli import main
 from llm_optimize.errors import FunctionChanged, UsageError
 from llm_optimize.evaluate import Examples
 from llm_optimize.loading import load
@@ -102,7 +103,10 @@ def test_another_task_is_refused_also_where_it_differs_far_behind(url):
 
 
 def test_a_run_with_a_space_is_the_same_run_in_the_words_of_its_space(url):
-    for expected in ("max_steps", "finished: 0 of 0 steps; give max_steps=2 for more"):
+    for expected in (
+        "max_steps",
+        "finished: 0 of 0 steps; give max_steps=2 (--steps 2) for more",
+    ):
         result = optimize.run(
             "t", "q", lambda x: -x["a"], {"a": 1}, 0, verbose=False, name="a", store=url,
             space={"a": Float(0, 2)}, proposer="mutation", load_if_exists=True, sandbox="inline",
@@ -120,7 +124,10 @@ def test_a_finished_run_costs_nothing_and_is_not_presented_as_though_it_had_run(
     events, silent = [], Counting()
     before = stored(url)
     again = go(silent, func=f, max_steps=2, callbacks=[events.append])
-    assert again.stop_reason == "finished: 2 of 2 steps; give max_steps=4 for more"
+    assert (
+        again.stop_reason
+        == "finished: 2 of 2 steps; give max_steps=4 (--steps 4) for more"
+    )
     assert (again.best_score, len(again.trials), again.usage.calls) == (3.0, 3, 2)
     assert silent.asked == []
     assert [type(event) for event in events] == [RunEnded]
@@ -135,7 +142,7 @@ def test_a_finished_run_is_said_to_be_so_in_the_terminal(go, url, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2
     assert lines[0].startswith(
-        "finished: 1 of 1 steps; give max_steps=2 for more: best 2 in trial 1; 2 trials"
+        "finished: 1 of 1 steps; give max_steps=2 (--steps 2) for more: best 2 in trial 1; 2 trials"
     )
     assert "llm-optimize show amber" in lines[1]
 
@@ -143,7 +150,10 @@ def test_a_finished_run_is_said_to_be_so_in_the_terminal(go, url, capsys):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"max_steps": 1}, "finished: 2 of 1 steps; give max_steps=4 for more"),
+        (
+            {"max_steps": 1},
+            "finished: 2 of 1 steps; give max_steps=4 (--steps 4) for more",
+        ),
         ({"budget": {"scorings": 3}}, None),
     ],
 )
@@ -153,7 +163,7 @@ def test_fewer_steps_than_are_done_and_another_cap(go, url, options, reason):
         "amber", f, model=Counting(), store=url, verbose=False, **options
     )
     assert result.stop_reason == (
-        reason or "finished: 2 of 2 steps; give max_steps=4 for more"
+        reason or "finished: 2 of 2 steps; give max_steps=4 (--steps 4) for more"
     )
 
 
@@ -162,7 +172,7 @@ def test_each_cap_says_how_to_have_more(go, url):
     go(Counting(), budget=budget)
     again = go(Counting(), budget=budget)
     assert again.stop_reason == (
-        "finished: 2 of 2 scorings; give budget={'scorings': 4} for more"
+        "finished: 2 of 2 scorings; give budget={'scorings': 4} (--max-scorings 4) for more"
     )
     assert go(Counting(), budget={"scorings": 3}).best_score == 3.0
     result = go(Counting(), name="goal", stop_score=2)
@@ -377,3 +387,53 @@ def test_a_comparison_never_mixes_two_f(url, judge):
         UsageError, match=r"'duel/a/0' was scored by another f \(f changed\)"
     ):
         compare(judge("2 * float(x)"))
+
+
+# On the command line.
+
+
+def test_the_command_line_has_its_own_words_for_all_this(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    file = tmp_path / "judge_of_cli.py"
+    file.write_text(F.format(body="float(x)"))
+
+    def call(*words):
+        with pytest.raises(SystemExit) as ended:
+            main([*words, "--sandbox", "inline", "-q"])
+        return ended.value.code, capsys.readouterr().err
+
+    run = [
+        "run",
+        "--task",
+        "t",
+        "--func",
+        f"{file}:f",
+        "--x0",
+        "1",
+        "--model",
+        "mutation",
+    ]
+    again = [*run, "--name", "amber", "--resume"]
+    assert call(*again, "--steps", "1")[0] == 0
+    assert call(*again, "--steps", "2", "--workers", "2")[0] == 0
+    assert stored("runs.db")["workers"] == 2
+    assert call(*again, "--steps", "2") == (0, "")
+    assert stored("runs.db")["workers"] == 2
+    code, said = call(*run, "--name", "amber")
+    assert (code, "go on with it by --resume, or" in said) == (2, True)
+    code, said = call(*run, "--resume")
+    assert (code, "--resume goes on with the run of a name" in said) == (2, True)
+    code, said = call(*run, "--x0", "7", "--name", "amber", "--resume")
+    assert (code, said.startswith("error: --x0 is ")) == (2, True)
+    file.write_text(F.format(body="3 * float(x)"))
+    code, said = call("resume", "amber", "--steps", "3")
+    assert (code, "give --func-changed ok to score its champion anew" in said) == (
+        2,
+        True,
+    )
+    assert call("resume", "amber", "--steps", "3", "--func-changed", "ok")[0] == 0
+    file.write_text(F.format(body="9 * float(x)"))
+    assert call(*again, "--steps", "3", "--func-changed", "ok")[0] == 0
+    with closing(Store("runs.db")) as store:
+        assert len(store.run("amber").progress().again) >= 2

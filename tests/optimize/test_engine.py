@@ -21,7 +21,7 @@ from llm_optimize.records import (
 )
 from llm_optimize.store import Store
 from llm_optimize.testing import ScriptedChat
-from simulated import LONG_SECS, Counting, block, f, runner
+from simulated import LONG_SECS, Counting, block, runner
 
 
 @pytest.fixture

@@ -272,5 +272,5 @@ def test_what_a_resume_changes_holds_from_there_on(tmp_path):
         settings = opened.run("amber").settings
     assert (settings["max_steps"], settings["timeout_secs"]) == (4, 7.0)
     again = optimize.resume("amber", f, model=model, **words)
-    finished = "finished: 4 of 4 steps; give max_steps=8 for more"
+    finished = "finished: 4 of 4 steps; give max_steps=8 (--steps 8) for more"
     assert (len(again.trials), again.stop_reason) == (5, finished)

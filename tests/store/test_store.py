@@ -116,7 +116,9 @@ def test_runs_are_listed_with_their_best(store):
 
 def test_a_taken_name_and_an_unknown_one_are_refused_with_a_repair(store):
     store.create_run("amber", {})
-    with pytest.raises(UsageError, match="load_if_exists=True, or --resume"):
+    with pytest.raises(
+        UsageError, match=r"exists in .*: go on with it by load_if_exists=True"
+    ):
         store.create_run("amber", {})
     with pytest.raises(RunNotFound, match="did you mean 'amber'"):
         store.run("ambre")
