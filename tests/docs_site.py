@@ -23,7 +23,8 @@ from llm_optimize.settings import options
 # What a browser fetches by itself: links that a reader follows are not among them.
 LOADED = re.compile(
     r"""<(?:script|img|iframe|source|video|audio)\b[^>]*\bsrc=["']?(?:https?:)?//[^"'>\s]+"""
-    r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon)\b[^>]*\bhref=["']?(?:https?:)?//[^>]+"""
+    r"""|<link\b[^>]*\brel=["']?(?:stylesheet|preconnect|preload|icon)\b[^>]*"""
+    r"""\bhref=["']?(?:https?:)?//[^>]+"""
     r"""|url\(["']?(?:https?:)?//[^)]+"""
 )
 
