@@ -17,6 +17,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import typer
 
 from blocks import PAGES, ROOT, Block, blocks_of, commands_of
 from llm_optimize import task_file
@@ -40,6 +41,7 @@ SERVING = {
     "mcp",
 }  # commands that go on until they are stopped: only parsed here
 OTHER_PROGRAMS = {"cd", "export", "git", "make", "optuna-dashboard", "pip", "python"}
+OTHER_FLAGS = ("--help",)  # Typer's own
 # Why a block is not run, and how many blocks there may be at the most for each reason.
 NOT_RUN = {
     "a program of another library": 5,
@@ -219,8 +221,6 @@ def test_the_commands_of_a_block_run(block, outcomes):
 
 def parse(arguments):
     """Raise what is wrong with the arguments of a command."""
-    import typer
-
     group = typer.main.get_command(app)
     front = group.make_context("llm-optimize", [], resilient_parsing=True)
     name, *rest = arguments
@@ -317,6 +317,24 @@ def test_every_page_is_in_the_navigation():
     )
     pages = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
     assert sorted(listed) == sorted(pages)
+
+
+def test_flags_that_are_named_exist():
+    group = typer.main.get_command(app)
+    known = set(OTHER_FLAGS)
+    for command in group.commands.values():
+        for option in command.params:
+            known |= {*option.opts, *option.secondary_opts}
+    for page in PAGES:
+        text = re.sub(
+            r"^<!-- not run.*?^```$",
+            "",
+            page.read_text(encoding="utf-8"),
+            flags=re.S | re.M,
+        )
+        for code in re.findall(r"`((?:llm-optimize |--)[^`\n]+)`", text):
+            for flag in re.findall(r"(?:^| )(--[a-z][a-z-]+)", code):
+                assert flag in known, f"{page.name}: {flag}"
 
 
 def test_examples_that_are_named_exist():
