@@ -332,6 +332,8 @@ def test_flags_that_are_named_exist():
             page.read_text(encoding="utf-8"),
             flags=re.S | re.M,
         )
+        if page.parent.name == "coming_from":  # what the other library says
+            text = re.sub(r"^\|[^|]*\|", "", text, flags=re.M)
         for code in re.findall(r"`((?:llm-optimize |--)[^`\n]+)`", text):
             for flag in re.findall(r"(?:^| )(--[a-z][a-z-]+)", code):
                 assert flag in known, f"{page.name}: {flag}"
