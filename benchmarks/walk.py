@@ -3,7 +3,8 @@
 A callable model, `sandbox="process"`, `search="best"`, one worker. A room is entered when one of
 its functions is called by one of another room; modules of floor 0, which every room may use, are
 left out. A coroutine that goes on after a wait enters nothing, nor does a callback of an event loop
-or a thread. Each number is the median over the trials of one run.
+or a thread. Each number is the median over the trials of one run. A trial's
+way begins where its x is to be proposed, and ends when it has been learned.
 """
 
 from __future__ import annotations
@@ -20,7 +21,6 @@ from typing import Any
 
 import llm_optimize
 from llm_optimize import optimize
-from llm_optimize.records import Event, TrialFinished, TrialStarted
 
 from .bars import Bar, report
 
@@ -35,9 +35,12 @@ WORDS = (
     "settings",
     "stop",
     "text",
+    "token_estimate",
     "ucb1",
 )
 _THE_LOOP = ("", "blocking")  # the callers of what an event loop or a thread calls
+_BEGINNING = ("optimize/engine.py", "_propose")
+_END = ("optimize/watchers.py", "held")  # what watchers are told of a learned trial
 _ROOM_ENTRIES = 12
 _HALL_FILES = 3
 
@@ -58,14 +61,12 @@ class Walk:
             return
         called = _file_of(frame)
         caller = _caller(frame)
-        self.calls.setdefault(self.phase, []).append((caller, called))
-
-    def watch(self, event: Event) -> None:
-        """Begin a phase where a trial begins, and end it where it is finished."""
-        if isinstance(event, TrialStarted):
-            self.phase = f"trial {event.number}"
-        elif isinstance(event, TrialFinished):
+        name = frame.f_code.co_name
+        if (called, name) == _BEGINNING:
+            self.phase = f"trial {frame.f_locals['number']}"
+        elif (called, name) == _END:
             self.phase = "between"
+        self.calls.setdefault(self.phase, []).append((caller, called))
 
 
 def _goes_on(frame: FrameType) -> bool:
@@ -135,7 +136,6 @@ def walk(trials: int = 12) -> Walk:
                 False,
                 store=f"{folder}/runs.db",
                 seed=1,
-                callbacks=[traced.watch],
             )
         finally:
             sys.setprofile(None)
@@ -143,28 +143,16 @@ def walk(trials: int = 12) -> Walk:
     return traced
 
 
-def main() -> int:
-    """Trace, print, and return the exit code."""
-    traced = walk()
-    living = {
-        phase: calls
-        for phase, calls in traced.calls.items()
-        if phase.startswith("trial")
-    }
-    later = [living[phase] for phase in list(living)[2:]]
+def bars(traced: Walk) -> list[Bar]:
+    """Return the medians over the trials; the first two are left out, as they open what stays."""
+    later = _ways(traced)
     rooms = [entries(calls) for calls in later]
     halls = [
         {called for _, called in calls if room_of(called) == "optimize"}
         for calls in later
     ]
-    files = [{called for _, called in calls} for calls in later]
-    setup = {called for _, called in traced.calls["setup"]}
-    lines = sum(
-        len(path.read_text(encoding="utf-8").splitlines())
-        for path in PACKAGE.rglob("*.py")
-    )
     typical = sorted(rooms, key=len)[len(rooms) // 2]
-    bars = [
+    return [
         Bar(
             "room entries of one trial",
             median(map(len, rooms)),
@@ -178,6 +166,24 @@ def main() -> int:
             note=" ".join(sorted(halls[-1])),
         ),
     ]
+
+
+def _ways(traced: Walk) -> list[list[tuple[str, str]]]:
+    """Return the calls of each trial but the first two."""
+    names = [name for name in traced.calls if name.startswith("trial")]
+    return [traced.calls[name] for name in names[2:]]
+
+
+def main() -> int:
+    """Trace, print, and return the exit code."""
+    traced = walk()
+    later = _ways(traced)
+    files = [{called for _, called in calls} for calls in later]
+    setup = {called for _, called in traced.calls["setup"]}
+    lines = sum(
+        len(path.read_text(encoding="utf-8").splitlines())
+        for path in PACKAGE.rglob("*.py")
+    )
     sys.stdout.write(
         f"files entered before the first trial {len(setup)}, "
         f"by one trial {median(map(len, files))}; "
@@ -185,7 +191,7 @@ def main() -> int:
     sys.stdout.write(
         f"calls of one trial {median(map(len, later))}; lines of the package {lines}\n"
     )
-    return report(bars, None)
+    return report(bars(traced), None)
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
     call                      one call of an endpoint: attempts, retries, deadline
     endpoint, wire, address   where it goes: connections, circuit breaker, HTTP within bounds
     answer, refusal, faults   what came back, and what it means
-    price, token_estimate, bandit    what it costs, and which model earns most for that
+    price, bandit             what it costs, and which model earns most for that
 
 This is the only room that opens a connection. Nothing that comes back is trusted.
 """
@@ -15,7 +15,6 @@ from .chat import Chat, LLMModel, default_llm_options, get_default_llm
 from .ensemble import Ensemble, Priced, Seen, as_model, expected_usage, price_of
 from .models import Command, Function, Model, reply_of
 from .price import Price
-from .token_estimate import TokenEstimate
 
 __all__ = [
     "Chat",
@@ -27,7 +26,6 @@ __all__ = [
     "Price",
     "Priced",
     "Seen",
-    "TokenEstimate",
     "as_model",
     "default_llm_options",
     "expected_usage",

@@ -14,12 +14,12 @@ from typing import Any
 from ..checks import is_whole_number
 from ..records import Message, Reply, Usage
 from ..text import one_line
+from ..token_estimate import CHARS_PER_TOKEN
 from .dialect import RESPONSES, Request
 from .faults import BUSY, GARBAGE, PAGE, Again
 from .problem import read_problem
 from .refusal import raise_refusal, status_of, withheld
 from .responses import as_completion
-from .token_estimate import CHARS_PER_TOKEN
 
 _THINKING = re.compile(r"\A\s*<think>(.*?)(?:(</think>)\s*|\Z)", re.S)
 # Thinking that the model's own chat template has opened, so that only its end is in the text.

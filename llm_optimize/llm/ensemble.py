@@ -13,11 +13,11 @@ from typing import Any, Protocol, runtime_checkable
 
 from ..errors import EndpointRests, ModelUnavailable, UnknownName, UsageError
 from ..records import Message, Reply, Trial, Usage
+from ..token_estimate import CAUTIOUS_CHARS_PER_TOKEN
 from .bandit import Bandit
 from .chat import Chat, sharing_endpoints
 from .models import Model, as_one_model, reply_of
 from .price import Price
-from .token_estimate import CAUTIOUS_CHARS_PER_TOKEN
 
 _WAYS = ("bandit", "weights")
 _FIRST_REPLY_TOKENS = 4_000  # what a reply may have, before the first has come; by hand

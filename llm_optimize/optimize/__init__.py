@@ -134,7 +134,7 @@ async def arun(
             name, parts.settings.to_json(), parts.settings.func_version
         )
         with watching(verbose, callbacks) as watchers:
-            return await Engine(row, parts, judge, watchers.notify).run()
+            return await Engine(row, parts, judge, watchers).run()
 
 
 run = blocking(arun)

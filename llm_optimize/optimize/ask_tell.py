@@ -78,7 +78,7 @@ class Optimizer:
             name = name or new_name(self._store.names())
             row = self._store.create_run(name, parts.settings.to_json())
             watchers = Watchers(callbacks)
-            self._engine = Engine(row, parts, self._scores, watchers.notify)
+            self._engine = Engine(row, parts, self._scores, watchers)
             self._loop.run(self._engine.start())
         except BaseException:
             self._loop.close()

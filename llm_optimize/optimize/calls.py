@@ -15,9 +15,10 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import BudgetSpent, ModelError, ScriptExhausted
-from ..llm import Model, Seen, TokenEstimate, expected_usage, reply_of
+from ..llm import Model, Seen, expected_usage, reply_of
 from ..records import Ask, CallFailed, Event, Message, Reply, Usage
 from ..store import Writer
+from ..token_estimate import TokenEstimate
 from .state import RunState
 
 Place = tuple[int, int]  # number of a trial, index of a call within it

@@ -12,7 +12,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 
@@ -50,6 +50,7 @@ from .calls import ModelCalls, Place
 from .promotion import Promotion
 from .results import result_of
 from .state import DRAIN_SECS, Control, RunState, Slots, with_hints
+from .watchers import Watchers
 
 _log = logging.getLogger("llm_optimize")
 INTERRUPTED = "interrupted"  # why a run ended
@@ -65,7 +66,7 @@ class Engine:
         run: held for writing.
         parts: search, proposer, model and the rest.
         judge: scores trials.
-        notify: tells the watchers an event.
+        watchers: are notified of what happens.
         recorded: the replies of the run that is replayed; None where none is.
     """
 
@@ -74,14 +75,14 @@ class Engine:
         run: Run,
         parts: Parts,
         judge: Judge,
-        notify: Callable[[Event], None],
+        watchers: Watchers,
         recorded: Mapping[Place, Reply] | None = None,
     ) -> None:
         self.state = RunState(parts.settings, parts.stop)
         self._run = run
         self._parts = parts
         self._judge = judge
-        self._notify = notify
+        self._watchers = watchers
         self._slots = Slots(parts.settings.workers, parts.settings.model_slots)
         self._tasks: set[asyncio.Task[None]] = set()
         self._ended: list[asyncio.Task[None]] = []  # and not looked at yet
@@ -100,7 +101,7 @@ class Engine:
         self._looked_at = -math.inf
         self._store = run.writer()
         self._calls = ModelCalls(
-            parts.model, self.state, self._store, notify, stored, recorded
+            parts.model, self.state, self._store, watchers.notify, stored, recorded
         )
 
     def _take_over(self) -> dict[Place, Reply]:
@@ -133,11 +134,12 @@ class Engine:
         if left is None:
             written.append(self._store.plan(number, plan))
         with self._slots.writing():
-            self._notify(TrialStarted(number, plan.parent_number))
+            self._watchers.notify(TrialStarted(number, plan.parent_number))
             try:
                 proposal = step.proposal or await self._propose(number, plan)
             except (ModelError, NothingToPropose) as error:
-                return self._give_up(step, error)
+                self._give_up(step, error)
+                return
         if proposal.x is not None and step.proposal is None:
             written.append(self._store.propose(number, proposal))
         await asyncio.gather(*self._calls.unwritten(number), *written)
@@ -149,25 +151,21 @@ class Engine:
         if evaluation is not None:
             trial = replace(trial, evaluation=evaluation)
         elif self._is_draining:
-            return None
+            return
         else:
             trial = await self._scored(trial, step)
             if self._goes_on:
-                await self._store.judge(self._shown(trial))
-            async for again in self._promotion.before(trial):
-                if again.number == number:
-                    trial = again
-                    await self._store.judge(self._shown(trial))
-                else:
-                    finished = len(self.state.trials)
-                    await self._store.score_again(self._shown(again), finished)
-                    self._learn(again)
-            trial = await self._reflected(trial, plan.parent)
+                trial = await self._judged(trial, plan.parent)
 
         trial = replace(trial, finished_at=time.time())
         written = [self._store.finish(self._shown(trial), self.state.place())]
-        await asyncio.gather(*self._calls.unwritten(number), *written)
-        return self._learn(trial)
+        # The next candidate begins while this row is being written, since its rows come after it.
+        # Nobody outside learns of a trial before it is on disk: no watcher, and no result.
+        self.state.unwritten.add(number)
+        with self._watchers.held(*self._learn(trial)):
+            self._wake()
+            await asyncio.gather(*self._calls.unwritten(number), *written)
+            self.state.unwritten.remove(number)
 
     def _plan(self) -> Pending:
         """Return a new trial and what it builds on; the first trials are x0."""
@@ -228,10 +226,23 @@ class Engine:
         """Return the trial with what f says of it, or said of it in an earlier session."""
         if step.evaluation is not None:
             return trial
-        self._notify(TrialProposed(trial.number, trial.source))
+        self._watchers.notify(TrialProposed(trial.number, trial.source))
         evaluation = await self._judge.score(trial, step.plan.parent)
         self._slots.scored(evaluation.seconds)
         return replace(trial, evaluation=evaluation)
+
+    async def _judged(self, trial: Trial, parent: Trial | None) -> Trial:
+        """Return a scored trial after further scorings and with its lesson; each is on disk."""
+        await self._store.judge(self._shown(trial))
+        async for again in self._promotion.before(trial):
+            if again.number == trial.number:
+                trial = again
+                await self._store.judge(self._shown(trial))
+            else:
+                finished = len(self.state.trials)
+                await self._store.score_again(self._shown(again), finished)
+                self._watchers.notify(*self._learn(again))
+        return await self._reflected(trial, parent)
 
     async def _reflected(self, trial: Trial, parent: Trial | None) -> Trial:
         """Return the trial with the lesson that the model draws from it, where there is one."""
@@ -256,20 +267,19 @@ class Engine:
         else:
             _log.error("the run ends: %s", error)
 
-    def _learn(self, trial: Trial) -> None:
-        """Learn a trial that is on disk, and tell the watchers."""
+    def _learn(self, trial: Trial) -> list[Event]:
+        """Learn a trial; return what the watchers are notified of once it is on disk."""
         before = self.state.best
         is_new = trial.number not in self.state.trials
         self._observe(trial)
         best, shown = self.state.best, self.state.shown[trial.number]
+        events: list[Event] = [ScoredAgain(shown)]
         if is_new:
             usage = self.state.counts.total_usage
-            self._notify(TrialFinished(shown, best is shown, usage))
-        else:
-            self._notify(ScoredAgain(shown))
+            events = [TrialFinished(shown, best is shown, usage)]
         if best is not None and (before is None or best.number != before.number):
-            self._notify(ChampionFound(best, before))
-        self._notify(BudgetUsed(self.state.caps()))
+            events.append(ChampionFound(best, before))
+        return [*events, BudgetUsed(self.state.caps())]
 
     def _observe(self, trial: Trial) -> None:
         """Let state, search, proposer and model observe a trial."""
@@ -315,7 +325,7 @@ class Engine:
             self._last_steer = before[-1].key
         await self._store.end(None)
         settings = self.state.settings
-        self._notify(
+        self._watchers.notify(
             RunStarted(
                 self._run.name,
                 settings.task,
@@ -341,14 +351,15 @@ class Engine:
         async for again in self._promotion.anew():
             finished = len(self.state.trials)
             await self._store.score_again(self._shown(again), finished)
-            self._learn(again)
+            self._watchers.notify(*self._learn(again))
 
     async def _fill(self) -> str:
         """Keep as many candidates alive as there is room for; return why the run is over."""
         while True:
             await self.look()
             while self.may_begin():
-                if not self._slots.has_room(living=len(self._tasks)):
+                living = len(self._tasks) - len(self.state.unwritten)
+                if not self._slots.has_room(living):
                     break
                 self.begin()
                 await asyncio.sleep(0)  # it begins, and counts
@@ -380,6 +391,10 @@ class Engine:
     def _end_of(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
         self._ended.append(task)
+        self._wake()
+
+    def _wake(self) -> None:
+        """Let the run look whether another candidate may begin."""
         if self._any_ended is not None and not self._any_ended.done():
             self._any_ended.set_result(None)
 
@@ -462,9 +477,9 @@ class Engine:
         except StoreError as error:
             _log.error("the end of the run was not written: %s", error)
         result = self.result(reason)
-        self._notify(RunEnded(result, self.state.caps()))
+        self._watchers.notify(RunEnded(result, self.state.caps()))
         return result
 
     def result(self, reason: str) -> Result:
-        """Return what was found so far."""
+        """Return what was found so far and is on disk."""
         return result_of(self._run, self.state, reason)

@@ -178,7 +178,7 @@ async def _go(
     recorded: dict[Place, Reply] | None = None,
 ) -> Result:
     with closing(open_judge(func, parts, row.store)) as judge:
-        return await Engine(row, parts, judge, watchers.notify, recorded).run()
+        return await Engine(row, parts, judge, watchers, recorded).run()
 
 
 def _replies(run: Run) -> dict[Place, Reply]:

@@ -114,6 +114,7 @@ class RunState:
         self.error: ModelError | NothingToPropose | None = None  # that ends the run
         self.control = Control()
         self.in_flight: dict[int, Plan] = {}
+        self.unwritten: set[int] = set()  # finished trials whose row is being written
         self.former: set[int] = set()  # trials whose score is of an f before it changed
         self._rule = rule
         self._clock = clock
@@ -252,8 +253,8 @@ class RunState:
         return [trial for trial in found.values() if trial.number not in tested]
 
     def by_number(self) -> tuple[Trial, ...]:
-        """Return the finished trials in the order of their numbers, as the user sees them."""
-        numbers = sorted(self.shown)
+        """Return the trials on disk in the order of their numbers, as the user sees them."""
+        numbers = sorted(self.shown.keys() - self.unwritten)
         return tuple(self.shown[number] for number in numbers)
 
     # Replies.

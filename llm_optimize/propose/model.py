@@ -13,9 +13,9 @@ from random import Random
 from typing import Any
 
 from ..errors import BudgetSpent, ContextTooLong, UsageError
-from ..llm import TokenEstimate
 from ..records import Ask, Direction, Message, Plan, Proposal, Reply, Task, Trial, Usage
 from ..space import Space
+from ..token_estimate import TokenEstimate
 from .language.answer import Answer, how_to_answer, is_edited, read
 from .language.memory import Memory
 from .language.prompt import ask_again, lay_out, size_of

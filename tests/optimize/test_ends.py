@@ -19,9 +19,11 @@ from llm_optimize.records import (
     Budget,
     CallFailed,
     Limits,
+    RunEnded,
     Status,
     TrialFinished,
     TrialProposed,
+    TrialStarted,
 )
 from llm_optimize.store import Store
 from llm_optimize.testing import ScriptedChat
@@ -111,10 +113,11 @@ def test_a_store_that_can_no_longer_be_written_ends_the_run_with_its_best(
     go, url, tmp_path
 ):
     def break_it(event):
-        if isinstance(event, TrialFinished) and event.trial.number == 2:
+        # Trial 2 may be in the store by then, and trial 3 is not: it is built on the score of 2.
+        if isinstance(event, TrialFinished) and event.trial.number == 1:
             with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
                 connection.execute(
-                    "create trigger full before insert on trial "
+                    "create trigger full before insert on trial when new.number > 2 "
                     "begin select raise(abort, 'disk full'); end"
                 )
 
@@ -123,6 +126,42 @@ def test_a_store_that_can_no_longer_be_written_ends_the_run_with_its_best(
     assert "disk full" in result.stop_reason
     assert result.best_score == 3.0
     assert [trial.number for trial in Store(url).run("amber").trials()] == [0, 1, 2]
+
+
+def test_nobody_learns_of_a_trial_whose_row_was_refused(go, url, tmp_path):
+    events = []
+
+    def break_it(event):
+        events.append(event)
+        if isinstance(event, TrialFinished) and event.trial.number == 1:
+            with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
+                connection.execute(
+                    "create trigger full before update of finished_at on trial "
+                    "when new.number = 3 begin select raise(abort, 'disk full'); end"
+                )
+
+    result = go(Counting(), callbacks=[break_it], name="amber")
+    assert "disk full" in result.stop_reason
+    finished = [
+        event.trial.number for event in events if isinstance(event, TrialFinished)
+    ]
+    assert finished == [trial.number for trial in result.trials] == [0, 1, 2]
+    assert isinstance(events[-1], RunEnded)
+    assert [trial.number for trial in Store(url).run("amber").trials()] == [0, 1, 2]
+
+
+def test_events_come_in_the_order_of_the_run(go):
+    """The next trial begins while the row of the last one is being written, but is told later."""
+    events = []
+    go(Counting(), callbacks=[events.append], max_steps=5)
+    life = [
+        event for event in events if isinstance(event, TrialStarted | TrialFinished)
+    ]
+    numbers = [
+        event.number if isinstance(event, TrialStarted) else event.trial.number
+        for event in life
+    ]
+    assert numbers == [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5]
 
 
 CTRL_C = """

@@ -25,7 +25,8 @@ MANY_PARAMETERS = {
 
 FLOORS = (
     # Within floor 0, earlier ones only.
-    "errors checks redaction identity conversions text records settings stop blocking ucb1",
+    "errors checks redaction identity conversions text records settings stop blocking ucb1"
+    " token_estimate",
     "llm store sandbox space",
     "compat_2023",
     "search propose evaluate eval_utils watch",
@@ -88,7 +89,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "evaluate/evaluation.py",
         "_text",
     ),  # the __str__ of an object that f returned at `inline`
-    ("optimize/watchers.py", "Watchers.notify"),  # a watcher's callback, logged
+    ("optimize/watchers.py", "Watchers._call"),  # a watcher's callback, logged
     ("sandbox/child.py", "answer_call"),  # around f, in the child
     ("sandbox/child.py", "_describe"),  # a candidate's own __str__
     ("sandbox/inline.py", "InlineSandbox._call"),  # around f

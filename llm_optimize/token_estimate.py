@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..records import Usage
+from .records import Usage
 
 # Of English and of code; the rule of thumb that providers give.
 CHARS_PER_TOKEN = 4
