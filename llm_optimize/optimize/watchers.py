@@ -58,20 +58,21 @@ class Watchers:
     def _release(self) -> None:
         while self._held and not self._held[0].is_waiting:
             for event in self._held.popleft().events:
-                for watcher in list(self._watchers):
-                    self._call(watcher, event)
+                self._call_all(event)
 
-    def _call(self, watcher: Watcher, event: Event) -> None:
-        try:
-            watcher(event)
-        except Exception:
-            name = getattr(watcher, "__qualname__", type(watcher).__qualname__)
-            _log.exception(
-                "the callback %s failed at %s and is switched off",
-                name,
-                type(event).__name__,
-            )
-            self._watchers.remove(watcher)
+    def _call_all(self, event: Event) -> None:
+        """Call each watcher with an event, and never again one that raises."""
+        for watcher in list(self._watchers):
+            try:
+                watcher(event)
+            except Exception:
+                name = getattr(watcher, "__qualname__", type(watcher).__qualname__)
+                _log.exception(
+                    "the callback %s failed at %s and is switched off",
+                    name,
+                    type(event).__name__,
+                )
+                self._watchers.remove(watcher)
 
 
 @contextmanager

@@ -89,7 +89,7 @@ MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may rais
         "evaluate/evaluation.py",
         "_text",
     ),  # the __str__ of an object that f returned at `inline`
-    ("optimize/watchers.py", "Watchers._call"),  # a watcher's callback, logged
+    ("optimize/watchers.py", "Watchers._call_all"),  # a watcher's callback, logged
     ("sandbox/child.py", "answer_call"),  # around f, in the child
     ("sandbox/child.py", "_describe"),  # a candidate's own __str__
     ("sandbox/inline.py", "InlineSandbox._call"),  # around f
