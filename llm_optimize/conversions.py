@@ -12,10 +12,29 @@ from typing import Any
 
 from .checks import is_number, is_whole_number
 from .errors import InPython, OptionName, UnknownName, UsageError
-from .identity import X
+from .identity import X, key_of
 
-__all__ = ["as_record", "as_whole", "as_x0", "refuse_no_number", "refuse_no_text"]
+__all__ = [
+    "WHOLE_NUMBERS",
+    "as_known",
+    "as_record",
+    "as_whole",
+    "as_x0",
+    "refuse_no_number",
+    "refuse_no_text",
+    "refuse_other",
+]
+_PAIR = "pairs of an x and its score, or triples with the feedback"
 _OR_NONE = InPython(", or None", shell="")
+# The least, and what to give instead of a wrong value.
+WHOLE_NUMBERS: dict[str, tuple[int | None, str]] = {
+    "max_steps": (0, "give 0 (score x0 only) or more"),
+    "tune": (0, "give how many scorings to spend on the knobs of a champion, or 0"),
+    "workers": (1, "give how many scorings may run concurrently, at least 1"),
+    "model_slots": (1, "give how many candidates to write concurrently, at least 1"),
+    "max_prompt_tokens": (1, "give how many tokens a prompt may have, at least 1"),
+    "seed": (None, "give a whole number, or None for a new one"),
+}
 
 
 def as_x0(x0: Any) -> tuple[X, ...]:
@@ -37,6 +56,35 @@ def as_x0(x0: Any) -> tuple[X, ...]:
                 "x is a text or a dict; write it as text",
             )
     return candidates
+
+
+def as_known(known: Any) -> tuple[tuple[X, float, str], ...]:
+    """Return known scores as (x, score, feedback), from pairs and triples. Raises UsageError.
+
+    >>> as_known([("a", 1), ["b", 2.5, "better"]])
+    (('a', 1.0, ''), ('b', 2.5, 'better'))
+    """
+    if not isinstance(known, list | tuple):
+        raise UsageError(OptionName("known"), f" is {known!r}: give a list of {_PAIR}")
+    found: dict[str, tuple[X, float, str]] = {}
+    for one in known:
+        x, score, feedback = None, None, None
+        if isinstance(one, list | tuple) and len(one) in (2, 3):
+            x, score, feedback = [*one, ""][:3]
+        if not isinstance(x, str | dict) or not isinstance(feedback, str):
+            raise UsageError(OptionName("known"), f" holds {one!r}: give {_PAIR}")
+        if not is_number(score) or not math.isfinite(score):
+            raise UsageError(
+                OptionName("known"),
+                f" says that the score of {x!r:.60} is {score!r}: give a finite number",
+            )
+        if key_of(x) in found:
+            raise UsageError(
+                OptionName("known"),
+                f" has two scores of {x!r:.60}: give one, such as their mean",
+            )
+        found[key_of(x)] = (x, float(score), feedback)
+    return tuple(found.values())
 
 
 def as_record(name: str, kind: type[Any], given: Any) -> Any:
@@ -82,3 +130,9 @@ def refuse_no_text(name: str, value: Any) -> None:
     """Raise UsageError for what is neither a text nor None."""
     if not isinstance(value, str | None):
         raise UsageError(OptionName(name), f" is {value!r}: give a text", _OR_NONE)
+
+
+def refuse_other(name: str, value: Any, kind: type, repair: str) -> None:
+    """Raise UsageError for a value of another type, with what to give instead."""
+    if not isinstance(value, kind):
+        raise UsageError(OptionName(name), f" is {value!r}: give {repair}")

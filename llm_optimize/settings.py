@@ -13,7 +13,16 @@ from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from typing import Any, TypedDict
 
 from .checks import is_number
-from .conversions import as_record, as_whole, as_x0, refuse_no_number, refuse_no_text
+from .conversions import (
+    WHOLE_NUMBERS,
+    as_known,
+    as_record,
+    as_whole,
+    as_x0,
+    refuse_no_number,
+    refuse_no_text,
+    refuse_other,
+)
 from .errors import OptionName, UnknownName, UsageError
 from .records import Budget, Direction, Limits, Task, X
 
@@ -106,6 +115,15 @@ class RunSettings:
         kind="x",
         no_resume="it has been scored already; begin another run",
     )
+    known: Sequence[Any] = _option(
+        (),
+        "Scores that are known already: pairs of x and score, or with the feedback as a third.",
+        shell="In a file, one JSON list a line.",
+        flag="--known",
+        kind="rows",
+        no_resume="a run knows such scores from its beginning; begin another run",
+    )
+    known_trials: int = 0  # how many these are
     space: Any = _option(
         None,
         "Typed parameters by name; x is then a set of values.",
@@ -276,12 +294,15 @@ class RunSettings:
     def __post_init__(self) -> None:
         # Generous input becomes exactly one type; the record is frozen, hence `object.__setattr__`.
         object.__setattr__(self, "x0", as_x0(self.x0))
+        object.__setattr__(self, "known", as_known(self.known))
+        if self.known:
+            object.__setattr__(self, "known_trials", len(self.known))
         object.__setattr__(self, "direction", Direction.named(self.direction))
         limits = as_record("limits", Limits, self.limits)
         object.__setattr__(self, "limits", limits)
         budget = as_record("budget", Budget, self.budget)
         object.__setattr__(self, "budget", budget)
-        for name, (least, repair) in _WHOLE_NUMBERS.items():
+        for name, (least, repair) in WHOLE_NUMBERS.items():
             given = getattr(self, name)
             if given is None and default_of(name) is None:
                 continue
@@ -289,24 +310,14 @@ class RunSettings:
             object.__setattr__(self, name, number)
         secs = self.timeout_secs
         if not is_number(secs) or not secs > 0:  # NaN is not above 0 either
-            raise UsageError(
-                OptionName("timeout_secs"),
-                f" is {secs!r}: a scoring needs more than 0 s",
-            )
+            given = f" is {secs!r}: a scoring needs more than 0 s"
+            raise UsageError(OptionName("timeout_secs"), given)
         for name in ("stop_score", "max_score", "temperature"):
             refuse_no_number(name, getattr(self, name))
         for name in ("base_url", "func_version", "reasoning_effort"):
             refuse_no_text(name, getattr(self, name))
-        sandbox = self.sandbox
-        if not isinstance(sandbox, str):
-            raise UsageError(
-                OptionName("sandbox"),
-                f" is {sandbox!r}: give a name, such as 'process'",
-            )
-        if not isinstance(self.reflect, bool):
-            raise UsageError(
-                OptionName("reflect"), f" is {self.reflect!r}: give True or False"
-            )
+        refuse_other("sandbox", self.sandbox, str, "a name, such as 'process'")
+        refuse_other("reflect", self.reflect, bool, "True or False")
 
     def changed(self, changes: Mapping[str, Any]) -> RunSettings:
         """Return the settings of a resumed run, with these options in place of the stored ones.
@@ -355,6 +366,7 @@ class RunSettings:
 class RunOptions(TypedDict, total=False):
     """The options that `optimize.run` takes by name only; for type checkers and editors."""
 
+    known: Sequence[Any]
     space: Any
     base_url: str | None
     temperature: float | None
@@ -426,18 +438,9 @@ _OF_TASK = {
 }
 # What an `llm.Chat` is made of, besides its name.
 OF_CHAT = ("base_url", "temperature", "reasoning_effort")
-_NOT_STORED = ("func_version", "executor", "stop", "examples")
+_NOT_STORED = ("func_version", "executor", "stop", "examples", "known")
 _FIELDS = RunSettings.__dataclass_fields__
 _STORED = tuple(name for name in _FIELDS if name not in _NOT_STORED)
-# The least, and what to give instead of a wrong value.
-_WHOLE_NUMBERS: dict[str, tuple[int | None, str]] = {
-    "max_steps": (0, "give 0 (score x0 only) or more"),
-    "tune": (0, "give how many scorings to spend on the knobs of a champion, or 0"),
-    "workers": (1, "give how many scorings may run concurrently, at least 1"),
-    "model_slots": (1, "give how many candidates to write concurrently, at least 1"),
-    "max_prompt_tokens": (1, "give how many tokens a prompt may have, at least 1"),
-    "seed": (None, "give a whole number, or None for a new one"),
-}
 
 
 def options() -> dict[str, Option]:

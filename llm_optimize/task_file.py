@@ -169,6 +169,7 @@ KINDS = {  # by the annotation of a field, without "| None"
         "a text or a list of texts",
         lambda value: _is_text(value) or _are_texts(value),
     ),
+    "rows": Kind("a list of lists", lambda value: isinstance(value, list)),
     "table": Kind("a table", lambda value: isinstance(value, dict)),
     "x": Kind("a text, a table, or a list of these", _is_x_or_several),
 }

@@ -28,6 +28,7 @@ TYPES: dict[str, Any] = {  # what typer reads, for each kind of value in `settin
     "int": int,
     "str": str,
     "str | tuple[str, ...]": list[str],
+    "rows": Path,
     "table": Path,
     "x": list[str],
 }
@@ -227,6 +228,6 @@ def _default(flag: Flag) -> Any:
         return inspect.Parameter.empty
     if flag.name == "task_question":
         return QUESTION
-    if flag.name != flag.option or flag.kind == list[str]:
+    if flag.name != flag.option or flag.kind in (list[str], Path):
         return None
     return settings.default_of(flag.name)

@@ -78,6 +78,8 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if settings.kind_of(name) == "table":
             value = _table(name, value)
+        elif settings.kind_of(name) == "rows":
+            value = _rows(name, value)
         elif known[name].in_task:
             value = text_of(value)
         found[name] = value
@@ -91,6 +93,21 @@ def _table(name: str, path: Path) -> Any:
         flag = settings.option_of(name).flag
         message = f"the file {path} of {flag} is not JSON: {error}"
         raise UsageError(message) from error
+
+
+def _rows(name: str, path: Path) -> list[Any]:
+    rows = []
+    for number, line in enumerate(file_text(path).splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            rows.append(json.loads(line))
+        except ValueError as error:
+            flag = settings.option_of(name).flag
+            raise UsageError(
+                f"line {number} of the file {path} of {flag} is not JSON: {error}"
+            ) from error
+    return rows
 
 
 def _caps(given: Mapping[str, Any]) -> dict[str, Any]:

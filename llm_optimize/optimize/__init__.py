@@ -26,6 +26,7 @@ from .documented import documented
 from .engine import Engine
 from .names import new_name
 from .sessions import areplay, aresume, fork, go_on
+from .warm_start import begin_with_known
 from .watchers import watching
 
 __all__ = [
@@ -133,6 +134,7 @@ async def arun(
         row = opened.create_run(
             name, parts.settings.to_json(), parts.settings.func_version
         )
+        begin_with_known(row, parts.settings)
         with watching(verbose, callbacks) as watchers:
             return await Engine(row, parts, judge, watchers).run()
 

@@ -23,6 +23,7 @@ from ..store import DEFAULT_URL, Store
 from .build import as_callbacks, choose
 from .engine import Engine
 from .names import new_name
+from .warm_start import begin_with_known
 from .watchers import Watchers
 
 _MANY_STEPS = 1_000_000  # who owns the loop ends it
@@ -77,6 +78,7 @@ class Optimizer:
         try:
             name = name or new_name(self._store.names())
             row = self._store.create_run(name, parts.settings.to_json())
+            begin_with_known(row, parts.settings)
             watchers = Watchers(callbacks)
             self._engine = Engine(row, parts, self._scores, watchers)
             self._loop.run(self._engine.start())

@@ -78,7 +78,7 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     if settings.space is not None:
         space = as_space(settings.space)
     else:
-        for x in settings.x0:
+        for x in (*settings.x0, *(one[0] for one in settings.known)):
             check_regions(x)
     writer = as_writer(settings.proposer or "model")
     if settings.model == "mutation":
@@ -90,7 +90,8 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
                 f" is {_name_of(writer)!r}: give one of the two",
             )
         writer = "mutation"
-    if writer == "mutation" and space is None and not settings.x0:
+    begins_with = settings.x0 or settings.known_trials
+    if writer == "mutation" and space is None and not begins_with:
         raise UsageError(
             "mutation changes an x that exists: give ",
             OptionName("x0"),
@@ -141,11 +142,31 @@ def _named(settings: RunSettings, writer: Writer, space: Space | None) -> RunSet
         named["proposer"] = str(writer)
     if space is not None:
         named["x0"] = tuple(space.check(x) for x in settings.x0)
+        named["known"] = known_in(space, settings.known)
         named["space"] = space.to_json()
     repeats = _repeats(settings.repeats)
     if repeats is not None:
         named["repeats"] = asdict(repeats)
     return replace(settings, **named)
+
+
+def known_in(space: Space, known: Sequence[Any]) -> list[Any]:
+    """Return known scores with their x as the space has them.
+
+    Raises UsageError for an x that it does not allow: the score of the nearest one is not known.
+    """
+    found = []
+    for x, score, feedback in known:
+        legal = space.check(x)
+        for name, value in legal.items():
+            if value != x[name]:
+                raise UsageError(
+                    OptionName("known"),
+                    f" holds {x!r}, and the space does not allow {name} = {x[name]!r}: "
+                    f"the nearest is {value!r}",
+                )
+        found.append((legal, score, feedback))
+    return found
 
 
 def _name_of(given: Any) -> str:

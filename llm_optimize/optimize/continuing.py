@@ -26,6 +26,7 @@ from .build import Func, where
 from .func_hash import changed_parts, hashes_of
 from .results import result_of
 from .state import RunState
+from .warm_start import refuse_unknown_pairs
 
 _log = logging.getLogger("llm_optimize")
 _SHOWN_CHARS = 60  # of a value in a sentence
@@ -65,7 +66,9 @@ def changes_of(run: Run, asked: RunSettings) -> dict[str, Any]:
     for name, option in options().items():
         if given[name] == usual[name]:
             continue
-        if not option.no_resume:
+        if name == "known":
+            refuse_unknown_pairs(run, asked)
+        elif not option.no_resume:
             changes[name] = given[name]
         elif now[name] != before[name]:
             was, is_ = _apart(before[name], now[name])

@@ -17,6 +17,7 @@ from .build import Func, Parts, as_callbacks, choose, open_judge, where
 from .calls import Place
 from .continuing import finished, hashed, with_func
 from .engine import Engine
+from .warm_start import known_of, refuse_cut_off
 from .watchers import Watchers, watching
 
 
@@ -75,6 +76,7 @@ async def go_on(
     """Go on with a stored run, with some options changed. Raises what `aresume` raises."""
     row = run.store.hold(run.name)
     stored = RunSettings.from_json(row.settings)
+    refuse_cut_off(row, stored)
     settings = with_func(row, stored.changed(changes), func, func_changed)
     result = finished(row, stored, settings)
     if result is not None:
@@ -139,6 +141,9 @@ async def areplay(
         row = opened.create_run(
             new_name, parts.settings.to_json(), changes.get("func_version")
         )
+        known = known_of(origin)
+        if known:
+            row.begin_with(known, len(parts.settings.x0))
         with watching(verbose, callbacks) as watchers:
             return await _go(row, func, parts, watchers, _replies(origin))
 

@@ -310,12 +310,16 @@ class RunState:
                 return Stop(f"stop: {reason}", DRAIN_SECS)
         if self.seconds_left() == 0.0:
             return Stop("budget: seconds", 0.0)
-        has_x0 = len(self.trials) >= len(self.settings.x0)
+        has_x0 = self._has_x0()
         for cap in self.caps():
             # x0 is scored first, also with max_steps=0.
             if cap.is_reached() and (has_x0 or cap.name != "max_steps"):
                 return Stop(cap.stop_reason, math.inf)
         return None
+
+    def _has_x0(self) -> bool:
+        """Whether each x0 is finished."""
+        return all(number in self.trials for number in range(len(self.settings.x0)))
 
     def _is_goal_reached(self) -> bool:
         goal = self.settings.stop_score
@@ -344,7 +348,7 @@ class RunState:
             return False
         if waiting or self.is_first(self._next_number):
             return not self._is_full("scorings")
-        if len(self.trials) < len(self.settings.x0):
+        if not self._has_x0():
             return False
         return not self._is_full("scorings", "max_steps")
 

@@ -25,10 +25,19 @@ from .events import (
 )
 from .protocols import Ask, Proposer, Search
 from .result import Result
-from .trial import Evaluation, Plan, Proposal, Trial, describe_failure, rank
+from .trial import (
+    KNOWN,
+    Evaluation,
+    Plan,
+    Proposal,
+    Trial,
+    describe_failure,
+    rank,
+)
 from .values import Budget, Limits, Message, Reply, Score, Status, Task, Usage
 
 __all__ = [
+    "KNOWN",
     "Ask",
     "Budget",
     "BudgetUsed",

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from .direction import Direction
 from .events import Cap
-from .trial import Trial
+from .trial import KNOWN, Trial
 from .values import Budget, Usage
 
 
@@ -64,7 +64,7 @@ class Counts:
             # Further scorings include the earlier ones; those by a changed f do not.
             if trial.scorings > before.scorings:
                 self.scorings -= before.scorings
-        elif not self.is_first(trial.number):
+        elif not self.is_first(trial.number) and trial.source != KNOWN:
             self.steps += 1
             self.stale_steps += 1
         champion, rank = self.champion, self.direction.rank

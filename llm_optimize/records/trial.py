@@ -11,6 +11,7 @@ from ..text import one_line, show_number
 from .display import renderer
 from .values import Status, Usage
 
+KNOWN = "known"  # source of a trial whose score the user had before the run
 _MAX_WHY_CHARS = 200
 _MAX_KEPT_KEY = 1_000  # characters
 

@@ -35,6 +35,7 @@ FOUND_OUT = {
     "func",
     "is_chat",
     "func_hashes",
+    "known_trials",
     "old_scores",
 }  # fields that nobody gives as options
 OTHERS = {  # for each option of a run another value than the usual
@@ -198,6 +199,7 @@ def test_an_option_is_named_in_few_files():
     names = {file.relative_to(ROOT / "llm_optimize").as_posix() for file in files}
     assert names == {
         "settings.py",
+        "conversions.py",  # checks it
         "optimize/build.py",  # hands it on
         *("propose/model.py", "propose/language/prompt.py"),  # use it
     }
