@@ -70,7 +70,7 @@ def exceptions() -> Iterator[str]:
     """Yield the tree of exceptions, and the reference of each."""
     _, _, tree = inspect.cleandoc(errors.__doc__ or "").partition("\n\n")
     yield f"```text\n{tree}\n```"
-    for name in re.findall(r"\w+", re.sub(r"\(.*?\)|  .*", "", tree, flags=re.M)):
+    for name in re.findall(r"^[│├└─ ]*(\w+)", tree, re.M):
         yield f"::: llm_optimize.errors.{name}"
 
 

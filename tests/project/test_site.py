@@ -2,12 +2,16 @@
 
 import importlib.util
 import os
+import re
 import subprocess
 import sys
 
 import pytest
 
 from blocks import ROOT
+from llm_optimize import errors
+from llm_optimize.cli import app
+from llm_optimize.settings import options
 from pages import Seen, browsing
 
 PAGES = ("index", "start", "search", "reference/optimize", "reference/command_line")
@@ -57,19 +61,27 @@ def test_the_search_works_from_disk(site):
     with browsing() as browser:
         page = browser.new_page(viewport={"width": 1280, "height": 844})
         page.goto((site / "reference" / "index.html").as_uri())
-        page.fill("input[name=query]", "landlock")
+        page.locator("input[name=query]").press_sequentially("landlock")
         found = page.locator(".md-search-result__item a").first
         found.wait_for()
         assert "sandbox.html" in found.get_attribute("href")
 
 
 def test_the_reference_has_every_command_and_every_option(site):
-    from llm_optimize.cli import app
-    from llm_optimize.settings import options
-
     commands = (site / "reference" / "command_line.html").read_text(encoding="utf-8")
     for command in app.registered_commands:
         assert f'id="{command.name}"' in commands
     listed = (site / "reference" / "optimize.html").read_text(encoding="utf-8")
     for name in options():
         assert f"<code>{name}</code>" in listed
+
+
+def test_the_reference_has_every_error_and_nothing_private(site):
+    listed = (site / "reference" / "errors.html").read_text(encoding="utf-8")
+    for name, value in vars(errors).items():
+        if isinstance(value, type) and issubclass(value, errors.LlmOptimizeError):
+            assert f'id="llm_optimize.errors.{name}"' in listed
+    for path in (site / "reference").glob("*.html"):
+        assert not re.search(r'id="llm_optimize\.[\w.]*\._', path.read_text("utf-8")), (
+            path
+        )
