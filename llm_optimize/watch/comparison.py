@@ -229,14 +229,19 @@ def curve_of(
     """
     scores: list[float] = []
     for trial in trials:
-        if trial.x is None or trial.status is Status.DUPLICATE:
-            continue
         score = trial.score
         if score is None:
             score = direction.worst
-        scores += [score] * max(1, trial.scorings)
+        scores += [score] * scorings_of(trial)
     best_of_two = min if direction is Direction.MINIMIZE else max
     return tuple(accumulate(scores, best_of_two))
+
+
+def scorings_of(trial: Trial) -> int:
+    """Return how many scorings a finished trial took; none for a duplicate, or without an x."""
+    if trial.x is None or trial.status is Status.DUPLICATE:
+        return 0
+    return max(1, trial.scorings)
 
 
 def _best_at(run: RunOutcome, scorings: int, direction: Direction) -> float:

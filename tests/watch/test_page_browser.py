@@ -134,9 +134,10 @@ def test_a_real_run_grows_on_screen_and_is_seen_to_end(shown, store):
         assert half.wait(30)
         with shown("run/real") as page:
             assert page.inner_text("#trials [role=status]") == "6 trials"
-            assert "not ended" in page.inner_text(".status")
+            assert "running" in page.inner_text(".status")
+            assert "5/10 steps" in page.inner_text(".status")
             seen_some.set()
-            page.get_by_text("ended: max_steps").wait_for()
+            page.get_by_text("finished: all steps are done").wait_for()
             page.get_by_text("11 trials", exact=True).wait_for()
             assert page.locator(".steering").is_hidden()
     finally:

@@ -1,121 +1,11 @@
 """The report in a real browser, opened from disk: what it shows, and that it is safe."""
 
-from contextlib import ExitStack, closing, contextmanager
-
 import pytest
 
-from llm_optimize import optimize, space
-from llm_optimize.records import Plan, Status, Trial
-from llm_optimize.store import Store
+from llm_optimize import optimize
 from llm_optimize.text import visible
-from llm_optimize.watch import report
-from pages import HOSTILE, TASK, Seen, browsing, fill, hostile_run, scores_of
-
-DRAWN = "#progress .chart[data-drawn]"
-WIDE = {"width": 1200, "height": 900}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    with browsing() as opened:
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("reports")
-
-
-@pytest.fixture(scope="module")
-def store(folder):
-    with closing(Store(str(folder / "runs.db"))) as opened:
-        run = opened.create_run("amber", {"task": TASK, "max_steps": 60, "workers": 2})
-        fill(run, scores_of(60))
-        run.end("max_steps")
-        yield opened
-
-
-@pytest.fixture(scope="module")
-def tab(browser):
-    """Return a function that opens a tab with a color scheme: the page, and its messages."""
-
-    def tab(scheme):
-        context = stack.enter_context(
-            closing(browser.new_context(viewport=WIDE, color_scheme=scheme))
-        )
-        page, seen = context.new_page(), Seen()
-        page.set_default_timeout(15_000)
-        seen.watch(page)
-        return page, seen
-
-    with ExitStack() as stack:
-        yield tab
-
-
-@pytest.fixture(scope="module")
-def shown(tab, store, folder):
-    """Return a function that yields the page of a report, and checks that it had no errors.
-
-    All these reports are opened in one dark tab, since a new one loads plotly again.
-    """
-    page, seen = tab("dark")
-
-    @contextmanager
-    def shown(name):
-        go(page, report.write(store, name, folder / f"{name.replace('/', '-')}.html"))
-        yield page
-        check(seen)
-        seen.requests.clear()
-
-    return shown
-
-
-def go(page, path):
-    page.goto(path.as_uri() + "#")
-    page.wait_for_selector(".run")
-
-
-def check(seen):
-    assert seen.trouble == []
-    assert seen.requests
-    assert seen.left("file://") == []
-
-
-@pytest.fixture(scope="module")
-def opened_amber(tab, store, folder):
-    page, seen = tab("light")
-    go(page, report.write(store, "amber", folder / "read.html"))
-    return page, seen
-
-
-@pytest.fixture
-def amber(opened_amber):
-    """Return the page of a report that many tests look at, as it was when it was opened."""
-    page, seen = opened_amber
-    page.evaluate("document.querySelector('dialog').close()")
-    page.get_by_role("searchbox").fill("")
-    page.get_by_label("Which trials").select_option("all")
-    while page.get_attribute(".head .c-number", "aria-sort") != "ascending":
-        page.locator(".head .c-number button").click()
-    page.wait_for_selector(DRAWN)
-    yield page
-    check(seen)
-
-
-def numbers(page):
-    """Return the trials in the rows on screen."""
-    return page.eval_on_selector_all(
-        ".rows .row",
-        """rows => rows
-        .map(row => [new DOMMatrix(row.style.transform).m42, Number(row.dataset.trial)])
-                        .sort((a, b) => a[0] - b[0]).map(([, number]) => number)""",
-    )
-
-
-def open_trial(page, number):
-    page.evaluate("hash => { location.hash = hash }", f"#trial-{number}")
-    page.wait_for_selector(f'dialog[open][data-shows="{number}"]')
-
+from pages import HOSTILE, TASK, fill, hostile_run, scores_of
+from reports import DRAWN, WIDE, numbers, open_trial
 
 # What can be seen.
 
@@ -149,6 +39,7 @@ def test_the_score_is_drawn_against_what_it_took(amber, axis):
 
 def test_a_point_of_a_chart_opens_its_trial(amber):
     amber.wait_for_selector(DRAWN)
+    amber.locator("#progress .chart").scroll_into_view_if_needed()
     box = (
         amber.locator("#progress .scatterlayer .trace")
         .nth(2)
@@ -175,7 +66,12 @@ def test_failures_spend_and_settings(amber):
     assert amber.inner_text("#failures .times") == f"{failed}×"
     assert "model:small" in amber.inner_text("#spend")
     assert "$0.0590" in amber.inner_text("#spend")
-    assert "workers\n2" in amber.inner_text("#settings")
+    settings = amber.inner_text("#settings")
+    assert "at a time\n2 workers" in settings
+    assert "ends after\nat most 60 steps" in settings
+    assert "max_steps" not in settings, "what is stored is folded"
+    amber.locator("#settings summary", has_text="as they are stored").click()
+    assert "max_steps\n60" in amber.inner_text("#settings")
 
 
 def test_dark_and_light_differ_and_a_phone_has_no_sideways_scroll(amber):
@@ -350,56 +246,6 @@ def cut(line):
 
 
 # Other kinds of runs.
-
-
-def test_parameters_show_importance_and_slices(shown, store):
-    peak, hostile = space.Float(0.001, 1, log=True), space.Choice("a", HOSTILE[0])
-    known = space.Space({"peak": peak, HOSTILE[4]: hostile})
-    run = store.create_run("knobs", {"task": TASK, "space": known.to_json()})
-    for number in range(40):
-        x = {"peak": 0.001 * 1.18**number, HOSTILE[4]: ("a", HOSTILE[0])[number % 2]}
-        run.plan(number, Plan(None))
-        run.finish(
-            Trial.of(number, x, Status.COMPLETE, "m", -abs(number - 20.0)), number + 1
-        )
-    with shown("knobs") as page:
-        page.locator("#parameters").scroll_into_view_if_needed()
-        page.wait_for_selector("#parameters .chart[data-drawn] .points path")
-        assert page.locator(".importance .name").all_text_contents() == [
-            "peak",
-            HOSTILE[4],
-        ]
-        assert "not drawn at random" in page.inner_text("#parameters .note")
-        page.locator("#parameters figure").nth(1).scroll_into_view_if_needed()
-        page.wait_for_function(
-            "() => document.querySelectorAll('#parameters .chart[data-drawn]').length === 2"
-        )
-        labels = (
-            page.locator("#parameters figure")
-            .nth(1)
-            .locator(".xtick text")
-            .all_text_contents()
-        )
-        assert labels == ["a", HOSTILE[0]]
-        assert page.evaluate("window.pwned") is None
-
-
-def test_a_comparison_has_bands_and_a_verdict(shown, store):
-    for contender, lift in (("model", 1.0), (HOSTILE[0].replace("/", ""), 0.0)):
-        for seed in (1, 2, 3):
-            scores = [
-                None if score is None else score + lift for score in scores_of(12, seed)
-            ]
-            fill(store.create_run(f"digits/{contender}/{seed}", {"task": TASK}), scores)
-    with shown("digits") as page:
-        page.wait_for_selector("#curves .chart[data-drawn]")
-        assert page.locator("#curves .scatterlayer .fills path").count() >= 2
-        assert page.locator("#verdict tbody tr").count() == 2
-        assert (
-            "better in 3 of 3. So few pairs may differ by chance."
-            in page.inner_text("#verdict")
-        )
-        assert page.evaluate("window.pwned") is None
 
 
 def test_a_run_without_trials_and_one_of_nothing_but_failures(shown, store):

@@ -17,6 +17,7 @@ from ...errors import LlmOptimizeError, RunNotFound, StoreError, UsageError
 from ...store import RunInfo, Store
 from ...text import one_line
 from ..report import bundle, facts
+from ..report.baselines import baselines
 from ..report.colors import Colors
 from ..report.comparison import comparison
 from ..report.detail import detail, story
@@ -92,6 +93,7 @@ class App:
             "trial": self.trial,
             "search": self.search,
             "story": self.story,
+            "baselines": self.baselines,
             "parameters": self.parameters,
             "curves": self.curves,
             "live": self.live,
@@ -158,6 +160,10 @@ class App:
         followed = self._run(request)
         columns = followed.snapshot()["columns"]
         return _json(story(columns, followed.run.trial, followed.run.direction))
+
+    def baselines(self, request: Request) -> Response:
+        """The mutation runs of the same task and f."""
+        return _json(baselines(self._store, self._run(request).run))
 
     def parameters(self, request: Request) -> Response:
         """How each parameter goes with the score."""

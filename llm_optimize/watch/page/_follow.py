@@ -30,11 +30,12 @@ class Followed:
 
     def __init__(self, store: Store, name: str) -> None:
         self.run = store.run(name)
-        info = next(info for info in store.runs() if info.name == name)
+        info = store.info(name)
+        self._store = store
         self._about = facts.about(self.run, info)
         self._about["plotly"] = bundle.plotly_version()
         self.columns = facts.columns([])
-        self.state = facts.state([], [], None, ())
+        self.state = facts.state([], [], info.state, ())
         self._counts = RowCounts(self.run)
         self._place: dict[int, int] = {}  # trial number -> row
         self._again: list[Again] = []
@@ -49,6 +50,8 @@ class Followed:
         with self._lock:
             if time.monotonic() - self._read_at < fresh_secs:
                 return
+            # Before the trials: of a run that has finished all of them are read.
+            run_state = self._store.state(self.run.name)
             again = self._again[-1].key if self._again else 0
             seen = Seen(self._above, len(self._place), again)
             news = self.run.progress(seen)
@@ -57,7 +60,7 @@ class Followed:
             last_steer = self._steers[-1].key if self._steers else 0
             self._steers += self.run.steers(last_steer)
             caps = self._counts.caps(self._above)
-            self.state = facts.state(news.begun, self._steers, news.stop_reason, caps)
+            self.state = facts.state(news.begun, self._steers, run_state, caps)
             self._read_at = time.monotonic()
 
     def _take(

@@ -18,6 +18,7 @@ from ...store import Call, Run, Store
 from ..atomic import atomic_path
 from ..run_view import stored_view
 from . import bundle
+from .baselines import baselines
 from .colors import Colors
 from .comparison import comparison, names_in
 from .detail import clipper, detail, story
@@ -101,7 +102,7 @@ def _missing(store: Store, name: str) -> RunNotFound:
 
 def _run_blocks(store: Store, name: str) -> Blocks:
     run = store.run(name)
-    info = next(info for info in store.runs() if info.name == name)
+    info = store.info(name)
     view, trials = stored_view(run, info.stop_reason)
     by_number = {trial.number: trial for trial in trials}
     block_of: dict[str, int] = {}  # JSON has only texts as keys
@@ -117,7 +118,8 @@ def _run_blocks(store: Store, name: str) -> Blocks:
             "plotly": bundle.plotly_version(),
         },
         "columns": facts,
-        "state": state(begun, run.steers(), info.stop_reason, view.caps()),
+        "state": state(begun, run.steers(), info.state, view.caps()),
+        "baselines": baselines(store, run),
         "story": story(facts, by_number.__getitem__, run.direction),
         "parameters": parameters(info.settings.get("space"), trials, run.direction),
         "texts": block_of,

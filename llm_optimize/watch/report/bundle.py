@@ -21,7 +21,7 @@ from ...errors import require
 _IMPORT = re.compile(r'^import \{([^}]*)\} from "([\w./-]+)\.js";\n', re.M)
 _EXPORT = re.compile(r"^export (async function|function|const|class) (\w+)", re.M)
 _WATCH = __package__.rpartition(".")[0]
-_STYLES = ("base.css", "parts.css", "lists.css", "code.css")
+_STYLES = ("base.css", "parts.css", "lists.css", "code.css", "print.css")
 # The hash of "", since plotly fills empty style elements by rules.
 NO_TEXT = "'sha256-47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU='"
 

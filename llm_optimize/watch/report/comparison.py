@@ -1,16 +1,22 @@
-"""Comparison of runs: the best score so far of each, against what it had cost by then."""
+"""Comparison of runs: the best score so far of each, against what it had cost by then.
+
+Where the runs were made to be compared, the verdict is that of `optimize.compare`.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ...records import Counts, Direction, Trial
 from ...store import RunInfo, Store
-from ..comparison import parts_of
+from ...text import clip, show_x
+from ..comparison import Comparison, of_runs, parts_of, scorings_of
 from .facts import plain
 
-_COLUMNS = ("trial", "calls", "cost", "seconds", "best")
+_MAX_X_CHARS = 20_000  # of the best x of a run
+_COLUMNS = ("trial", "scorings", "calls", "cost", "seconds", "best")
 
 
 def names_in(store: Store, comparison: str) -> list[str]:
@@ -22,9 +28,44 @@ def comparison(
     store: Store,
     names: Sequence[str],
 ) -> dict[str, Any]:
-    """Return the curves of the named runs. Raises RunNotFound."""
+    """Return the curves of the named runs, and the verdict on them. Raises RunNotFound.
+
+    The verdict is None where the runs are not those of one comparison, or where no seed has ended
+    for all contenders.
+    """
     known = {info.name: info for info in store.runs()}
-    return {"runs": [_one(store, name, known.get(name)) for name in names]}
+    runs = [_one(store, name, known.get(name)) for name in names]
+    found = of_runs(store, names)
+    return {"runs": runs, "verdict": None if found is None else _verdict(found)}
+
+
+def _verdict(found: Comparison) -> dict[str, Any]:
+    """Return what a comparison found, as plain data."""
+    standings = []
+    for standing in found.standings:
+        standings.append(
+            {
+                "name": standing.name,
+                "at": [{"after": n, **asdict(one)} for n, one in standing.at.items()],
+                "calls": standing.calls,
+                "tokens": standing.tokens,
+                "cost": standing.cost_usd,
+                "seconds": standing.seconds,
+                "problems": sorted(set(standing.problems)),
+            }
+        )
+    differences = []
+    for one in found.differences:
+        differences.append({**asdict(one), "is_significant": one.is_significant})
+    verdict = {
+        "sentence": found.sentence,
+        "scorings": found.scorings,
+        "seeds": found.seeds,
+        "standings": standings,
+        "differences": differences,
+    }
+    plain_data: dict[str, Any] = plain(verdict)
+    return plain_data
 
 
 def _one(
@@ -34,6 +75,11 @@ def _one(
 ) -> dict[str, Any]:
     run = store.run(name)
     trials = run.trials()
+    begun_at = info.created_at if info else 0.0
+    best = run.direction.best(trials)
+    best_x = None
+    if best is not None and best.x is not None:
+        best_x = clip(show_x(best.x), _MAX_X_CHARS)
     _, contender, seed = parts_of(name)
     return {
         "name": name,
@@ -43,7 +89,8 @@ def _one(
         "scored": sum(trial.scored for trial in trials),
         "stop_reason": info.stop_reason if info else None,
         "settings": plain(run.settings),
-        "curve": curve(trials, info.created_at if info else 0.0, run.direction),
+        "curve": curve(trials, begun_at, run.direction),
+        "best_x": best_x,
     }
 
 
@@ -54,12 +101,13 @@ def curve(
 ) -> dict[str, list[Any]]:
     """Return the best score so far, where it rose and at the end, and what it had cost.
 
-    The columns are the number of trials, calls, dollars and seconds, and the best score. Dollars
+    The columns are the number of trials, scorings, calls, dollars and seconds, and the best score.
+    Duplicates, and replies without an x, are trials that were not scored. Dollars
     are None from the first call on whose price is unknown.
     """
     columns: dict[str, list[Any]] = {name: [] for name in _COLUMNS}
     counts = Counts(0, direction)
-    calls = 0
+    calls = scorings = 0
     cost: float | None = 0.0
     seconds = 0.0
     for count, trial in enumerate(trials, start=1):
@@ -69,13 +117,14 @@ def curve(
             cost = None
         if cost is not None:
             cost += usage.cost_usd or 0.0
+        scorings += scorings_of(trial)
         seconds = max(seconds, trial.finished_at - begun_at)
         counts.observe(trial)
         best = counts.champion
         if best is None:
             continue
         if best is trial or count == len(trials):
-            point = (count, calls, cost, round(seconds, 3), best.score)
+            point = (count, scorings, calls, cost, round(seconds, 3), best.score)
             for name, value in zip(_COLUMNS, point, strict=True):
                 columns[name].append(value)
     return columns

@@ -110,7 +110,8 @@ def story(
     """Return the ancestors of the champion that bettered the score, each with what it changed.
 
     The oldest comes first. A long story keeps the steps that gained most; `left_out` counts all
-    ancestors that are not in it.
+    ancestors that are not in it. `best` has the change from x0, or from the first trial with a
+    score, to the champion; None where there is no champion.
 
     Args:
         columns: of the trials, see `facts.columns`.
@@ -122,7 +123,8 @@ def story(
     for number, score in zip(numbers, columns["score"], strict=True):
         scores[number] = None if score is None else direction.turned(score)
     parents = dict(zip(numbers, columns["parent"], strict=True))
-    line = ancestors(parents, _champion(scores))
+    champion = _champion(scores)
+    line = ancestors(parents, champion)
     steps: list[dict[str, Any]] = []
     before: Trial | None = None
     for number in _raising(line, scores):
@@ -133,7 +135,31 @@ def story(
             step["change"] = changes(before.x, trial.x)
         steps.append(step)
         before = trial
-    return {"steps": steps, "left_out": len(line) - len(steps)}
+    return {
+        "steps": steps,
+        "left_out": len(line) - len(steps),
+        "best": _best(columns, scores, champion, read),
+    }
+
+
+def _best(
+    columns: Mapping[str, Sequence[Any]],
+    scores: Mapping[int, float | None],
+    champion: int | None,
+    read: Callable[[int], Trial],
+) -> dict[str, Any] | None:
+    """Return the champion, the trial that it is compared with, and the change between them."""
+    if champion is None:
+        return None
+    sources = dict(zip(columns["number"], columns["source"], strict=True))
+    scored = [number for number, score in scores.items() if score is not None]
+    base = min(scored)
+    if sources.get(0) == "x0":
+        base = 0
+    change = None
+    if base != champion:
+        change = changes(read(base).x, read(champion).x)
+    return {"number": champion, "on": base, "change": change}
 
 
 def _champion(scores: Mapping[int, float | None]) -> int | None:

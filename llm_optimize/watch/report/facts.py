@@ -11,16 +11,20 @@ import json
 import platform
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from math import isfinite
 from typing import Any
 
 from ... import __version__, text
-from ...records import Cap, Status, Trial, describe_failure
-from ...store import Begun, Run, RunInfo, Steer
+from ...records import Cap, Status, Trial, X, describe_failure
+from ...store import Begun, Run, RunInfo, State, Steer
 from ...text import one_line, show_x
 from ..amounts import LABELS, used_of
 
 _MAX_FEEDBACK_CHARS = 160
 _MAX_X_CHARS = 100
+_MAX_METRICS = 12
+_MAX_VALUES = 50  # parameters
 _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "number": lambda trial: trial.number,
     "status": lambda trial: trial.status.value,
@@ -40,6 +44,8 @@ _COLUMNS: Mapping[str, Callable[[Trial], Any]] = {
     "x": lambda trial: "" if trial.x is None else _brief(show_x(trial.x), _MAX_X_CHARS),
     "stage": lambda trial: one_line(trial.stage, 40),
     "lesson": lambda trial: _brief(trial.lesson, _MAX_FEEDBACK_CHARS),
+    "metrics": lambda trial: _numbers(trial.metrics),
+    "values": lambda trial: _values(trial.x),
     "at": lambda trial: trial.finished_at,
 }
 
@@ -52,6 +58,34 @@ def feedback_line(trial: Trial) -> str:
     status = f"{trial.status.value}: "
     why = describe_failure(trial).removeprefix(status)
     return _brief(why, _MAX_FEEDBACK_CHARS)
+
+
+def _numbers(metrics: Mapping[str, Any]) -> dict[str, float] | None:
+    """Return the first metrics that are numbers, rounded to six digits; None without any."""
+    found = {}
+    for name, value in metrics.items():
+        if isinstance(value, int | float) and isfinite(value):
+            found[one_line(name, 80)] = _rounded(value)
+        if len(found) == _MAX_METRICS:
+            break
+    return found or None
+
+
+def _values(x: X | None) -> dict[str, Any] | None:
+    """Return the first parameters of an x, rounded to six digits; None where x is a text."""
+    if not isinstance(x, Mapping):
+        return None
+    found = {}
+    for name, value in islice(x.items(), _MAX_VALUES):
+        if isinstance(value, int | float) and not isinstance(value, bool):
+            found[name] = _rounded(value)
+        else:
+            found[name] = one_line(str(value)[:_MAX_X_CHARS], _MAX_X_CHARS)
+    return found
+
+
+def _rounded(value: float) -> Any:
+    return float(f"{value:.6g}") if isinstance(value, float) else value
 
 
 def _brief(text: str, max_chars: int) -> str:
@@ -96,13 +130,13 @@ def about(
 def state(
     begun: Sequence[Begun],
     steers: Sequence[Steer],
-    stop_reason: str | None,
+    run_state: State,
     caps: Sequence[Cap],
 ) -> dict[str, Any]:
     """Return what changes besides the finished trials.
 
-    These are the trials in flight, the control commands of watchers, why the run ended, and what
-    is used of each cap that is set.
+    These are the trials in flight, the control commands of watchers, whether the run goes on and
+    why it ended, and what is used of each cap that is set.
     """
     used = []
     for cap in caps:
@@ -113,7 +147,8 @@ def state(
     return {
         "begun": plain(begun),
         "steers": plain(steers),
-        "stop_reason": stop_reason,
+        "word": run_state.word,
+        "stop_reason": run_state.why or None,
         "caps": used,
     }
 

@@ -49,7 +49,7 @@ def parameters(
             scored.append(_Scored(trial.number, trial.score, x))
     best_first = sorted(scored, key=lambda trial: -direction.turned(trial.score))
     shown = best_first[:_MAX_SHOWN]
-    ranks = ranked([trial.score for trial in scored])
+    ranks = ranked([direction.turned(trial.score) for trial in scored])
     rows, slices = [], {}
     for name, parameter in known.items():
         values = [trial.x[name] for trial in scored]

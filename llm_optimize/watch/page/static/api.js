@@ -93,6 +93,10 @@ export class Served {
     return ask("story", [["run", this.name]]);
   }
 
+  baselines() {
+    return ask("baselines", [["run", this.name]]).catch(() => []);
+  }
+
   parameters() {
     return ask("parameters", [["run", this.name]]);
   }

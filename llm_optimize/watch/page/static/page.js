@@ -51,11 +51,12 @@ async function showRun(name) {
 async function showComparison(names) {
   document.title = "Comparison · llm-optimize";
   beginPlotly();
-  const { runs } = await ask(
+  const found = await ask(
     "curves",
     names.map((name) => ["run", name]),
   );
-  const { node, show, verdict } = compareSection(runs, runPath);
+  const { runs } = found;
+  const { node, show, verdict } = compareSection(found, runPath);
   const head = el("header", { class: "title" }, el("h1", {}, plural(runs.length, "run")));
   fill(main, crumbs(), head, verdict, node);
   show();

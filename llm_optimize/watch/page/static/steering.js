@@ -44,13 +44,13 @@ export function steering({ facts, source }) {
     );
   const sure = () => {
     const stop = button("Stop the run", () => send("stop").then(usual));
-    fill(buttons, el("span", {}, "Stop this run for good?"), stop, button("No", usual));
+    fill(buttons, el("span", {}, "Stop this run? It can be resumed later."), stop, button("No", usual));
     stop.focus();
   };
   let shown = "";
   const update = () => {
-    const { stop_reason, steers } = facts.state;
-    node.hidden = stop_reason !== null;
+    const { word, steers } = facts.state;
+    node.hidden = word !== "running" && word !== "paused";
     const key = `${paused(facts)} ${steers.length}`;
     if (node.hidden || key === shown) return;
     shown = key;

@@ -5,12 +5,14 @@ import { compareSection } from "./compare.js";
 import { plural } from "./format.js";
 import { plotFrom } from "./plot.js";
 import { embeddedPlotly, inside, unpackedJson } from "./unpack.js";
+import { anchorOf, runsSection } from "./verdict.js";
 
 async function begin() {
   const main = document.getElementById("app");
   plotFrom(embeddedPlotly);
-  const { name, runs } = await unpackedJson("facts");
-  const { node, show, verdict } = compareSection(runs);
+  const facts = await unpackedJson("facts");
+  const { name, runs } = facts;
+  const { node, show, verdict } = compareSection(facts, (run) => `#${encodeURIComponent(anchorOf(run))}`);
   const task = runs[0]?.settings.task?.description ?? "";
   const head = el(
     "header",
@@ -23,8 +25,16 @@ async function begin() {
     ),
     el("p", { class: "task" }, visible(task)),
   );
-  inside(main, el("div", { class: "run" }, head, verdict, node));
+  inside(main, el("div", { class: "run" }, head, verdict, node, runsSection(runs)));
+  addEventListener("hashchange", openRun);
+  openRun();
   show();
+}
+
+// A link to a run opens what is folded there.
+function openRun() {
+  const run = document.getElementById(decodeURIComponent(location.hash.slice(1)));
+  if (run) run.open = true;
 }
 
 begin();

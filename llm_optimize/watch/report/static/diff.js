@@ -7,8 +7,8 @@ const MOST = 4000; // lines of a difference that are drawn at once
 
 let manner = "unified";
 
-// `change` holds for each part's name the steps from the old text to the new one.
-export function diffView(oldParts, newParts, change, label) {
+// `change` holds for each part's name the steps from the old text to the new one; `others` stand in the same bar.
+export function diffView(oldParts, newParts, change, label, ...others) {
   const body = el("div", { class: "diffs" });
   const show = () => body.replaceChildren(...files(oldParts, newParts, change, label));
   const bar = choice(
@@ -24,7 +24,7 @@ export function diffView(oldParts, newParts, change, label) {
     },
   );
   show();
-  return el("div", { class: "diff-view" }, el("div", { class: "bar" }, bar), body);
+  return el("div", { class: "diff-view" }, el("div", { class: "bar" }, others, bar), body);
 }
 
 function files(oldParts, newParts, change, label) {

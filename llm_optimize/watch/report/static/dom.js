@@ -1,6 +1,6 @@
 // Elements are made here and nowhere else. Text goes in as text nodes, never as markup.
 
-const PROPERTIES = new Set(["value", "checked", "disabled", "hidden", "tabIndex", "open", "scope", "colSpan"]);
+const PROPERTIES = new Set(["value", "checked", "selected", "disabled", "hidden", "tabIndex", "open", "scope", "colSpan"]);
 const NOT_SEEN = /(?![\n\t])[\p{C}\p{Zl}\p{Zp}]/gu;
 
 export function el(tag, options = {}, ...children) {
@@ -49,11 +49,11 @@ export function textBlock(text, { limit = 20000, label = "" } = {}) {
   return el("div", {}, pre, more);
 }
 
-export function copyButton(text) {
-  const button = el("button", { type: "button", class: "quiet" }, "Copy");
+export function copyButton(text, label = "Copy") {
+  const button = el("button", { type: "button", class: "quiet" }, label);
   button.addEventListener("click", async () => {
     button.textContent = (await copied(text)) ? "Copied" : "Not allowed here";
-    setTimeout(() => (button.textContent = "Copy"), 1500);
+    setTimeout(() => (button.textContent = label), 1500);
   });
   return button;
 }
@@ -98,17 +98,32 @@ export function plainTable(heads, rows) {
   return el("table", { class: "plain" }, el("thead", {}, el("tr", {}, head)), el("tbody", {}, body));
 }
 
-// Call `act` once the element comes near the screen.
+// What is drawn when it comes near the screen, in the order of the page.
+const unseen = [];
+
+// Call `act` once the element comes near the screen, or `seeAll` is called.
 export function whenSeen(node, act) {
+  const waiting = { act: () => (unseen.splice(unseen.indexOf(waiting), 1), watch.disconnect(), act()) };
   const watch = new IntersectionObserver(
-    (entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      watch.disconnect();
-      act();
-    },
+    (entries) => entries.some((entry) => entry.isIntersecting) && unseen.includes(waiting) && waiting.act(),
     { rootMargin: "300px" },
   );
+  unseen.push(waiting);
   watch.observe(node);
+}
+
+// Draw what was not seen yet: at once, as for a printer, or bit by bit while the browser has nothing else to do.
+export function seeAll() {
+  while (unseen.length) unseen[0].act();
+}
+
+export function seeSlowly() {
+  const idle = window.requestIdleCallback ?? ((act) => setTimeout(act, 50));
+  idle(() => {
+    if (!unseen.length) return;
+    unseen[0].act();
+    seeSlowly();
+  });
 }
 
 // Act at once, and then at most every so many milliseconds; the last call is never lost.

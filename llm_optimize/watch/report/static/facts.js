@@ -1,9 +1,10 @@
 // A run as columns, and what follows from them. A live run adds rows to the same columns.
 
+import { signed } from "./format.js";
+
 export class Facts {
   constructor(raw) {
     this.run = raw.run;
-    this.sign = raw.run.settings.direction === "minimize" ? -1 : 1; // times a score: higher is better
     this.columns = raw.columns;
     this.state = raw.state;
     this.place = new Map(); // trial number -> row
@@ -13,7 +14,60 @@ export class Facts {
     this.prices = { known: 0, unknown: 0 };
     this.tokens = { prompt: 0, completion: 0, cached: 0, reasoning: 0 };
     this.champions = [];
+    // All scores are as the user sees them: with "minimize" the lowest is the best.
+    this.sign = raw.run.settings.direction === "minimize" ? -1 : 1;
     for (let row = 0; row < this.length; row++) this.learn(row);
+  }
+
+  // Whether a score is better than another one.
+  better(one, other) {
+    return this.sign * (one - other) > 0;
+  }
+
+  // The style of a change of the score: whether it is for the better.
+  styleOf(change) {
+    return `delta ${this.sign * change > 0 ? "up" : "down"}`;
+  }
+
+  // The row that the best is compared with: x0, or the first trial with a score where x0 has none.
+  get base() {
+    const { number, score, source } = this.columns;
+    const zero = this.place.get(0);
+    if (zero !== undefined && score[zero] !== null) return zero;
+    if (zero !== undefined && source[zero] === "x0") return zero;
+    let first = -1;
+    for (let row = 0; row < this.length; row++)
+      if (score[row] !== null && (first < 0 || number[row] < number[first])) first = row;
+    return first;
+  }
+
+  // How far the best is from x0, in words; empty where it is x0 itself, or x0 has no score.
+  gain() {
+    const { score, source, number } = this.columns;
+    const { champion, base } = this;
+    if (champion < 0 || base < 0 || champion === base || score[base] === null) return "";
+    const from = source[base] === "x0" ? "x0" : `trial ${number[base]}`;
+    return `${signed(score[champion] - score[base])} from ${from}`;
+  }
+
+  // The number of the trial before or after one, by number; null where there is none.
+  beside(number, by) {
+    let found = null;
+    for (const other of this.columns.number) {
+      if (by * (other - number) > 0 && (found === null || by * (found - other) > 0)) found = other;
+    }
+    return found;
+  }
+
+  // The rows at which the best so far changes along an axis, which need not be the order of finishing.
+  stairs(axis) {
+    const x = this.along(axis);
+    const { score } = this.columns;
+    const scored = [...score.keys()].filter((row) => score[row] !== null);
+    scored.sort((a, b) => x[a] - x[b] || a - b);
+    const found = [];
+    for (const row of scored) if (!found.length || this.better(score[row], score[found.at(-1)])) found.push(row);
+    return found;
   }
 
   get length() {
@@ -32,10 +86,6 @@ export class Facts {
     return this.sums.seconds.at(-1) ?? 0;
   }
 
-  isBetter(score, than) {
-    return this.sign * score > this.sign * than;
-  }
-
   row(row) {
     return Object.fromEntries(Object.entries(this.columns).map(([name, values]) => [name, values[row]]));
   }
@@ -47,7 +97,7 @@ export class Facts {
   learn(row) {
     const { number, score, status, calls, cost, at } = this.columns;
     const before = row ? this.best[row - 1] : -1;
-    const rose = score[row] !== null && (before < 0 || this.isBetter(score[row], score[before]));
+    const rose = score[row] !== null && (before < 0 || this.better(score[row], score[before]));
     this.place.set(number[row], row);
     this.best[row] = rose ? row : before;
     if (rose) this.champions.push(row);
@@ -90,7 +140,7 @@ export class Facts {
     for (let each = 0; each < this.length; each++) {
       const before = each ? this.best[each - 1] : -1;
       const value = this.columns.score[each];
-      const rose = value !== null && (before < 0 || this.isBetter(value, this.columns.score[before]));
+      const rose = value !== null && (before < 0 || this.better(value, this.columns.score[before]));
       this.best[each] = rose ? each : before;
       if (rose) this.champions.push(each);
     }
@@ -144,7 +194,7 @@ export class Facts {
     if (columns.score[row] !== null) {
       source.scored += 1;
       const score = columns.score[row];
-      if (source.best === null || this.isBetter(score, source.best)) source.best = score;
+      if (source.best === null || this.better(score, source.best)) source.best = score;
     }
     if (columns.calls[row] && columns.cost[row] === null) source.unknown += columns.calls[row];
     source.cost += columns.cost[row] ?? 0;

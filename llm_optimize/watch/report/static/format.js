@@ -60,3 +60,18 @@ export function signed(value, digits = 3) {
   const text = plainNumber(Math.abs(value), digits);
   return value > 0 ? `+${text}` : value < 0 ? `−${text}` : "±0";
 }
+
+// Why a run ended, in words.
+export function ending(reason) {
+  const [kind, ...rest] = reason.split(": ");
+  const detail = rest.join(": ");
+  const words = {
+    max_steps: "finished: all steps are done",
+    budget: `finished: all ${detail} are used`,
+    stop: `finished: ${detail}`,
+    interrupted: "interrupted",
+    closed: "closed before its end",
+    forked: "a fork that has not gone on yet",
+  };
+  return words[kind] ?? reason;
+}

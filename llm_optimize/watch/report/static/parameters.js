@@ -2,6 +2,7 @@
 
 import { el, fill, section, throttled, visible, whenSeen } from "./dom.js";
 import { plainNumber, plural } from "./format.js";
+import { parallel } from "./parallel.js";
 import { chart, colour, draw, forget, plain } from "./plot.js";
 
 const HONEST =
@@ -12,7 +13,8 @@ export function parameterSection({ facts, source, open }) {
   const bars = el("div", { class: "bars", role: "list" });
   const slices = el("div", { class: "slices" });
   const note = el("p", { class: "note" });
-  const node = section("parameters", "Parameters", note, bars, slices);
+  const lines = el("div");
+  const node = section("parameters", "Parameters", note, bars, slices, lines);
   let ready = false;
   let seen = -1;
   const update = async () => {
@@ -25,11 +27,12 @@ export function parameterSection({ facts, source, open }) {
       : `${plural(result.trials, "scored trial")}: too few to show which parameters matter.`;
     const rows = [...result.rows].sort((a, b) => (b.importance ?? 0) - (a.importance ?? 0));
     fill(bars, rows.map(importance));
-    for (const old of slices.querySelectorAll(".chart")) forget(old);
+    for (const old of node.querySelectorAll(".chart")) forget(old);
     fill(
       slices,
       rows.slice(0, 24).map((row) => slice(row, result, open)),
     );
+    fill(lines, result.scores.length > 1 && rows.length > 1 ? parallel(rows.slice(0, 12), result, facts.sign, open) : "");
   };
   whenSeen(node, () => {
     ready = true;
@@ -46,10 +49,10 @@ function importance(row) {
     row.correlation === null
       ? ""
       : row.correlation > 0.1
-        ? "more is better"
+        ? "higher is better"
         : row.correlation < -0.1
-          ? "less is better"
-          : "neither more nor less is better";
+          ? "lower is better"
+          : "neither higher nor lower is better";
   return el(
     "div",
     { class: "importance", role: "listitem" },
@@ -61,7 +64,7 @@ function importance(row) {
 }
 
 function slice(row, result, open) {
-  const plot = chart(`Score against ${visible(row.name)}`, 220);
+  const plot = chart(`Score against ${visible(row.name)}`, 220, 300);
   whenSeen(plot, async () => {
     const fresh = await draw(plot, () => sliceFigure(row, result));
     if (fresh) plot.on("plotly_click", ({ points }) => open(points[0].customdata));
@@ -100,6 +103,6 @@ function sliceFigure(row, result) {
     : { type: row.log ? "log" : "linear" };
   return {
     data,
-    layout: { xaxis: { ...xaxis, nticks: 6 }, yaxis: { nticks: 5 }, margin: { l: 44, r: 8, t: 8, b: 32 } },
+    layout: { xaxis: { ...xaxis, nticks: row.log ? 4 : 6 }, yaxis: { nticks: 5 }, margin: { l: 44, r: 8, t: 8, b: 32 } },
   };
 }

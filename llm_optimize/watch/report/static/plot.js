@@ -1,7 +1,8 @@
 // Plotly, loaded when the first chart is drawn, in the colours of the page.
 
-import { el } from "./dom.js";
+import { el, seeAll } from "./dom.js";
 
+const PAPER = 640; // px: the width of a chart on paper
 const drawn = new Map(); // element -> how to draw it again
 let loader = null;
 let loading = null;
@@ -24,10 +25,16 @@ export function plain(text) {
   return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
 }
 
-export function chart(label, height = 320) {
-  const node = el("div", { class: "chart", role: "img", "aria-label": label });
+export function chart(label, height = 320, paper = PAPER) {
+  const node = el("div", { class: "chart", role: "img", "aria-label": label, "data-paper": paper });
   node.style.height = `${height}px`;
   return node;
+}
+
+// On paper charts are as wide as the page, and light.
+export function onPaper(is) {
+  document.documentElement.toggleAttribute("data-print", is);
+  resizeAll();
 }
 
 // Draw `make()`, a pair of traces and layout, into the element; again when the colours change.
@@ -37,7 +44,7 @@ export async function draw(node, make) {
   const first = !drawn.has(node);
   drawn.set(node, make);
   const { data, layout } = make();
-  await Plotly.react(node, data, dressed(layout), { displayModeBar: false, responsive: true, doubleClick: "reset" });
+  await Plotly.react(node, data, dressed(node, layout), { displayModeBar: false, responsive: true, doubleClick: "reset" });
   node.dataset.drawn = String(Number(node.dataset.drawn ?? 0) + 1);
   return first ? node : null;
 }
@@ -51,8 +58,10 @@ export function resizeAll() {
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", resizeAll);
+addEventListener("beforeprint", () => (seeAll(), onPaper(true)));
+addEventListener("afterprint", () => onPaper(false));
 
-function dressed(layout) {
+function dressed(node, layout) {
   const axis = {
     gridcolor: colour("line"),
     linecolor: colour("line"),
@@ -75,6 +84,7 @@ function dressed(layout) {
     },
     hovermode: "closest",
     showlegend: false,
+    ...(document.documentElement.hasAttribute("data-print") ? { width: Number(node.dataset.paper) } : {}),
     ...layout,
   };
   for (const name of Object.keys(out).filter((key) => /^[xy]axis\d*$/.test(key))) {

@@ -38,6 +38,10 @@ class Embedded {
     return this.raw.story;
   }
 
+  async baselines() {
+    return this.raw.baselines;
+  }
+
   async parameters() {
     return this.raw.parameters;
   }

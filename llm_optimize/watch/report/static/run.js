@@ -1,59 +1,78 @@
 // The whole page of one run: the same for the report and for the live page.
 
-import { el, fill, visible } from "./dom.js";
-import { plural } from "./format.js";
+import { bestX } from "./best.js";
+import { el, fill, seeSlowly, visible } from "./dom.js";
+import { ending, plural } from "./format.js";
+import { tradeOffs } from "./front.js";
 import { parameterSection } from "./parameters.js";
 import { progress } from "./progress.js";
-import { championStory, failures, headline, settings, spend } from "./sections.js";
+import { championStory, failures, headline, spend } from "./sections.js";
+import { settings } from "./settings.js";
 import { TrialTable } from "./table.js";
 import { lineage } from "./tree.js";
 import { TrialPanel } from "./trial.js";
 
+const AT_ONCE = 3000; // trials, above which only what is on screen is drawn
+
 export class RunView {
   constructor(facts, source, extra = []) {
     this.facts = facts;
-    const context = { facts, source, open: (number) => this.panel.open(number) };
+    const context = { facts, source, open: (number) => this.panel.open(number), story: storyOf(facts, source) };
     this.panel = new TrialPanel(context);
     this.table = new TrialTable(context);
     this.parts = [
       headline(context),
       progress(context),
+      bestX(context),
+      championStory(context),
+      ...(facts.run.settings.space ? [parameterSection(context)] : []),
+      tradeOffs(context),
       this.table,
       lineage(context),
-      championStory(context),
       failures(context),
       spend(context),
+      settings(context),
     ];
-    if (facts.run.settings.space) this.parts.splice(2, 0, parameterSection(context));
-    this.parts.push(settings(context));
     this.status = el("span", { class: "status" });
     this.announcement = el("p", { class: "unseen", role: "status", "aria-live": "polite" });
     const sections = this.parts.slice(1).map((part) => part.node);
+    this.contents = contents(sections);
     this.node = el(
       "div",
       { class: "run" },
       title(facts, this.status),
       extra,
       this.parts[0].node,
-      contents(sections),
+      this.contents.node,
       sections,
       this.announcement,
       this.panel.node,
     );
     this.showStatus();
     addEventListener("hashchange", () => this.openFromAddress());
+    this.compareWithBaseline(source);
+    if (facts.length <= AT_ONCE) seeSlowly();
+  }
+
+  async compareWithBaseline(source) {
+    this.facts.baselines = await source.baselines();
+    if (!this.facts.baselines.length) return;
+    for (const part of this.parts.slice(0, 2)) part.update();
   }
 
   showStatus() {
-    const reason = this.facts.state.stop_reason;
-    const flying = this.facts.state.begun.length;
-    this.status.className = `status ${reason === null ? "live" : reason.startsWith("error") ? "broken" : "ended"}`;
-    fill(
-      this.status,
-      reason === null
-        ? `not ended${flying ? ` · ${plural(flying, "trial")} in flight` : ""}`
-        : `ended: ${visible(reason)}`,
-    );
+    this.contents.update();
+    const { word, stop_reason: reason, begun } = this.facts.state;
+    const failed = word === "dead" || reason?.startsWith("error");
+    this.status.className = `status ${failed ? "broken" : { running: "live", paused: "paused" }[word] ?? "ended"}`;
+    const flying = begun.length ? ` · ${plural(begun.length, "trial")} in flight` : "";
+    const words = {
+      running: `running${flying}`,
+      paused: `paused${flying}`,
+      dead: "dead: its process has ended; resume it to go on",
+      finished: visible(ending(reason ?? "")),
+    };
+    fill(this.status, words[word], el("span", { class: "caps" }, usedOf(this.facts.state.caps)));
   }
 
   // Show what a live run brought.
@@ -69,6 +88,19 @@ export class RunView {
     const found = /^#trial-(\d+)$/.exec(location.hash);
     if (found && this.facts.place.has(Number(found[1]))) this.panel.open(Number(found[1]));
   }
+}
+
+function usedOf(caps) {
+  return caps.length ? ` · ${caps.map(({ name, shown }) => `${shown} ${name}`).join(", ")}` : "";
+}
+
+// What the source knows of the champion's story is asked once for each champion.
+function storyOf(facts, source) {
+  let known = { champion: null, story: null };
+  return () => {
+    if (known.champion !== facts.champion) known = { champion: facts.champion, story: source.story() };
+    return known.story;
+  };
 }
 
 function title({ run }, status) {
@@ -90,13 +122,12 @@ function title({ run }, status) {
 }
 
 function contents(sections) {
-  return el(
-    "nav",
-    { class: "contents", "aria-label": "Parts of this page" },
-    sections.map((node) =>
-      el("a", { href: `#${node.id}`, on: { click: (event) => go(event, node) } }, node.querySelector("h2").textContent),
-    ),
-  );
+  const links = sections.map((node) => {
+    const text = node.querySelector("h2").textContent;
+    return [node, el("a", { href: `#${node.id}`, on: { click: (event) => go(event, node) } }, text)];
+  });
+  const update = () => links.forEach(([node, link]) => (link.hidden = node.hidden));
+  return { node: el("nav", { class: "contents", "aria-label": "Parts of this page" }, links.map(([, link]) => link)), update };
 }
 
 // The address keeps the trial that is open, and nothing else.

@@ -1,34 +1,21 @@
 // The headline, the champion's story, failures, spend and settings of a run.
 
-import { el, fill, plainTable, section, textBlock, visible, whenSeen } from "./dom.js";
+import { el, fill, plainTable, section, visible, whenSeen } from "./dom.js";
+import { againstBaseline, baselineOf } from "./baseline.js";
 import { diffView } from "./diff.js";
-import { ago, count, digitsFor, dollars, duration, moment, plainNumber, plural, signed } from "./format.js";
-import { factTable } from "./trial.js";
+import { ago, count, digitsFor, dollars, duration, plainNumber, plural, signed } from "./format.js";
 
 // The headline: what was found, and what it took.
 
 export function headline({ facts, open }) {
   const tiles = el("div", { class: "tiles" });
-  const caps = el("p", { class: "note caps" });
-  const node = el("div", {}, tiles, caps);
   const update = () => {
-    const first = facts.columns.score.findIndex((score) => score !== null);
-    const best = facts.champion < 0 ? null : facts.row(facts.champion);
-    const gain = best && facts.champion !== first ? best.score - facts.columns.score[first] : 0;
     const { scored, failed, duplicate } = facts.counts;
     const tokens = facts.tokens.prompt + facts.tokens.completion;
-    const digits = digitsFor(facts.champions.map((row) => facts.columns.score[row]));
-    caps.textContent = usedOf(facts.state.caps);
     fill(
       tiles,
-      tile(
-        "Best score",
-        best ? plainNumber(best.score, digits) : "–",
-        best
-          ? [link(`trial ${best.number}`, () => open(best.number)), gain ? ` · ${signed(gain)} since the first` : ""]
-          : "no trial has a score",
-        "best",
-      ),
+      bestTile(facts, open),
+      baselineTile(facts),
       tile(
         "Trials",
         count(facts.length),
@@ -52,11 +39,23 @@ export function headline({ facts, open }) {
     );
   };
   update();
-  return { node, update };
+  return { node: tiles, update };
 }
 
-function usedOf(caps) {
-  return caps.length ? `Used of each cap: ${caps.map(({ name, shown }) => `${shown} ${name}`).join(", ")}` : "";
+function bestTile(facts, open) {
+  const name = facts.sign > 0 ? "Best score" : "Best score (lowest)";
+  if (facts.champion < 0) return tile(name, "–", "no trial has a score", "best");
+  const best = facts.row(facts.champion);
+  const digits = digitsFor(facts.champions.map((row) => facts.columns.score[row]));
+  const gain = facts.gain();
+  const note = [link(`trial ${best.number}`, () => open(best.number)), gain ? ` · ${gain}` : ""];
+  return tile(name, plainNumber(best.score, digits), note, "best");
+}
+
+function baselineTile(facts) {
+  const base = baselineOf(facts);
+  if (!base) return null;
+  return tile("Baseline", plainNumber(base.score, 5), `${base.words}; ${againstBaseline(facts, base)}`, "wider");
 }
 
 function spentOn(facts) {
@@ -83,20 +82,24 @@ const LAST = 8;
 
 // The story: what each ancestor of the champion changed.
 
-export function championStory({ facts, source, open }) {
+export function championStory({ facts, source, story, open }) {
   const list = el("ol", { class: "story" });
   const note = el("p", { class: "note" });
   let ready = false;
   let shown = null;
   const update = async () => {
-    if (!ready || facts.champion < 0 || shown === facts.champion) return;
+    if (!ready || shown === facts.champion) return;
     shown = facts.champion;
-    const { steps, left_out } = await source.story();
-    note.textContent = `The ancestors of the best trial that ${facts.sign < 0 ? "lowered" : "raised"} the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
+    if (facts.champion < 0) return void (note.textContent = "No trial has a score yet.");
+    const { steps, left_out } = await story();
+    if (steps.length < 2) note.textContent = "The best trial was not built on another one.";
+    if (steps.length < 2) return void fill(list);
+    const bettered = facts.sign > 0 ? "raised" : "lowered";
+    note.textContent = `The ancestors of the best trial that ${bettered} the score${left_out ? `; ${plural(left_out, "other ancestor")} lie between them` : ""}.`;
     const known = steps.filter(({ number }) => facts.place.has(number));
     listSteps(
       list,
-      known.map((step, place) => () => chapter(facts, source, open, step, place >= known.length - 2)),
+      known.map((step, place) => () => chapter(facts, source, open, step, known.length > 2 && place === known.length - 1)),
     );
   };
   const node = section("story", "How the best came about", note, list);
@@ -138,7 +141,7 @@ function chapter(facts, source, open, { number, on, change }, unfolded) {
       "summary",
       {},
       el("strong", {}, one.score === null ? one.status : plainNumber(one.score, 6)),
-      gain === null ? null : el("span", { class: `delta ${facts.sign * gain > 0 ? "up" : "down"}` }, ` ${signed(gain)}`),
+      gain === null ? null : el("span", { class: facts.styleOf(gain) }, ` ${signed(gain)}`),
       el("span", { class: "note" }, ` trial ${number} · ${visible(one.source)}`),
       el("span", { class: "words" }, visible(one.lesson || one.feedback)),
     ),
@@ -256,45 +259,6 @@ function spendTable(facts) {
       duration(one.seconds),
     ]);
   return plainTable(heads, rows);
-}
-
-// Settings, steering, versions.
-
-export function settings({ facts }) {
-  const body = el("div");
-  const node = section("settings", "Settings and versions", body);
-  const update = () => fill(body, settingsBody(facts));
-  update();
-  return { node, update };
-}
-
-function settingsBody({ run, state }) {
-  const { task = {}, ...rest } = run.settings;
-  const origin = run.origin ? `a fork of ${visible(run.origin.run)} at trial ${run.origin.trial}` : null;
-  const facts = {
-    started: moment(run.begun_at),
-    "read at": moment(run.written_at),
-    origin,
-    "version of f": run.func_version,
-    ...rest,
-  };
-  const prompts = Object.entries(task).filter(([name, text]) => name !== "description" && text);
-  return [
-    factTable(facts),
-    prompts.map(([name, text]) =>
-      el(
-        "details",
-        { class: "block" },
-        el("summary", {}, visible(name.replaceAll("_", " "))),
-        textBlock(String(text), { label: name }),
-      ),
-    ),
-    state.steers.length
-      ? [el("h3", {}, "Control commands"), el("ul", { class: "steers" }, state.steers.map(steer))]
-      : null,
-    el("h3", {}, "Versions"),
-    factTable({ ...run.versions, plotly: run.plotly }),
-  ];
 }
 
 export function steer({ kind, text, given_at }) {

@@ -11,15 +11,28 @@ const KEPT = {
   best: (f, row) => f.best[row] === row,
   failed: (f, row) => f.columns.score[row] === null,
 };
-const COLUMNS = [
-  ["number", "Trial", "num"],
-  ["score", "Score", "num"],
-  ["change", "Change", "num", "Difference to the score of its parent"],
-  ["status", "Status", ""],
-  ["source", "Written by", "wide"],
-  ["seconds", "Time", "num wide"],
-  ["feedback", "Feedback of f", "grow"],
+const MOST_PRINTED = 5000;
+const BEFORE = [
+  ["number", "Trial", "num", "5.2rem"],
+  ["score", "Score", "num", "7.2rem"],
+  ["change", "Change", "num", "6rem", "Difference from the score of its parent"],
+  ["status", "Status", "", "6.4rem"],
 ];
+const AFTER = [
+  ["source", "Written by", "wide", "minmax(7rem, 11rem)"],
+  ["seconds", "Time", "num wide", "5rem"],
+  ["feedback", "Feedback", "grow", "minmax(8rem, 1fr)"],
+];
+const PARAMETER = "x."; // begins the key of a column of a parameter
+
+// The columns, with one for each parameter of a run that has a space.
+function columnsOf({ settings }) {
+  const parameters = Object.entries(settings.space ?? {}).map(([name, { kind }]) => {
+    const style = kind === "choice" ? "parameter" : "parameter num";
+    return [PARAMETER + name, visible(name), style, "minmax(5.5rem, 7rem)", name];
+  });
+  return [...BEFORE, ...parameters, ...AFTER];
+}
 
 export class TrialTable {
   constructor({ facts, source, open }) {
@@ -34,6 +47,7 @@ export class TrialTable {
       found: null,
       focus: 0,
     });
+    this.columns = columnsOf(facts.run);
     this.order = [];
     this.search = el("input", {
       type: "search",
@@ -46,19 +60,26 @@ export class TrialTable {
     this.head = el("div", { class: "row head", role: "row" });
     this.scroller = el(
       "div",
-      { class: "table", role: "table", "aria-label": "Trials", tabIndex: 0 },
-      el("div", { role: "rowgroup", class: "heads" }, this.head),
-      this.body,
+      { class: `table${facts.run.settings.space ? " with-parameters" : ""}`, role: "table", "aria-label": "Trials", tabIndex: 0 },
+      el("div", { class: "whole", role: "presentation" }, el("div", { role: "rowgroup", class: "heads" }, this.head), this.body),
     );
+    const widths = (columns) => columns.map(([, , , width]) => width).join(" ");
+    this.scroller.style.setProperty("--columns", widths(this.columns));
+    const narrow = this.columns.filter(([, , style]) => !style.includes("wide"));
+    this.scroller.style.setProperty("--narrow", widths(narrow));
     this.scroller.addEventListener("scroll", () => requestAnimationFrame(() => this.paint()));
     this.scroller.addEventListener("keydown", (event) => this.key(event));
     new ResizeObserver(() => this.paint()).observe(this.scroller);
+    addEventListener("beforeprint", () => this.print(true));
+    addEventListener("afterprint", () => this.print(false));
+    this.paper = el("div", { class: "printed" });
     this.drawHead();
     this.node = section(
       "trials",
       "Trials",
       el("div", { class: "bar" }, this.search, this.filters(), this.shown),
       this.scroller,
+      this.paper,
     );
     this.update();
   }
@@ -80,7 +101,7 @@ export class TrialTable {
   drawHead() {
     fill(
       this.head,
-      COLUMNS.map(([name, title, style, hint]) => {
+      this.columns.map(([name, title, style, , hint]) => {
         const sorted = this.sort === name ? (this.up ? "ascending" : "descending") : "none";
         const button = el(
           "button",
@@ -89,23 +110,18 @@ export class TrialTable {
           el("span", { class: "arrow", "aria-hidden": true }, sorted === "none" ? "" : this.up ? "↑" : "↓"),
         );
         button.addEventListener("click", () => this.sortBy(name));
-        return el("div", { class: `cell ${style} c-${name}`, role: "columnheader", "aria-sort": sorted }, button);
+        return el("div", { class: `cell ${style} ${kindOf(name)}`, role: "columnheader", "aria-sort": sorted }, button);
       }),
     );
   }
 
   sortBy(name) {
-    this.up = this.sort === name ? !this.up : !this.bestFirst(name);
+    const most = ["seconds", ...(this.facts.sign > 0 ? ["score", "change"] : [])];
+    this.up = this.sort === name ? !this.up : !most.includes(name);
     this.sort = name;
     this.drawHead();
     this.update();
     this.scroller.scrollTop = 0;
-  }
-
-  // Whether the first click sorts from the highest down: the best scores stand first.
-  bestFirst(name) {
-    if (name === "seconds") return true;
-    return ["score", "change"].includes(name) && this.facts.sign > 0;
   }
 
   // What is in the columns is found at once, the whole texts are asked for.
@@ -149,10 +165,12 @@ export class TrialTable {
   }
 
   sorted(rows) {
-    const values =
-      this.sort === "change"
-        ? rows.map((row) => this.facts.change(row))
-        : rows.map((row) => this.facts.columns[this.sort][row]);
+    const { columns } = this.facts;
+    const parameter = this.sort.startsWith(PARAMETER) ? this.sort.slice(PARAMETER.length) : null;
+    const values = rows.map((row) => {
+      if (parameter !== null) return columns.values[row]?.[parameter];
+      return this.sort === "change" ? this.facts.change(row) : columns[this.sort][row];
+    });
     const places = rows.map((_, place) => place);
     const missing = (value) => value === null || value === undefined || value === "";
     const turn = this.up ? 1 : -1;
@@ -164,6 +182,23 @@ export class TrialTable {
     return places.map((place) => rows[place]);
   }
 
+  // On paper all rows are there, not only those on screen, in a table whose head comes again on each page.
+  print(is) {
+    const rows = is ? this.order.slice(0, MOST_PRINTED) : [];
+    const left = this.order.length - rows.length;
+    const heads = this.columns.map(([, title, style]) => el("th", { class: style }, title));
+    fill(
+      this.paper,
+      rows.length ? el("table", { class: "plain" }, el("thead", {}, el("tr", {}, heads)), el("tbody", {}, rows.map((row) => this.printedLine(row)))) : "",
+      left > 0 ? el("p", { class: "note" }, `${plural(left, "trial")} more are not printed.`) : "",
+    );
+  }
+
+  printedLine(row) {
+    const cells = this.cells(row);
+    return el("tr", {}, this.columns.map(([name, , style]) => el("td", { class: `${style} ${this.kindOf(name, row)}` }, cells[name])));
+  }
+
   paint() {
     const from = Math.max(0, Math.floor(this.scroller.scrollTop / ROW) - SPARE);
     const to = Math.min(
@@ -172,56 +207,62 @@ export class TrialTable {
     );
     if (this.painted === `${from}-${to}`) return;
     this.painted = `${from}-${to}`;
-    const empty = this.order.length
-      ? []
-      : [el("p", { class: "note empty" }, this.facts.length ? "No trial matches." : "No trial is finished yet.")];
     fill(
       this.body,
-      empty,
+      this.order.length ? [] : this.nothing(),
       this.order.slice(from, to).map((row, place) => this.line(row, from + place)),
     );
   }
 
-  line(row, place) {
+  nothing() {
+    return el("p", { class: "note empty" }, this.facts.length ? "No trial matches." : "No trial is finished yet.");
+  }
+
+  // What stands in each column.
+  cells(row) {
     const { facts } = this;
     const one = facts.row(row);
     const change = facts.change(row);
-    const champion = facts.best[row] === row;
-    const score = one.score === null ? "–" : plainNumber(one.score, this.digits);
     const cells = {
       number: [
-        champion ? el("span", { class: "star", title: "best so far when it was scored" }, "★ ") : null,
+        facts.best[row] === row ? el("span", { class: "star", title: "best so far when it was scored" }, "★ ") : null,
         String(one.number),
       ],
-      score: [score],
+      score: [one.score === null ? "–" : plainNumber(one.score, this.digits)],
       change: [change === null ? "" : signed(change)],
       status: [el("span", { class: `chip ${one.status}` }, one.status)],
       source: [visible(one.source)],
       seconds: [duration(one.seconds)],
       feedback: [visible(one.feedback)],
     };
+    for (const [name] of this.columns) if (name.startsWith(PARAMETER)) cells[name] = [parameterCell(one, name)];
+    return cells;
+  }
+
+  kindOf(name, row) {
+    const change = name === "change" ? this.facts.change(row) : null;
+    return change ? `${kindOf(name)} ${this.facts.styleOf(change)}` : kindOf(name);
+  }
+
+  line(row, place) {
+    const { facts } = this;
+    const number = facts.columns.number[row];
+    const cells = this.cells(row);
     const node = el(
       "div",
       {
-        class: `row${champion ? " champion" : ""}${row === facts.champion ? " top" : ""}`,
+        class: `row${facts.best[row] === row ? " champion" : ""}${row === facts.champion ? " top" : ""}`,
         role: "row",
         "aria-rowindex": place + 2,
-        "data-trial": one.number,
+        "data-trial": number,
         tabIndex: place === this.focus ? 0 : -1,
       },
-      COLUMNS.map(([name, , style]) =>
-        el(
-          "div",
-          {
-            class: `cell ${style} c-${name}${name === "change" && change ? (facts.sign * change > 0 ? " up" : " down") : ""}`,
-            role: "cell",
-          },
-          cells[name],
-        ),
+      this.columns.map(([name, , style]) =>
+        el("div", { class: `cell ${style} ${this.kindOf(name, row)}`, role: "cell" }, cells[name]),
       ),
     );
     node.style.transform = `translateY(${place * ROW}px)`;
-    node.addEventListener("click", () => this.open(one.number));
+    node.addEventListener("click", () => this.open(number));
     return node;
   }
 
@@ -244,4 +285,15 @@ export class TrialTable {
     this.body.querySelector('[tabindex="0"]')?.focus({ preventScroll: true });
     return undefined;
   }
+}
+
+// The style of a column; names of parameters are not ours.
+function kindOf(name) {
+  return name.startsWith(PARAMETER) ? "c-parameter" : `c-${name}`;
+}
+
+function parameterCell({ values }, name) {
+  const value = values?.[name.slice(PARAMETER.length)];
+  if (value === undefined || value === null) return "–";
+  return typeof value === "number" ? plainNumber(value, 4) : visible(value);
 }

@@ -15,16 +15,12 @@ export function lineage({ facts, open }) {
     if (!ready || !facts.length) return;
     const tree = grown(facts);
     const less = tree.left
-      ? ` ${plural(tree.left, "trial")} without descendants and with ${facts.sign < 0 ? "high" : "low"} scores are hidden.`
+      ? ` ${plural(tree.left, "trial")} without descendants and with low scores are hidden.`
       : "";
     note.textContent = `Each generation is one step to the right; the thick line leads to the best trial.${less}`;
     const sorted = scoresOf(facts);
-    fill(
-      key,
-      plainNumber(lowest(sorted)),
-      el("span", { class: "ramp", "aria-hidden": true }),
-      plainNumber(sorted.at(-1) ?? 0),
-    );
+    const ramp = el("span", { class: "ramp", "aria-hidden": true });
+    fill(key, sorted.length ? [plainNumber(worst(sorted)), ramp, plainNumber(sorted.at(-1))] : "");
     const fresh = await draw(plot, () => treeFigure(facts, tree, sorted));
     if (fresh)
       plot.on("plotly_click", ({ points }) => points[0].customdata !== undefined && open(points[0].customdata));
@@ -119,13 +115,13 @@ function lines(pairs, place) {
   return { type: "scatter", mode: "lines", x, y, hoverinfo: "skip" };
 }
 
+// All scores, the best last.
 function scoresOf(facts) {
-  const known = facts.columns.score.filter((score) => score !== null);
-  return known.map((score) => facts.sign * score).sort((a, b) => a - b);
+  return facts.columns.score.filter((score) => score !== null).sort((a, b) => facts.sign * (a - b));
 }
 
 // The colours begin here: a few far worse scores would leave one colour for all others.
-function lowest(sorted) {
+function worst(sorted) {
   return sorted[Math.floor(sorted.length * 0.1)] ?? 0;
 }
 
@@ -146,8 +142,8 @@ function treeFigure(facts, { place, above }, sorted) {
       [0.5, colour("middle")],
       [1, colour("warm")],
     ],
-    cmin: lowest(sorted),
-    cmax: sorted.at(-1) ?? 1,
+    cmin: facts.sign * worst(sorted),
+    cmax: facts.sign * (sorted.at(-1) ?? 1),
     size: rows.length > 300 ? 7 : 10,
     line: { color: colour("surface"), width: 1 },
   };
@@ -163,7 +159,8 @@ function treeFigure(facts, { place, above }, sorted) {
     }),
   ];
   const deepest = Math.max(1, ...rows.map((row) => place.get(row)[0]));
-  const xaxis = { title: { text: "generation" }, tickformat: "d", showgrid: false, range: [-0.4, deepest + 0.4] };
+  const dtick = Math.ceil(deepest / 12); // whole generations
+  const xaxis = { title: { text: "generation" }, tick0: 0, dtick, showgrid: false, range: [-0.4, deepest + 0.4] };
   return {
     data,
     layout: { xaxis, yaxis: { visible: false, fixedrange: true }, margin: { l: 12, r: 8, t: 12, b: 40 } },

@@ -26,8 +26,8 @@ export class TrialPanel {
   }
 
   step(by) {
-    const row = this.facts.place.get(this.number) + by;
-    if (row >= 0 && row < this.facts.length) this.open(this.facts.columns.number[row]);
+    const next = this.facts.beside(this.number, by);
+    if (next !== null) this.open(next);
   }
 
   closed() {
@@ -41,8 +41,8 @@ export class TrialPanel {
     if (!one) return;
     history.replaceState(null, "", `${location.pathname}${location.search}#trial-${number}`);
     const row = this.facts.place.get(number);
-    this.before.disabled = row === 0;
-    this.after.disabled = row === this.facts.length - 1;
+    this.before.disabled = this.facts.beside(number, -1) === null;
+    this.after.disabled = this.facts.beside(number, 1) === null;
     fill(this.title, `Trial ${number}`);
     fill(this.body, heading(this.facts, row), el("p", { class: "note" }, "Reading …"));
     if (!this.node.open) this.node.showModal();
@@ -83,7 +83,7 @@ function heading(facts, row) {
       spread,
       change === null
         ? null
-        : el("span", { class: `delta ${facts.sign * change > 0 ? "up" : "down"}` }, ` ${signed(change)} to trial ${one.parent}`),
+        : el("span", { class: facts.styleOf(change) }, ` ${signed(change)} from trial ${one.parent}`),
     ),
     el(
       "div",
@@ -124,7 +124,7 @@ function content(detail, parent, one, open) {
   ];
 }
 
-function jump(number, open) {
+export function jump(number, open) {
   return el("button", { type: "button", class: "link", on: { click: () => open(number) } }, `trial ${number}`);
 }
 
@@ -136,7 +136,7 @@ function folded(title, inside, open) {
   return el("details", { class: "block", open }, el("summary", {}, title), inside);
 }
 
-function wholeX(parts) {
+export function wholeX(parts) {
   return parts.map((part) =>
     el(
       "div",
@@ -214,9 +214,14 @@ export function factTable(values) {
   );
 }
 
+function listed(values) {
+  return values.length > 3 ? values.map((one) => el("div", {}, visible(one))) : visible(values.join(", "));
+}
+
 function factValue(value) {
   if (Array.isArray(value) ? value.length : value && typeof value === "object" && Object.keys(value).length) {
-    if (Array.isArray(value) && value.every((one) => typeof one !== "object")) return visible(value.join(", "));
+    if (Array.isArray(value) && value.every((one) => typeof one !== "object"))
+      return value.some((one) => String(one).length > 80) ? value.map((one) => textBlock(String(one))) : listed(value);
     return factTable(value);
   }
   if (typeof value === "number") return plainNumber(value, 8);
