@@ -38,7 +38,7 @@ _MAX_X_LINES = 24  # of the best x, when the run is over
 
 _HEADER_LINES = 2  # of the table
 _GAP = "   "  # between two columns of it
-_TITLES = ("trial", "source", "score", "to best", "time", "what it was")
+_TITLES = ("trial", "source", "score", "vs best", "time", "feedback")
 _TO_BEST = 3  # column
 _RIGHT = (True, False, True, True, True, False)  # columns aligned to the right
 _STYLES = {Status.COMPLETE: "", Status.DUPLICATE: "dim", Status.TIMEOUT: "yellow"}

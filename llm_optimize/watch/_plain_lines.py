@@ -101,7 +101,7 @@ def doing(run: RunView) -> str:
     if run.stop_reason is not None:
         return f"ended: {run.stop_reason}"
     in_flight = sorted(run.in_flight.items())
-    waiting = [f"{number} {what}" for number, what in in_flight]
+    waiting = [f"trial {number} {what}" for number, what in in_flight]
     return f"in flight: {', '.join(waiting) or 'nothing'}"
 
 

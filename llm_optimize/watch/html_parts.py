@@ -58,7 +58,7 @@ def table_html(
 
     `scores` are the formatted scores by trial number; a trial without one shows its status.
     """
-    titles = ("trial", "source", "score", "what it was")
+    titles = ("trial", "source", "score", "feedback")
     head = "".join(f'<th style="text-align:left">{title}</th>' for title in titles)
     marked = None if best is None else best.number
     rows = []

@@ -67,7 +67,7 @@ def story(hostile: str = "", *, wide: bool = False) -> str:
 
 def drawn(screen) -> bool:
     """Whether the last event before the end is on the screen."""
-    return "in flight: 9 asking" in screen.text and "9/18" in screen.text
+    return "in flight: trial 9 asking" in screen.text and "9/18" in screen.text
 
 
 @pytest.mark.parametrize(
@@ -85,7 +85,7 @@ def test_the_view_stands_on_the_screen(
         (headline,) = (line for line in shown if line.startswith("best "))
         assert re.match(r"best 1\.143  trial 8 by model:m, [\d.]+ s ago", headline)
         assert "★ 8" in screen.text
-        assert "in flight: 9 asking" in screen.text
+        assert "in flight: trial 9 asking" in screen.text
         assert "8/20" in screen.text
         assert (
             sum(line.startswith(" amber-birch") for line in shown) == 1
@@ -177,7 +177,7 @@ def test_a_real_run_is_seen_live(tmp_path: Path) -> None:
     with terminal(
         code, 100, 30, tmp_path, PYTHONPATH=f"{Path(__file__).parents[2]}:{tmp_path}"
     ) as screen:
-        screen.until(lambda screen: "in flight: 1 scoring" in screen.text)
+        screen.until(lambda screen: "in flight: trial 1 scoring" in screen.text)
         assert "★ 0" in screen.text
         (tmp_path / "go").touch()
         assert screen.end() == 0
