@@ -60,5 +60,5 @@ def test_elsewhere_there_is_no_notebook(monkeypatch):
     assert not in_notebook()
     assert isinstance(screen(), Console)
     monkeypatch.setitem(sys.modules, "IPython", None)
-    with pytest.raises(ImportError, match="pip install IPython"):
+    with pytest.raises(ImportError, match="pip install ipython"):
         Notebook()

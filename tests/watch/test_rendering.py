@@ -180,9 +180,7 @@ def test_a_missing_extra_is_one_sentence_with_the_install_line(
     monkeypatch, module, call
 ):
     monkeypatch.setitem(sys.modules, module, None)
-    with pytest.raises(
-        MissingExtra, match=rf'{call} needs \w+: pip install "llm_optimize\[plots\]"$'
-    ):
+    with pytest.raises(MissingExtra, match=rf"{call} needs \w+: .*pip install \w+$"):
         getattr(RESULT, call)()
 
 
