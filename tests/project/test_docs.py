@@ -6,6 +6,7 @@ What a page shows as output is compared with what was printed.
 """
 
 import configparser
+import dataclasses
 import doctest
 import json
 import os
@@ -22,6 +23,7 @@ import typer
 from blocks import PAGES, ROOT, Block, blocks_of, commands_of
 from llm_optimize import task_file
 from llm_optimize.cli import app
+from llm_optimize.records import Limits
 from server import Server
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -343,3 +345,11 @@ def test_examples_that_are_named_exist():
     for page in PAGES:
         for name in re.findall(r"examples/(\w+\.py)", page.read_text(encoding="utf-8")):
             assert Path(ROOT / "examples" / name).exists(), f"{page.name}: {name}"
+
+
+def test_the_page_on_the_sandbox_has_every_limit_with_its_default():
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    for limit in dataclasses.fields(Limits):
+        (row,) = re.findall(rf"^\|[^|\n]*`{limit.name}`[^|\n]*\|[^\n]*", page, re.M)
+        if isinstance(limit.default, int):
+            assert re.search(rf"\b{limit.default}\b", row.split("|")[2]), row
