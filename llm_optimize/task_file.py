@@ -279,6 +279,23 @@ def parse(text: str, path: Path) -> TaskFile:
     )
 
 
+def keywords(task: TaskFile) -> dict[str, Any]:
+    """Return the keywords of `optimize.run` for a task, besides func, model, limits and budget.
+
+    Of these text is not enough: f is imported, and a model may need a price.
+    """
+    found: dict[str, Any] = {
+        **task.options,
+        "task_description": task.task,
+        "task_question": task.question,
+        "max_steps": task.max_steps,
+        "base_url": task.base_url,
+    }
+    if task.x0:
+        found["x0"] = list(task.x0)
+    return found
+
+
 def checked(
     values: Mapping[str, Any], keys: Mapping[str, str], where: str
 ) -> dict[str, Any]:

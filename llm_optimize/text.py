@@ -77,6 +77,15 @@ def one_line(text: str, max_chars: int = 120) -> str:
     return folded[: max(0, max_chars - 1)] + "…"
 
 
+def counted(number: int, thing: str) -> str:
+    """Return how many there are of a thing.
+
+    >>> counted(1, "trial"), counted(2, "trial")
+    ('1 trial', '2 trials')
+    """
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+
+
 def storable(text: str) -> str:
     r"""Return text that UTF-8 can hold: a lone surrogate, as hostile output has, is escaped.
 

@@ -7,13 +7,15 @@ options, call `llm_optimize` and print.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from typer.core import TyperCommand
 
 import llm_optimize
 
@@ -34,7 +36,9 @@ __all__ = ["app", "main"]
 app = typer.Typer(
     help="A language model proposes, your own function judges.",
     no_args_is_help=True,
-    add_completion=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 ended by an error or without a score, 2 wrong usage, "
+    "130 interrupted.",
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
@@ -50,6 +54,15 @@ def front(
     if version:
         typer.echo(llm_optimize.__version__)
         raise typer.Exit
+
+
+class Command(TyperCommand):
+    """A command whose usage line has its arguments as NAME and [TRIAL]."""
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return the usage line, in pieces; typer writes {NAME} for what is required."""
+        pieces = super().collect_usage_pieces(ctx)
+        return [piece.strip("{}") for piece in pieces]
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
@@ -70,7 +83,17 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
     "mcp": serve.mcp,
 }
 for _name, _command in _COMMANDS.items():
-    app.command(name=_name)(_command)
+    _first_line = (_command.__doc__ or "").splitlines()[0]
+    app.command(name=_name, short_help=_first_line, cls=Command)(_command)
+
+
+_NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+
+
+def _give_up_output() -> None:
+    """Send the rest of the output nowhere: at exit Python flushes it once more, and may raise."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -82,17 +105,20 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     logging.getLogger("llm_optimize").addHandler(logging.NullHandler())
     try:
         code = app(arguments, standalone_mode=False)
+        sys.stdout.flush()
         sys.exit(code or OK)
     except (UsageError, RunNotFound, NotAStore, MissingKey) as error:
         fail(error.for_shell(flag_of), WRONG_USAGE)
     except (LlmOptimizeError, StoreError) as error:
         fail(error.for_shell(flag_of), FAILED)
     except BrokenPipeError:
-        # The reader, such as `head`, is gone. At exit Python flushes standard output once more:
-        # into /dev/null that raises nothing.
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, sys.stdout.fileno())
+        _give_up_output()  # the reader, such as `head`, is gone
         sys.exit(FAILED)
+    except OSError as error:
+        if error.errno not in _NO_SPACE or error.filename is not None:
+            raise
+        _give_up_output()
+        fail(f"the output cannot be written: {error.strerror}", FAILED)
     except KeyboardInterrupt:
         sys.exit(INTERRUPTED)
     except Exception as error:

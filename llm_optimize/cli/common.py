@@ -5,12 +5,16 @@ from __future__ import annotations
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext, redirect_stdout
+from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 import llm_optimize
 
+from .completion import run_names
+from .files import print_x
 from .tables import as_json
 
 OK, FAILED, WRONG_USAGE, INTERRUPTED = 0, 1, 2, 130
@@ -18,11 +22,22 @@ DEFAULT_STORE = llm_optimize.store.DEFAULT_URL
 
 StoreOption = Annotated[
     str,
-    typer.Option("--store", help="Where runs are stored: a file, or a database URL."),
+    typer.Option(
+        "--store",
+        help="Where runs are stored: a file, or a database URL.",
+        metavar="FILE",
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Show nothing during the run.")
+    bool,
+    typer.Option(
+        "--quiet", "-q", help="Show nothing during the run, and print the best x only."
+    ),
+]
+RunName = Annotated[
+    str,
+    typer.Argument(help="Name of the run.", metavar="NAME", autocompletion=run_names),
 ]
 FuncChanged = Annotated[
     str,
@@ -32,7 +47,6 @@ FuncChanged = Annotated[
         metavar="ok",
     ),
 ]
-RunName = Annotated[str, typer.Argument(help="Name of the run.", metavar="NAME")]
 
 
 def open_store(store: str) -> llm_optimize.store.Store:
@@ -61,27 +75,58 @@ def resume_command(name: str, store: str) -> str:
     return f"llm-optimize resume {shlex.quote(name)}{option}"
 
 
-def until_interrupted(work: Callable[[], Any], names: Sequence[str], store: str) -> Any:
+@dataclass(frozen=True)
+class Shown:
+    """What a command shows of the run that it starts: lines on the way, JSON, or only the best x.
+
+    Args:
+        as_json: whether --json is given.
+        quiet: whether --quiet is given.
+    """
+
+    as_json: bool
+    quiet: bool
+
+    @property
+    def verbose(self) -> bool:
+        """Whether the run itself prints what happens."""
+        return not (self.as_json or self.quiet)
+
+    def output(self) -> AbstractContextManager[Any]:
+        """Return a context in which what the user's file prints stays out of JSON and of x."""
+        if self.verbose:
+            return nullcontext()
+        return redirect_stdout(sys.stderr)
+
+    def finish(self, result: Any) -> None:
+        """Print the end of a run, and exit with 1 where the run ended by an error."""
+        if self.as_json:
+            keys = ("name", "best_score", "best_x", "stop_reason", "usage")
+            facts = {key: getattr(result, key) for key in keys}
+            typer.echo(as_json({**facts, "trials": len(result.trials)}))
+        elif self.quiet and result.best is not None:
+            print_x(result.best_x)
+        if result.stop_reason.startswith("error"):
+            on_screen = self.verbose and sys.stdout.isatty()
+            if not on_screen:
+                typer.echo(result.stop_reason, err=True)
+            raise typer.Exit(FAILED)
+
+
+def until_interrupted(
+    work: Callable[[], Any], names: Sequence[str], store: str, shown: Shown
+) -> Any:
     """Return what the work returns; after Ctrl-C say how to resume the first of the runs."""
     try:
-        return work()
+        with shown.output():
+            return work()
     except KeyboardInterrupt:
-        message = "\nstopped; everything is stored"
+        message = "\nstopped before the run began"
         if names:
-            message += f". To resume: {resume_command(names[0], store)}"
+            command = resume_command(names[0], store)
+            message = f"\nstopped; everything is stored. To resume: {command}"
         typer.echo(message, err=True)
         raise typer.Exit(INTERRUPTED) from None
-
-
-def finish(result: Any, *, print_json: bool) -> None:
-    """Print the result of a run for programs, and exit with 1 where the run ended by an error."""
-    if print_json:
-        keys = ("name", "best_score", "best_x", "stop_reason", "usage")
-        facts = {key: getattr(result, key) for key in keys}
-        typer.echo(as_json({**facts, "trials": len(result.trials)}))
-    if result.stop_reason.startswith("error"):
-        typer.echo(result.stop_reason, err=True)
-        raise typer.Exit(FAILED)
 
 
 def fail(sentence: str, code: int) -> NoReturn:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from ..errors import LlmOptimizeError
-from ..text import show_x, visible
 from ..watch.run_view import stored_view
 from .common import DEFAULT_STORE, Json, RunName, StoreOption, open_store, stored_run
-from .files import write_x
+from .files import print_x, write_x
 from .tables import as_json, runs_table, spending, trial_page, trials_table
 
 
@@ -26,7 +24,7 @@ def show(
     name: RunName,
     number: Annotated[
         int | None,
-        typer.Argument(help="Number of a trial, to see all of it.", metavar="[TRIAL]"),
+        typer.Argument(help="Number of a trial, to see all of it.", metavar="TRIAL"),
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     json_: Json = False,
@@ -82,12 +80,4 @@ def best(
     elif output is not None:
         write_x(champion.x, output)
     else:
-        _print_x(champion.x)
-
-
-def _print_x(x: Any) -> None:
-    """Print x unchanged for a pipe; for a terminal, so that it cannot move the cursor."""
-    text = show_x("" if x is None else x)
-    if sys.stdout.isatty():
-        text = visible(text)
-    typer.echo(text, nl=not text.endswith("\n"))
+        print_x(champion.x)

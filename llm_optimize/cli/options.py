@@ -18,6 +18,7 @@ import typer
 from .. import settings
 from ..records import Budget, Limits
 from ..task_file import QUESTION, kinds_of
+from .completion import COMPLETIONS
 
 Command = TypeVar("Command", bound=Callable[..., None])
 
@@ -52,19 +53,56 @@ class Flag:
     kind: Any
     help: str
 
-    def parameter(self, default: Any) -> inspect.Parameter:
-        """Return it as typer reads it. The empty default makes it required."""
-        word, kind = self.word, self.kind
-        if kind is bool:
+    def parameter(self, default: str) -> inspect.Parameter:
+        """Return it as typer reads it: not required, and None where it is not given.
+
+        Args:
+            default: what holds then, for the help; "" where there is nothing to say.
+        """
+        word = self.word
+        help_ = f"{self.help}  [default: {default}]" if default else self.help
+        metavar: str | None = _METAVARS.get(self.word, _METAVARS.get(self.kind))
+        if self.kind is bool:
             word += f"/--no-{word.removeprefix('--')}"
-        if default is not inspect.Parameter.empty:
-            kind = kind | None
+            metavar = None
+        option = typer.Option(
+            word,
+            help=help_,
+            metavar=metavar,
+            autocompletion=COMPLETIONS.get(self.word),
+        )
         return inspect.Parameter(
             self.name,
             inspect.Parameter.KEYWORD_ONLY,
-            default=default,
-            annotation=Annotated[kind, typer.Option(word, help=self.help)],
+            default=None,
+            annotation=Annotated[self.kind | None, option],
         )
+
+
+# What stands for the value in the help: of single flags, else of a kind.
+_METAVARS: dict[Any, str] = {
+    int: "N",
+    float: "NUMBER",
+    str: "TEXT",
+    Path: "FILE",
+    list[str]: "TEXT",
+    list[Path]: "FILE",
+    "--base-url": "URL",
+    "--env": "NAME",
+    "--func": "FILE.py:NAME",
+    "--limit": "NAME=N",
+    "--memory": "MB",
+    "--model": "NAME",
+    "--price": "IN/OUT",
+    "--proposer": "NAME",
+    "--readable": "PATH",
+    "--sandbox": "NAME",
+    "--search": "NAME",
+    "--timeout": "SECS",
+    "--max-seconds": "SECS",
+    "--max-usd": "DOLLARS",
+    "--writable": "PATH",
+}
 
 
 _FUNC = Flag(
@@ -184,8 +222,7 @@ def with_options(
 
     Args:
         names: options of a run, as Python names them.
-        changing: whether the command changes a stored run. Then no flag is required, and one
-            that is not given is None.
+        changing: whether the command changes a stored run, whose own values are the defaults.
     """
     flags = [_FUNC]
     for name in names:
@@ -194,7 +231,7 @@ def with_options(
     def decorate(command: Command) -> Command:
         made = []
         for flag in flags:
-            default = None if changing else _default(flag)
+            default = "" if changing else _default(flag)
             made.append(flag.parameter(default))
         own = _own_parameters(command)
         # In the help the flags of the run stand before those of the call, which begin with --store.
@@ -222,12 +259,11 @@ def _own_parameters(command: Command) -> list[inspect.Parameter]:
     return found
 
 
-def _default(flag: Flag) -> Any:
-    """Return the value of a flag of a new run that is not given; empty where it is required."""
-    if flag.name in ("func", "task_description"):
-        return inspect.Parameter.empty
+def _default(flag: Flag) -> str:
+    """Return what holds for a new run where a flag is not given, in words; "" for nothing."""
     if flag.name == "task_question":
         return QUESTION
-    if flag.name != flag.option or flag.kind in (list[str], Path):
-        return None
-    return settings.default_of(flag.name)
+    if flag.name != flag.option or flag.kind in (bool, list[str], Path):
+        return ""
+    default = settings.default_of(flag.name)
+    return "" if default is None else str(default)

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 import llm_optimize
 
+from ..task_file import read as read_task
 from .common import (
     DEFAULT_STORE,
     FuncChanged,
     Json,
     Quiet,
     RunName,
+    Shown,
     StoreOption,
-    finish,
     note_name,
     open_store,
     resume_command,
@@ -25,9 +27,18 @@ from .common import (
 from .options import FOR_REPLAY, FOR_RESUME, FOR_RUN, with_options
 from .values import arguments, changes
 
+TaskArgument = Annotated[
+    Path | None,
+    typer.Argument(
+        help="A file with the options, which flags override; llm-optimize init writes one.",
+        metavar="TASK.toml",
+    ),
+]
+
 
 @with_options(FOR_RUN)
 def run(
+    task_file: TaskArgument = None,
     store: StoreOption = DEFAULT_STORE,
     name: Annotated[
         str | None, typer.Option(help="Name of the run; one is made up if not given.")
@@ -43,22 +54,23 @@ def run(
     quiet: Quiet = False,
     **given: Any,
 ) -> None:
-    """Search for the x with the highest f(x)."""
+    """Search for the x with the highest f(x), or with --direction minimize the lowest."""
+    shown = Shown(json_, quiet)
     names: list[str] = []
+    file = None if task_file is None else read_task(task_file)
 
     def work() -> Any:
         return llm_optimize.optimize.run(
-            **arguments(given),
+            **arguments(given, file),
             store=store,
             name=name,
             load_if_exists=resume,
             func_changed=func_changed,
-            verbose=not (quiet or json_),
+            verbose=shown.verbose,
             callbacks=[note_name(names)],
         )
 
-    result = until_interrupted(work, names, store)
-    finish(result, print_json=json_)
+    shown.finish(until_interrupted(work, names, store, shown))
 
 
 @with_options(FOR_RESUME, changing=True)
@@ -71,20 +83,20 @@ def resume(
     **given: Any,
 ) -> None:
     """Continue a run that was stopped, or add steps to it; other options stay as they were."""
-    changed = changes(given, stored_run(name, store).settings)
-    verbose = not (quiet or json_)
+    shown = Shown(json_, quiet)
+    stored = stored_run(name, store).settings
 
     def work() -> Any:
+        changed = changes(given, stored)
         return llm_optimize.optimize.resume(
             name,
             store=store,
-            verbose=verbose,
+            verbose=shown.verbose,
             func_changed=func_changed,
             **changed,
         )
 
-    result = until_interrupted(work, [name], store)
-    finish(result, print_json=json_)
+    shown.finish(until_interrupted(work, [name], store, shown))
 
 
 def fork(
@@ -113,7 +125,7 @@ def steer(
     ],
     text: Annotated[
         str,
-        typer.Argument(help="With hint: a sentence for the model.", metavar="[TEXT]"),
+        typer.Argument(help="With hint: a sentence for the model.", metavar="TEXT"),
     ] = "",
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
@@ -141,21 +153,22 @@ def replay(
     **given: Any,
 ) -> None:
     """Repeat a run from its stored replies, at no cost; --func scores them by another f."""
-    changed = changes(given, stored_run(name, store).settings)
+    shown = Shown(json_, quiet)
+    stored = stored_run(name, store).settings
     names: list[str] = []
 
     def work() -> Any:
+        changed = changes(given, stored)
         return llm_optimize.optimize.replay(
             name,
             new_name=new_name,
             store=store,
-            verbose=not (quiet or json_),
+            verbose=shown.verbose,
             callbacks=[note_name(names)],
             **changed,
         )
 
-    result = until_interrupted(work, names, store)
-    finish(result, print_json=json_)
+    shown.finish(until_interrupted(work, names, store, shown))
 
 
 def demo(
@@ -170,6 +183,7 @@ def demo(
         return llm_optimize.demo.run(steps, store, seed, [note_name(names)])
 
     typer.echo(llm_optimize.demo.INTRODUCTION + "\n")
-    result = until_interrupted(work, names, store)
+    shown = Shown(as_json=False, quiet=False)
+    result = until_interrupted(work, names, store, shown)
     typer.echo(llm_optimize.demo.report(result, store))
-    finish(result, print_json=False)
+    shown.finish(result)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,26 +12,56 @@ from .. import settings
 from ..errors import UnknownName, UsageError
 from ..loading import functions_of, model_of
 from ..records import Budget, Limits
-from ..task_file import KINDS, kinds_of
-from .files import file_text, first_x, text_of
+from ..task_file import KINDS, QUESTION, TaskFile, keywords, kinds_of
+from .files import file_text, first_x, parameters_of, text_of
 from .options import CAPS, LIMITS, TYPES
 
 
-def arguments(given: Mapping[str, Any]) -> dict[str, Any]:
+def arguments(given: Mapping[str, Any], file: TaskFile | None = None) -> dict[str, Any]:
     """Return the keywords of `optimize.run` for the flags of `run`, or those for `compare`.
 
-    Raises UsageError for what cannot be read.
+    Args:
+        given: the values of the flags; None where one is not given.
+        file: a task file, whose values hold where no flag is given.
+
+    Raises UsageError for what cannot be read, and where there is no task or no f.
     """
-    found = _plain(given)
-    texts = [first_x(one) for one in given["x0"] or []]
-    texts += [file_text(path) for path in given["x0_file"] or []]
-    found["x0"] = texts or None
-    found["func"] = functions_of(given["func"])
+    found: dict[str, Any] = {"task_question": QUESTION}
+    func: Sequence[str] = ()
+    price, names, limits, caps = None, None, {}, {}
+    if file is not None:
+        found = keywords(file)
+        price, names, func = file.price, file.models, file.func
+        limits, caps = asdict(file.limits), asdict(file.budget)
+    found.update(_plain(given))
+    func = given["func"] or func
+    for word, value in (("--task", found.get("task_description")), ("--func", func)):
+        if not value:
+            raise UsageError(
+                f"{word} is missing: add it, or name a TASK.toml that has it; "
+                "llm-optimize init writes one to start from"
+            )
+    first = _first_candidates(given, has_space=found.get("space") is not None)
+    if first:
+        found["x0"] = first
+    found["func"] = functions_of(func)
     of_chat = {name: found.pop(name, None) for name in settings.OF_CHAT}
-    found["model"] = model_of(given["model"], given["price"], of_chat)
-    found["limits"] = Limits(**_limits(given))
+    model = model_of(given["model"] or names, given["price"] or price, of_chat)
+    found["model"] = model
+    found["limits"] = Limits(**{**limits, **_limits(given)})
     if "usd" in given:  # `compare` has a budget of its own
-        found["budget"] = Budget(**_caps(given))
+        found["budget"] = Budget(**{**caps, **_caps(given)})
+    return found
+
+
+def _first_candidates(given: Mapping[str, Any], *, has_space: bool) -> list[Any]:
+    found = [first_x(one, has_space=has_space) for one in given["x0"] or []]
+    for path in given["x0_file"] or []:
+        text = file_text(path)
+        if has_space:
+            found.append(parameters_of(text, f"the file {path} of --x0-file"))
+        else:
+            found.append(text)
     return found
 
 
@@ -87,8 +118,9 @@ def _plain(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _table(name: str, path: Path) -> Any:
+    text = file_text(path)
     try:
-        return json.loads(file_text(path))
+        return json.loads(text)
     except ValueError as error:
         flag = settings.option_of(name).flag
         message = f"the file {path} of {flag} is not JSON: {error}"

@@ -29,6 +29,7 @@ _BY_NAME: dict[str, Callable[[], Search]] = {
     "pareto": Pareto,
     "tree": Tree,
 }
+NAMES = tuple(_BY_NAME)
 
 
 def as_search(search: str | Search) -> Search:

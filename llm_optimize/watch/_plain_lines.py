@@ -20,10 +20,11 @@ from ..records import (
     describe_failure,
 )
 from ..store import option_of
-from ..text import one_line, show_number, visible
+from ..text import clip, counted, one_line, show_number, show_x, visible
 from .amounts import signed
 from .run_view import RunView
 
+_MAX_X_CHARS = 4_000  # of the best x; `llm-optimize best` prints all of it
 _BLOCKS = "▁▂▃▄▅▆▇█"
 
 
@@ -38,13 +39,17 @@ def plain_lines(
     """
     lines = _lines(run, event, columns)
     if columns is None:
-        return lines
+        return [*_best_lines(run, event), *lines]
     if not isinstance(event, RunEnded):
         return [one_line(line, columns) for line in lines]
     wrapped = []
     for line in lines:  # the last lines are never cut
         wrapped += textwrap.wrap(line, columns, break_on_hyphens=False)
-    return wrapped
+    best = []
+    for line in _best_lines(run, event):
+        for begin in range(0, max(1, len(line)), columns):
+            best.append(line[begin : begin + columns])
+    return [*best, *wrapped]
 
 
 def _lines(
@@ -57,7 +62,7 @@ def _lines(
             task = one_line(event.task.description, 100)
             line = f"run {visible(event.name)}: {task}"
             if event.trials:
-                line += f", {len(event.trials)} trials so far"
+                line += f", {counted(len(event.trials), 'trial')} so far"
             return [line]
         case TrialFinished() if columns is None:
             return [_trial_line(run, event.trial)]
@@ -76,13 +81,29 @@ def _last_lines(run: RunView, event: RunEnded) -> list[str]:
     if best is not None:
         found = f"best {score_of(best)} in trial {best.number}"
     counts = (
-        f"{run.finished} trials",
-        f"{run.usage.calls} model calls",
-        f"{run.usage.tokens} tokens",
+        counted(run.finished, "trial"),
+        counted(run.usage.calls, "model call"),
+        counted(run.usage.tokens, "token"),
         f"{run.seconds:.1f} s",
     )
+    end = f"{found}; {', '.join(counts)}"
     reason = one_line(event.result.stop_reason, 400)
-    return [f"{reason}: {found}; {', '.join(counts)}", look_line(run)]
+    if not reason.startswith("error"):
+        return [f"{reason}: {end}", look_line(run)]
+    lines = [reason, f"ended by this error: {end}", look_line(run)]
+    said = run.failure.error if run.failure else None
+    if said is not None and said in event.result.stop_reason:
+        del lines[0]  # the line before has the error
+    return lines
+
+
+def _best_lines(run: RunView, event: Event) -> list[str]:
+    """Return the best x of a run that ends; nothing where there is none."""
+    if not isinstance(event, RunEnded) or run.champion is None:
+        return []
+    best = run.champion
+    x = clip(visible(show_x(best.x or "")), _MAX_X_CHARS)
+    return [f"best x, of trial {best.number}:", *x.splitlines()]
 
 
 def look_line(run: RunView) -> str:
@@ -108,7 +129,7 @@ def doing(run: RunView) -> str:
 def failure_line(failure: CallFailed) -> str:
     """Return a line about a model call that ended without a reply."""
     model = one_line(failure.model, 40)
-    error = one_line(failure.error, 200)
+    error = one_line(failure.error, 400)
     return f"no reply for trial {failure.number} from {model}: {error}"
 
 

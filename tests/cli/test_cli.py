@@ -149,7 +149,7 @@ def test_a_folder_of_files_is_one_candidate(command, folder, server):
     assert (folder / "found" / "a.py").read_bytes() == b"x = 10\r\n"
     assert (folder / "found" / "deep" / "b.txt").read_text() == "y"
     (folder / "empty").mkdir()
-    assert "holds no file" in command(
+    assert "has no file" in command(
         "run", "--task", "t", "--func", "task.py:f", "--x0", "empty", code=2
     )
 

@@ -102,10 +102,11 @@ def test_without_a_terminal_there_is_a_plain_line_for_each_trial():
     assert re.fullmatch(
         r" +3 +timeout +model:m +10\.00 s  timeout: no score after 10 s", lines[4]
     )
-    assert lines[5].startswith(
+    assert lines[5:7] == ["best x, of trial 1:", "x = 2"]
+    assert lines[7].startswith(
         "max_steps: best 0.75 in trial 1; 4 trials, 3 model calls, 35 tokens"
     )
-    assert lines[6] == "look at it: llm-optimize show amber-birch"
+    assert lines[8] == "look at it: llm-optimize show amber-birch"
 
 
 def test_hostile_text_is_shown_and_never_sent():
@@ -250,7 +251,7 @@ def test_a_resumed_run_shows_what_was_there():
         [started, RunEnded(Result("amber", TRIALS, Usage(), "max_steps"))]
     ).splitlines()
     assert lines[0].endswith("4 trials so far")
-    assert "best 0.75 in trial 1; 4 trials" in lines[1]
+    assert "best 0.75 in trial 1; 4 trials" in lines[3]
 
 
 def test_a_sparkline_rises_and_fits():
