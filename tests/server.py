@@ -78,6 +78,8 @@ class Server:
 
     def __init__(self):
         self.requests = []
+        self.listings = []  # requests for the list of models
+        self.models = error(404, "there is no list of models here")
         self.answer = lambda request: error(
             400, "the scripted server has no reply left"
         )
@@ -117,6 +119,13 @@ class Server:
                         }
                     )
                     reply = outer.answer(request)
+                outer._send(self, reply)
+
+            def do_GET(self):
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                with outer._lock:
+                    outer.listings.append({"path": self.path, "headers": headers})
+                    reply = outer.models
                 outer._send(self, reply)
 
             def log_message(self, *_):

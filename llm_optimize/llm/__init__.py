@@ -3,6 +3,7 @@
     models, chat, ensemble    what answers messages
     call                      one call of an endpoint: attempts, retries, deadline
     endpoint, wire, address   where it goes: connections, circuit breaker, HTTP within bounds
+    listing                   what an endpoint has, asked before the first call
     answer, refusal, faults   what came back, and what it means
     price, bandit             what it costs, and which model earns most for that
 

@@ -16,6 +16,7 @@ from .address import address_of
 from .call import Call, CallLimits
 from .dialect import LIMITS, RESPONSES, Dialect
 from .endpoint import Endpoint
+from .listing import listed_models
 from .price import Price, listed_price
 
 _BUILT_IN_MODEL = "gpt-5-mini"
@@ -156,6 +157,13 @@ class Chat:
                 InPython("model='mutation'", shell="--model mutation"),
                 ", which needs no model",
             )
+
+    async def listed_models(self, deadline_secs: float) -> list[str]:
+        """Return the models that its endpoint lists; none where it does not say. It is free.
+
+        Raises ModelRefused where the endpoint refuses the key, or nothing listens at its address.
+        """
+        return await listed_models(self._endpoint, deadline_secs)
 
     @cached_property
     def price(self) -> Price | None:

@@ -202,6 +202,12 @@ class Endpoint:
                     yield client
                 return
 
+    @contextlib.contextmanager
+    def beside_calls(self) -> Iterator[openai.AsyncOpenAI]:
+        """Yield a client for a request that is no call: it takes no place, and counts nowhere."""
+        with self._on_this_loop().clients.one() as client:
+            yield client
+
     async def _wait_until_closed(self, here: _PerLoop, patient: bool) -> None:
         """Wait for the end of an open circuit or a pause, or for an answer to another call."""
         while (secs := self.rest_secs()) > 0:

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 from ..blocking import blocking
 from ..evaluate import Examples, Repeats, Stage
 from ..propose import language
-from ..records import Budget, Result, Task, Watcher, X
+from ..records import Budget, Noticed, Result, Task, Watcher, X
 from ..settings import Changes, RunOptions, RunSettings, keywords, refuse_unknown
 from ..store import DEFAULT_URL, Store
 from ..watch.comparison import Comparison
@@ -23,8 +23,10 @@ from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
 from .continuing import changes_of, hashed, is_stored
 from .documented import documented
+from .early import checked_early
 from .engine import Engine
 from .names import new_name
+from .prompt_size import notice_of_size
 from .sessions import areplay, aresume, fork, go_on
 from .warm_start import begin_with_known
 from .watchers import watching
@@ -126,6 +128,9 @@ async def arun(
             changes = changes_of(stored, asked)
             return await go_on(stored, func, changes, watchers, func_changed)
     parts = choose(hashed(asked, func))
+    notice = ""
+    if parts.model is not None:
+        notice = notice_of_size(parts.settings)
     with (
         closing(Store(store)) as opened,
         closing(open_judge(func, parts, opened)) as judge,
@@ -136,7 +141,11 @@ async def arun(
         )
         begin_with_known(row, parts.settings)
         with watching(verbose, callbacks) as watchers:
-            return await Engine(row, parts, judge, watchers).run()
+            if notice:
+                watchers.notify(Noticed(notice))
+            engine = Engine(row, parts, judge, watchers)
+            async with checked_early(parts.model, engine.state, watchers.notify):
+                return await engine.run()
 
 
 run = blocking(arun)

@@ -16,6 +16,7 @@ from ..store import DEFAULT_URL, Run, Store
 from .build import Func, Parts, as_callbacks, choose, open_judge, where
 from .calls import Place
 from .continuing import finished, hashed, with_func
+from .early import checked_early
 from .engine import Engine
 from .warm_start import known_of, refuse_cut_off
 from .watchers import Watchers, watching
@@ -183,7 +184,9 @@ async def _go(
     recorded: dict[Place, Reply] | None = None,
 ) -> Result:
     with closing(open_judge(func, parts, row.store)) as judge:
-        return await Engine(row, parts, judge, watchers, recorded).run()
+        engine = Engine(row, parts, judge, watchers, recorded)
+        async with checked_early(parts.model, engine.state, watchers.notify):
+            return await engine.run()
 
 
 def _replies(run: Run) -> dict[Place, Reply]:

@@ -112,6 +112,7 @@ class RunState:
         self.shown: dict[int, Trial] = {}  # the same, as the user sees them
         self.counts = Counts(len(settings.x0))
         self.error: ModelError | NothingToPropose | None = None  # that ends the run
+        self._error_drain_secs = DRAIN_SECS
         self.control = Control()
         self.in_flight: dict[int, Plan] = {}
         self.unwritten: set[int] = set()  # finished trials whose row is being written
@@ -276,6 +277,12 @@ class RunState:
         if self.error is None:
             self.error = error
 
+    def refuse(self, error: ModelError) -> None:
+        """Learn that no model call can succeed: nothing in flight can be of use any more."""
+        if self.error is None:
+            self.error = error
+            self._error_drain_secs = 0.0
+
     # The end.
 
     def seconds(self) -> float:
@@ -299,7 +306,7 @@ class RunState:
         if isinstance(self.error, NothingToPropose):
             return Stop(f"nothing left to propose: {self.error}", DRAIN_SECS)
         if self.error is not None:
-            return Stop(f"error: {self.error}", DRAIN_SECS)
+            return Stop(f"error: {self.error}", self._error_drain_secs)
         if self.control.stopped:
             return Stop(self.control.stopped, DRAIN_SECS)
         if self._is_goal_reached():

@@ -99,6 +99,13 @@ class CallFailed:
 
 
 @dataclass(frozen=True)
+class Noticed:
+    """Something that the user should know; the run goes on."""
+
+    text: str  # one sentence
+
+
+@dataclass(frozen=True)
 class BudgetUsed:
     """What is used of each cap; sent after each finished trial and each re-scoring."""
 
@@ -121,6 +128,7 @@ Event: TypeAlias = (
     | ChampionFound
     | ScoredAgain
     | CallFailed
+    | Noticed
     | BudgetUsed
     | RunEnded
 )

@@ -12,6 +12,7 @@ import textwrap
 from ..records import (
     CallFailed,
     Event,
+    Noticed,
     RunEnded,
     RunStarted,
     Status,
@@ -70,6 +71,8 @@ def _lines(
             return [_short_line(run, event.trial)]
         case CallFailed():
             return [failure_line(event)]
+        case Noticed():
+            return [f"note: {one_line(event.text, 400)}"]
         case RunEnded():
             return _last_lines(run, event)
     return []

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import TYPE_CHECKING, TextIO
 
-from ..records import Event, RunEnded, RunStarted
+from ..records import Event, Noticed, RunEnded, RunStarted
 from ._console_view import View, ending
 from ._plain_lines import plain_lines
 from .run_view import RunView
@@ -71,6 +71,8 @@ class Console:
             self._open()
         elif isinstance(event, RunEnded) and self._live is not None:
             self._finish()
+        elif isinstance(event, Noticed) and self._live is not None:
+            self._live.console.print(f"note: {event.text}", markup=False)
         elif self._live is None:
             self._write_lines(event)
 

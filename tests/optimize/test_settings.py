@@ -200,6 +200,7 @@ def test_an_option_is_named_in_few_files():
     assert names == {
         "settings.py",
         "conversions.py",  # checks it
+        "optimize/prompt_size.py",  # compares x0 with it
         "optimize/build.py",  # hands it on
         *("propose/model.py", "propose/language/prompt.py"),  # use it
     }
