@@ -59,9 +59,11 @@ def changes_of(run: Run, asked: RunSettings) -> dict[str, Any]:
     Raises UsageError for an option that cannot change, with both values.
     """
     stored = RunSettings.from_json(run.settings)
-    before, now = _beginning(stored, stored.space), _beginning(asked, stored.space)
+    before = _beginning(stored, stored.space)
+    now = _beginning(asked, stored.space)
     task = Task("", "", language.SYSTEM_PROMPT, language.HUMAN_PROMPT)
-    usual, given = _by_name(RunSettings(task)), _by_name(asked)
+    usual = _by_name(RunSettings(task))
+    given = _by_name(asked)
     changes = {}
     for name, option in options().items():
         if given[name] == usual[name]:
@@ -90,7 +92,8 @@ def _beginning(settings: RunSettings, space: Any) -> dict[str, Any]:
     begins = {}
     for name, option in options().items():
         if option.no_resume:
-            begins[name] = json.loads(json.dumps(found[name]))
+            text = json.dumps(found[name])
+            begins[name] = json.loads(text)
     return begins
 
 
@@ -98,23 +101,25 @@ def _by_name(settings: RunSettings) -> dict[str, Any]:
     """Return the values of all options by their names."""
     values = {name: getattr(settings, name, None) for name in options()}
     for name, value in vars(settings.task).items():
-        values[name if name in values else f"task_{name}"] = value
+        if name not in values:
+            name = f"task_{name}"
+        values[name] = value
     return values
 
 
 def _apart(before: Any, now: Any) -> tuple[str, str]:
     """Return two different values for a sentence; long ones from where they begin to differ."""
     texts = repr(before), repr(now)
-    same = 0
-    while texts[0][same : same + 1] == texts[1][same : same + 1]:
-        same += 1
+    same = len(os.path.commonprefix(texts))
     start = max(0, same - _SHOWN_CHARS // 2)
     shown = []
     for text in texts:
         part = text[start : start + _SHOWN_CHARS]
-        head = "..." if start else ""
-        tail = "..." if len(text) > start + _SHOWN_CHARS else ""
-        shown.append(f"{head}{part}{tail}")
+        if start:
+            part = f"...{part}"
+        if len(text) > start + _SHOWN_CHARS:
+            part = f"{part}..."
+        shown.append(part)
     return shown[0], shown[1]
 
 
@@ -158,10 +163,8 @@ def with_func(
         return moved  # nothing that could be mixed
     if not func_changed:
         raise FunctionChanged(run.name, changed)
-    if run.func_version is not None and settings.func_version in (
-        None,
-        run.func_version,
-    ):
+    same_version = settings.func_version in (None, run.func_version)
+    if run.func_version is not None and same_version:
         raise UsageError(
             "f has changed, and ",
             OptionName("func_version"),
@@ -236,6 +239,10 @@ def _used_up(cap: Cap) -> str:
         more = f"max_steps={twice:g} (--steps {twice:g})"
         return f"{used:g} of {most:g} steps; give {more} for more"
     what = cap.name.replace("_", " ")
-    flag = "--stale-steps" if cap.name == "stale_steps" else f"--max-{cap.name}"
-    more = f"budget={{{cap.name!r}: {twice:g}}} ({flag} {twice:g})"
-    return f"{used:g} of {most:g} {what}; give {more} for more"
+    flag = f"--max-{cap.name}"
+    if cap.name == "stale_steps":
+        flag = "--stale-steps"
+    more = {cap.name: round(twice, 6)}
+    return (
+        f"{used:g} of {most:g} {what}; give budget={more} ({flag} {twice:g}) for more"
+    )

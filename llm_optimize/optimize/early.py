@@ -51,13 +51,10 @@ async def _check(model: Chat, state: RunState, notify: Callable[[Event], None]) 
     except ModelRefused as error:
         state.refuse(error)
         return
-    if names and not any(_is_same(model.name, name) for name in names):
-        hint = suggestion(model.name, names)
-        notify(Noticed(f"the endpoint does not list the model {model.name!r}: {hint}"))
-
-
-def _is_same(model: str, listed: str) -> bool:
-    """Whether a listed name is that of a model; some lists have a folder before it, or a tag."""
-    if listed == model or listed.endswith(f"/{model}"):
-        return True
-    return listed.split(":")[0] == model
+    # Some lists have a folder before the name, or a tag behind it.
+    known = {name for one in names for name in (one, one.split(":")[0])}
+    if not names or any(f"/{name}".endswith(f"/{model.name}") for name in known):
+        return
+    hint = suggestion(model.name, names)
+    text = f"the endpoint does not list the model {model.name!r}: {hint}"
+    notify(Noticed(text))

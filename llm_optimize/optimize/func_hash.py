@@ -44,7 +44,8 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, TypeError, RecursionError)
 _LIBRARY = Path(__file__).parents[1]  # our own functions are no part of a user's f
 _PATHS = sysconfig.get_paths()
 _FOLDERS = ("stdlib", "platstdlib", "purelib", "platlib")
-_INSTALLED = [Path(_PATHS[name]) for name in _FOLDERS]
+_NOT_OWN = [_LIBRARY, *(Path(_PATHS[name]) for name in _FOLDERS)]
+_DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 
 
 def hashes_of(
@@ -67,7 +68,9 @@ def hashes_of(
     for stage in stages:
         collected = _Collector()
         collected.add(stage.func)
-        part = "f" if len(stages) == 1 else f"stage {stage.title}"
+        part = f"stage {stage.title}"
+        if len(stages) == 1:
+            part = "f"
         found[part] = collected.hash
         found.update(collected.modules)
     for path in map(Path, readable):
@@ -76,7 +79,8 @@ def hashes_of(
     if isinstance(examples, Examples):
         data = [examples.train, examples.val, examples.test]
         try:
-            found[_EXAMPLES] = _hash(json.dumps(data, sort_keys=True))
+            text = json.dumps(data, sort_keys=True)
+            found[_EXAMPLES] = _hash(text)
         except (TypeError, ValueError):
             return found  # they are no plain data: their changes are not seen
     return found
@@ -95,9 +99,11 @@ def changed_parts(before: Mapping[str, str], now: Mapping[str, str]) -> list[str
     found = []
     for part, old in before.items():
         new = now.get(part, old)
-        kinds = {old.partition(":")[0], new.partition(":")[0]}
-        comparable = len(kinds) == 1 or "source" in kinds
-        if new != old and comparable:
+        if new == old:
+            continue
+        old_kind, _, _ = old.partition(":")
+        new_kind, _, _ = new.partition(":")
+        if old_kind == new_kind or "source" in (old_kind, new_kind):
             found.append(part)
     return found
 
@@ -107,8 +113,11 @@ def _functions(hashes: Mapping[str, str]) -> list[str]:
 
 
 def _hash(text: str | bytes, kind: str = "source") -> str:
-    data = text.encode("utf-8", "surrogatepass") if isinstance(text, str) else text
-    return f"{kind}:{hashlib.blake2b(data, digest_size=12).hexdigest()}"
+    data = text
+    if isinstance(text, str):
+        data = text.encode("utf-8", "surrogatepass")
+    digest = hashlib.blake2b(data, digest_size=12)  # type: ignore[arg-type]
+    return f"{kind}:{digest.hexdigest()}"
 
 
 def _hash_of_file(path: Path) -> str:
@@ -162,18 +171,26 @@ class _Collector:
         elif isinstance(func, type):
             self._add_class(func)
         elif isinstance(func, types.BuiltinFunctionType):
-            self._texts.append(f"{func.__module__}.{func.__qualname__}")
+            self._add_name(func)
         else:
             self._add_class(type(func))
+
+    def _add_name(self, named: Any) -> None:
+        """Add what has no source here by its name only."""
+        module = named.__module__
+        self._texts.append(f"{module}.{named.__qualname__}")
 
     def _add_class(self, kind: type) -> None:
         if kind in self._seen:
             return
         self._seen.add(kind)
         functions = types.FunctionType
-        methods = [one for one in vars(kind).values() if isinstance(one, functions)]
+        methods = []
+        for one in vars(kind).values():
+            if isinstance(one, functions):
+                methods.append(one)
         if not methods:  # such as float
-            self._texts.append(f"{kind.__module__}.{kind.__qualname__}")
+            self._add_name(kind)
         files = {method.__code__.co_filename for method in methods}
         for file in sorted(files):
             module = self._module(Path(file))
@@ -190,7 +207,7 @@ class _Collector:
         self._seen.add(code)
         file = Path(code.co_filename)
         if file.exists() and not _is_own(file):
-            self._texts.append(f"{func.__module__}.{func.__qualname__}")
+            self._add_name(func)
             return
         module = self._module(file)
         if module is not None and module.has(func.__qualname__):
@@ -255,7 +272,9 @@ class _Collector:
             self._add_file(file, module.root)
 
     def _add_file(self, file: Path, root: Path) -> None:
-        if file in self._seen or len(self.modules) >= _MAX_MODULES:
+        if file in self._seen:
+            return
+        if len(self.modules) >= _MAX_MODULES:
             return
         self._seen.add(file)
         module = _Module.read(file)
@@ -275,8 +294,10 @@ class _Module:
         self.tree = tree
         self._folder = file.parent
         self.root = file.parent
-        while (self.root / "__init__.py").exists() and self.root != self.root.parent:
-            self.root = self.root.parent
+        for folder in file.parents:
+            self.root = folder
+            if not (folder / "__init__.py").exists():
+                break
         self._binding: dict[str, list[ast.stmt]] = {}
         for statement in tree.body:
             for name in _bound(statement):
@@ -287,14 +308,15 @@ class _Module:
     def read(cls, file: Path) -> _Module | None:
         """Return a file; None where it cannot be read as Python."""
         try:
-            return cls(file.resolve(), ast.parse(file.read_bytes()))
+            tree = ast.parse(file.read_bytes())
+            return cls(file.resolve(), tree)
         except _UNREADABLE:
             return None
 
     def has(self, name: str) -> bool:
         """Whether a statement at the top defines a function or class of this name."""
-        kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-        return any(isinstance(one, kinds) for one in self._binding.get(name, ()))
+        statements = self._binding.get(name, ())
+        return any(isinstance(one, _DEFINITIONS) for one in statements)
 
     def use(self, names: Iterable[str]) -> Iterator[ast.stmt]:
         """Note that f needs these names; yield the statements that it depends on for them."""
@@ -310,7 +332,11 @@ class _Module:
 
     def used_texts(self) -> list[str]:
         """Return the statements that f depends on, in their order."""
-        return [_text_of(one) for one in self.tree.body if one in self._used]
+        texts = []
+        for statement in self.tree.body:
+            if statement in self._used:
+                texts.append(_text_of(statement))
+        return texts
 
     def imported(self, tree: ast.AST) -> Iterator[Path]:
         """Yield the files of this folder tree that a part of the file imports."""
@@ -328,7 +354,8 @@ class _Module:
         """Yield the file of a module, and those of the packages around it, where they exist."""
         folders = [self._folder, self.root]
         if level:
-            folders = [[self._folder, *self._folder.parents][level - 1]]
+            above = [self._folder, *self._folder.parents]
+            folders = [above[level - 1]]
         for folder in folders:
             for length in range(1, len(dotted) + 1):
                 path = folder.joinpath(*dotted[:length])
@@ -342,7 +369,10 @@ def _is_own(file: Path) -> bool:
     if file.suffix != ".py" or not file.is_file():
         return False
     path = file.resolve()
-    return not any(path.is_relative_to(other) for other in (*_INSTALLED, _LIBRARY))
+    for folder in _NOT_OWN:
+        if path.is_relative_to(folder):
+            return False
+    return True
 
 
 def _bound(statement: ast.stmt) -> set[str]:
@@ -350,17 +380,20 @@ def _bound(statement: ast.stmt) -> set[str]:
 
     What stands under `if __name__ == "__main__"` binds none: f does not see it in a sandbox.
     """
-    if isinstance(statement, ast.If) and "__main__" in ast.unparse(statement.test):
-        return set()
+    if isinstance(statement, ast.If):
+        condition = ast.unparse(statement.test)
+        if "__main__" in condition:
+            return set()
     names: set[str] = set()
     waiting: list[ast.AST] = [statement]
     while waiting:
         node = waiting.pop()
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        if isinstance(node, _DEFINITIONS):
             names.add(node.name)
             continue  # what it binds inside is its own
         if isinstance(node, ast.alias):
-            names.add((node.asname or node.name).split(".")[0])
+            name, _, _ = (node.asname or node.name).partition(".")
+            names.add(name)
         target = node
         while isinstance(target, ast.Subscript | ast.Attribute):
             target = target.value
@@ -385,10 +418,11 @@ def _tree_of(func: types.FunctionType) -> ast.AST | None:
 
 def _text_of(tree: ast.AST) -> str:
     """Return a syntax tree as text, without docstrings; the tree is left as it is."""
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Module)
     copied = ast.parse(ast.unparse(tree))
     for node in ast.walk(copied):
-        if isinstance(node, kinds) and ast.get_docstring(node, clean=False) is not None:
+        if not isinstance(node, (*_DEFINITIONS, ast.Module)):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
             node.body[0] = ast.Pass()
     return ast.unparse(copied)
 
@@ -404,7 +438,8 @@ def _text_of_code(code: types.CodeType, docstring: str | None = None) -> str:
         else:
             constants.append(_shown(constant))
     names = (code.co_names, code.co_varnames, code.co_freevars)
-    return f"{code.co_code.hex()} {names} [{', '.join(constants)}]"
+    instructions = code.co_code.hex()
+    return f"{instructions} {names} {constants}"
 
 
 def _loaded(code: types.CodeType) -> Iterator[str]:
@@ -413,7 +448,10 @@ def _loaded(code: types.CodeType) -> Iterator[str]:
     A name that it assigns to is left out: its value is state and not part of f.
     """
     instructions = list(dis.get_instructions(code))
-    assigned = {one.argval for one in instructions if one.opname == "STORE_GLOBAL"}
+    assigned = set()
+    for one in instructions:
+        if one.opname == "STORE_GLOBAL":
+            assigned.add(one.argval)
     for one in instructions:
         if one.opname in _LOADS and one.argval not in assigned:
             yield one.argval
@@ -433,5 +471,6 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple):
         return f"({', '.join(map(_shown, value))})"
     if isinstance(value, frozenset):
-        return f"{{{', '.join(sorted(map(_shown, value)))}}}"
+        parts = sorted(map(_shown, value))
+        return f"frozenset {parts}"
     return repr(value)

@@ -211,10 +211,9 @@ class Run:
         import sqlalchemy as sa
 
         trial, again = self.store.tables.trial.c, self.store.tables.again.c
-        finished = sa.select(sa.func.max(trial.finished)).where(
-            trial.run_id == self.key
-        )
-        scored_again = sa.select(sa.func.max(again.id)).where(again.run_id == self.key)
+        last, last_again = sa.func.max(trial.finished), sa.func.max(again.id)
+        finished = sa.select(last).where(trial.run_id == self.key)
+        scored_again = sa.select(last_again).where(again.run_id == self.key)
         with self.store.begin() as connection:
             place = connection.execute(finished).scalar_one()
             key = connection.execute(scored_again).scalar_one()
