@@ -110,7 +110,11 @@ def _by_name(settings: RunSettings) -> dict[str, Any]:
 def _apart(before: Any, now: Any) -> tuple[str, str]:
     """Return two different values for a sentence; long ones from where they begin to differ."""
     texts = repr(before), repr(now)
-    same = len(os.path.commonprefix(texts))
+    same = 0
+    for one, other in zip(*texts, strict=False):
+        if one != other:
+            break
+        same += 1
     start = max(0, same - _SHOWN_CHARS // 2)
     shown = []
     for text in texts:
@@ -242,7 +246,6 @@ def _used_up(cap: Cap) -> str:
     flag = f"--max-{cap.name}"
     if cap.name == "stale_steps":
         flag = "--stale-steps"
-    more = {cap.name: round(twice, 6)}
-    return (
-        f"{used:g} of {most:g} {what}; give budget={more} ({flag} {twice:g}) for more"
-    )
+    budget = {cap.name: round(twice, 6)}
+    more = f"budget={budget} ({flag} {twice:g})"
+    return f"{used:g} of {most:g} {what}; give {more} for more"
