@@ -324,7 +324,7 @@ def test_every_page_is_in_the_navigation():
 def test_flags_that_are_named_exist():
     group = typer.main.get_command(app)
     known = set(OTHER_FLAGS)
-    for command in group.commands.values():
+    for command in [group, *group.commands.values()]:
         for option in command.params:
             known |= {*option.opts, *option.secondary_opts}
     for page in PAGES:
