@@ -53,6 +53,8 @@ class Result(Sequence[Any]):
         self.stop_reason = stop_reason
         self.test_scores = dict(test_scores or {})
         self._write_report = write_report
+        # The cell of a notebook whose output shows the run already, where there is one.
+        self.shown_in_cell: int | None = None
 
     @property
     def best(self) -> Trial | None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from .cells import in_notebook
 from .console import Console
-from .notebook import Notebook, in_notebook
+from .notebook import Notebook
 
 __all__ = ["screen"]
 

@@ -15,6 +15,7 @@ from statistics import median
 from ..records import Direction, Status, Trial, Usage
 from ..store import Run, RunInfo, Store
 from ..text import show_number
+from .html_parts import BAD, as_html, grid_html
 from .statistics import LEVEL, Interval, holm, median_interval, rank_test, seeds_needed
 
 _CHECKPOINTS = (0.10, 0.25, 0.50, 1.0)  # of the budget
@@ -90,13 +91,7 @@ class Comparison:
     direction: Direction = Direction.MAXIMIZE
 
     def __str__(self) -> str:
-        checkpoints = [f"after {count}" for count in self.standings[0].at]
-        corner = ""
-        if self.direction is Direction.MINIMIZE:
-            corner = "lower is better"
-        rows = [[corner, *checkpoints, "calls", "tokens", "dollars", "seconds"]]
-        for standing in self.standings:
-            rows.append(_row(standing))
+        rows = self._rows()
         columns = zip(*rows, strict=True)
         widths = [max(map(len, column)) for column in columns]
         lines = []
@@ -105,10 +100,37 @@ class Comparison:
             line = "  ".join(cell.ljust(width) for cell, width in cells)
             lines.append(line.rstrip())
         lines += ["", self.sentence]
+        lines += self._problems()
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        head, *rows = self._rows()
+        name = as_html(self.name, 80)
+        sentence = as_html(self.sentence, 2_000)
+        parts = [f"<div><b>{name}</b>: {sentence}</div>", grid_html(head, rows)]
+        for problem in self._problems():
+            text = as_html(problem)
+            parts.append(f'<div style="color:{BAD}">{text}</div>')
+        return f"<div>{''.join(parts)}</div>"
+
+    def _rows(self) -> list[list[str]]:
+        """Return the cells of the table, the head first."""
+        checkpoints = [f"after {count}" for count in self.standings[0].at]
+        corner = ""
+        if self.direction is Direction.MINIMIZE:
+            corner = "lower is better"
+        rows = [[corner, *checkpoints, "calls", "tokens", "dollars", "seconds"]]
+        for standing in self.standings:
+            rows.append(_row(standing))
+        return rows
+
+    def _problems(self) -> list[str]:
+        """Return why runs ended before their time, each reason once."""
+        found = []
         for standing in self.standings:
             for problem in sorted(set(standing.problems)):
-                lines.append(f"{standing.name}: {problem}")
-        return "\n".join(lines)
+                found.append(f"{standing.name}: {problem}")
+        return found
 
 
 def compared(
@@ -156,27 +178,32 @@ def of_runs(store: Store, names: Sequence[str]) -> Comparison | None:
         if info is None or not number.isdecimal():
             return None
         comparisons.add(comparison)
-        scorings.add((info.settings.get("budget") or {}).get("scorings"))
+        budget = info.settings.get("budget") or {}
+        scorings.add(budget.get("scorings"))
         directions.add(info.direction)
         runs = ended.setdefault(contender, {})
         if info.stop_reason is not None and info.stop_reason not in _PAUSED:
             runs[int(number)] = info
-    if len(comparisons) != 1 or len(scorings) != 1 or len(ended) < 2:
+    are_two = len(ended) > 1
+    if not are_two or len(comparisons) != 1 or len(scorings) != 1:
         return None
     if len(directions) != 1:
         return None
-    seeds = set.intersection(*[set(runs) for runs in ended.values()])
-    budget = scorings.pop()
-    if not seeds or budget is None:
+    seeds_of_each = map(set, ended.values())
+    seeds = set.intersection(*seeds_of_each)
+    count = scorings.pop()
+    if not seeds or count is None:
         return None
     outcomes: dict[str, list[RunOutcome]] = {}
     for contender, runs in ended.items():
         outcomes[contender] = []
         for seed in sorted(seeds):
             info = runs[seed]
-            outcome = outcome_of(store.run(info.name), seed, info.stop_reason)
+            run = store.run(info.name)
+            outcome = outcome_of(run, seed, info.stop_reason)
             outcomes[contender].append(outcome)
-    return compared(comparisons.pop(), budget, outcomes, directions.pop())
+    comparison, direction = comparisons.pop(), directions.pop()
+    return compared(comparison, count, outcomes, direction)
 
 
 def parts_of(name: str) -> tuple[str, str, str]:
@@ -188,7 +215,8 @@ def parts_of(name: str) -> tuple[str, str, str]:
     path = name.split("/")
     if len(path) < 3:
         return name, name, ""
-    return path[0], "/".join(path[1:-1]), path[-1]
+    comparison, *contender, seed = path
+    return comparison, "/".join(contender), seed
 
 
 def outcome_of(run: Run, seed: int, stop_reason: str | None) -> RunOutcome:
@@ -239,7 +267,9 @@ def curve_of(
 
 def scorings_of(trial: Trial) -> int:
     """Return how many scorings a finished trial took; none for a duplicate, or without an x."""
-    if trial.x is None or trial.status is Status.DUPLICATE:
+    if trial.x is None:
+        return 0
+    if trial.status is Status.DUPLICATE:
         return 0
     return max(1, trial.scorings)
 

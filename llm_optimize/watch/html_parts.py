@@ -9,7 +9,7 @@ from __future__ import annotations
 import html
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from ..records import Trial
@@ -47,6 +47,22 @@ def as_html(text: str, max_chars: int = _MAX_CELL_CHARS) -> str:
     if len(text) > max_chars:
         text = text[:max_chars] + "…"
     return html.escape(visible(text))
+
+
+def grid_html(
+    head: Sequence[str],
+    rows: Iterable[Sequence[str]],
+) -> str:
+    """Return a table of texts with a head; the first column names the row."""
+    lines: list[str] = []
+    for row in (head, *rows):
+        cells: list[str] = []
+        for text in row:
+            tag = "td" if cells and lines else "th"
+            shown = as_html(text)
+            cells.append(f'<{tag} style="{_CELL}">{shown}</{tag}>')
+        lines.append(f"<tr>{''.join(cells)}</tr>")
+    return f'<table style="{_TABLE}">{"".join(lines)}</table>'
 
 
 def table_html(

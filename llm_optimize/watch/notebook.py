@@ -6,7 +6,6 @@ reads events and steers nothing.
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable
 from types import TracebackType
@@ -17,6 +16,7 @@ from ..records import Cap, Event, RunEnded, RunStarted, Trial
 from ..text import show_number
 from ._plain_lines import doing, failure_line
 from .amounts import LABELS, duration, used_of
+from .cells import cell_number
 from .html_parts import as_html, bar_html, curve_html, table_html, x_html
 from .rendering import champions, shown_scores
 from .run_view import RunView
@@ -49,6 +49,9 @@ class Notebook:
     def __call__(self, event: Event) -> None:
         """Show an event; the output changes at most twice a second."""
         self._run.update(event)
+        if isinstance(event, RunEnded):
+            # Else a cell that ends in this run would show it twice.
+            event.result.shown_in_cell = cell_number()
         is_due = self._clock() - self._shown_at >= _EVERY_SECS
         if is_due or isinstance(event, RunStarted | RunEnded):
             self._show()
@@ -77,14 +80,6 @@ class Notebook:
         where: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def in_notebook() -> bool:
-    """Whether this program runs in the kernel of a notebook; IPython in a terminal does not."""
-    ipython = sys.modules.get("IPython")
-    if ipython is None:
-        return False
-    return getattr(ipython.get_ipython(), "kernel", None) is not None
 
 
 def page(run: RunView) -> str:

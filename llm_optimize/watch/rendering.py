@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import require
 from ..records import Direction, Result, Trial
 from ..text import show_number, show_numbers
+from .cells import cell_number
 from .html_parts import BAD, CALM, GOOD, as_html, curve_html, table_html, x_html
 
 if TYPE_CHECKING:
@@ -194,7 +195,14 @@ def trial_html(trial: Trial) -> str:
 
 
 def result_html(result: Result) -> str:
-    """Return a result as HTML: its best score, a curve, the last trials, and the best x."""
+    """Return a result as HTML: its best score, a curve, the last trials, and the best x.
+
+    One line is enough in the cell whose output shows the run already.
+    """
+    cell = result.shown_in_cell
+    if cell is not None and cell == cell_number():
+        best_html = _best_html(result.best)
+        return f"<div><b>{as_html(result.name, 80)}</b>: {best_html}</div>"
     trials = result.trials
     found = champions(trials, result.direction)
     best = found[-1] if found else None

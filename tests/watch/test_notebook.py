@@ -27,7 +27,13 @@ result.best
 --
 ax = result.plot()
 --
-await optimize.arun("Longer.", "?", f, "a", 0, ScriptedChat(), sandbox="inline", name="birch");
+await optimize.arun("Longer.", "?", f, "a", 0, ScriptedChat(), sandbox="inline", name="birch")
+--
+optimize.compare("Longer.", "?", f, "a", contenders={"best": "best", "<b>": "best_of_n"},
+                 model="mutation", budget=3, seeds=2, sandbox="inline", name="elm")
+--
+optimize.run("Shorter.", "?", f, "aaaa", 2, ScriptedChat("```\\nbb\\n```", "```\\nccc\\n```"),
+             sandbox="inline", name="fir", direction="minimize")
 """
 
 
@@ -53,7 +59,17 @@ def test_a_run_in_a_notebook_is_one_output_that_changes(tmp_path, monkeypatch):
     assert "best <b" in cells[1].outputs[0].data["text/html"]
     assert "x of trial 3" in cells[2].outputs[0].data["text/html"]
     assert cells[3].outputs[-1].data["image/png"]
-    assert "ended: max_steps" in cells[4].outputs[0].data["text/html"]
+    # A cell that ends in a run shows it once, and then only its best.
+    live, last = cells[4].outputs
+    assert "ended: max_steps" in live.data["text/html"]
+    assert "<table" not in last.data["text/html"]
+    assert "best <b" in last.data["text/html"]
+    shown = cells[5].outputs[-1].data["text/html"]
+    assert "in 2 runs each" in shown
+    assert "&lt;b&gt;" in shown
+    assert shown.count("<tr>") == 3
+    minimized = cells[6].outputs[0].data["text/html"]
+    assert "best <b>2</b> in trial 1" in minimized
 
 
 def test_elsewhere_there_is_no_notebook(monkeypatch):

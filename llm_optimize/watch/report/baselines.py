@@ -32,7 +32,7 @@ def baselines(store: Store, run: Run) -> list[dict[str, Any]]:
         return []
     same = []
     for info in store.runs():
-        if info.name != run.name and _is_baseline(info, run):
+        if _is_baseline(info, run):
             same.append(info)
     found = []
     for info in same[-_MAX_RUNS:]:
@@ -41,8 +41,9 @@ def baselines(store: Store, run: Run) -> list[dict[str, Any]]:
             continue
         trials = other.trials()
         scorings = sum(map(scorings_of, trials))
-        one = {"name": info.name, "scorings": scorings}
-        found.append({**one, "curve": curve(trials, info.created_at, run.direction)})
+        one: dict[str, Any] = {"name": info.name, "scorings": scorings}
+        one["curve"] = curve(trials, info.created_at, run.direction)
+        found.append(one)
     return found
 
 
@@ -55,14 +56,14 @@ def _is_mutation(settings: Mapping[str, Any]) -> bool:
 
 
 def _is_baseline(info: RunInfo, run: Run) -> bool:
-    if not info.trials or not _is_mutation(info.settings):
+    if info.name == run.name or not info.trials:
+        return False
+    if not _is_mutation(info.settings):
         return False
     task = run.settings.get("task") or {}
-    other = info.settings.get("task") or {}
+    of_other = info.settings.get("task") or {}
     for word in ("description", "question"):
-        if task.get(word) != other.get(word):
+        if task.get(word) != of_other.get(word):
             return False
-    for word in _SAME:
-        if info.settings.get(word) != run.settings.get(word):
-            return False
-    return True
+    mine, other = run.settings, info.settings
+    return all(mine.get(word) == other.get(word) for word in _SAME)

@@ -36,17 +36,24 @@ def comparison(
     known = {info.name: info for info in store.runs()}
     runs = [_one(store, name, known.get(name)) for name in names]
     found = of_runs(store, names)
-    return {"runs": runs, "verdict": None if found is None else _verdict(found)}
+    verdict = None
+    if found is not None:
+        verdict = _verdict(found)
+    return {"runs": runs, "verdict": verdict}
 
 
 def _verdict(found: Comparison) -> dict[str, Any]:
     """Return what a comparison found, as plain data."""
     standings = []
     for standing in found.standings:
+        at = []
+        for after, interval in standing.at.items():
+            values = asdict(interval)
+            at.append({"after": after, **values})
         standings.append(
             {
                 "name": standing.name,
-                "at": [{"after": n, **asdict(one)} for n, one in standing.at.items()],
+                "at": at,
                 "calls": standing.calls,
                 "tokens": standing.tokens,
                 "cost": standing.cost_usd,
@@ -56,7 +63,9 @@ def _verdict(found: Comparison) -> dict[str, Any]:
         )
     differences = []
     for one in found.differences:
-        differences.append({**asdict(one), "is_significant": one.is_significant})
+        pair = asdict(one)
+        pair["is_significant"] = one.is_significant
+        differences.append(pair)
     verdict = {
         "sentence": found.sentence,
         "scorings": found.scorings,
@@ -64,8 +73,8 @@ def _verdict(found: Comparison) -> dict[str, Any]:
         "standings": standings,
         "differences": differences,
     }
-    plain_data: dict[str, Any] = plain(verdict)
-    return plain_data
+    found_data: dict[str, Any] = plain(verdict)
+    return found_data
 
 
 def _one(
@@ -124,7 +133,8 @@ def curve(
         if best is None:
             continue
         if best is trial or count == len(trials):
-            point = (count, scorings, calls, cost, round(seconds, 3), best.score)
+            until = round(seconds, 3)
+            point = (count, scorings, calls, cost, until, best.score)
             for name, value in zip(_COLUMNS, point, strict=True):
                 columns[name].append(value)
     return columns

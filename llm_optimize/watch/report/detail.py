@@ -152,10 +152,9 @@ def _best(
     if champion is None:
         return None
     sources = dict(zip(columns["number"], columns["source"], strict=True))
-    scored = [number for number, score in scores.items() if score is not None]
-    base = min(scored)
-    if sources.get(0) == "x0":
-        base = 0
+    base = 0
+    if sources.get(0) != "x0":
+        base = min(number for number, score in scores.items() if score is not None)
     change = None
     if base != champion:
         change = changes(read(base).x, read(champion).x)

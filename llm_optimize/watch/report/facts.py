@@ -64,8 +64,11 @@ def _numbers(metrics: Mapping[str, Any]) -> dict[str, float] | None:
     """Return the first metrics that are numbers, rounded to six digits; None without any."""
     found = {}
     for name, value in metrics.items():
-        if isinstance(value, int | float) and isfinite(value):
-            found[one_line(name, 80)] = _rounded(value)
+        if not isinstance(value, int | float):
+            continue
+        if isfinite(value):
+            short = one_line(name, 80)
+            found[short] = _rounded(value)
         if len(found) == _MAX_METRICS:
             break
     return found or None
@@ -76,16 +79,20 @@ def _values(x: X | None) -> dict[str, Any] | None:
     if not isinstance(x, Mapping):
         return None
     found = {}
-    for name, value in islice(x.items(), _MAX_VALUES):
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            found[name] = _rounded(value)
-        else:
-            found[name] = one_line(str(value)[:_MAX_X_CHARS], _MAX_X_CHARS)
+    for name in islice(x, _MAX_VALUES):
+        found[name] = _rounded(x[name])
     return found
 
 
-def _rounded(value: float) -> Any:
-    return float(f"{value:.6g}") if isinstance(value, float) else value
+def _rounded(value: Any) -> Any:
+    """Return a number with six digits, or another value as a short text."""
+    if isinstance(value, float):
+        digits = f"{value:.6g}"
+        return float(digits)
+    if isinstance(value, int) and not isinstance(value, bool):
+        return value
+    text = str(value)[:_MAX_X_CHARS]
+    return one_line(text, _MAX_X_CHARS)
 
 
 def _brief(text: str, max_chars: int) -> str:
