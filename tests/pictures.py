@@ -108,12 +108,16 @@ def primes(n):
             sieve[number * number :: number] = bytes(len(range(number * number, n, number)))
     return list(compress(range(n), sieve))
 """
+BROKEN = """\
+def primes(n):
+    return sorted(set(range(2, n)) - multiples(n))
+"""
 WRONG = SIEVE.replace("n**0.5) + 1", "n**0.5)").replace(
     "range(2, n) if", "range(1, n) if"
 )
 REPLIES = (
     BREAKING,
-    "oops(",
+    BROKEN,
     SIEVE,
     WRONG,
     BYTES,
