@@ -353,3 +353,30 @@ def test_the_page_on_the_sandbox_has_every_limit_with_its_default():
         (row,) = re.findall(rf"^\|[^|\n]*`{limit.name}`[^|\n]*\|[^\n]*", page, re.M)
         if isinstance(limit.default, int):
             assert re.search(rf"\b{limit.default}\b", row.split("|")[2]), row
+
+
+def table_of(page):
+    """Return the rows of the measured table of a page, as cells."""
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    _, _, rest = text.partition("<!-- table -->")
+    table, _, _ = rest.partition("<!-- end of table -->")
+    rows = [line.strip("|").split("|") for line in table.splitlines() if "|" in line]
+    return [[cell.strip() for cell in row] for row in rows[2:]]
+
+
+def test_what_the_readme_says_of_hostile_programs_is_in_the_table():
+    hostile = [row for row in table_of("sandbox.md") if row[1] != "works"]
+    held = [row for row in hostile if "not promised" not in " ".join(row)]
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert f"of {len(hostile)} programs that" in readme
+    assert f"{len(held)} were stopped or contained" in readme
+    assert f"what the other {len(hostile) - len(held)} can do" in readme
+
+
+def test_what_the_readme_says_of_searches_is_in_the_table():
+    rows = table_of("search.md")
+    for name, best, chat, *_ in rows:
+        after_100_calls = float(best.split(",")[2])
+        after_200_calls = float(chat.split(",")[3])
+        assert after_100_calls > after_200_calls, name
+    assert f"on {len(rows)} of {len(rows)} problems" in (ROOT / "README.md").read_text()
