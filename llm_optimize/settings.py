@@ -2,7 +2,7 @@
 
 Python (`optimize.run`, `resume`, `replay`, `Optimizer`, `compare`), the command line, task files
 and the server for agents take their options from the fields of `RunSettings`, and the store keeps
-them as JSON. To add an option, add a field here, name it in `RunOptions` below, and use it.
+them as JSON. To add an option, add a field here, name it in `option_types.RunOptions`, and use it.
 """
 
 # ruff: noqa: RUF009  (`_option` returns a field)
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
-from typing import Any, TypedDict
+from typing import Any
 
 from .checks import is_number
 from .conversions import (
@@ -24,6 +24,7 @@ from .conversions import (
     refuse_other,
 )
 from .errors import OptionName, UnknownName, UsageError
+from .option_types import Changes, Options, RunOptions
 from .records import Budget, Direction, Limits, Task, X
 
 __all__ = [
@@ -250,6 +251,13 @@ class RunSettings:
         flag="--func-version",
         of_func=True,
     )
+    catch: bool = _option(
+        False,
+        "Go on whatever f does. Otherwise the run ends where f itself is broken at the first "
+        "candidate, and where ten trials in a row fail in the same way.",
+        flag="--catch",
+        of_func=True,
+    )
     sandbox: str = _option(
         "process",
         "Where f runs: process; namespace (bubblewrap), for untrusted candidates; auto, the "
@@ -318,6 +326,7 @@ class RunSettings:
             refuse_no_text(name, getattr(self, name))
         refuse_other("sandbox", self.sandbox, str, "a name, such as 'process'")
         refuse_other("reflect", self.reflect, bool, "True or False")
+        refuse_other("catch", self.catch, bool, "True or False")
 
     def changed(self, changes: Mapping[str, Any]) -> RunSettings:
         """Return the settings of a resumed run, with these options in place of the stored ones.
@@ -361,50 +370,6 @@ class RunSettings:
         known["task"] = Task(**data["task"])
         known["model"] = data.get("model") or None
         return cls(**known)
-
-
-class RunOptions(TypedDict, total=False):
-    """The options that `optimize.run` takes by name only; for type checkers and editors."""
-
-    known: Sequence[Any]
-    space: Any
-    base_url: str | None
-    temperature: float | None
-    reasoning_effort: str | None
-    direction: str
-    workers: int
-    model_slots: int | None
-    timeout_secs: float
-    max_score: float | None
-    budget: Budget | Mapping[str, Any] | None
-    search: Any
-    proposer: Any
-    repeats: Any
-    reflect: bool
-    tune: int
-    max_prompt_tokens: int
-    func_version: str | None
-    sandbox: str
-    limits: Limits | Mapping[str, Any] | None
-    seed: int | None
-    executor: Any
-    stop: Any
-    examples: Any
-
-
-class Options(RunOptions, total=False):
-    """The options of `optimize.Optimizer`, which refuses those that concern how f is called."""
-
-    max_steps: int
-    stop_score: float | None
-    system_prompt: str
-    human_prompt: str
-
-
-class Changes(Options, total=False):
-    """The options that may change when a run is resumed or replayed."""
-
-    model: Any
 
 
 # Options of a run that are fields of its `Task`.

@@ -24,6 +24,7 @@ from ..sandbox import (
     Outcome,
     OutcomeStatus,
     call_in_worker,
+    fault_of,
     make_parcel,
     open_sandbox,
 )
@@ -171,12 +172,12 @@ class LocalSandbox:
             task = asyncio.current_task()
             if task is None or task.cancelling():
                 raise
-            return _raised(error, started_at)
+            return _raised(error, x, started_at)
         except Exception as error:  # whatever f raises is a failed trial
             if deadline.expired():
                 seconds = time.monotonic() - started_at
                 return Outcome(OutcomeStatus.TIMEOUT, seconds=seconds)
-            return _raised(error, started_at)
+            return _raised(error, x, started_at)
         seconds = time.monotonic() - started_at
         return Outcome(OutcomeStatus.OK, value=value, seconds=seconds)
 
@@ -187,11 +188,12 @@ class LocalSandbox:
             self._own_threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _raised(error: BaseException, started_at: float) -> Outcome:
+def _raised(error: BaseException, x: Any, started_at: float) -> Outcome:
     return Outcome(
         OutcomeStatus.RAISED,
         message=f"{type(error).__name__}: {error}",
         traceback=traceback.format_exc(limit=-5),
+        fault=fault_of(error, x),
         seconds=time.monotonic() - started_at,
     )
 

@@ -10,10 +10,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ..checks import is_number
 from ..errors import InvalidScore
 from ..records import Direction, Evaluation, Score, Status
-from ..sandbox import Outcome, OutcomeStatus
-from ..text import clip, show_number, visible
+from ..sandbox import CALL, IMPORT, Outcome, OutcomeStatus
+from ..text import clip, one_line, show_number, visible
 
 _log = logging.getLogger("llm_optimize")
 
@@ -25,6 +26,13 @@ IMPOSSIBLE = "max_score"
 
 MAX_FEEDBACK_CHARS = 20_000  # kept; a prompt shows less
 MAX_OUTPUT_CHARS = 20_000
+_MAX_FAULT_CHARS = 400
+_FAULTS = {  # of f itself, by what the sandbox found; and how to mend it
+    CALL: "f does not take the arguments that it is called with, {message}: define it as f(x), "
+    "or as f(x, example) where there are examples",
+    IMPORT: "f imports a module that is not installed, {message}: install it in the environment "
+    "of this program",
+}
 _SCORE_KEYS = ("score", "combined_score")
 _ROUNDING = 1e-9  # relative: a mean of ones may be a little more than one
 
@@ -47,8 +55,12 @@ def judge(
         return _failure(Status.TIMEOUT, feedback, outcome)
     if outcome.unusable:
         feedback = f"f returned no score: {outcome.message}"
-        return _failure(Status.INVALID, feedback, outcome)
-    return _failure(Status.FAILED, outcome.traceback or outcome.message, outcome)
+        return _failure(Status.INVALID, feedback, outcome, fault=feedback)
+    fault = ""
+    if outcome.fault in _FAULTS:
+        fault = _FAULTS[outcome.fault].format(message=outcome.message)
+    feedback = outcome.traceback or outcome.message
+    return _failure(Status.FAILED, feedback, outcome, fault=fault)
 
 
 def _of_value(
@@ -57,7 +69,8 @@ def _of_value(
     try:
         score = as_score(outcome.value)
     except InvalidScore as error:
-        return _failure(Status.INVALID, str(error), outcome)
+        fault = str(error) if _is_no_score(outcome.value) else ""
+        return _failure(Status.INVALID, str(error), outcome, fault=fault)
     if max_score is not None:
         rounding = _ROUNDING * max(1.0, abs(max_score))
         if direction.gain(score.value, max_score) > rounding:
@@ -89,8 +102,26 @@ def _impossible(
     return _failure(Status.INVALID, feedback, outcome, IMPOSSIBLE)
 
 
+def _is_no_score(raw: Any) -> bool:
+    """Return whether f returned what cannot be a score of any x.
+
+    NaN may be due to x, and so may None beside a feedback.
+    """
+    if isinstance(raw, list | tuple):
+        return len(raw) != 2
+    if isinstance(raw, dict):
+        return not any(key in raw for key in _SCORE_KEYS)
+    if isinstance(raw, Score) or type(raw).__module__ == "numpy":
+        return False
+    return not is_number(raw)
+
+
 def _failure(
-    status: Status, feedback: str, outcome: Outcome, stage: str = ""
+    status: Status,
+    feedback: str,
+    outcome: Outcome,
+    stage: str = "",
+    fault: str = "",
 ) -> Evaluation:
     return Evaluation(
         status,
@@ -100,6 +131,7 @@ def _failure(
         seconds=outcome.seconds,
         stage=stage,
         scored_again=outcome.scored_again,
+        fault=visible(one_line(fault, _MAX_FAULT_CHARS)),
     )
 
 

@@ -70,7 +70,7 @@ class Optimizer:
             "human_prompt": given.pop("human_prompt", language.HUMAN_PROMPT),
         }
         task = Task(task_description, task_question, **prompts)
-        parts = choose(RunSettings(task, **given))
+        parts = choose(RunSettings(task, catch=True, **given))
         callbacks = as_callbacks(callbacks)
         self._store = Store(store)
         self._scores = _UserScores(parts.settings.direction)

@@ -275,6 +275,7 @@ class Engine:
         best, shown = self.state.best, self.state.shown[trial.number]
         events: list[Event] = [ScoredAgain(shown)]
         if is_new:
+            self.state.fail_fast.observe(trial, has_scores=best is not None)
             usage = self.state.counts.total_usage
             events = [TrialFinished(shown, best is shown, usage)]
         if best is not None and (before is None or best.number != before.number):

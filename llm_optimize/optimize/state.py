@@ -25,6 +25,7 @@ from ..propose.language.protected import check_change
 from ..records import Cap, Counts, Evaluation, Plan, Status, Trial, X, rank
 from ..settings import RunSettings
 from ..stop import Progress, Rule
+from .fail_fast import FailFast
 
 _MAX_SILENCES = 3  # consecutive ones, after which the model is taken to be gone
 _MAX_AHEAD = 4  # model slots a worker, at the most
@@ -122,6 +123,7 @@ class RunState:
         self._begun_at = clock()
         self._next_number = 0
         self._finishing = 0  # trials that have a place in the order of finishing
+        self.fail_fast = FailFast(settings.catch)
         self._silence = Silence()
         self._first_with: dict[str, int] = {}  # key of x -> the first trial that has it
 
@@ -309,6 +311,8 @@ class RunState:
             return Stop(f"error: {self.error}", self._error_drain_secs)
         if self.control.stopped:
             return Stop(self.control.stopped, DRAIN_SECS)
+        if self.fail_fast.reason:
+            return Stop(self.fail_fast.reason, DRAIN_SECS)
         if self._is_goal_reached():
             return Stop("stop_score", DRAIN_SECS)
         if self._rule is not None:

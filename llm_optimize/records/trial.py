@@ -94,6 +94,9 @@ class Evaluation:
     standard_error: float | None = None
     # Why a scoring was repeated: a process of the sandbox died. It is part of `output`, too.
     scored_again: str = ""
+    # Why f itself is broken, whatever x is, and how to mend it; empty where x may be to blame. It
+    # is for the session in which f was called, and not stored.
+    fault: str = field(default="", compare=False)
 
     @classmethod
     def open(cls) -> Evaluation:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ..errors import SandboxUnavailable, UnknownName
 from ..records import Limits
+from .blame import CALL, IMPORT, fault_of
 from .executor_worker import Parcel, call_in_worker, make_parcel
 from .inline import InlineSandbox
 from .machine import Mechanism, check_machine
@@ -36,6 +37,8 @@ if sys.platform == "linux":
     )
 
 __all__ = [
+    "CALL",
+    "IMPORT",
     "LEVELS",
     "MISSING",
     "UNKNOWN",
@@ -50,6 +53,7 @@ __all__ = [
     "Stop",
     "call_in_worker",
     "check_machine",
+    "fault_of",
     "make_parcel",
     "open_sandbox",
     "open_script_sandbox",

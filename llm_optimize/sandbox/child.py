@@ -22,6 +22,7 @@ from collections.abc import Callable
 from typing import Any, NoReturn, TextIO
 
 from ..records import Limits
+from .blame import fault_of
 from .data import NotPlainData, Packer, join, length_of
 from .wire import write_answer, write_endless
 
@@ -72,7 +73,7 @@ def answer_call(
             answer = join({**described, "unusable": True})
         except BaseException as error:
             # SystemExit and KeyboardInterrupt, too: a candidate may raise anything.
-            answer = _as_failure(error, limits)
+            answer = _as_failure(error, x, limits)
         _flush()
         if answer is None:
             write_endless(result_fd)
@@ -100,10 +101,10 @@ def _flush() -> None:
             continue  # closed or replaced by the candidate: nothing to flush
 
 
-def _as_failure(error: BaseException, limits: Limits) -> bytes:
+def _as_failure(error: BaseException, x: Any, limits: Limits) -> bytes:
     """Return an exception as an answer; without memory for that, only that there is none."""
     try:
-        return join(_describe(error, limits))
+        return join({**_describe(error, limits), "fault": fault_of(error, x)})
     except MemoryError:
         # The traceback holds the frames, and with them what fills the memory.
         error.__traceback__ = None

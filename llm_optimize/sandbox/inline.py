@@ -16,6 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from .blame import fault_of
 from .outcome import Call, Outcome, OutcomeStatus, killed
 
 _TRACEBACK_FRAMES = -6  # negative: the last ones
@@ -75,6 +76,7 @@ class InlineSandbox:
                 OutcomeStatus.RAISED,
                 message=f"{type(error).__name__}: {error}",
                 traceback=traceback.format_exc(limit=_TRACEBACK_FRAMES),
+                fault=fault_of(error, x),
             )
 
     def close(self) -> None:

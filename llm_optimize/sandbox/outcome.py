@@ -95,6 +95,7 @@ class Outcome:
     signal: int | None = None  # that ended it, for `crashed`
     exit_code: int | None = None  # with which it ended before f returned, for `crashed`
     unusable: bool = False  # for `raised`: f did return, but not plain data
+    fault: str = ""  # for `raised`: of f itself, whatever x is; see `blame`
     # Why f was called twice: a process of the sandbox died under it.
     scored_again: str = ""
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from ..records import Limits
 from ..text import visible
+from .blame import CALL, IMPORT
 from .data import TooMuchMemory, unpack
 from .outcome import Outcome, OutcomeStatus
 
@@ -155,11 +156,13 @@ class Answer:
         if answer.get("memory") is True:
             limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
+        fault = answer.get("fault")
         return Outcome(
             OutcomeStatus.RAISED,
             message=message,
             traceback=lines,
             unusable=answer.get("unusable") is True,
+            fault=fault if fault in (CALL, IMPORT) else "",
         )
 
 

@@ -59,6 +59,7 @@ OTHERS = {  # for each option of a run another value than the usual
     "tune": 2,
     "max_prompt_tokens": 500,
     "func_version": "v1",
+    "catch": True,
     "sandbox": "inline",
     "limits": {"memory_mb": 512},
     "executor": None,
@@ -198,7 +199,7 @@ def test_an_option_is_named_in_few_files():
     ]
     names = {file.relative_to(ROOT / "llm_optimize").as_posix() for file in files}
     assert names == {
-        "settings.py",
+        *("settings.py", "option_types.py"),
         "conversions.py",  # checks it
         "optimize/prompt_size.py",  # compares x0 with it
         "optimize/build.py",  # hands it on
