@@ -16,7 +16,9 @@ class FailFast:
 
     That is so where the first call of f shows that f itself is broken, where ten trials in a row
     fail in the same way, and where ten candidates in a row that a model was paid for are those of
-    earlier trials. Trials of earlier sessions do not count: f may have been mended since.
+    earlier trials. Once a trial has a score, failures count that a model was paid for: a learner
+    or a random mutation may well spend ten trials where nothing works. Trials of earlier sessions
+    do not count: f may have been mended since.
 
     Args:
         catch: whether to go on whatever f does.
@@ -33,7 +35,8 @@ class FailFast:
     def observe(self, trial: Trial, has_scores: bool) -> None:
         """Learn a trial of this session; `has_scores` says whether any trial of the run has one.
 
-        What f returned is held against f only while nothing has a score.
+        What f returned is held against f only for x0, which the user gave, and only while nothing
+        has a score.
         """
         is_known = trial.status is Status.DUPLICATE and trial.usage.calls > 0
         self._known = self._known + 1 if is_known else 0
@@ -45,21 +48,24 @@ class FailFast:
         if self._catch or trial.status is Status.DUPLICATE:
             return
         fault = trial.evaluation.fault
-        is_certain = trial.status is Status.FAILED or not has_scores
+        is_of_x0 = trial.source == "x0" and not has_scores
+        is_certain = trial.status is Status.FAILED or is_of_x0
         if self._is_first and fault and is_certain:
             self.reason = f"error: {fault}; or go on all the same with the option catch"
         if trial.evaluation.scorings:
             self._is_first = False
-        self._count_alike(trial)
+        is_paid = trial.usage.calls > 0
+        self._count_alike(trial, counts=is_paid or not has_scores)
 
-    def _count_alike(self, trial: Trial) -> None:
+    def _count_alike(self, trial: Trial, counts: bool) -> None:
         """Count trials in a row that fail in the same way, but for numbers and addresses.
 
         An x that is worse than a threshold, or than its parent on a few examples, is no failure
         of that kind.
         """
         failure = ""
-        if trial.score is None and not _is_rejected(trial.evaluation):
+        is_failed = trial.score is None and not _is_rejected(trial.evaluation)
+        if is_failed and counts:
             failure = _NUMBER.sub("#", describe_failure(trial))
         self._same = self._same + 1 if failure == self._failure else 1
         self._failure = failure

@@ -6,6 +6,7 @@ from llm_optimize import optimize
 from llm_optimize.evaluate import Examples
 from llm_optimize.optimize.fail_fast import FailFast
 from llm_optimize.records import Status, Trial, Usage
+from llm_optimize.space import Float
 
 SANDBOXES = ("inline", "process")
 
@@ -204,15 +205,37 @@ def test_ten_replies_in_a_row_without_an_x_end_the_run(tmp_path):
     assert "take another model" in result.stop_reason
 
 
-def failed(number, why, **more):
-    return Trial.of(number, f"x{number}", Status.FAILED, "m", feedback=why, **more)
+def failed(number, why, usage=Usage(calls=1), **more):
+    return Trial.of(
+        number, f"x{number}", Status.FAILED, "m", feedback=why, usage=usage, **more
+    )
 
 
-def observed(trials, **options):
+def observed(trials, has_scores=True, **options):
     fail_fast = FailFast(**options)
     for trial in trials:
-        fail_fast.observe(trial, has_scores=True)
+        fail_fast.observe(trial, has_scores)
     return fail_fast.reason
+
+
+def test_failures_that_cost_no_call_count_while_nothing_has_a_score():
+    free = [failed(n, "E", Usage()) for n in range(10)]
+    assert observed(free, has_scores=True) == ""
+    assert observed(free, has_scores=False).startswith("error: ")
+
+
+def test_a_learner_may_meet_an_x_for_which_f_returns_nothing(tmp_path):
+    result = optimize.run(
+        *("d", "q", lambda x: None if x["a"] < 2 else x["a"]),
+        space={"a": Float(0, 3)},
+        proposer="random",
+        seed=1,
+        sandbox="inline",
+        verbose=False,
+        store=str(tmp_path / "runs.db"),
+    )
+    assert result.trials[0].score is None
+    assert (len(result.trials), result.stop_reason) == (10, "max_steps")
 
 
 def test_failures_are_alike_but_for_numbers_and_addresses():
