@@ -2,9 +2,10 @@
 
     models, chat, ensemble    what answers messages
     call                      one call of an endpoint: attempts, retries, deadline
+    dialect, responses        how an endpoint wants to be asked: learned from what it refuses
     endpoint, wire, address   where it goes: connections, circuit breaker, HTTP within bounds
     listing                   what an endpoint has, asked before the first call
-    answer, refusal, faults   what came back, and what it means
+    answer, problem, refusal, faults   what came back, and what it means
     price, bandit             what it costs, and which model earns most for that
 
 This is the only room that opens a connection. Nothing that comes back is trusted.
@@ -13,7 +14,15 @@ This is the only room that opens a connection. Nothing that comes back is truste
 from __future__ import annotations
 
 from .chat import Chat, LLMModel, default_llm_options, get_default_llm
-from .ensemble import Ensemble, Priced, Seen, as_model, expected_usage, price_of
+from .ensemble import (
+    Ensemble,
+    Priced,
+    Seen,
+    as_model,
+    changes_of,
+    expected_usage,
+    price_of,
+)
 from .models import Command, Function, Model, reply_of
 from .price import Price
 
@@ -28,6 +37,7 @@ __all__ = [
     "Priced",
     "Seen",
     "as_model",
+    "changes_of",
     "default_llm_options",
     "expected_usage",
     "get_default_llm",

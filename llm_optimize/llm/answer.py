@@ -205,7 +205,9 @@ def read_usage(reported: Any, messages: Sequence[Message], text: str) -> Usage:
     prompt_tokens = guess.prompt_tokens if prompt is None else prompt
     prompt_details = reported.get("prompt_tokens_details")
     completion_details = reported.get("completion_tokens_details")
-    cached = _count(prompt_details, "cached_tokens") or 0
+    cached = _count(prompt_details, "cached_tokens")
+    if cached is None:
+        cached = _count(reported, "prompt_cache_hit_tokens") or 0  # DeepSeek's name
     return Usage(
         calls=1,
         prompt_tokens=prompt_tokens,

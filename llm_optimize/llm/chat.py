@@ -15,7 +15,7 @@ from ..records import Message, Reply
 from .address import address_of
 from .call import Call, CallLimits
 from .dialect import LIMITS, RESPONSES, Dialect
-from .endpoint import Endpoint
+from .endpoint import CREDENTIAL, Endpoint
 from .listing import listed_models
 from .price import Price, listed_price
 
@@ -67,7 +67,8 @@ class Chat:
         base_url: of the endpoint, usually ending in /v1; None takes OPENAI_BASE_URL, else OpenAI's.
             A user, password or parameter in it is sent along, but neither stored nor shown: the
             attribute has *** instead.
-        api_key: None takes OPENAI_API_KEY; a server on this machine needs none.
+        api_key: None takes OPENAI_API_KEY, unless `extra_headers` carry a key; a server on this
+            machine needs none.
         temperature, max_tokens, max_completion_tokens, reasoning_effort, top_p, seed, stop: sent
             along when given. What an endpoint refuses is sent in another form from then on, or left
             out: see `changes`.
@@ -123,8 +124,10 @@ class Chat:
         self._max_attempts = max_attempts
         self._max_wait_secs = max_wait_secs
         self._own_price = price
-        key = _checked_key(api_key or os.environ.get("OPENAI_API_KEY"))
         headers = _headers_of(options.get("extra_headers"))
+        if api_key is None and not any(CREDENTIAL.search(name) for name, _ in headers):
+            api_key = os.environ.get("OPENAI_API_KEY")
+        key = _checked_key(api_key)
         self._endpoint = Endpoint(address, key, max_concurrency, headers)
         extra = _extra_of(options.get("extra_body"))
         api = options.get("api") or "auto"

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import openai
 
 # In the name of a header whose value must not be shown.
-_CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.I)
+CREDENTIAL = re.compile(r"auth|key|token|secret|password|cookie", re.I)
 _FAILURES = 5  # in a row, after which the circuit opens; by hand
 _FIRST_OPEN_SECS = 1.0
 _MAX_OPEN_SECS = 60.0
@@ -163,7 +163,7 @@ class Endpoint:
         self.headers = headers
         secrets = [*address.secrets, api_key or ""]
         for name, value in headers:
-            if _CREDENTIAL.search(name):
+            if CREDENTIAL.search(name):
                 secrets += [value, value.removeprefix("Bearer ")]
         self.has_credentials = any(secrets)
         self.secrets = Secrets(secrets)

@@ -108,6 +108,14 @@ class Ensemble:
             per_completion = max(per_completion, price.completion_per_million)
         return Price(per_prompt, per_completion)
 
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """What endpoints refused so far, and how models are asked instead: a sentence each."""
+        found: list[str] = []
+        for arm in self._arms.values():
+            found += changes_of(arm)
+        return tuple(found)
+
     def check(self) -> None:
         """Raise MissingKey when one of the models needs a key and has none."""
         for arm in self._arms.values():
@@ -244,6 +252,15 @@ def price_of(model: Model) -> Price | None:
     True
     """
     return model.price if isinstance(model, Priced) else None
+
+
+def changes_of(model: Model) -> tuple[str, ...]:
+    """Return what the endpoints of a model refused so far, and how it is asked instead.
+
+    >>> changes_of(as_model(lambda messages: ""))
+    ()
+    """
+    return model.changes if isinstance(model, Chat | Ensemble) else ()
 
 
 @dataclass(frozen=True)

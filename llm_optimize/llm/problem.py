@@ -92,7 +92,7 @@ def _sentences(value: Any) -> Iterator[str]:
         yield from _sentences(value.get("detail") or value.get("message"))
         place = value.get("loc")
         if isinstance(place, list | tuple) and place:
-            yield f"'{place[-1]}': {value.get('msg')}"
+            yield f"'{place[-1]}': {value.get('msg')} ({value.get('type')})"
     elif isinstance(value, list):
         for one in value[:20]:
             yield from _sentences(one)

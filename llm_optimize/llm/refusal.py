@@ -68,10 +68,17 @@ _NO_CHAT_MODEL = re.compile(r"not a chat model", re.I)
 _OTHER_NAMES = {
     "max_completion_tokens": ("max_output_tokens", "maxOutputTokens"),
     "max_tokens": ("max_output_tokens", "maxOutputTokens"),
-    "reasoning_effort": ("reasoning.effort", "reasoningEffort", "reasoning", "think"),
+    "reasoning_effort": (
+        "reasoning.effort",
+        "reasoningEffort",
+        "reasoning",
+        "thinking",
+        "think value",
+    ),
     "frequency_penalty": ("frequencyPenalty",),
     "presence_penalty": ("presencePenalty",),
 }
+_TELLING = ("temperature", "thinking", "think value")  # in a refusal, without a mark
 # Before the name of an option that is an ordinary word.
 _MARK = (
     r"(?:argument|field|keyword|name|option|param|parameter|property)s?(?: supplied)?:?"
@@ -247,8 +254,9 @@ def _refused_part(problem: Problem, request: Request) -> str | None:
             named.append((found.start(), part))
     if not named:
         return None
-    if _NOT_BOTH.search(message):
-        return max(named)[1]
+    parts = {part for _, part in named}
+    if _NOT_BOTH.search(message) and parts >= {"temperature", "top_p"}:
+        return "top_p"
     return min(named)[1]
 
 
@@ -265,10 +273,11 @@ def _pattern_of(part: str) -> re.Pattern[str]:
     found = [r"(?!)"]
     for name in _names_of(part):
         word = re.escape(name)
-        if "_" in name or "." in name or name == "temperature":
+        if not name.isalpha() or not name.islower() or name in _TELLING:
             found.append(rf"\b{word}\b")
         else:
-            found.append(rf"['\"`]{word}['\"`]|{_MARK} \[?['\"]?{word}\b|^{word}:")
+            found.append(rf"['\"`]{word}['\"`]|{_MARK} \[?['\"]?{word}\b")
+            found.append(rf"^{word}:|: {word}\Z")
     return re.compile("|".join(found), re.I | re.M)
 
 

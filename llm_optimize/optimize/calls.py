@@ -15,8 +15,8 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import BudgetSpent, ModelError, ScriptExhausted
-from ..llm import Model, Seen, expected_usage, reply_of
-from ..records import Ask, CallFailed, Event, Message, Reply, Usage
+from ..llm import Model, Seen, changes_of, expected_usage, reply_of
+from ..records import Ask, CallFailed, Event, Message, Noticed, Reply, Usage
 from ..store import Writer
 from ..token_estimate import TokenEstimate
 from .state import RunState
@@ -58,6 +58,7 @@ class ModelCalls:
         self._is_capped = budget.tokens is not None or budget.usd is not None
         self._in_flight: dict[int, Usage] = {}  # expected, by the key of the request
         self._keys = itertools.count()
+        self._changes: set[str] = set()  # of how the model is asked, that are known
         self._waiting: list[asyncio.Future[None]] = []
         self._unwritten: defaultdict[int, list[Awaitable[None]]] = defaultdict(list)
 
@@ -102,9 +103,18 @@ class ModelCalls:
                 await self._writer.call_failed(key, str(error))
                 self._notify(CallFailed(place[0], self._model.name, str(error)))
                 raise
+            finally:
+                self._notify_changes(self._model)
             self._received(place, key, reply)
             self._count(reply, messages)
         return reply
+
+    def _notify_changes(self, model: Model) -> None:
+        """Tell the watchers, once, what endpoints refused and how the model is asked instead."""
+        for change in changes_of(model):
+            if change not in self._changes:
+                self._changes.add(change)
+                self._notify(Noticed(change))
 
     def _received(self, place: Place, key: int, reply: Reply) -> None:
         """Begin to write a reply; who asked for it reads it meanwhile."""

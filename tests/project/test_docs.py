@@ -52,6 +52,7 @@ NOT_RUN = {
     "needs a notebook": 1,
     "needs an account": 4,
     "changes this machine": 4,
+    "tests/llm/test_providers.py runs it": 24,
 }
 # All blocks run while the first test waits: on a busy machine that takes its time.
 pytestmark = pytest.mark.timeout(600)
