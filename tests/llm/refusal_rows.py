@@ -85,7 +85,7 @@ WORDINGS = [  # status, body, option, what it is afterwards
         "temperature",
         0.5,
     ),
-    (400, body("top_p and temperature: use only one"), "top_p", LEFT_OUT),
+    (400, body("top_p and temperature cannot both be set"), "top_p", LEFT_OUT),
     (
         400,
         body("temperature and top_p cannot both be specified for this model"),
