@@ -99,7 +99,7 @@ class Shown:
         return redirect_stdout(sys.stderr)
 
     def finish(self, result: Any) -> None:
-        """Print the end of a run, and exit with 1 where the run ended by an error."""
+        """Print the end of a run; exit with 1 where it ended by an error, or has no score."""
         if self.as_json:
             keys = ("name", "best_score", "best_x", "stop_reason", "usage")
             facts = {key: getattr(result, key) for key in keys}
@@ -110,6 +110,11 @@ class Shown:
             on_screen = self.verbose and sys.stdout.isatty()
             if not on_screen:
                 typer.echo(result.stop_reason, err=True)
+            raise typer.Exit(FAILED)
+        if result.best is None:
+            if not self.verbose:
+                sentence = f"no trial of the run {result.name!r} has a score"
+                typer.echo(f"{sentence} ({result.stop_reason})", err=True)
             raise typer.Exit(FAILED)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from collections.abc import Sequence
@@ -114,11 +115,16 @@ def _summary(found: Any, store: str) -> str:
 
 
 def _raise_problems(found: Any) -> None:
-    """Raise LlmOptimizeError where runs ended early, with the first reason."""
+    """Raise LlmOptimizeError where runs ended early, with the first reason, or have no score."""
     problems: list[str] = []
+    best: list[float] = []
     for standing in found.standings:
         problems += standing.problems
+        for outcome in standing.outcomes:
+            best += outcome.curve[-1:]
     if problems:
         raise LlmOptimizeError(
             f"{len(problems)} runs ended early, the first one by this {problems[0]}"
         )
+    if not any(map(math.isfinite, best)):
+        raise LlmOptimizeError("no trial of these runs has a score")
