@@ -15,15 +15,15 @@ import shlex
 import subprocess
 import sys
 import tomllib
+import typing
 from pathlib import Path
 
 import pytest
 import typer
 
 from blocks import PAGES, ROOT, Block, blocks_of, commands_of
-from llm_optimize import task_file
+from llm_optimize import records, task_file
 from llm_optimize.cli import app
-from llm_optimize.records import Limits
 from server import Server
 
 BLOCKS = [block for page in PAGES for block in blocks_of(page)]
@@ -43,7 +43,7 @@ SERVING = {
     "mcp",
 }  # commands that go on until they are stopped: only parsed here
 OTHER_PROGRAMS = {"cd", "export", "git", "make", "optuna-dashboard", "pip", "python"}
-OTHER_FLAGS = ("--help",)  # Typer's own
+OTHER_FLAGS = ("--help", "--api-key")  # Typer's own, and of vLLM
 # Why a block is not run, and how many blocks there may be at the most for each reason.
 NOT_RUN = {
     "a program of another library": 5,
@@ -350,7 +350,7 @@ def test_examples_that_are_named_exist():
 
 def test_the_page_on_the_sandbox_has_every_limit_with_its_default():
     page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
-    for limit in dataclasses.fields(Limits):
+    for limit in dataclasses.fields(records.Limits):
         (row,) = re.findall(rf"^\|[^|\n]*`{limit.name}`[^|\n]*\|[^\n]*", page, re.M)
         if isinstance(limit.default, int):
             assert re.search(rf"\b{limit.default}\b", row.split("|")[2]), row
@@ -381,3 +381,9 @@ def test_what_the_readme_says_of_searches_is_in_the_table():
         after_200_calls = float(chat.split(",")[3])
         assert after_100_calls > after_200_calls, name
     assert f"on {len(rows)} of {len(rows)} problems" in (ROOT / "README.md").read_text()
+
+
+def test_the_reference_has_every_event():
+    page = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
+    for event in typing.get_args(records.Event):
+        assert f"::: llm_optimize.records.{event.__name__}\n" in page
