@@ -11,9 +11,11 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from .errors import require
 from .eval_utils import run_script
 from .optimize import run as optimize_run
 from .records import Result, Watcher
+from .shell import program
 from .store import option_of
 
 TASK = (
@@ -23,7 +25,7 @@ TASK = (
 QUESTION = "Which script reaches a higher accuracy on images that it has not seen?"
 INTRODUCTION = """\
 Demo: the `mutation` proposer improves a scikit-learn script by small random changes, without any
-language model: the baseline that a model has to beat. Your own task: llm-optimize run --help"""
+language model: the baseline that a model has to beat. Your own task: llm-optimize init"""
 X0 = """\
 from sklearn.svm import SVC
 
@@ -89,7 +91,11 @@ def _accuracy(predicted: Any, true: Any) -> float:
 
 
 def run(steps: int, store: str, seed: int, callbacks: Sequence[Watcher] = ()) -> Result:
-    """Run the demo and return its result."""
+    """Run the demo and return its result.
+
+    Raises MissingExtra where scikit-learn or libcst is not installed.
+    """
+    require("sklearn", "libcst", needed_by="the demo")
     return optimize_run(
         TASK,
         QUESTION,
@@ -113,5 +119,5 @@ def report(result: Result, store: str) -> str:
     return (
         f"\nThe best script:\n\n{script}\n"
         f"test score {before:.4f} -> {after:.4f}: accuracy on {count} images that chose nothing\n"
-        f"run {name}: llm-optimize show {name}{where}   |   llm-optimize best {name}{where}"
+        f"run {name}: {program()} show {name}{where}   |   {program()} best {name}{where}"
     )

@@ -34,14 +34,12 @@ LlmOptimizeError
 from __future__ import annotations
 
 import difflib
-import shlex
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
+
+from .shell import pip_install
 
 
 class OptionName(str):
@@ -366,16 +364,3 @@ _PACKAGES = {
     "genai_prices": "genai-prices",
     "sklearn": "scikit-learn",
 }
-
-
-def pip_install(*packages: str) -> str:
-    """Return the command that installs packages into the environment of this process.
-
-    It names the packages themselves: an extra of this package could be installed only where this
-    package came from. Where `pip` is that of another environment, it names the interpreter.
-    """
-    pip = "pip"
-    found = shutil.which(pip)
-    if found is None or Path(found).parent != Path(sys.executable).parent:
-        pip = f"{shlex.quote(sys.executable)} -m pip"
-    return f"{pip} install {' '.join(packages)}"

@@ -9,14 +9,24 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib.machinery import PathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from .errors import FunctionUnusable, UsageError, suggestion
+from .errors import FunctionUnusable, OptionName, UsageError, suggestion
 from .llm import Chat, Price
+
+_LIBRARIES = (
+    "stdlib",
+    "platstdlib",
+    "purelib",
+    "platlib",
+)  # folders, as sysconfig has them
 
 
 def functions_of(where: Sequence[str]) -> Any:
@@ -34,7 +44,8 @@ def load(where: str) -> Callable[[Any], Any]:
     source, _, name = where.rpartition(":")
     if not source or not name:
         raise FunctionUnusable(
-            f"--func {where!r} names no function: write FILE.py:NAME or MODULE:NAME"
+            OptionName("func"),
+            f" is {where!r}, which names no function: write FILE.py:NAME or MODULE:NAME",
         )
     if source.endswith(".py"):
         module = _module_from_file(Path(source))
@@ -64,26 +75,68 @@ def _module_from_file(path: Path) -> ModuleType:
     So the process of a scoring, which gets the same path, finds it under that name.
     """
     if not path.is_file():
-        raise FunctionUnusable(f"the file {path} of --func does not exist")
+        raise FunctionUnusable(
+            f"the file {path} of ", OptionName("func"), " does not exist"
+        )
+    _refuse_name_of_module(path)
     sys.path.insert(0, str(path.resolve().parent))
     spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
     if spec is None or spec.loader is None:
         raise FunctionUnusable(f"{path} cannot be imported as Python")
     module = importlib.util.module_from_spec(spec)
     sys.modules[path.stem] = module
-    try:
+    with _as_imported(str(path)):
         spec.loader.exec_module(module)
-    except Exception as error:  # the user's file may raise anything
-        raise _import_failure(str(path), error) from error
     return module
+
+
+def _refuse_name_of_module(path: Path) -> None:
+    """Raise FunctionUnusable for a file such as random.py, which would hide that module.
+
+    A library that imports the module would get the file, here and in the process of a scoring.
+    """
+    if path.stem == "test":  # of the standard library, and imported by nobody
+        return
+    if path.stem not in sys.stdlib_module_names:
+        folders = [sysconfig.get_path(name) for name in ("purelib", "platlib")]
+        spec = PathFinder.find_spec(path.stem, folders)
+        if spec is None or spec.origin is None:
+            return
+        if Path(spec.origin).resolve() == path.resolve():
+            return
+    raise FunctionUnusable(
+        f"the file {path} of ",
+        OptionName("func"),
+        f" has the name of the module {path.stem!r}, which it would hide: rename it, "
+        f"such as my_{path.name}",
+    )
+
+
+@contextmanager
+def _as_imported(source: str) -> Iterator[None]:
+    """Run the user's file or module as an import: it sees no arguments of the command line.
+
+    Raises FunctionUnusable for whatever it raises.
+    """
+    arguments = sys.argv
+    sys.argv = [source]
+    try:
+        yield
+    except SystemExit as error:
+        raise FunctionUnusable(
+            f"{source} ends the program when it is imported (exit code {error.code}): "
+            'put what only a script should do under if __name__ == "__main__":'
+        ) from error
+    except Exception as error:  # the user's file may raise anything
+        raise _import_failure(source, error) from error
+    finally:
+        sys.argv = arguments
 
 
 def _module_by_name(name: str) -> ModuleType:
     sys.path.insert(0, str(Path.cwd()))
-    try:
+    with _as_imported(name):
         return importlib.import_module(name)
-    except Exception as error:  # the user's module may raise anything
-        raise _import_failure(name, error) from error
 
 
 def _import_failure(source: str, error: Exception) -> FunctionUnusable:

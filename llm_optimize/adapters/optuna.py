@@ -21,11 +21,12 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ..blocking import wait_for
-from ..errors import MissingExtra, ModelError, UsageError, pip_install
+from ..errors import MissingExtra, ModelError, UsageError
 from ..llm import Chat, as_model, reply_of
 from ..propose.language import HUMAN_PROMPT, SYSTEM_PROMPT
 from ..propose.model import ModelProposer
 from ..records import Message, Plan, Proposal, Reply, Status, Task, Trial, Usage, rank
+from ..shell import pip_install
 from ..space import Space, as_space
 
 try:

@@ -27,7 +27,7 @@ from ..errors import (
     StoreError,
     UsageError,
 )
-from . import check, compare, export, look, report, run, serve
+from . import check, compare, export, init, look, report, run, serve
 from .common import FAILED, INTERRUPTED, OK, WRONG_USAGE, fail
 from .options import flag_of
 
@@ -66,6 +66,7 @@ class Command(TyperCommand):
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
+    "init": init.init,
     "run": run.run,
     "resume": run.resume,
     "fork": run.fork,

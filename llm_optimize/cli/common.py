@@ -29,6 +29,7 @@ StoreOption = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
+Force = Annotated[bool, typer.Option("--force", help="Replace a file that exists.")]
 Quiet = Annotated[
     bool,
     typer.Option(

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError
-from ..text import visible
+from ..text import counted, visible
 from ..watch import export as exports
-from .common import DEFAULT_STORE, RunName, StoreOption, stored_run
+from .common import DEFAULT_STORE, Force, RunName, StoreOption, stored_run
 
 if TYPE_CHECKING:
     from ..store import Run
@@ -23,6 +23,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="A new file; without it, text is printed."),
     ] = None,
+    force: Force = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write the trials of a run for other tools."""
@@ -30,8 +31,10 @@ def export(
     if to in exports.FORMATS and output is None:
         _print(run, to)
         return
-    count = exports.export(run, to, output or Path())
-    typer.echo(f"{count} trials of {visible(run.name)} are in {output}", err=True)
+    count = exports.export(run, to, output or Path(), replace=force)
+    typer.echo(
+        f"{counted(count, 'trial')} of {visible(run.name)} in {output}", err=True
+    )
 
 
 def _print(run: Run, format_: str) -> None:

@@ -98,11 +98,16 @@ def parameters_of(text: str, where: str) -> dict[str, Any]:
     return values
 
 
-def write_x(x: Any, output: Path) -> None:
+def write_x(x: Any, output: Path, *, replace: bool = False) -> None:
     """Write x unchanged: a text into a file, named texts into the files of a folder.
 
-    Raises UsageError where a file cannot be written, or would lie outside the folder: the names
-    of the parts come from a model.
+    Args:
+        x: the candidate.
+        output: the file, or the folder.
+        replace: whether files that exist are replaced.
+
+    Raises UsageError where a file exists or cannot be written, or would lie outside the folder:
+    the names of the parts come from a model.
     """
     folder = output.resolve()
     try:
@@ -114,6 +119,10 @@ def write_x(x: Any, output: Path) -> None:
                 raise UsageError(
                     f"the part {str(file)!r} would be written outside {output}: "
                     "print it with --json"
+                )
+            if file.exists() and not replace:
+                raise UsageError(
+                    f"the file {file} exists: choose another, or replace it with --force"
                 )
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_bytes(text.encode("utf-8"))

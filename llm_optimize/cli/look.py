@@ -9,7 +9,15 @@ import typer
 
 from ..errors import LlmOptimizeError
 from ..watch.run_view import stored_view
-from .common import DEFAULT_STORE, Json, RunName, StoreOption, open_store, stored_run
+from .common import (
+    DEFAULT_STORE,
+    Force,
+    Json,
+    RunName,
+    StoreOption,
+    open_store,
+    stored_run,
+)
 from .files import print_x, write_x
 from .tables import as_json, runs_table, spending, trial_page, trials_table
 
@@ -68,6 +76,7 @@ def best(
             "--output", "-o", help="File or folder to write it to; else it is printed."
         ),
     ] = None,
+    force: Force = False,
     store: StoreOption = DEFAULT_STORE,
     json_: Json = False,
 ) -> None:
@@ -78,6 +87,6 @@ def best(
     if json_:
         typer.echo(as_json(champion))
     elif output is not None:
-        write_x(champion.x, output)
+        write_x(champion.x, output, replace=force)
     else:
         print_x(champion.x)

@@ -8,21 +8,33 @@ from typing import Annotated
 
 import typer
 
+from ..errors import UsageError
 from ..watch import page as pages
 from ..watch import report as reports
-from .common import DEFAULT_STORE, RunName, StoreOption, open_store
+from .common import DEFAULT_STORE, Force, RunName, StoreOption, open_store
 
 
 def report(
     name: RunName,
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="The HTML file.")
-    ] = Path("report.html"),
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="The HTML file; report.html if not given, which is replaced.",
+            metavar="FILE",
+        ),
+    ] = None,
+    force: Force = False,
     store: StoreOption = DEFAULT_STORE,
 ) -> None:
     """Write one HTML file that shows all of a run, or of a comparison."""
+    if output is not None and output.exists() and not force:
+        raise UsageError(
+            f"the file {output} exists: choose another, or replace it with --force"
+        )
     with closing(open_store(store)) as opened:
-        path = reports.write(opened, name, output)
+        path = reports.write(opened, name, output or Path("report.html"))
     megabytes = path.stat().st_size / 1e6
     typer.echo(f"{path} ({megabytes:.1f} MB)")
 

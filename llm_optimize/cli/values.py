@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import settings
+from ..conversions import refuse_no_number
 from ..errors import UnknownName, UsageError
 from ..loading import functions_of, model_of
 from ..records import Budget, Limits
@@ -46,6 +47,7 @@ def arguments(given: Mapping[str, Any], file: TaskFile | None = None) -> dict[st
         found["x0"] = first
     found["func"] = functions_of(func)
     of_chat = {name: found.pop(name, None) for name in settings.OF_CHAT}
+    refuse_no_number("temperature", of_chat["temperature"])
     model = model_of(given["model"] or names, given["price"] or price, of_chat)
     found["model"] = model
     found["limits"] = Limits(**{**limits, **_limits(given)})

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from ..errors import InPython, OptionName, UnknownName, UsageError, pip_install
+from ..errors import InPython, OptionName, UnknownName, UsageError
 from ..evaluate import Evaluator, Examples, Judging, Repeats, Stage, TrialJudge
 from ..llm import Chat, Ensemble, Model, as_model, price_of
 from ..propose import classical, gates
@@ -23,6 +23,7 @@ from ..propose.policy_gradient import PolicyGradient
 from ..records import Budget, Evaluation, Proposer, Search, Task, Trial, Watcher
 from ..search import as_search
 from ..settings import OF_CHAT, RunSettings
+from ..shell import pip_install
 from ..space import Space, as_space
 from ..stop import Rule, as_rule
 from ..store import Store

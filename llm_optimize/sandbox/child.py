@@ -13,6 +13,7 @@ import importlib
 import math
 import os
 import random
+import re
 import sys
 import tempfile
 import time
@@ -32,9 +33,11 @@ _MAX_CPU_SECS = 10**9  # about what a limit of the system can hold
 _NO_MEMORY = join(
     {"memory": True, "message": "MemoryError", "traceback": "MemoryError"}
 )
+_KEY_OF_API = re.compile(r"\b[A-Z][A-Z0-9_]*_(?:API_)?(?:KEY|TOKEN)\b")
 _OUR_PACKAGE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _MAYBE_FORBIDDEN = (
-    "the sandbox may forbid it: see limits.readable, writable and network"
+    "the sandbox may forbid it: limits.readable, writable and network allow more, as do "
+    "--readable, --writable and --network"
 )
 
 
@@ -121,7 +124,7 @@ def _describe(error: BaseException, limits: Limits) -> dict[str, Any]:
     message = kind
     if text:
         message = f"{kind}: {text}"[:_MAX_MESSAGE_CHARS]
-    message += _limit_behind(error, limits)
+    message += _limit_behind(error, limits) + _missing_variable(error, text, limits)
     frames = []
     for frame in traceback.extract_tb(error.__traceback__):
         if not frame.filename.startswith(_OUR_PACKAGE):
@@ -147,8 +150,8 @@ def _limit_behind(error: BaseException, limits: Limits) -> str:
     limit = {
         errno.EACCES: _MAYBE_FORBIDDEN,
         errno.EPERM: _MAYBE_FORBIDDEN,
-        errno.EROFS: "the sandbox may forbid it: see limits.writable",
-        errno.ENETUNREACH: "no network in this sandbox: see limits.network",
+        errno.EROFS: "the sandbox may forbid it: limits.writable or --writable allows it",
+        errno.ENETUNREACH: "no network in this sandbox: limits.network or --network allows it",
         errno.EFBIG: f"limit of {limits.file_mb} MB for a file: file_mb",
         errno.ENOSPC: f"limit of {limits.scratch_mb} MB for all files, "
         "or the disk is full: scratch_mb",
@@ -156,6 +159,29 @@ def _limit_behind(error: BaseException, limits: Limits) -> str:
         errno.EAGAIN: f"limit of {limits.processes} processes and threads: processes",
     }.get(number)
     return f" [{limit}]" if limit else ""
+
+
+def _missing_variable(error: BaseException, text: str, limits: Limits) -> str:
+    """Return how f gets an environment variable that it missed, in brackets; "" for others.
+
+    It is one that `os.environ[...]` did not find, or a key that a client of an API asks for.
+    """
+    name = ""
+    frames = traceback.extract_tb(error.__traceback__)
+    if isinstance(error, KeyError) and frames:
+        in_environ = frames[-1].filename == os.__file__ or "<frozen os>" in str(
+            frames[-1]
+        )
+        if in_environ:
+            name = text.strip("'")
+    else:
+        found = _KEY_OF_API.search(text)
+        name = found[0] if found else ""
+    if not name or name in os.environ:
+        return ""
+    if name in limits.env:
+        return f" [{name} is let through but not set: export it where the run begins]"
+    return f" [f sees only the variables that limits.env or --env names: --env {name}]"
 
 
 def prepare_process(

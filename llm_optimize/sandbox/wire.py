@@ -154,7 +154,7 @@ class Answer:
         message = visible(answer["message"])
         lines = visible(answer["traceback"])
         if answer.get("memory") is True:
-            limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb)"
+            limit = f"memory limit of {self._limits.memory_mb} MB reached (memory_mb, or --memory)"
             return Outcome(OutcomeStatus.MEMORY, message=limit, traceback=lines)
         fault = answer.get("fault")
         return Outcome(

@@ -20,6 +20,7 @@ from ..records import (
     TrialFinished,
     describe_failure,
 )
+from ..shell import program
 from ..store import option_of
 from ..text import clip, counted, one_line, show_number, show_x, visible
 from .amounts import signed
@@ -114,7 +115,7 @@ def look_line(run: RunView) -> str:
 
     The URL of a server is left out, since it may hold a password.
     """
-    command = f"look at it: llm-optimize show {shlex.quote(run.name)}"
+    command = f"look at it: {program()} show {shlex.quote(run.name)}"
     if run.store.startswith("sqlite:") or "://" not in run.store:
         command += option_of(run.store)
     return visible(command)

@@ -49,8 +49,8 @@ class Console:
     >>> with open("run.txt", "w") as file, Console(file) as console:
     ...     result = optimize.run("d", "q", float, "1", 1, model, False, sandbox="inline",
     ...                           name="amber", callbacks=[console])
-    >>> print(pathlib.Path("run.txt").read_text().splitlines()[-1])
-    look at it: llm-optimize show amber
+    >>> print(pathlib.Path("run.txt").read_text().splitlines()[-1])  # doctest: +ELLIPSIS
+    look at it: ...llm-optimize show amber
     """
 
     def __init__(

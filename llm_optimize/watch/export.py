@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import UnknownName, UsageError, require
+from ..errors import InPython, UnknownName, UsageError, require
 from ..records import Trial
 from ..text import plain, show_x, visible
 from .atomic import atomic_path
@@ -33,13 +33,14 @@ _CATEGORY = (str, int, float, bool, type(None))  # what an option of Optuna can 
 _FORMULA = ("=", "+", "-", "@")  # the beginnings of texts that a spreadsheet computes
 
 
-def export(run: Run, form: str, file: Path) -> int:
-    """Write the finished trials of a run into a new file, atomically; return their number.
+def export(run: Run, form: str, file: Path, *, replace: bool = False) -> int:
+    """Write the finished trials of a run into a file, atomically; return their number.
 
     Args:
         run: in a store, in progress or not.
         form: "csv", "jsonl" or "optuna" (an SQLite file with one study, named as the run).
-        file: must not exist.
+        file: where to write.
+        replace: whether an existing file is replaced.
 
     Raises:
         UnknownName: another form.
@@ -53,8 +54,11 @@ def export(run: Run, form: str, file: Path) -> int:
     }
     if form not in writers:
         raise UnknownName("format", form, writers)
-    if file.exists():
-        raise UsageError(f"the file {file} exists: choose another, or remove it")
+    if file.exists() and not replace:
+        raise UsageError(
+            f"the file {file} exists: choose another, ",
+            InPython("or remove it", shell="or replace it with --force"),
+        )
     trials = in_order(run)
     with atomic_path(file) as unfinished:
         writers[form](run, trials, unfinished)

@@ -25,7 +25,7 @@ MANY_PARAMETERS = {
 
 FLOORS = (
     # Within floor 0, earlier ones only.
-    "errors checks redaction identity conversions text records option_types settings stop "
+    "shell errors checks redaction identity conversions text records option_types settings stop "
     "blocking ucb1 token_estimate",
     "llm store sandbox space",
     "compat_2023",

@@ -205,7 +205,7 @@ def test_memory_that_runs_out_is_called_so(kind):
         outcome = made.run(Call("hoard", 30.0))
     assert (outcome.status, outcome.message) == (
         OutcomeStatus.MEMORY,
-        "memory limit of 512 MB reached (memory_mb)",
+        "memory limit of 512 MB reached (memory_mb, or --memory)",
     )
 
 

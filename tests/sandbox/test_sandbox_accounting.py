@@ -54,7 +54,7 @@ def test_memory_of_any_kind_is_held(sandbox, name):
     outcome = outcome_of(sandbox, MEMORY[name])
     assert outcome.status is OutcomeStatus.MEMORY, outcome
     assert (
-        "memory limit of 600 MB reached by all its processes together (memory_mb)"
+        "memory limit of 600 MB reached by all its processes together (memory_mb, or --memory)"
         in outcome.message
     )
     assert outcome.seconds < 8

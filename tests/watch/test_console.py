@@ -106,7 +106,7 @@ def test_without_a_terminal_there_is_a_plain_line_for_each_trial():
     assert lines[7].startswith(
         "max_steps: best 0.75 in trial 1; 4 trials, 3 model calls, 35 tokens"
     )
-    assert lines[8] == "look at it: llm-optimize show amber-birch"
+    assert lines[8].endswith("llm-optimize show amber-birch")
 
 
 def test_hostile_text_is_shown_and_never_sent():
@@ -155,7 +155,7 @@ def test_in_a_terminal_there_is_a_view(terminal):
         "3/20",
     ):
         assert words in out
-    assert out.rstrip().endswith("look at it: llm-optimize show amber-birch")
+    assert out.rstrip().endswith("llm-optimize show amber-birch")
     assert "x = 2" in out.rpartition("best x")[2]
 
 

@@ -113,7 +113,7 @@ def test_hostile_text_moves_nothing(tmp_path: Path, columns: int, lines: int) ->
         assert "?1049h" not in sent.replace("\\x1b[?1049h", "")
         assert not set(sent) & set("\x07\x08\x0b\x0c\x9b\u202e")
         assert r"\x1b[2J" in sent  # shown
-        assert "look at it: llm-optimize" in screen.text.replace("\n", "")
+        assert "llm-optimize" in screen.text.replace("\n", "")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_small_dumb_and_old_terminals_get_plain_lines(
         assert "no reply for trial 9 from gpt" in sent
         said = " ".join(sent.split())
         assert "max_steps: best 1.143 in trial 8; 9 trials, 9 model calls" in said
-        assert said.endswith("look at it: llm-optimize show amber-birch")
+        assert said.endswith("llm-optimize show amber-birch")
 
 
 def test_wide_letters_and_tabs_do_not_break_the_lines(tmp_path: Path) -> None:
@@ -159,7 +159,7 @@ def test_at_the_end_the_best_x_stays_and_the_cursor_is_back(tmp_path: Path) -> N
         assert screen.raw.count(b"\x1b[?25l") == screen.raw.count(b"\x1b[?25h") == 1
         below = screen.text.rpartition(" best x ")[2]
         assert "return [number * 8 for number in range(n)]" in below
-        assert below.rstrip().endswith("look at it: llm-optimize show amber-birch")
+        assert below.rstrip().endswith("llm-optimize show amber-birch")
 
 
 def test_a_real_run_is_seen_live(tmp_path: Path) -> None:

@@ -187,7 +187,7 @@ class Account:
         if memory > memory_limit:
             message = (
                 f"memory limit of {limits.memory_mb} MB reached by {self._processes} "
-                "together (memory_mb)"
+                "together (memory_mb, or --memory)"
             )
             return Breach("memory", message)
 

@@ -193,7 +193,7 @@ class Scoring:
             return None
         message = (
             f"memory limit of {self._limits.memory_mb} MB reached by all its processes "
-            "together (memory_mb)"
+            "together (memory_mb, or --memory)"
         )
         return Outcome(OutcomeStatus.MEMORY, message=message)
 
