@@ -177,6 +177,8 @@ class Engine:
         pending = [parent for parent in parents if parent is not None]
         rng = state.rng("plan", number)
         plan = self._parts.search.ask(rng, pending)
+        if plan.parent is None:
+            plan = replace(plan, parent=state.open_x0())
         return Pending(number, with_hints(plan, state.control.hints), None)
 
     async def _propose(self, number: int, plan: Plan) -> Proposal:

@@ -22,7 +22,7 @@ from random import Random
 
 from ..errors import ModelError, ModelUnavailable, NothingToPropose
 from ..propose.language.protected import check_change
-from ..records import Cap, Counts, Evaluation, Plan, Status, Trial, X, rank
+from ..records import Cap, Counts, Evaluation, Plan, Proposal, Status, Trial, X, rank
 from ..settings import RunSettings
 from ..stop import Progress, Rule
 from .fail_fast import FailFast
@@ -117,6 +117,8 @@ class RunState:
         self.control = Control()
         self.in_flight: dict[int, Plan] = {}
         self.unwritten: set[int] = set()  # finished trials whose row is being written
+        # Whether trials begin before x0 is scored, which they are then built on.
+        self.is_eager = False
         self.former: set[int] = set()  # trials whose score is of an f before it changed
         self._rule = rule
         self._clock = clock
@@ -159,6 +161,13 @@ class RunState:
     def is_first(self, number: int) -> bool:
         """Whether the trial of this number is one of x0."""
         return self.counts.is_first(number)
+
+    def open_x0(self) -> Trial | None:
+        """Return the first x0 whose score is not known yet; None where all are."""
+        for number, x in enumerate(self.settings.x0):
+            if number not in self.trials:
+                return Trial(number, Proposal(x, "x0"), Evaluation.open())
+        return None
 
     def place(self) -> int:
         """Return the next place in the order of finishing, from 1."""
@@ -359,7 +368,7 @@ class RunState:
             return False
         if waiting or self.is_first(self._next_number):
             return not self._is_full("scorings")
-        if not self._has_x0():
+        if not self.is_eager and not self._has_x0():
             return False
         return not self._is_full("scorings", "max_steps")
 

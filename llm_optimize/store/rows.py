@@ -304,6 +304,12 @@ def to_test_scores(row: Any) -> dict[int, float]:
         return {int(number): score for number, score in scores.items()}
 
 
+def to_open(row: Any) -> Trial:
+    """Read a trial that has an x and waits for its score."""
+    with undamaged(f"trial {row.number}"):
+        return Trial(row.number, _to_proposal(row), Evaluation.open(), row.parent)
+
+
 def to_pending(row: Any, known: Mapping[int, Trial]) -> Pending:
     """Read a trial that was not finished; `known` holds the finished ones by number."""
     proposal = evaluation = None

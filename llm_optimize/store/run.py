@@ -262,6 +262,9 @@ class Run:
         if not begun:
             return []
         known = {trial.number: trial for trial in self.trials()}
+        for row in begun:
+            if row.x is not None:  # others may be built on it already
+                known[row.number] = rows.to_open(row)
         return [rows.to_pending(row, known) for row in begun]
 
     def _rows(self, *, finished: bool) -> Sequence[Any]:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from ...records import Direction, Plan, Task, Trial, X, describe_failure
+from ...records import Direction, Plan, Status, Task, Trial, X, describe_failure
 from ...text import clip, is_parts, lines_of, show_number, show_x
 from .fences import fence
 from .parts import show_parts
@@ -187,6 +187,8 @@ def _result(
 ) -> str:
     """Return the score, with digits enough to tell it from the others shown, and the feedback."""
     feedback = clip(trial.feedback, max_chars)
+    if trial.status is Status.PENDING:
+        return "its score is not known yet"
     if trial.score is None:
         return f"no score ({trial.status.value})\n{feedback}".rstrip()
     scores = [one.score for one in shown if one.score is not None]
