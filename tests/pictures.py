@@ -365,7 +365,7 @@ def compete(url: str, name: str) -> None:
             "mutation": "mutation",
         },
         budget=30,
-        seeds=4,
+        seeds=6,
         store=url,
         name=name,
         sandbox="inline",
