@@ -114,6 +114,21 @@ def test_a_champion_is_on_screen_within_a_second_of_being_stored(shown, run_of):
         )
 
 
+def test_single_runs_beside_each_other_prove_nothing(shown, run_of):
+    run_of("single-one", [0.1, 0.9])
+    run_of("single-two", [0.1, 0.5])
+    with shown("compare", "run=single-one&run=single-two") as page:
+        page.wait_for_selector("#curves .chart[data-drawn]")
+        assert "One run each proves nothing" in page.inner_text(".verdict")
+        heads = page.locator("#verdict thead th").all_text_contents()
+        assert heads == ["", "Best", "Trials", "Calls", "Cost", "Time"]
+        first = page.locator("#verdict tbody tr").first
+        assert "0.9" in first.inner_text()
+        first.get_by_role("link", name="open").click()
+        page.wait_for_selector("#best .diff")
+        assert page.inner_text("h1") == "single-one"
+
+
 def test_a_real_run_grows_on_screen_and_is_seen_to_end(shown, store):
     seen_some, half = threading.Event(), threading.Event()
 

@@ -38,10 +38,11 @@ function content({ facts, open }, { number, on, change }, { found, base }, state
   const copies = found.parts.length === 1 ? copyButton(found.parts[0].text, "Copy best x") : null;
   const changed = base && change && on !== number;
   const origin = on !== null && facts.at(on)?.source === "x0" ? "x0" : `trial ${on}`;
-  const bar = [changed ? views(origin, state, () => show()) : null, copies];
+  const chosen = changed ? views(origin, state, () => show()) : null;
   const show = () => {
     const isChange = state.view === "change" && changed;
-    fill(view, isChange ? difference(facts, number, on, found, base, change, origin, bar) : [el("div", { class: "bar" }, bar), wholeX(found.parts)]);
+    if (isChange) fill(view, difference(facts, number, on, found, base, change, origin, [chosen, copies]));
+    else fill(view, chosen && el("div", { class: "bar" }, chosen), wholeX(found.parts));
   };
   show();
   const gain = facts.gain();

@@ -118,6 +118,7 @@ function figure(facts, state, fitted) {
   };
   const yaxis = {
     title: { text: facts.sign > 0 ? "score" : "score (lower is better)" },
+    visible: facts.champion >= 0,
     ...(fitted?.range ? { range: fitted.range } : { autorange: true }),
     ...(state.log ? powerTicks(facts.columns.score) : {}),
   };

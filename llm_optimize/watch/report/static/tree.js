@@ -12,7 +12,8 @@ export function lineage({ facts, open }) {
   const key = el("p", { class: "note key" });
   let ready = false;
   const update = async () => {
-    if (!ready || !facts.length) return;
+    node.hidden = !facts.columns.parent.some((parent) => parent !== null);
+    if (!ready || node.hidden) return;
     const tree = grown(facts);
     const less = tree.left
       ? ` ${plural(tree.left, "trial")} without descendants and with low scores are hidden.`
@@ -29,7 +30,9 @@ export function lineage({ facts, open }) {
     ready = true;
     update();
   });
-  return { node: section("lineage", "Lineage", plot, key, note), update: throttled(update, 3000) };
+  const node = section("lineage", "Lineage", plot, key, note);
+  update();
+  return { node, update: throttled(update, 3000) };
 }
 
 // Rows to draw with their generation, and a height such that no branch crosses another.

@@ -106,7 +106,7 @@ function sideBySide(groups, sign, hrefOf) {
     .sort((a, b) => sign * ((middle(b.best) ?? -sign * Infinity) - (middle(a.best) ?? -sign * Infinity)));
   const shown = (value) => (value === null || value === undefined ? "–" : plainNumber(value, 5));
   const rows = ranked.map(({ group, best }) => {
-    const last = (name) => group.runs.map(({ curve }) => curve[name].at(-1) ?? 0);
+    const last = (name) => group.runs.map(({ curve }) => (curve[name].length ? curve[name].at(-1) : 0)); // null: unknown
     const sum = (values) => (values.includes(null) ? null : values.reduce((a, b) => a + b, 0));
     const numbers = several ? [String(group.runs.length), shown(middle(best)), shown(best[0]), shown(best.at(-1))] : [shown(best[0])];
     const calls = sum(last("calls"));
