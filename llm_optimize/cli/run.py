@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -25,6 +26,7 @@ from .common import (
     until_interrupted,
 )
 from .options import FOR_REPLAY, FOR_RESUME, FOR_RUN, with_options
+from .tables import as_json
 from .values import arguments, changes
 
 TaskArgument = Annotated[
@@ -50,6 +52,13 @@ def run(
         ),
     ] = False,
     func_changed: FuncChanged = "",
+    dry_run: Annotated[
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Show the first prompt and what the run may cost; send nothing.",
+        ),
+    ] = False,
     json_: Json = False,
     quiet: Quiet = False,
     **given: Any,
@@ -58,6 +67,11 @@ def run(
     shown = Shown(json_, quiet)
     names: list[str] = []
     file = None if task_file is None else read_task(task_file)
+
+    if dry_run:
+        planned = llm_optimize.optimize.dry_run(**arguments(given, file))
+        typer.echo(as_json(asdict(planned)) if json_ else str(planned))
+        return
 
     def work() -> Any:
         return llm_optimize.optimize.run(

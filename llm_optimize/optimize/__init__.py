@@ -23,6 +23,7 @@ from .build import Func, as_callbacks, choose, open_judge, where
 from .compare import Contest, Hall, as_budget, as_seeds, compare_all, free_name
 from .continuing import changes_of, hashed, is_stored
 from .documented import documented
+from .dry_run import DryRun, first_prompt
 from .early import checked_early
 from .engine import Engine
 from .names import new_name
@@ -34,6 +35,7 @@ from .watchers import watching
 __all__ = [
     "Changes",
     "Comparison",
+    "DryRun",
     "Examples",
     "Optimizer",
     "Repeats",
@@ -43,6 +45,7 @@ __all__ = [
     "aresume",
     "arun",
     "compare",
+    "dry_run",
     "fork",
     "replay",
     "resume",
@@ -146,6 +149,47 @@ async def arun(
             engine = Engine(row, parts, judge, watchers)
             async with checked_early(parts.model, engine.state, watchers.notify):
                 return await engine.run()
+
+
+def dry_run(
+    task_description: str,
+    task_question: str,
+    func: Func | None = None,
+    x0: X | Sequence[X] | None = None,
+    max_steps: int = 10,
+    model: Any = None,
+    **options: Any,
+) -> DryRun:
+    """Return the first prompt of a run, and what the run may use; the arguments are those of `run`.
+
+    Nothing is sent, scored or stored, and no key is needed; in the prompt the score of x0 is left
+    open. Printed, it is a page of text.
+
+    Args:
+        task_description, task_question, x0, max_steps, model: as for `run`.
+        func: is not called.
+        options: further keywords of `run`.
+
+    Raises UsageError for what `run` would refuse.
+
+    >>> from llm_optimize.llm import Chat, Price
+    >>> chat = Chat("gpt", price=Price(1.0, 2.0))
+    >>> planned = dry_run("Raise f.", "A better x?", x0="1", model=chat)
+    >>> planned.calls, planned.messages[-1]["content"].splitlines()[-1], planned.usd[0] < 0.02
+    (10, 'A better x?', True)
+    """
+    of_run = ("verbose", "store", "name", "callbacks", "load_if_exists", "func_changed")
+    of_task = ("system_prompt", "human_prompt")
+    known = [*keywords(), *of_run, *of_task, "stop_score"]
+    refuse_unknown(options, known, "dry_run")
+    given = {name: options[name] for name in options if name not in of_run}
+    prompts = {
+        "system_prompt": given.pop("system_prompt", language.SYSTEM_PROMPT),
+        "human_prompt": given.pop("human_prompt", language.HUMAN_PROMPT),
+    }
+    task = Task(task_description, task_question, **prompts)
+    given = {"x0": x0, "max_steps": max_steps, "model": model, **given}
+    return first_prompt(RunSettings(task, **given))
 
 
 run = blocking(arun)

@@ -64,12 +64,15 @@ class Parts:
             await self.model.aclose()
 
 
-def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
+def choose(
+    settings: RunSettings, *, replayed: bool = False, needs_key: bool = True
+) -> Parts:
     """Return the parts that settings name or hold.
 
     `model="mutation"` stands for that proposer and no model.
 
-    A run that is `replayed` has the replies of another one, and asks no model.
+    A run that is `replayed` has the replies of another one, and asks no model. Without `needs_key`
+    the model may lack its key.
 
     Raises UnknownName for a word that means nothing here, UsageError for parts that cannot work
     together, and MissingKey when the model has no key.
@@ -102,7 +105,7 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
         )
     model = None
     if needs_model(writer, settings) and not replayed:
-        model = _model_of(settings, writer)
+        model = _model_of(settings, writer, needs_key)
     refuse_unknown_price(settings.budget, model)
     named = _named(settings, writer, space)
     if not replayed:
@@ -125,11 +128,12 @@ def choose(settings: RunSettings, *, replayed: bool = False) -> Parts:
     )
 
 
-def _model_of(settings: RunSettings, writer: Writer) -> Model:
+def _model_of(settings: RunSettings, writer: Writer, needs_key: bool) -> Model:
     """Return the model that settings name or hold. Raises MissingKey where one needs a key."""
     model = as_model(_addressed(settings), seed=settings.seed or 0)
     if isinstance(model, Chat | Ensemble) and "model" in names_of(writer):
-        model.check()
+        if needs_key:
+            model.check()
     return model
 
 
