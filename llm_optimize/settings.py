@@ -110,7 +110,7 @@ class RunSettings:
     x0: tuple[X, ...] = _option(
         (),
         "The first candidate; without one, the model writes the first.",
-        shell="A folder is one candidate of several parts, its files.",
+        shell="A folder is one candidate, its files; with --space it is a JSON object.",
         python="A list holds several; a dict of named texts is one candidate of several parts.",
         flag="--x0",
         kind="x",
@@ -128,7 +128,7 @@ class RunSettings:
     space: Any = _option(
         None,
         "Typed parameters by name; x is then a set of values.",
-        shell="Give a JSON file.",
+        shell='Give a JSON file: a schema, or {"lr": {"kind": "float", "low": 0, "high": 1}}.',
         python="Anything that `space.as_space` takes; x is a dict.",
         flag="--space",
         kind="table",
