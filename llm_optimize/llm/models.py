@@ -81,7 +81,7 @@ class Function:
 
         Raises:
             ModelUnavailable: the callable raised anything but a ModelError, which is its cause.
-            UsageError: it returned no text.
+            ModelRefused: it returned no text.
         """
         started_at = time.monotonic()
         try:
@@ -97,8 +97,9 @@ class Function:
                 f"the model {self.name} raised {type(error).__name__}: {message}"
             ) from error
         if not isinstance(text, str):
-            raise UsageError(
-                f"the model {self.name} returned {text!r}: return the reply as text"
+            raise ModelRefused(
+                f"the model {self.name} returned {one_line(repr(text), 100)}: "
+                "return the reply as text"
             )
         seconds = time.monotonic() - started_at
         return Reply(text, estimated(messages, text), self.name, seconds)

@@ -6,6 +6,7 @@ best_score, scores, best_x = optimize.run("Decrease f(x).", question, f, x0="[5,
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -15,7 +16,7 @@ from ..blocking import blocking
 from ..evaluate import Examples, Repeats, Stage
 from ..propose import language
 from ..records import Budget, Noticed, Result, Task, Watcher, X
-from ..settings import Changes, RunOptions, RunSettings, keywords, refuse_unknown
+from ..settings import Changes, RunOptions, RunSettings, refuse_unknown
 from ..store import DEFAULT_URL, Store
 from ..watch.comparison import Comparison
 from .ask_tell import Optimizer
@@ -114,7 +115,7 @@ async def arun(
     `Result.stop_reason` says so. Ctrl-C lets what is in flight finish for up to 5 s, a second one
     ends at once; `resume` goes on.
     """
-    refuse_unknown(options, keywords(), "run")
+    refuse_unknown(options, list(inspect.signature(arun).parameters), "run")
     task = Task(task_description, task_question, system_prompt, human_prompt)
     given: dict[str, Any] = {
         "x0": x0,

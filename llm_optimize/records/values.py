@@ -202,3 +202,9 @@ class Task:
     question: str
     system_prompt: str
     human_prompt: str
+
+    def __post_init__(self) -> None:
+        for name, text in vars(self).items():
+            if not isinstance(text, str):
+                option = name if name.endswith("prompt") else f"task_{name}"
+                raise UsageError(OptionName(option), f" is {text!r}: give a text")

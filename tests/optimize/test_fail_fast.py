@@ -3,6 +3,7 @@
 import pytest
 
 from llm_optimize import optimize
+from llm_optimize.errors import UnknownName, UsageError
 from llm_optimize.evaluate import Examples
 from llm_optimize.optimize.fail_fast import FailFast
 from llm_optimize.records import Status, Trial, Usage
@@ -294,3 +295,32 @@ def test_an_optimizer_goes_on_whatever_it_is_told(tmp_path):
         for _ in range(12):
             opt.tell(opt.ask(), None)
         assert len(opt.result.trials) >= 12
+
+
+# The user's own model, and wrong arguments.
+
+
+def test_a_model_of_the_user_that_fails_ends_the_run_with_its_best(tmp_path):
+    def raising(messages):
+        raise ZeroDivisionError("by zero")
+
+    words = {"verbose": False, "sandbox": "inline", "store": str(tmp_path / "runs.db")}
+    for model, sentence in [
+        (raising, "the model raising raised ZeroDivisionError: by zero"),
+        (lambda messages: 5, "the model <lambda> returned 5: return the reply as text"),
+    ]:
+        result = optimize.run("d", "q", float, "1", 5, model, **words)
+        assert result.stop_reason == f"error: {sentence}"
+        assert result.best_score == 1.0
+
+
+def test_a_word_that_is_nearly_an_argument_is_refused_with_it():
+    with pytest.raises(UnknownName, match="did you mean 'max_steps'"):
+        optimize.run("d", "q", float, "1", max_step=3)
+
+
+@pytest.mark.parametrize("word", ["task_description", "task_question", "human_prompt"])
+def test_words_of_a_task_are_texts(word):
+    given = {"task_description": "d", "task_question": "q", word: 5}
+    with pytest.raises(UsageError, match=f"{word} is 5: give a text"):
+        optimize.run(**given, func=float, x0="1")
