@@ -151,8 +151,10 @@ def test_a_real_run_grows_on_screen_and_is_seen_to_end(shown, store):
             assert page.inner_text("#trials [role=status]") == "6 trials"
             assert "running" in page.inner_text(".status")
             assert "5/10 steps" in page.inner_text(".status")
+            assert " left" in page.inner_text(".status")
             seen_some.set()
             page.get_by_text("finished: all steps are done").wait_for()
+            assert " left" not in page.inner_text(".status")
             page.get_by_text("11 trials", exact=True).wait_for()
             assert page.locator(".steering").is_hidden()
     finally:

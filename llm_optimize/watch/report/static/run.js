@@ -2,7 +2,7 @@
 
 import { bestX } from "./best.js";
 import { el, fill, seeSlowly, visible } from "./dom.js";
-import { ending, plural } from "./format.js";
+import { duration, ending, plural } from "./format.js";
 import { tradeOffs } from "./front.js";
 import { parameterSection } from "./parameters.js";
 import { progress } from "./progress.js";
@@ -67,7 +67,7 @@ export class RunView {
     this.status.className = `status ${failed ? "broken" : { running: "live", paused: "paused" }[word] ?? "ended"}`;
     const flying = begun.length ? ` · ${plural(begun.length, "trial")} in flight` : "";
     const words = {
-      running: `running${flying}`,
+      running: `running${flying}${timeLeft(this.facts)}`,
       paused: `paused${flying}`,
       dead: "dead: its process has ended; resume it to go on",
       finished: visible(ending(reason ?? "")),
@@ -88,6 +88,19 @@ export class RunView {
     const found = /^#trial-(\d+)$/.exec(location.hash);
     if (found && this.facts.place.has(Number(found[1]))) this.panel.open(Number(found[1]));
   }
+}
+
+const PACE = 20; // the last trials, by whose pace the time left is estimated
+
+// When the first cap is reached, at the pace of the last trials; empty while there is none.
+function timeLeft({ columns, state, length }) {
+  const { at } = columns;
+  const count = Math.min(PACE, length - 1);
+  if (count < 3) return "";
+  const pace = (at.at(-1) - at.at(-1 - count)) / count; // seconds a trial
+  const steady = state.caps.filter(({ name, used }) => name !== "stale steps" && used > 0);
+  const trials = Math.min(...steady.map(({ used, cap }) => (length * (cap - used)) / used));
+  return Number.isFinite(trials) && pace > 0 ? ` · about ${duration(Math.max(0, pace * trials))} left` : "";
 }
 
 function usedOf(caps) {
