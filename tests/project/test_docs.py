@@ -22,7 +22,7 @@ import pytest
 import typer
 
 from blocks import PAGES, ROOT, Block, blocks_of, commands_of
-from llm_optimize import records, task_file
+from llm_optimize import optimize, records, task_file
 from llm_optimize.cli import app
 from server import Server
 
@@ -387,3 +387,13 @@ def test_the_reference_has_every_event():
     page = (ROOT / "docs" / "reference" / "events.md").read_text(encoding="utf-8")
     for event in typing.get_args(records.Event):
         assert f"::: llm_optimize.records.{event.__name__}\n" in page
+
+
+def test_the_reference_has_every_public_name_of_optimize():
+    page = (ROOT / "docs" / "reference" / "optimize.md").read_text(encoding="utf-8")
+    elsewhere = {"Changes", "Examples", "Repeats", "Stage"}
+    for name in set(optimize.__all__) - elsewhere:
+        twins = (name, f"a{name}", name.removeprefix("a"))
+        shown = [f"::: llm_optimize.optimize.{twin}\n" for twin in twins]
+        shown.append(f"## `{name}`")
+        assert any(one in page for one in shown), name
