@@ -202,6 +202,7 @@ def test_an_option_is_named_in_few_files():
         *("settings.py", "option_types.py"),
         "conversions.py",  # checks it
         "optimize/prompt_size.py",  # compares x0 with it
+        "optimize/dry_run.py",  # estimates by it
         "optimize/build.py",  # hands it on
         *("propose/model.py", "propose/language/prompt.py"),  # use it
     }

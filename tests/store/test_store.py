@@ -127,7 +127,7 @@ def test_a_taken_name_and_an_unknown_one_are_refused_with_a_repair(store):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda path: path.write_text("no database " * 1000), NotAStore, "no database"),
+        (lambda path: path.write_text("no database " * 1000), NotAStore, "not a database"),
         (lambda path: path.mkdir(), NotAStore, "is a folder"),
         (
             lambda path: (
@@ -161,7 +161,7 @@ def test_a_newer_store_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
-        ("nonsense://x", "no database URL"),
+        ("nonsense://x", "not a database URL"),
         ("sqlite://", "in memory would be lost"),
     ],
 )
