@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, TypedDict, Unpack
 
 from ..checks import is_number, is_whole_number
-from ..errors import InPython, MissingKey, UnknownName, UsageError
+from ..errors import InPython, MissingKey, OptionName, UnknownName, UsageError
 from ..records import Message, Reply
 from .address import address_of
 from .call import Call, CallLimits
@@ -310,10 +310,10 @@ def _tuning_of(options: ChatOptions) -> dict[str, Any]:
         value = options.get(name)
         if value is not None:
             found[name] = value
-    for name in ("temperature", "top_p"):
+    for name in (OptionName("temperature"), "top_p"):
         value = found.get(name, 0)
         if not is_number(value) or not 0 <= value < math.inf:
-            raise UsageError(f"{name} is {value!r}: give a number, 0 or more")
+            raise UsageError(name, f" is {value!r}: give a number, 0 or more")
     for name in LIMITS:
         value = found.get(name, 1)
         if not is_whole_number(value) or value < 1:

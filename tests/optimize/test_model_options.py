@@ -9,6 +9,7 @@ import pytest
 
 from llm_optimize import optimize
 from llm_optimize.__main__ import main
+from llm_optimize.errors import UsageError
 from llm_optimize.llm import Chat
 from llm_optimize.store import Store
 from server import KEY
@@ -52,6 +53,26 @@ def test_both_are_sent_and_survive_a_resume(store, server):
     resume(store, max_steps=5, model="other", base_url=url)
     assert sent(server) == (None, None)
     assert len(server.requests) == 5
+
+
+def test_a_temperature_that_cannot_be_is_refused_in_the_words_of_the_front_door(
+    store, monkeypatch, capsys
+):
+    with pytest.raises(
+        UsageError, match=r"^temperature is -1: give a number, 0 or more"
+    ):
+        run(store, model="m", temperature=-1)
+    with open("judge.py", "w") as file:
+        file.write("def f(x):\n    return float(x)\n")
+    line = (
+        "llm-optimize run --task d --x0 0 --func judge.py:f --model m --temperature -1"
+    )
+    monkeypatch.setattr(sys, "argv", line.split())
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 2
+    assert "--temperature is -1.0: give a number, 0 or more" in capsys.readouterr().err
 
 
 def test_those_of_a_chat_survive_a_resume(store, server):
