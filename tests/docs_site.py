@@ -85,6 +85,11 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
     return markdown
 
 
+def on_page_content(html: str, **_: Any) -> str:
+    """Mark flags, which a line must not break after their dashes."""
+    return re.sub(r"<code>(--[^<]{1,28}</code>)", r'<code class="flag">\1', html)
+
+
 def outside(site: Path) -> Iterator[str]:
     """Yield what a page or a style sheet of a built site would load from other hosts."""
     for path in sorted([*site.rglob("*.html"), *site.rglob("*.css")]):
