@@ -15,8 +15,7 @@ from .errors import require
 from .eval_utils import run_script
 from .optimize import run as optimize_run
 from .records import Result, Watcher
-from .shell import program
-from .store import option_of
+from .store import command_line
 
 TASK = (
     "Write a Python script that fits a scikit-learn classifier clf on X_train and y_train: "
@@ -115,9 +114,11 @@ def report(result: Result, store: str) -> str:
     digits, script = Digits(), str(result.best_x)
     before, after = digits.test_score(X0), digits.test_score(script)
     count = len(digits.test[1])
-    name, where = result.name, option_of(store)
+    show = command_line("show", result.name, store=store)
+    best = command_line("best", result.name, store=store)
     return (
         f"\nThe best script:\n\n{script}\n"
         f"test score {before:.4f} -> {after:.4f}: accuracy on {count} images that chose nothing\n"
-        f"run {name}: {program()} show {name}{where}   |   {program()} best {name}{where}"
+        f"look at its trials: {show}\n"
+        f"print its best x: {best}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import sys
@@ -24,11 +25,31 @@ def pip_install(*packages: str) -> str:
 
 
 def program() -> str:
-    """Return `llm-optimize` as the user's shell finds it: its path where it is not on PATH."""
+    """Return how this installation is started here.
+
+    That is `llm-optimize` where the shell finds this one by its name, else its path, and the
+    interpreter with `-m` where there is no such file.
+    """
     name = "llm-optimize"
-    beside = Path(sys.executable).parent / name
-    if shutil.which(name) is not None or not beside.is_file():
+    # Not resolved: the interpreter of a virtual environment is a link to another folder.
+    folder = str(Path(sys.executable).parent)
+    own = shutil.which(name, path=folder)
+    found = shutil.which(name)
+    if own is not None:
+        if found is not None and os.path.samefile(found, own):
+            return name
+        return shlex.quote(_from_here(own))
+    if found is not None:
         return name
-    if beside.is_relative_to(Path.cwd()):
-        beside = beside.relative_to(Path.cwd())
-    return shlex.quote(str(beside))
+    python = _from_here(sys.executable)
+    short = shutil.which("python")
+    if short is not None and os.path.samefile(short, sys.executable):
+        python = "python"
+    return f"{shlex.quote(python)} -m llm_optimize"
+
+
+def _from_here(path: str) -> str:
+    """Return a path as it is written in the present folder: relative where it lies below it."""
+    if Path(path).is_relative_to(Path.cwd()):
+        path = str(Path(path).relative_to(Path.cwd()))
+    return path

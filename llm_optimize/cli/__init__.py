@@ -27,7 +27,7 @@ from ..errors import (
     StoreError,
     UsageError,
 )
-from . import check, compare, export, init, look, report, run, serve
+from . import check, compare, export, init, look, manage, report, run, serve
 from .common import FAILED, INTERRUPTED, OK, WRONG_USAGE, fail
 from .options import flag_of
 
@@ -76,6 +76,9 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
     "list": look.list_runs,
     "show": look.show,
     "best": look.best,
+    "delete": manage.delete,
+    "rename": manage.rename,
+    "tag": manage.tag,
     "report": report.report,
     "view": report.view,
     "export": export.export,

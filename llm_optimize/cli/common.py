@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext, redirect_stdout
@@ -72,8 +71,7 @@ def note_name(names: list[str]) -> Callable[[Any], None]:
 
 def resume_command(name: str, store: str) -> str:
     """Return the command that resumes a run, ready to paste into a shell."""
-    option = llm_optimize.store.option_of(store)
-    return f"llm-optimize resume {shlex.quote(name)}{option}"
+    return llm_optimize.store.command_line("resume", name, store=store)
 
 
 @dataclass(frozen=True)

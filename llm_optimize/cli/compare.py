@@ -13,6 +13,7 @@ import typer
 import llm_optimize
 
 from ..errors import LlmOptimizeError, UsageError
+from ..store import command_line
 from .common import DEFAULT_STORE, Json, Quiet, StoreOption, note_name
 from .options import FOR_COMPARE, with_options
 from .tables import as_json
@@ -105,12 +106,13 @@ def _print_how_to_continue(names: Sequence[str]) -> None:
 
 def _summary(found: Any, store: str) -> str:
     runs = [run for standing in found.standings for run in standing.runs]
-    where = llm_optimize.store.option_of(store)
-    draw = f"llm-optimize report {shlex.quote(found.name)}{where}"
+    see = command_line("show", runs[0], store=store)
+    draw = command_line("report", found.name, store=store)
     return (
         f"{found}\n\n"
         f"comparison {found.name}: the runs {runs[0]} to {runs[-1]}\n"
-        f"see one with `llm-optimize show RUN{where}`, draw all with `{draw}`"
+        f"see one of them: {see}\n"
+        f"draw all of them: {draw}"
     )
 
 

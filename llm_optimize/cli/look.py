@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import LlmOptimizeError
+from ..watch.overview import Overview, tagged
 from ..watch.run_view import stored_view
 from .common import (
     DEFAULT_STORE,
@@ -19,13 +21,25 @@ from .common import (
     stored_run,
 )
 from .files import print_x, write_x
-from .tables import as_json, runs_table, spending, trial_page, trials_table
+from .listing import columns_here, head_of, runs_table
+from .tables import as_json, spending, trial_page, trials_table
 
 
-def list_runs(store: StoreOption = DEFAULT_STORE, json_: Json = False) -> None:
-    """List all runs of a store."""
-    runs = open_store(store).runs()
-    typer.echo(as_json(runs) if json_ else runs_table(runs))
+def list_runs(
+    store: StoreOption = DEFAULT_STORE,
+    tag: Annotated[
+        list[str] | None,
+        typer.Option("--tag", help="Only runs with this tag; repeat it for several."),
+    ] = None,
+    json_: Json = False,
+) -> None:
+    """List the runs of a store: state, best score, progress, and the time left."""
+    with closing(open_store(store)) as opened:
+        runs = tagged(Overview(opened).runs(), tag or ())
+    if json_:
+        typer.echo(as_json([run.facts() for run in runs]))
+    else:
+        typer.echo(runs_table(runs, columns_here()))
 
 
 def show(
@@ -51,6 +65,8 @@ def _show_run(name: str, store: str, print_json: bool) -> None:
     if print_json:
         typer.echo(as_json(trials))
         return
+    listed = Overview(run.store).run(name)
+    typer.echo(head_of(listed, view, trials) + "\n")
     typer.echo(trials_table(trials, view.champion))
     used = spending(view, run.uncertain_calls())
     if used:

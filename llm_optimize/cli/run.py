@@ -10,6 +10,7 @@ import typer
 
 import llm_optimize
 
+from ..store import command_line
 from ..task_file import read as read_task
 from .common import (
     DEFAULT_STORE,
@@ -145,9 +146,10 @@ def steer(
 ) -> None:
     """Stop, pause or continue a run from another terminal, or give its model a hint."""
     open_store(store).steer(name, kind, text)
+    go = command_line("steer", name, "go", store=store)
     effects = {
         "stop": f"run {name}: it stops after the trials in flight",
-        "pause": f"run {name}: it pauses; `llm-optimize steer {name} go` continues it",
+        "pause": f"run {name}: it pauses; to continue: {go}",
         "go": f"run {name}: it continues",
         "hint": f"run {name}: the next prompt has the hint",
     }

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from ..records import Status, Trial, describe_failure
@@ -17,33 +16,13 @@ from ..watch.rendering import shown_scores
 
 if TYPE_CHECKING:
     from ..sandbox import Mechanism
-    from ..store import Call, RunInfo
+    from ..store import Call
     from ..watch.run_view import RunView
 
 
 def as_json(value: Any) -> str:
     """Return records as JSON; NaN, which JSON does not have, becomes null."""
     return json.dumps(plain(value), indent=2)
-
-
-def runs_table(runs: Sequence[RunInfo]) -> str:
-    """Return a table with one line per run."""
-    if not runs:
-        return "no runs yet"
-    rows = [["name", "trials", "best", "begun", "state", "task"]]
-    for run in runs:
-        begun = datetime.fromtimestamp(run.created_at)
-        best = "" if run.best_score is None else show_number(run.best_score)
-        row = [
-            run.name,
-            str(run.trials),
-            best,
-            begun.strftime("%Y-%m-%d %H:%M"),
-            one_line(run.stop_reason or "not ended", 30),
-            one_line(run.settings["task"]["description"], 50),
-        ]
-        rows.append(row)
-    return _aligned(rows, right={1, 2})
 
 
 def mechanisms_table(mechanisms: Sequence[Mechanism]) -> str:
@@ -57,7 +36,7 @@ def mechanisms_table(mechanisms: Sequence[Mechanism]) -> str:
         rows.append([mechanism.name, here, mechanism.holds])
         if not mechanism.works:
             missing.setdefault(mechanism.repair, []).append(mechanism.name)
-    paragraphs = [_aligned(rows, right=())]
+    paragraphs = [aligned(rows, right=())]
     for repair, names in missing.items():
         paragraphs.append(f"To have {', '.join(names)}: {repair}.")
     return "\n\n".join(paragraphs)
@@ -84,10 +63,10 @@ def trials_table(trials: Sequence[Trial], champion: Trial | None) -> str:
             one_line(feedback, 70),
         ]
         rows.append(row)
-    return _aligned(rows, right={0, 2, 3, 5})
+    return aligned(rows, right={0, 2, 3, 5})
 
 
-def _aligned(rows: Sequence[Sequence[str]], right: Collection[int]) -> str:
+def aligned(rows: Sequence[Sequence[str]], right: Collection[int]) -> str:
     """Return the rows as lines; the columns of `right` are flush right, others flush left."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []

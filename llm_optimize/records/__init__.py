@@ -7,7 +7,7 @@ Nothing here does I/O or knows how a record is displayed.
 from __future__ import annotations
 
 from ..identity import X
-from .counts import Counts, usage_of
+from .counts import Counts, seconds_left, usage_of
 from .direction import Direction
 from .events import (
     BudgetUsed,
@@ -73,5 +73,6 @@ __all__ = [
     "X",
     "describe_failure",
     "rank",
+    "seconds_left",
     "usage_of",
 ]

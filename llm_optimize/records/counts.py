@@ -6,12 +6,15 @@ numbers. Nothing here does I/O.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from .direction import Direction
 from .events import Cap
 from .trial import KNOWN, Trial
 from .values import Budget, Usage
+
+# Caps that do not grow at the pace of the trials.
+_UNSTEADY = ("seconds", "stale_steps")
 
 
 class Counts:
@@ -105,6 +108,32 @@ class Counts:
             Cap("tokens", self.usage.tokens, budget.tokens),
             Cap("usd", self.usage.cost_usd or 0.0, budget.usd),
         )
+
+
+def seconds_left(
+    caps: Iterable[Cap], before: Mapping[str, float], worked: float, since: float
+) -> float | None:
+    """Estimate when the first cap is reached, at the pace of this session; None without a pace.
+
+    Args:
+        caps: what is used of each.
+        before: what earlier sessions had used of them.
+        worked: seconds of this session up to its last finished trial.
+        since: seconds since then.
+    """
+    estimates: list[float] = []
+    for cap in caps:
+        if cap.cap is None:
+            continue
+        left = cap.cap - cap.used
+        used = cap.used - before.get(cap.name, 0.0)
+        if cap.name == "seconds":
+            estimates.append(left)
+        elif cap.name not in _UNSTEADY and used > 0 and worked > 0:
+            estimates.append(worked * left / used - since)
+    if not estimates:
+        return None
+    return max(0.0, min(estimates))
 
 
 def usage_of(trials: Iterable[Trial], last_inherited: int = -1) -> tuple[Usage, Usage]:

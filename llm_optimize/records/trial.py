@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self, TypedDict, Unpack
 
@@ -12,6 +13,7 @@ from .display import renderer
 from .values import Status, Usage
 
 KNOWN = "known"  # source of a trial whose score the user had before the run
+_EXCEPTION = re.compile(r"\w*(Error|Exception|Group|Interrupt|Exit|Warning)\b")
 _MAX_WHY_CHARS = 200
 _MAX_KEPT_KEY = 1_000  # characters
 
@@ -390,7 +392,24 @@ def describe_failure(trial: Trial) -> str:
     >>> describe_failure(Trial.of(3, "1/0", Status.FAILED, "x0", feedback=feedback))
     'failed: ZeroDivisionError: by zero'
     """
-    lines = trial.feedback.strip().splitlines()
-    reason = lines[-1] if lines else "no reason given"
+    reason, more = _reason(trial.feedback.strip().splitlines())
     stage = f" at {trial.stage}" if trial.stage else ""
-    return one_line(f"{trial.status.value}{stage}: {reason}", _MAX_WHY_CHARS)
+    found = one_line(f"{trial.status.value}{stage}: {reason}", _MAX_WHY_CHARS)
+    return f"{found} (+{more} lines)" if more else found
+
+
+def _reason(lines: Sequence[str]) -> tuple[str, int]:
+    """Return the line of a feedback that says what went wrong, and how many of it follow.
+
+    Of an exception it is the first line of its message; of any other text the last line.
+    """
+    if not lines:
+        return "no reason given", 0
+    first = 0
+    if lines[0].startswith("Traceback (most recent call last)"):
+        first = 1
+        while first < len(lines) - 1 and lines[first].startswith("  "):
+            first += 1
+    elif not _EXCEPTION.match(lines[0]):
+        return lines[-1], 0
+    return lines[first], len(lines) - first - 1

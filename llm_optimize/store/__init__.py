@@ -21,6 +21,7 @@ from ..errors import InPython, RunNotFound, UnknownName, UsageError
 from ..records import Reply, Trial
 from . import manage, rows
 from .address import DEFAULT_URL, address_of, option_of
+from .command import command_line
 from .database import (
     Tables,
     connect,
@@ -61,6 +62,7 @@ __all__ = [
     "Steer",
     "Store",
     "Writer",
+    "command_line",
     "option_of",
 ]
 
@@ -363,18 +365,16 @@ class Store:
         (1, [])
         >>> store.close()
         """
-        meant: dict[str, None] = {}  # a set in the order of insertion
-        known = self.names()
-        for name in names:
-            found = manage.named(name, known, all_below=all_below)
-            if not found:
-                raise self._not_found(name)
-            meant.update(dict.fromkeys(found))
+        meant = self.meant_by(*names, all_below=all_below)
         with self._held(meant) as keys, self.begin(write=True) as connection:
             manage.remove(connection, self.tables, keys)
         with translated(self._shown, self._wait_secs):
             empty_log(self._engine, compact=compact)
         return len(meant)
+
+    def meant_by(self, *names: str, all_below: bool = False) -> list[str]:
+        """Return the runs that `delete` would delete. Raises RunNotFound and UsageError as it."""
+        return manage.meant_by(names, self.names(), self._shown, all_below=all_below)
 
     def rename(self, old: str, new: str) -> None:
         """Rename a run, or all runs of a comparison, OLD/... to NEW/...

@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import UsageError
+from ..errors import RunNotFound, UsageError
 from . import rows
 
 if TYPE_CHECKING:
@@ -31,21 +31,29 @@ def below(name: str, names: Iterable[str]) -> list[str]:
     return [one for one in names if one.startswith(f"{name}/")]
 
 
-def named(name: str, names: Collection[str], *, all_below: bool) -> list[str]:
-    """Return the runs that are deleted by a name.
+def meant_by(
+    words: Iterable[str], names: Collection[str], store: str, *, all_below: bool
+) -> list[str]:
+    """Return the runs that are deleted by some words.
 
-    Raises UsageError for the name of a comparison, unless all below it are meant.
+    Raises RunNotFound, and UsageError for the name of a comparison unless all below it are meant.
     """
-    children = below(name, names)
-    if name in names:
-        return [name, *children] if all_below else [name]
-    if children and not all_below:
-        raise UsageError(
-            f"{name!r} is a comparison of {len(children)} runs, {children[0]!r} to "
-            f"{children[-1]!r}: name one of them, or delete all of them (--all; in Python, "
-            "all_below=True)"
-        )
-    return children
+    meant: dict[str, None] = {}  # a set in the order of insertion
+    for word in words:
+        children = below(word, names)
+        if word in names:
+            meant[word] = None
+        elif not children:
+            raise RunNotFound(word, names, store)
+        elif not all_below:
+            count, first, last = len(children), children[0], children[-1]
+            raise UsageError(
+                f"{word!r} is a comparison of {count} runs, {first!r} to {last!r}: name one of "
+                "them, or delete all of them (--all; in Python, all_below=True)"
+            )
+        if all_below:
+            meant.update(dict.fromkeys(children))
+    return list(meant)
 
 
 def new_names(old: str, new: str, names: Collection[str]) -> dict[str, str]:
@@ -53,14 +61,17 @@ def new_names(old: str, new: str, names: Collection[str]) -> dict[str, str]:
 
     Raises UsageError for a new name that cannot be one, or that is taken.
     """
-    if not new or new != new.strip() or not new.isprintable() or new.endswith("/"):
+    is_plain = new.isprintable() and new == new.strip()
+    if not new or not is_plain or new.endswith("/"):
         raise UsageError(
             f"the new name {new!r} cannot be one: write it on one line, without blanks at its "
             "ends"
         )
     renamed = {old: new}
     if old not in names:
-        renamed = {one: new + one.removeprefix(old) for one in below(old, names)}
+        renamed = {}
+        for one in below(old, names):
+            renamed[one] = new + one.removeprefix(old)
     for before, after in renamed.items():
         if len(after) > _MAX_NAME_CHARS:
             raise UsageError(
@@ -81,17 +92,22 @@ def remove(connection: sa.Connection, tables: Tables, runs: Sequence[int]) -> No
     """
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql("PRAGMA secure_delete = ON")
-    for table in (tables.call, tables.again, tables.steer, tables.holder, tables.trial):
-        connection.execute(table.delete().where(table.c.run_id.in_(runs)))
-    run = tables.run
-    connection.execute(run.delete().where(run.c.id.in_(runs)))
+    for table in tables.metadata.sorted_tables:
+        if "run_id" in table.c:
+            of_runs = table.c.run_id.in_(runs)
+            connection.execute(table.delete().where(of_runs))
+    of_runs = tables.run.c.id.in_(runs)
+    connection.execute(tables.run.delete().where(of_runs))
 
 
 def rename(connection: sa.Connection, tables: Tables, old: str, new: str) -> None:
     """Rename a run, also where forks name it as their origin."""
-    run = tables.run
-    connection.execute(run.update().where(run.c.name == old).values(name=new))
-    connection.execute(run.update().where(run.c.fork_of == old).values(fork_of=new))
+    change = tables.run.update()
+    column = tables.run.c
+    named_so = change.where(column.name == old)
+    connection.execute(named_so.values(name=new))
+    forked = change.where(column.fork_of == old)
+    connection.execute(forked.values(fork_of=new))
 
 
 def tag(
@@ -113,9 +129,14 @@ def tag(
             )
     run = tables.run
     of_run = run.c.name == name
-    row = connection.execute(run.select().where(of_run)).one()
-    known = set(rows.to_tags(row))
-    tags = sorted(known - set(words) if remove else known | set(words))
-    stored = json.dumps(tags)
-    connection.execute(run.update().where(of_run).values(tags=stored))
-    return tuple(tags)
+    query = run.select().where(of_run)
+    row = connection.execute(query).one()
+    tags = set(rows.to_tags(row))
+    if remove:
+        tags.difference_update(words)
+    else:
+        tags.update(words)
+    change = run.update().where(of_run)
+    stored = json.dumps(sorted(tags))
+    connection.execute(change.values(tags=stored))
+    return tuple(sorted(tags))

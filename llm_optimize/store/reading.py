@@ -137,10 +137,13 @@ def one_trial(
 def known_score(connection: sa.Connection, tables: Tables, key: str) -> Trial | None:
     """Read the first trial with a key of version and x, one with a score rather than another."""
     table = tables.trial
+    column = table.c
+    is_finished = column.finished.is_not(None)
     query = table.select()
-    query = query.where(table.c.score_key == key, table.c.finished.is_not(None))
-    query = query.order_by(table.c.score.is_(None), table.c.finished_at)
-    row = connection.execute(query.limit(1)).first()
+    query = query.where(column.score_key == key, is_finished)
+    has_none = column.score.is_(None)
+    query = query.order_by(has_none, column.finished_at).limit(1)
+    row = connection.execute(query).first()
     if row is None:
         return None
     return rows.to_trial(row)
@@ -156,21 +159,26 @@ def infos(
     import sqlalchemy as sa
 
     run, trial = tables.run, tables.trial
-    finished = (trial.c.run_id == run.c.id) & trial.c.finished.is_not(None)
+    finished = trial.c.finished.is_not(None)
+    of_run = finished & (trial.c.run_id == run.c.id)
     is_new = trial.c.finished_at >= run.c.session_at
+    new = sa.case((is_new, 1), else_=0)
+    scorings = sa.func.coalesce(trial.c.scorings, 1)
     query = sa.select(
         run,
         sa.func.count(trial.c.finished).label("trials"),
         sa.func.max(trial.c.score).label("highest"),
         sa.func.min(trial.c.score).label("lowest"),
-        sa.func.sum(sa.func.coalesce(trial.c.scorings, 1)).label("scorings"),
+        sa.func.sum(scorings).label("scorings"),
         sa.func.max(trial.c.finished_at).label("last_at"),
-        sa.func.sum(sa.case((is_new, 1), else_=0)).label("session_trials"),
+        sa.func.sum(new).label("session_trials"),
     )
-    query = query.select_from(run.outerjoin(trial, finished))
+    joined = run.outerjoin(trial, of_run)
+    query = query.select_from(joined)
     if name is not None:
         query = query.where(run.c.name == name)
-    query = query.group_by(run.c.id).order_by(run.c.id)
+    key = run.c.id
+    query = query.group_by(key).order_by(key)
     found = connection.execute(query).all()
     rescored = _rescored(connection, tables)
     listed = []
@@ -190,14 +198,16 @@ def _rescored(connection: sa.Connection, tables: Tables) -> dict[int, list[float
 
     trial, again = tables.trial.c, tables.again.c
     latest: dict[int, dict[int, float | None]] = {}
-    verdicts = sa.select(again.run_id, again.trial, again.verdict).order_by(again.id)
-    for row in connection.execute(verdicts):
+    verdicts = sa.select(again.run_id, again.trial, again.verdict)
+    for row in connection.execute(verdicts.order_by(again.id)):
         of_run = latest.setdefault(row.run_id, {})
-        of_run[row.trial] = rows.verdict_of(row)["score"]
+        verdict = rows.verdict_of(row)
+        of_run[row.trial] = verdict["score"]
     found: dict[int, list[float]] = {}
     for run, of_run in latest.items():
         scores = sa.select(trial.number, trial.score)
-        scores = scores.where(trial.run_id == run, trial.finished.is_not(None))
+        finished = trial.finished.is_not(None)
+        scores = scores.where(trial.run_id == run, finished)
         known = found.setdefault(run, [])
         for number, first_score in connection.execute(scores):
             score = of_run.get(number, first_score)

@@ -376,6 +376,19 @@ def _to_evaluation(row: Any) -> Evaluation:
     )
 
 
+BRIEF = ("number", "status", "source", "score", "scorings", "usage", "finished")
+
+
+def to_brief(row: Any) -> Trial:
+    """Read as much of a finished trial as its columns `BRIEF` tell."""
+    with undamaged(f"trial {row.number}"):
+        scorings = 1 if row.scorings is None else row.scorings
+        usage = Usage(**json.loads(row.usage))
+        evaluation = Evaluation(Status(row.status), row.score, scorings=scorings)
+        proposal = Proposal(None, row.source, usage, problem="not read")
+        return Trial(row.number, proposal, evaluation)
+
+
 def to_trial(row: Any) -> Trial:
     """Read a finished trial."""
     with undamaged(f"trial {row.number}"):

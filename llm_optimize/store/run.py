@@ -227,10 +227,11 @@ class Run:
         with self.store.begin() as connection:
             return connection.execute(query.limit(1)).first() is not None
 
-    def history(self) -> list[Trial]:
+    def history(self, *, brief: bool = False) -> list[Trial]:
         """Return what was learned in its order.
 
-        That is each finished trial, and once more after further scorings changed it.
+        That is each finished trial, and once more after further scorings changed it; with `brief`
+        without x and texts, which need not be read then.
         """
         scored_again: dict[int, list[Any]] = {}
         for row in self._scored_again():
@@ -238,9 +239,9 @@ class Run:
             same_place.append(row)
         history: list[Trial] = []
         known: dict[int, Trial] = {}
-        finished = self._rows(finished=True)
+        finished = self._rows(finished=True, columns=rows.BRIEF if brief else ())
         for place, trial_row in enumerate(finished, start=1):
-            trial = rows.to_trial(trial_row)
+            trial = (rows.to_brief if brief else rows.to_trial)(trial_row)
             known[trial.number] = trial
             history.append(trial)
             for row in scored_again.get(place, ()):
@@ -267,13 +268,18 @@ class Run:
                 known[row.number] = rows.to_open(row)
         return [rows.to_pending(row, known) for row in begun]
 
-    def _rows(self, *, finished: bool) -> Sequence[Any]:
+    def _rows(self, *, finished: bool, columns: Sequence[str] = ()) -> Sequence[Any]:
+        import sqlalchemy as sa
+
         table = self.store.tables.trial
         if finished:
             wanted = table.c.finished.is_not(None)
         else:
             wanted = table.c.finished.is_(None)
-        query = table.select().where(table.c.run_id == self.key, wanted)
+        query = table.select()
+        if columns:
+            query = sa.select(*(table.c[name] for name in columns))
+        query = query.where(table.c.run_id == self.key, wanted)
         with self.store.begin() as connection:
             found = connection.execute(query).all()
         # No index has this order, and a database that sorts writes all texts of a long run into

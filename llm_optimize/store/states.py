@@ -39,7 +39,9 @@ class State:
         return self.word in ("running", "paused")
 
     def __str__(self) -> str:
-        return f"{self.word} ({self.why})" if self.why else self.word
+        if not self.why:
+            return self.word
+        return f"{self.word} ({self.why})"
 
     def refuse_steering(self, name: str) -> None:
         """Raise UsageError where no process would read a control command."""
@@ -71,7 +73,8 @@ def state_of(
         steer.kind.in_(("pause", "go", "stop")),
         steer.given_at >= (run.session_at or 0.0),
     )
-    last = connection.execute(query.order_by(steer.id.desc()).limit(1)).first()
+    query = query.order_by(steer.id.desc()).limit(1)
+    last = connection.execute(query).first()
     if last is not None and last.kind == "pause":
         return State("paused")
     return State("running")

@@ -6,7 +6,6 @@ whatever a trial, an error or a name holds.
 
 from __future__ import annotations
 
-import shlex
 import textwrap
 
 from ..records import (
@@ -20,8 +19,7 @@ from ..records import (
     TrialFinished,
     describe_failure,
 )
-from ..shell import program
-from ..store import option_of
+from ..store import command_line
 from ..text import clip, counted, one_line, show_number, show_x, visible
 from .amounts import signed
 from .run_view import RunView
@@ -111,14 +109,9 @@ def _best_lines(run: RunView, event: Event) -> list[str]:
 
 
 def look_line(run: RunView) -> str:
-    """Return the command that shows more of a run.
-
-    The URL of a server is left out, since it may hold a password.
-    """
-    command = f"look at it: {program()} show {shlex.quote(run.name)}"
-    if run.store.startswith("sqlite:") or "://" not in run.store:
-        command += option_of(run.store)
-    return visible(command)
+    """Return the command that shows more of a run."""
+    command = command_line("show", run.name, store=run.store)
+    return visible(f"look at it: {command}")
 
 
 def doing(run: RunView) -> str:

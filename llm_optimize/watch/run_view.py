@@ -28,16 +28,12 @@ from ..records import (
     TrialProposed,
     TrialStarted,
     Usage,
+    seconds_left,
     usage_of,
 )
 from ..store import Run
 
 _KEPT = 200  # trials, of which a screen shows the last
-# Caps that do not grow at the pace of the trials.
-_UNSTEADY = (
-    "seconds",
-    "stale_steps",
-)
 
 Row = tuple[Trial, float | None]  # a trial, and its change to the best one before
 
@@ -224,21 +220,9 @@ class RunView:
 
         None while there is no pace.
         """
-        estimates: list[float] = []
         worked = self.finished_at - self.begun_at
         since = self.seconds - worked  # the last finished trial
-        for cap in self.caps():
-            if cap.cap is None:
-                continue
-            left = cap.cap - cap.used
-            used = cap.used - self.before.get(cap.name, 0.0)
-            if cap.name == "seconds":
-                estimates.append(left)
-            elif cap.name not in _UNSTEADY and used > 0 and worked > 0:
-                estimates.append(worked * left / used - since)
-        if not estimates:
-            return None
-        return max(0.0, min(estimates))
+        return seconds_left(self.caps(), self.before, worked, since)
 
 
 def waits_for(source: str) -> str:

@@ -7,9 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
+
+from llm_optimize.store import Store
 
 ROOT = Path(__file__).parents[2]
 TASK = """\
@@ -81,8 +84,12 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server
     server.replies(block(3), block("oops"), block(2))
     out = command(*RUN, "--name", "amber", "--steps", 3)
     assert "best 3 in trial 1" in out
-    assert re.search(r"amber +4 +3 .*max_steps +Raise f\.", command("list"))
-    table = command("show", "amber").splitlines()
+    listed = command("list")
+    assert re.search(
+        r"amber +finished \(all steps done\) +3 +3 of 3 .*Raise f\.", listed
+    )
+    _, _, shown = command("show", "amber").partition("\ntrial ")
+    table = shown.splitlines()
     assert len(table) == 7
     assert table[6] == "3 model calls, 54 tokens, price unknown"
     assert re.search(r"1 +\* +3 +0 +model:gpt-5-mini", table[2])
@@ -155,12 +162,15 @@ def test_a_folder_of_files_is_one_candidate(command, folder, server):
     )
 
 
-def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, server):
-    server.replies(block(3))
-    command(*RUN, "--name", "amber", "--steps", 1)
-    assert "has finished" in command("steer", "amber", "stop", code=2)
-    assert "did you mean 'stop'" in command("steer", "amber", "stopp", code=2)
-    assert "the hint is empty" in command("steer", "amber", "hint", code=2)
+def test_a_watcher_of_a_run_steers_it_from_another_terminal(command, folder):
+    with closing(Store(folder / "runs.db")) as store:
+        store.create_run("amber", {})
+        assert "it stops after" in command("steer", "amber", "stop")
+        assert "has the hint" in command("steer", "amber", "hint", "Be bold.")
+        paused = command("steer", "amber", "pause")
+        assert paused.endswith("llm-optimize steer amber go\n")
+        assert "did you mean 'stop'" in command("steer", "amber", "stopp", code=2)
+        assert "the hint is empty" in command("steer", "amber", "hint", code=2)
 
 
 def test_money_is_capped_and_needs_a_price(command, server):
@@ -371,7 +381,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
 @posix
 def test_a_killed_run_goes_on_where_it_was(command, folder, server, stopped):
     assert stopped(signal.SIGKILL)[0] == -signal.SIGKILL
-    assert "not ended" in command("list")
+    assert " dead " in command("list")
     goes_on(command, folder, server)
 
 
