@@ -67,8 +67,8 @@ def served(tmp_path_factory):
     folder = tmp_path_factory.mktemp("attacked")
     with closing(Store(folder / "runs.db")) as store:
         fill(store.create_run("amber", {"task": TASK}), [0.5, 0.7])
-    with serving(folder) as found:
-        yield found
+        with serving(folder) as found:
+            yield found
 
 
 class serving:

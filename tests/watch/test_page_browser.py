@@ -255,7 +255,8 @@ def test_runs_are_listed_searched_opened_and_compared(shown, run_of):
         search = page.get_by_role("searchbox")
         search.fill("list")
         assert page.locator("tbody tr").count() == 2
-        assert page.inner_text('tr[data-run="list two"] .status') == "error"
+        failed = page.inner_text('tr[data-run="list two"] .status')
+        assert failed == "finished (error: the endpoint said no)"
         search.fill("pwned")
         row = page.locator("tbody tr").first
         assert row.locator("a").text_content() == HOSTILE[0]
@@ -263,13 +264,62 @@ def test_runs_are_listed_searched_opened_and_compared(shown, run_of):
         page.wait_for_selector(".tile.best")
         assert page.inner_text("h1") == HOSTILE[0]
         page.get_by_role("link", name="All runs").click()
-        for name in ("list/one/1", "list two", HOSTILE[0]):
-            page.get_by_label(f"Compare {name}", exact=True).check()
+        for name in ("all runs of list", "list two", HOSTILE[0]):
+            page.get_by_label(f"Choose {name}", exact=True).check()
         page.get_by_role("link", name="Compare 3 runs").click()
         page.wait_for_selector("#curves .chart[data-drawn]")
         assert page.locator("#curves .scatterlayer .lines path").count() == 3
         assert HOSTILE[0] in page.inner_text("#verdict")
         assert page.evaluate("window.pwned") is None
+
+
+def test_a_comparison_is_one_row_that_unfolds_and_says_its_verdict(shown, run_of):
+    for contender, level in (("best", 1.0), ("tree", 0.0)):
+        for seed in range(4):
+            name = f"packing/{contender}/{seed}"
+            run = run_of(name, [level, level + seed / 10], budget={"scorings": 2})
+            run.end("budget: scorings")
+    with shown() as page:
+        page.get_by_role("searchbox").fill("packing")
+        row = page.locator('tr[data-comparison="packing"]')
+        row.get_by_text("best is ahead of tree").wait_for()
+        assert "8 of 8 runs finished" in row.text_content()
+        assert page.locator("tbody tr").count() == 1
+        row.get_by_role("button", name="packing").click()
+        assert page.locator("tbody tr").count() == 9
+        assert page.inner_text('tr[data-run="packing/tree/3"] a') == "tree/3"
+        page.set_viewport_size({"width": 390, "height": 800})
+        best = page.locator('tr[data-run="packing/best/3"] td.num').bounding_box()
+        assert best["x"] + best["width"] <= 390
+        assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_runs_are_tagged_found_by_tag_sorted_renamed_and_deleted(shown, run_of, store):
+    for name, score in (("thing-a", 0.25), ("thing-b", 0.75), ("thing-c", 0.5)):
+        run = run_of(name, [score])
+        run.end("max_steps")
+        run.close()
+    with shown(token=True) as page:
+        page.get_by_role("searchbox").fill("thing")
+        page.get_by_label("Order").select_option("best")
+        names = page.locator("tbody th a").all_text_contents()
+        assert names == ["thing-b", "thing-c", "thing-a"]
+        page.get_by_label("Choose thing-b").check()
+        page.get_by_role("button", name="Tag").click()
+        page.get_by_label("Tags").fill("good")
+        page.keyboard.press("Enter")
+        page.get_by_role("button", name="Search by the tag good").click()
+        assert page.locator("tbody tr").count() == 1
+        page.get_by_role("button", name="Rename").click()
+        page.get_by_label("New name").fill("thing-d")
+        page.keyboard.press("Enter")
+        page.get_by_role("link", name="thing-d").wait_for()
+        page.get_by_label("Choose thing-d").check()
+        page.get_by_role("button", name="Delete").click()
+        assert "thing-d" in store.names(), "it asks first"
+        page.get_by_role("button", name="Delete", exact=True).click()
+        page.get_by_role("link", name="thing-d").wait_for(state="detached")
+        assert "thing-d" not in store.names()
 
 
 def test_a_new_run_appears_in_the_list_by_itself(shown, run_of):

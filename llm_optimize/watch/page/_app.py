@@ -1,6 +1,6 @@
 """Application of the page: the shell, its files, and the JSON that its script asks for.
 
-It reads the store, and writes to it only in `steer`.
+It reads the store, and writes to it only in `steer` and `manage`.
 """
 
 from __future__ import annotations
@@ -13,9 +13,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Any
 
-from ...errors import LlmOptimizeError, RunNotFound, StoreError, UsageError
-from ...store import RunInfo, Store
+from ...errors import (
+    LlmOptimizeError,
+    RunNotFound,
+    StoreError,
+    UnknownName,
+    UsageError,
+)
+from ...store import Store
 from ...text import one_line
+from ..comparison import of_runs, parts_of
+from ..overview import Listed, Overview, state_words
 from ..report import bundle, facts
 from ..report.baselines import baselines
 from ..report.colors import Colors
@@ -61,6 +69,8 @@ class App:
         self._stopping = stopping
         self._streams = Streams(streams)
         self._followed: dict[str, Followed] = {}
+        self._overview = Overview(store)
+        self._verdicts: dict[str, tuple[Any, str]] = {}
         self._lock = threading.Lock()
         self._files: dict[str, File] = {}
         script = self._add("page", "js", bundle.script("page/static/page"))
@@ -97,10 +107,12 @@ class App:
             "parameters": self.parameters,
             "curves": self.curves,
             "live": self.live,
+            "verdict": self.verdict,
         }
         for name, answer in answers.items():
             routes.append(Route(f"/api/{name}", answer, methods=["GET"]))
         routes.append(Route("/api/steer", self.steer, methods=["POST"]))
+        routes.append(Route("/api/manage", self.manage, methods=["POST"]))
         return Starlette(routes=routes, exception_handlers={LlmOptimizeError: _explain})
 
     # The shell and its files.
@@ -125,8 +137,25 @@ class App:
 
     def runs(self, _: Request) -> Response:
         """All runs, as a list shows them."""
-        listed = [_listed(info) for info in self._store.runs()]
+        with self._lock:
+            listed = [_listed(run) for run in self._overview.runs()]
         return _json({"runs": listed, "now": time.time()})
+
+    def verdict(self, request: Request) -> Response:
+        """What a comparison found, in the sentence that the command line prints; "" where none."""
+        name = request.query_params.get("run", "")
+        infos = []
+        for info in self._store.runs():
+            if info.name.startswith(f"{name}/"):
+                infos.append(info)
+        # It reads all trials: once for each state of the runs.
+        state = [(info.name, info.trials, info.stop_reason) for info in infos]
+        known = self._verdicts.get(name)
+        if known is None or known[0] != state:
+            found = of_runs(self._store, [info.name for info in infos])
+            sentence = "" if found is None else found.sentence
+            known = self._verdicts[name] = (state, sentence)
+        return _json({"sentence": known[1]})
 
     def facts(self, request: Request) -> Response:
         """The columns of a run."""
@@ -230,12 +259,31 @@ class App:
         text: str,
     ) -> dict[str, Any]:
         followed = self._run(request)
-        if followed.state["stop_reason"] is not None:
-            raise UsageError(
-                f"the run {followed.run.name!r} has ended: resume it first"
-            )
         steer = self._store.steer(followed.run.name, kind, text)
         return {"key": steer.key}
+
+    async def manage(self, request: Request) -> Response:
+        """Delete, rename or tag a run, or all runs of a comparison."""
+        from starlette.concurrency import run_in_threadpool
+
+        kind, text = _command(request, await _body(request))
+        await run_in_threadpool(self._manage, request, kind, text)
+        return _json({"done": kind})
+
+    def _manage(self, request: Request, kind: str, text: str) -> None:
+        name = request.query_params.get("run", "")
+        match kind:
+            case "delete":
+                self._store.delete(name, all_below=name not in self._store.names())
+            case "rename":
+                self._store.rename(name, text)
+            case "tag":
+                self._store.tag(name, *text.split())
+            case "untag":
+                self._store.tag(name, *text.split(), remove=True)
+            case _:
+                known = ("delete", "rename", "tag", "untag")
+                raise UnknownName("kind of change", one_line(kind, 40), known)
 
     def _run(self, request: Request) -> Followed:
         """Return the run that is asked for, with what is new in it. Raises RunNotFound."""
@@ -244,20 +292,37 @@ class App:
             followed = self._followed.get(name)
             if followed is None:
                 followed = self._followed[name] = Followed(self._store, name)
-        followed.refresh()
+        try:
+            followed.refresh()
+        except RunNotFound:  # it was deleted or renamed
+            with self._lock:
+                self._followed.pop(name, None)
+            raise
         return followed
 
 
-def _listed(info: RunInfo) -> dict[str, Any]:
+def _listed(run: Listed) -> dict[str, Any]:
+    info = run.info
     settings = info.settings
-    task = str(settings.get("task", {}).get("description", ""))
+    task = str((settings.get("task") or {}).get("description", ""))
     model = str(settings.get("model") or settings.get("proposer") or "")
+    comparison, contender, seed = parts_of(info.name)
+    share = max((cap.used / cap.cap for cap in run.caps if cap.cap), default=None)
     return {
         "name": info.name,
+        "comparison": comparison if seed else "",
+        "contender": f"{contender}/{seed}" if seed else "",
         "begun_at": info.created_at,
+        "state": info.state.word,
+        "state_words": state_words(info.state),
         "stop_reason": info.stop_reason,
         "trials": info.trials,
         "best": info.best_score,
+        "direction": info.direction.value,
+        "progress": run.progress,
+        "share": share,
+        "left": run.left,
+        "tags": list(info.tags),
         "task": one_line(task[:1000], 160),
         "model": one_line(model, 60),
         "search": one_line(str(settings.get("search") or ""), 40),

@@ -58,6 +58,10 @@ async function read(response) {
   return value;
 }
 
+export function manage(name, kind, text = "") {
+  return send("manage", [["run", name]], { kind, text });
+}
+
 export class Served {
   constructor(name) {
     this.name = name;

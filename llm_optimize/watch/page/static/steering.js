@@ -72,6 +72,5 @@ export function steering({ facts, source }) {
 }
 
 function paused(facts) {
-  const last = facts.state.steers.filter(({ kind }) => kind === "pause" || kind === "go").at(-1);
-  return last?.kind === "pause";
+  return facts.state.word === "paused";
 }
