@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ..errors import UsageError
+from ..store import command_line
 
 _TASK = """\
 # A task for `llm-optimize run task.toml`. Flags of the command line override what stands here.
@@ -102,6 +102,6 @@ def init(
         raise UsageError(
             f"{error.filename} cannot be written: {error.strerror}; name another folder"
         ) from error
-    command = shlex.join(["llm-optimize", "run", str(folder / "task.toml")])
+    command = command_line("run", str(folder / "task.toml"))
     typer.echo(f"{', '.join(_FILES)} are in {folder.resolve()}")
     typer.echo(f"try it: {command} --model mutation")
