@@ -16,7 +16,7 @@ from ..blocking import blocking
 from ..evaluate import Examples, Repeats, Stage
 from ..propose import language
 from ..records import Budget, Noticed, Result, Task, Watcher, X
-from ..settings import Changes, RunOptions, RunSettings, refuse_unknown
+from ..settings import Changes, RunOptions, RunSettings, keywords, refuse_unknown
 from ..store import DEFAULT_URL, Store
 from ..watch.comparison import Comparison
 from .ask_tell import Optimizer
