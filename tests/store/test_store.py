@@ -127,7 +127,11 @@ def test_a_taken_name_and_an_unknown_one_are_refused_with_a_repair(store):
 @pytest.mark.parametrize(
     ("make", "error", "words"),
     [
-        (lambda path: path.write_text("no database " * 1000), NotAStore, "not a database"),
+        (
+            lambda path: path.write_text("no database " * 1000),
+            NotAStore,
+            "not a database",
+        ),
         (lambda path: path.mkdir(), NotAStore, "is a folder"),
         (
             lambda path: (
