@@ -141,6 +141,8 @@ def _describe(error: BaseException, limits: Limits) -> dict[str, Any]:
 
 def _limit_behind(error: BaseException, limits: Limits) -> str:
     """Return the limit that an error of the system may come from, in brackets; "" for others."""
+    if isinstance(error, MemoryError):
+        return f" [memory limit of {limits.memory_mb} MB reached: limits.memory_mb or --memory]"
     number = None
     if issubclass(type(error), OSError):
         # The slot of OSError itself: a subclass may define `errno` as anything.

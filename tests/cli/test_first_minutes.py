@@ -179,7 +179,7 @@ def test_missing_packages_are_one_sentence_that_names_them(shell, tmp_path):
         ("{}['MYVAR']", ""),
         (
             "len(bytearray(3 << 30))",
-            "memory limit of 500 MB reached (memory_mb, or --memory)",
+            "memory limit of 500 MB reached: limits.memory_mb or --memory",
         ),
     ],
 )
