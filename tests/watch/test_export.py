@@ -114,8 +114,9 @@ def test_json_lines_hold_every_field(store):
         "proposal",
         "evaluation",
         "problem",
-        "note",
-    }  # these two are in the feedback
+        "note",  # these two are in the feedback
+        "fault",  # of the session in which f was called
+    }
 
 
 def test_optuna_dashboard_opens_the_study(store, tmp_path):
