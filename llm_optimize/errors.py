@@ -69,6 +69,9 @@ class InPython(str):
         return (str(self),), {"shell": self.shell}
 
 
+_MAX_KNOWN = 20  # words that a message names
+
+
 class LlmOptimizeError(Exception):
     """Base of everything that this library raises on purpose.
 
@@ -268,7 +271,11 @@ class RunNotFound(StoreError, LookupError):
 
     def __init__(self, name: str, known: Iterable[str], store: str) -> None:
         self.name = name
-        nearest = suggestion(name, tuple(known))
+        newest_first = tuple(known)[::-1]
+        nearest = suggestion(name, newest_first)
+        if len(newest_first) > _MAX_KNOWN and nearest.startswith("known"):
+            nearest = f"the newest of {len(newest_first)} are "
+            nearest += ", ".join(newest_first[:5]) + "; llm-optimize list shows all"
         super().__init__(f"no run named {name!r} in {store}: {nearest}")
 
 
@@ -334,7 +341,11 @@ def suggestion(given: str, known: Iterable[str]) -> str:
         return "did you mean " + " or ".join(map(repr, near)) + "?"
     if not words:
         return "there are none yet"
-    return "known are " + ", ".join(words[:20])
+    shown = ", ".join(words[:_MAX_KNOWN])
+    more = len(words) - _MAX_KNOWN
+    if more > 0:
+        shown += f" and {more} more"
+    return f"known are {shown}"
 
 
 def require(*modules: str, needed_by: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -62,14 +63,21 @@ def compare(
     **given: Any,
 ) -> None:
     """Let methods compete on the same budget, and test which differences are significant."""
+    contenders = contenders_of(contender)
+    if len(contenders) < 2:
+        (only,) = contenders
+        raise UsageError(
+            f"--contender {only} has nothing to compare with: give two or more, such as "
+            f"--contender {only} --contender best_of_n"
+        )
     names: list[str] = []
     watchers = [note_name(names)]
     if not (quiet or json_):
-        watchers.append(_print_end)
+        watchers.append(_Progress(len(contenders) * seeds * budget))
     try:
         found = llm_optimize.optimize.compare(
             **arguments(given),
-            contenders=contenders_of(contender),
+            contenders=contenders,
             budget=budget,
             seeds=seeds,
             at_a_time=at_a_time,
@@ -82,6 +90,36 @@ def compare(
         raise
     typer.echo(as_json(found) if json_ else _summary(found, store))
     _raise_problems(found)
+
+
+class _Progress:
+    """Watches the runs: counts scorings, and prints a line to standard error when a run ends.
+
+    In a terminal the count is live; elsewhere it is printed at each tenth.
+    """
+
+    def __init__(self, scorings: int) -> None:
+        self._most = scorings
+        self._scorings = 0
+        self._is_live = sys.stderr.isatty()
+
+    def __call__(self, event: Any) -> None:
+        if isinstance(event, llm_optimize.records.TrialFinished):
+            self._count(event.trial.scorings)
+        elif isinstance(event, llm_optimize.records.RunEnded):
+            if self._is_live:
+                typer.echo("\r\033[K", err=True, nl=False)
+            _print_end(event)
+
+    def _count(self, scorings: int) -> None:
+        tenth = max(1, self._most // 10)
+        passed = (self._scorings + scorings) // tenth > self._scorings // tenth
+        self._scorings += scorings
+        words = f"{self._scorings} of {self._most} scorings"
+        if self._is_live:
+            typer.echo(f"\r\033[K{words}", err=True, nl=False)
+        elif passed:
+            typer.echo(words, err=True)
 
 
 def _print_end(event: Any) -> None:

@@ -322,6 +322,7 @@ def test_every_command_that_commands_print_works(tmp_path):
         done = subprocess.run(words, cwd=tmp_path, **pipes)
         assert done.returncode == 0, done.stderr
         printed += commands_in(done.stdout + done.stderr)
+    assert "6 of 6 scorings" in done.stderr, "of the comparison"
     verbs = [shlex.split(line.partition("optimize ")[2])[0] for line in printed]
     assert verbs == ["show", "resume", "show", "report"]
     for line in printed:
@@ -333,3 +334,18 @@ def test_a_pending_trial_is_no_progress(store, command):
     run.end(None)
     run.plan(0, Plan(None))
     assert "0 of 200 steps" in command("list")
+
+
+def test_a_comparison_of_one_is_refused_before_it_is_paid_for(command, path):
+    task = ["--task", "t", "--func", "task.py:f", "--x0", "1", "--model", "mutation"]
+    refused = command("compare", *task, "--contender", "best", code=2)
+    assert "--contender best has nothing to compare with" in refused
+    assert not path.exists()
+
+
+def test_of_many_runs_the_newest_are_named(store, command):
+    for number in range(25):
+        store.create_run(f"run-{number:02d}", {}).close()
+    refused = command("show", "zzz", code=2)
+    assert "the newest of 25 are run-24, run-23" in refused
+    assert "list shows all" in refused
