@@ -196,7 +196,7 @@ def _number(raw: Any) -> float:
             raw = _of_numpy(raw)
         except (TypeError, ValueError):
             raise InvalidScore(
-                f"the score is {_shown(raw)}, no number: return int or float"
+                f"the score is {_shown(raw)}, which is not a number: return an int or a float"
             ) from None
     try:
         return float(raw)

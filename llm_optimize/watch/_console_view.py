@@ -361,17 +361,23 @@ def _line(text: Text) -> Text:
 
 
 def ending(run: RunView, columns: int) -> RenderableType:
-    """Return what stands below the view of an ended run: the best x, and how to see the rest."""
+    """Return what stands below the view of an ended run: the best x, and how to see the rest.
+
+    An error is said once more in full, with what to do about it: the view has only its beginning.
+    """
     from rich.console import Group
     from rich.text import Text
 
-    hint = Text(look_line(run), style="dim")
+    hint = [Text(look_line(run), style="dim")]
+    reason = run.stop_reason or ""
+    if reason.startswith("error"):
+        hint.insert(0, Text(visible(reason), style="red"))
     best = run.champion
     if best is None or best.x is None:
-        return Group(Text("no trial has a score", style="bold red"), hint)
+        return Group(Text("no trial has a score", style="bold red"), *hint)
     lines = Code().lines(best, None)
     shown = lines[:_MAX_X_LINES]
     if len(lines) > len(shown):
         more = len(lines) - len(shown)
         shown.append(Text(f"[... {more} more lines ...]", "dim"))
-    return Group(title("best x", "green", columns), *shown, hint)
+    return Group(title("best x", "green", columns), *shown, *hint)

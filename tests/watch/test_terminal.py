@@ -183,3 +183,17 @@ def test_a_real_run_is_seen_live(tmp_path: Path) -> None:
         assert screen.end() == 0
         assert "★ 1" in screen.text
         assert "ended: max_steps" in screen.text
+
+
+def test_an_error_that_ends_a_run_is_said_to_its_end(tmp_path: Path) -> None:
+    (tmp_path / "task.py").write_text("def f(x):\n    return None\n")
+    code = (
+        "from llm_optimize import optimize; from task import f\n"
+        "optimize.run('Longer.', '?', f, 'a', 2, 'mutation', sandbox='inline')"
+    )
+    path = f"{Path(__file__).parents[2]}:{tmp_path}"
+    with terminal(code, 60, 30, tmp_path, PYTHONPATH=path) as screen:
+        assert screen.end() == 0
+        below = " ".join(screen.text.rpartition("no trial has a score")[2].split())
+        assert "the score is None, which is not a number" in below
+        assert "return an int or a float" in below
