@@ -50,7 +50,9 @@ def load(where: str) -> Callable[[Any], Any]:
     if source.endswith(".py"):
         module = _module_from_file(Path(source))
     else:
-        module = _module_by_name(source)
+        sys.path.insert(0, str(Path.cwd()))
+        with _as_imported(source):
+            module = importlib.import_module(source)
     func = getattr(module, name, None)
     if func is None:
         hint = suggestion(name, _public_functions(module))
@@ -131,12 +133,6 @@ def _as_imported(source: str) -> Iterator[None]:
         raise _import_failure(source, error) from error
     finally:
         sys.argv = arguments
-
-
-def _module_by_name(name: str) -> ModuleType:
-    sys.path.insert(0, str(Path.cwd()))
-    with _as_imported(name):
-        return importlib.import_module(name)
 
 
 def _import_failure(source: str, error: Exception) -> FunctionUnusable:
