@@ -17,6 +17,8 @@ export function bestX(context) {
     if (facts.champion < 0) return void fill(body, el("p", { class: "note" }, nothing(facts)));
     const { best } = await story();
     if (!best || state.shown !== key) return;
+    // The store may know more than this page by now: what is missing comes, and this is asked again.
+    if (!facts.place.has(best.number) || (best.on !== null && !facts.place.has(best.on))) return void (state.shown = "");
     const [found, base] = await Promise.all([best.number, best.on].map((one) => (one === null ? null : source.trial(one))));
     if (found && state.shown === key) fill(body, content(context, best, { found, base }, state));
   };
