@@ -6,7 +6,7 @@ The command line, the page and the agents' tools list runs by it.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -133,7 +133,8 @@ class Overview:
         counts.scorings = info.scorings
         max_steps = settings.get("max_steps")
         seconds = _seconds(info)
-        caps = counts.caps(int(max_steps or 0), _budget(settings), seconds)
+        budget = Budget(**(settings.get("budget") or {}))
+        caps = counts.caps(int(max_steps or 0), budget, seconds)
         if max_steps is None:
             caps = caps[1:]
         counted = set()
@@ -173,10 +174,6 @@ def _seconds(info: RunInfo) -> float:
     if info.state.goes_on:
         until = time.time()
     return max(0.0, until - info.session_at)
-
-
-def _budget(settings: Mapping[str, Any]) -> Budget:
-    return Budget(**(settings.get("budget") or {}))
 
 
 # Words.

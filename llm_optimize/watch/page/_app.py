@@ -249,18 +249,10 @@ class App:
         from starlette.concurrency import run_in_threadpool
 
         kind, text = _command(request, await _body(request))
-        answer = await run_in_threadpool(self._steer, request, kind, text)
-        return _json(answer)
-
-    def _steer(
-        self,
-        request: Request,
-        kind: str,
-        text: str,
-    ) -> dict[str, Any]:
-        followed = self._run(request)
-        steer = self._store.steer(followed.run.name, kind, text)
-        return {"key": steer.key}
+        followed = await run_in_threadpool(self._run, request)
+        name = followed.run.name
+        steer = await run_in_threadpool(self._store.steer, name, kind, text)
+        return _json({"key": steer.key})
 
     async def manage(self, request: Request) -> Response:
         """Delete, rename or tag a run, or all runs of a comparison."""
