@@ -11,6 +11,7 @@ from llm_optimize.mcp.answers import used
 from llm_optimize.optimize import Budget, Repeats
 from llm_optimize.records import BudgetUsed, Cap, RunEnded, RunStarted, ScoredAgain
 from llm_optimize.store import Store
+from llm_optimize.store.states import State
 from llm_optimize.testing import ScriptedChat
 from llm_optimize.watch import notebook
 from llm_optimize.watch.amounts import used_of
@@ -104,7 +105,7 @@ class AllWatchers:
                 event,
                 "page's words",
                 self.page.state["caps"],
-                facts.state([], [], None, caps)["caps"],
+                facts.state([], [], State("running"), caps)["caps"],
             )
             self._same(event, "agents", used(stored.caps()), used(caps))
         shown = spending(stored, [])
