@@ -46,6 +46,14 @@ def arguments(given: Mapping[str, Any], file: TaskFile | None = None) -> dict[st
     if first:
         found["x0"] = first
     found["func"] = functions_of(func)
+    refuse_no_number("temperature", given["temperature"])
+    if given["model"] == ["mutation"]:  # a task file may have what its own model needs
+        for name in (*settings.OF_CHAT, "price"):
+            if given[name] is not None:
+                flag = name.replace("_", "-")
+                raise UsageError(
+                    f"--{flag} is {given[name]!r}, and mutation asks no model: remove it"
+                )
     of_chat = {name: found.pop(name, None) for name in settings.OF_CHAT}
     refuse_no_number("temperature", of_chat["temperature"])
     model = model_of(given["model"] or names, given["price"] or price, of_chat)

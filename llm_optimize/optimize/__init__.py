@@ -264,3 +264,7 @@ async def acompare(
 
 
 compare = blocking(acompare)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

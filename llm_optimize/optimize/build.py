@@ -93,6 +93,13 @@ def choose(
                 OptionName("proposer"),
                 f" is {_name_of(writer)!r}: give one of the two",
             )
+        for option in OF_CHAT:
+            given = getattr(settings, option)
+            if given is not None:
+                raise UsageError(
+                    OptionName(option),
+                    f" is {given!r}, and mutation asks no model: remove it",
+                )
         writer = "mutation"
     begins_with = settings.x0 or settings.known_trials
     if writer == "mutation" and space is None and not begins_with:

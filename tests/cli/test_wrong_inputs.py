@@ -14,6 +14,7 @@ from llm_optimize.records import Limits
 
 OK = ("--task", "Raise f.", "--func", "task.py:f", "--x0", "1", "--model", "mutation")
 SPACE = ("--task", "Raise f.", "--func", "task.py:f", "--proposer", "random", "--space")
+TWO = ("--contender", "best", "--contender", "chat")
 FILES = {
     "task.py": "def f(x):\n    return 1.0\nnumber = 5\n",
     "broken.py": "x = 1\nx / 0\n",
@@ -126,6 +127,8 @@ WRONG = [
     ((*OK, "--search", "bets"), "unknown search 'bets': did you mean 'best'"),
     ((*OK, "--proposer", "mutatoin"), "--proposer is 'mutatoin': give one of the two"),
     ((*OK, "--proposer", "tpe"), "--proposer is 'tpe': give one of the two"),
+    ((*OK, "--temperature", "0.5"), "--temperature is 0.5, and mutation asks no model"),
+    ((*OK, "--price", "1/2"), "--price is '1/2', and mutation asks no model"),
     ((*OK[:4], "--proposer", "tpe"), "chooses values of parameters: give --space"),
     ((*OK, "--sandbox", "proces"), "unknown sandbox 'proces': did you mean 'process'"),
     ((*OK, "--direction", "down"), "--direction|unknown direction"),
@@ -238,12 +241,10 @@ def test_a_wrong_input_is_one_sentence_in_words_of_the_shell(
     ("arguments", "words"),
     [
         (("resume", "amber"), "there is no store"),
-        (("compare", "--contender", "best"), "--task is missing"),
-        (
-            ("compare", *OK, "--contender", "best", "--seeds", "0"),
-            "--seeds is 0: give how many",
-        ),
-        (("compare", *OK, "--contender", "bets"), "unknown contender 'bets'"),
+        (("compare", *TWO), "--task is missing"),
+        (("compare", *OK, *TWO, "--seeds", "0"), "--seeds is 0: give how many"),
+        (("compare", *OK, *TWO, "--contender", "bets"), "unknown contender 'bets'"),
+        (("compare", *OK, *TWO[:2]), "best has nothing to compare with: give two"),
         (("steer", "amber", "stopp"), "there is no store|did you mean"),
         (("nonsense",), "No such command 'nonsense'"),
         (("check",), "nothing to check was named: add --sandbox"),

@@ -481,3 +481,12 @@ def test_a_resumed_run_asks_for_lessons_with_another_prompt_and_a_shorter_one(tm
     assert (
         len(asked) - before > 2
     )  # more calls than steps: the further ones asked for lessons
+
+
+def test_what_only_a_model_has_is_refused_without_one():
+    with pytest.raises(UsageError, match=r"temperature is 0\.5, and mutation"):
+        optimize.run("t", "q", float, "1", 1, "mutation", False, temperature=0.5)
+
+
+def test_the_front_door_shows_only_what_is_public():
+    assert dir(optimize) == sorted(optimize.__all__)
