@@ -58,7 +58,8 @@ class ModelCalls:
         self._is_capped = budget.tokens is not None or budget.usd is not None
         self._in_flight: dict[int, Usage] = {}  # expected, by the key of the request
         self._keys = itertools.count()
-        self._changes: set[str] = set()  # of how the model is asked, that are known
+        self._can_change = hasattr(model, "changes")  # how the model is asked
+        self._changes: set[str] = set()  # that are known
         self._waiting: list[asyncio.Future[None]] = []
         self._unwritten: defaultdict[int, list[Awaitable[None]]] = defaultdict(list)
 
@@ -104,7 +105,8 @@ class ModelCalls:
                 self._notify(CallFailed(place[0], self._model.name, str(error)))
                 raise
             finally:
-                self._notify_changes(self._model)
+                if self._can_change:
+                    self._notify_changes(self._model)
             self._received(place, key, reply)
             self._count(reply, messages)
         return reply

@@ -11,10 +11,11 @@ from llm_optimize.optimize.engine import Engine
 def test_a_trial_enters_few_rooms_and_few_files_of_the_hall():
     rooms, files = bars(walk(trials=5))
     assert rooms.value <= rooms.limit == 12
-    # The fourth is where watchers are notified, in the order of the run.
+    # Besides the three: the rule that ends a run early, and who notifies watchers in order.
     assert files.note.split() == [
         "optimize/calls.py",
         "optimize/engine.py",
+        "optimize/fail_fast.py",
         "optimize/state.py",
         "optimize/watchers.py",
     ]
