@@ -27,7 +27,7 @@ from ..errors import (
     StoreError,
     UsageError,
 )
-from . import check, compare, export, init, look, manage, report, run, serve
+from . import advisor, check, compare, export, init, look, manage, report, run, serve
 from .common import FAILED, INTERRUPTED, OK, WRONG_USAGE, fail
 from .options import flag_of
 
@@ -84,6 +84,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
     "export": export.export,
     "compare": compare.compare,
     "check": check.check,
+    "ridge-exp": advisor.ridge_exp,
     "mcp": serve.mcp,
 }
 for _name, _command in _COMMANDS.items():

@@ -43,16 +43,18 @@ FLOOR = {
 
 DOORS = {  # an outside thing, and the beginnings of the paths that may import it
     "cmaes": ("propose/",),
+    "catboost": ("automl/",),
     "cloudpickle": ("sandbox/", "compat_2023.py"),
     "IPython": ("watch/notebook.py",),
     "jinja2": ("watch/report/",),
     "libcst": ("propose/", "automl/"),
-    "matplotlib": ("watch/rendering.py", "records/"),
+    "matplotlib": ("watch/rendering.py", "records/", "automl/"),
     "mcp": ("mcp/",),
     "mlflow": ("watch/mlflow.py", "watch/_mlflow_run.py"),
     "openai": ("llm/",),
     "optuna": ("propose/", "adapters/", "automl/", "watch/export.py"),
-    "pandas": ("watch/rendering.py", "records/"),
+    "lightgbm": ("automl/",),
+    "pandas": ("watch/rendering.py", "records/", "automl/"),
     "plotly": ("watch/report/",),
     "psutil": ("sandbox/", "store/lock.py"),
     "pygments": ("watch/language.py", "watch/report/"),
@@ -70,6 +72,7 @@ DOORS = {  # an outside thing, and the beginnings of the paths that may import i
     "tenacity": ("llm/",),
     "typer": ("cli/",),
     "uvicorn": ("watch/page/",),
+    "xgboost": ("automl/",),
 }
 
 MAY_SWALLOW = {  # where code of the user or of a candidate runs, which may raise anything

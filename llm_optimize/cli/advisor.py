@@ -1,0 +1,49 @@
+"""The commands of the advisor: `llm-optimize ridge-exp` and `generate-models`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+from ..automl import ridge
+from ..automl.advisor.flags import flags_of
+from .common import FAILED
+
+Command = Callable[..., None]
+
+
+def with_flags_of(options: type[Any]) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command, which takes `**given`, the flags of a record."""
+    parameters = []
+    for one in flags_of(options):
+        kind = one.kind
+        if one.default is None:
+            kind = kind | None
+        parameters.append(
+            inspect.Parameter(
+                one.name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=one.default,
+                annotation=Annotated[kind, typer.Option(*one.words, help=one.help)],
+            )
+        )
+
+    def decorate(command: Command) -> Command:
+        signature = inspect.Signature(parameters)
+        command.__signature__ = signature  # type: ignore[attr-defined]
+        return command
+
+    return decorate
+
+
+@with_flags_of(ridge.RidgeOptions)
+def ridge_exp(**given: Any) -> None:
+    """Test whether a model chooses good ridge penalties, on synthetic tasks with known errors."""
+    findings = ridge.run(ridge.RidgeOptions(**given))
+    typer.echo(findings.table)
+    if findings.problem:
+        typer.echo(findings.problem, err=True)
+        raise typer.Exit(FAILED)
