@@ -85,6 +85,7 @@ _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help
     "compare": compare.compare,
     "check": check.check,
     "ridge-exp": advisor.ridge_exp,
+    "generate-models": advisor.generate_models,
     "mcp": serve.mcp,
 }
 for _name, _command in _COMMANDS.items():

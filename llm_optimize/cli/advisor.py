@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..automl import ridge
+from ..automl.advisor import generate
 from ..automl.advisor.flags import flags_of
 from .common import FAILED
 
@@ -19,7 +20,7 @@ def with_flags_of(options: type[Any]) -> Callable[[Command], Command]:
     """Return a decorator that gives a command, which takes `**given`, the flags of a record."""
     parameters = []
     for one in flags_of(options):
-        kind = one.kind
+        kind: Any = one.kind
         if one.default is None:
             kind = kind | None
         parameters.append(
@@ -47,3 +48,9 @@ def ridge_exp(**given: Any) -> None:
     if findings.problem:
         typer.echo(findings.problem, err=True)
         raise typer.Exit(FAILED)
+
+
+@with_flags_of(generate.GenerateOptions)
+def generate_models(**given: Any) -> None:
+    """Recommend ten configurations of tabular models for a task, in one call of a model."""
+    typer.echo(generate.generate(generate.GenerateOptions(**given)).text())

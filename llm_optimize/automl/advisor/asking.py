@@ -10,7 +10,7 @@ from typing import Any
 from ...errors import BudgetSpent
 from ...llm import Model, Seen, expected_usage, reply_of
 from ...records import Budget, Counts, Message, Usage
-from .ledger import Ledger
+from .ledger import Kept
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Asker:
         budget: caps on calls, tokens and dollars of this session, calls in flight included.
     """
 
-    def __init__(self, model: Model, ledger: Ledger, budget: Budget) -> None:
+    def __init__(self, model: Model, ledger: Kept, budget: Budget) -> None:
         self._model = model
         self._ledger = ledger
         self._budget = budget
@@ -123,5 +123,9 @@ class Asker:
         self._seen = Seen(longest, self._seen.tokens_per_char)
 
 
-def _answer(row: Mapping[str, Any], *, is_new: bool) -> Answer:
+def _answer(
+    row: Mapping[str, Any],
+    *,
+    is_new: bool,
+) -> Answer:
     return Answer(row["text"], row["reasoning"], row["incomplete"], is_new)

@@ -54,7 +54,9 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def parsed(
-    options: type[Options], description: str, arguments: Sequence[str] | None
+    options: type[Options],
+    description: str,
+    arguments: Sequence[str] | None,
 ) -> Options:
     """Return what the arguments of a program say. Exits with 2 for wrong ones, as argparse does."""
     parser = argparse.ArgumentParser(description=description)

@@ -6,9 +6,44 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from ...errors import StoreError
+
+
+class Kept(Protocol):
+    """Where replies are kept."""
+
+    def get(
+        self,
+        key: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """Return the values that were stored with this key; None where there are none."""
+
+    def put(
+        self,
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Store values with a key."""
+
+
+class Memory:
+    """Keeps nothing beyond this call."""
+
+    def get(
+        self,
+        key: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
+        """Return None."""
+        return None
+
+    def put(
+        self,
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Do nothing."""
 
 
 class Ledger:
@@ -38,11 +73,18 @@ class Ledger:
         if text and not text.endswith("\n"):
             self._file.write("\n")
 
-    def get(self, key: Mapping[str, Any]) -> dict[str, Any] | None:
+    def get(
+        self,
+        key: Mapping[str, Any],
+    ) -> dict[str, Any] | None:
         """Return the values that were stored with this key; None where there are none."""
         return self._rows.get(_text_of(key))
 
-    def put(self, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    def put(
+        self,
+        key: Mapping[str, Any],
+        values: Mapping[str, Any],
+    ) -> None:
         """Append values with a key, and return when they are on disk. Raises StoreError."""
         row = {"key": dict(key), **values}
         try:
@@ -68,7 +110,9 @@ def _text_of(key: Mapping[str, Any]) -> str:
     return json.dumps(dict(key), sort_keys=True)
 
 
-def _row(line: str) -> dict[str, Any] | None:
+def _row(
+    line: str,
+) -> dict[str, Any] | None:
     try:
         row = json.loads(line)
     except ValueError:

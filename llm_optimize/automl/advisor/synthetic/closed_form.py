@@ -38,7 +38,11 @@ _NO_CURVATURE = (
 _CHUNK_NUMBERS = 2_000_000  # of one batch of matrices
 
 
-def solve(tasks: Sequence[RidgeTask], *, compat: bool = False) -> list[Solved]:
+def solve(
+    tasks: Sequence[RidgeTask],
+    *,
+    compat: bool = False,
+) -> list[Solved]:
     """Return each task with its errors and its best penalty.
 
     A penalty whose error cannot be computed has an infinite one, so that it is never the best.
@@ -182,7 +186,11 @@ def _fixed_point(batch: _Batch) -> Array:
     return delta
 
 
-def _moments(batch: _Batch, delta: Array, compat: bool) -> tuple[Array, Array]:
+def _moments(
+    batch: _Batch,
+    delta: Array,
+    compat: bool,
+) -> tuple[Array, Array]:
     """Return the means and the variances of the scores of both classes, each (P, 2)."""
     import numpy as np
 

@@ -150,7 +150,11 @@ def _asked(options: RidgeOptions, name: str) -> Asked:
 
 
 def _ask(
-    setup: Setup, reps: Iterator[Repetition], asked: Asked, path: Path, counts: Counts
+    setup: Setup,
+    reps: Iterator[Repetition],
+    asked: Asked,
+    path: Path,
+    counts: Counts,
 ) -> list[Row]:
     with Ledger(path) as ledger:
         try:
@@ -162,7 +166,10 @@ def _ask(
             raise
 
 
-def _text(rows: dict[str, list[Row]], counts: Counts) -> str:
+def _text(
+    rows: dict[str, list[Row]],
+    counts: Counts,
+) -> str:
     sentences = [table({name: found for name, found in rows.items() if found})]
     if counts.redrawn:
         sentences.append(
@@ -178,7 +185,10 @@ def _text(rows: dict[str, list[Row]], counts: Counts) -> str:
     return "\n".join(sentences)
 
 
-def _problem(rows: dict[str, list[Row]], setup: Setup) -> str:
+def _problem(
+    rows: dict[str, list[Row]],
+    setup: Setup,
+) -> str:
     expected = setup.reps * len(setup.ks)
     missing = {name: expected - len(found) for name, found in rows.items()}
     incomplete = [f"{name} {count}" for name, count in missing.items() if count]

@@ -120,7 +120,11 @@ def repetitions(setup: Setup, counts: Counts) -> Iterator[Repetition]:
             yield Repetition(rep, target, tuple(context))
 
 
-def _solved(setup: Setup, numbers: Sequence[int], counts: Counts) -> list[Solved]:
+def _solved(
+    setup: Setup,
+    numbers: Sequence[int],
+    counts: Counts,
+) -> list[Solved]:
     """Return the solved tasks of these numbers; one without a finite error is drawn again."""
     stream = str(setup.seed)
     tasks = draw_many(stream, setup.dim, numbers)
@@ -149,7 +153,9 @@ def row_of(rep: Repetition, k: int, penalty: float) -> Row:
 
 
 def predicted_rows(
-    setup: Setup, reps: Iterable[Repetition], predictors: Mapping[str, Predictor]
+    setup: Setup,
+    reps: Iterable[Repetition],
+    predictors: Mapping[str, Predictor],
 ) -> Iterator[tuple[str, Row]]:
     """Yield the rows of each baseline by its name, one repetition after the other."""
     for rep in reps:
@@ -269,7 +275,11 @@ def _key(
     }
 
 
-def file_stem(name: str, reps: int, temperature: float | None) -> str:
+def file_stem(
+    name: str,
+    reps: int,
+    temperature: float | None,
+) -> str:
     """Return the name of the files of a predictor, without the ending.
 
     >>> file_stem("org/m", 5, 0.1), file_stem("mean", 5, None)

@@ -23,12 +23,20 @@ _TASKS_FOR_CONSTANT = 2_000
 _MAX_ITERATIONS = 1_000  # of the logistic regression
 
 
-def random_penalty(context: Sequence[Solved], target: Solved, rng: Random) -> float:
+def random_penalty(
+    context: Sequence[Solved],
+    target: Solved,
+    rng: Random,
+) -> float:
     """Return any penalty of the grid."""
     return rng.choice(LAMBDAS)
 
 
-def oracle(context: Sequence[Solved], target: Solved, rng: Random) -> float:
+def oracle(
+    context: Sequence[Solved],
+    target: Solved,
+    rng: Random,
+) -> float:
     """Return the best penalty: nobody can do better."""
     return target.best
 
@@ -36,7 +44,11 @@ def oracle(context: Sequence[Solved], target: Solved, rng: Random) -> float:
 def log_mean(compat: bool) -> Predictor:
     """Return the predictor by the geometric mean of the best penalties that are known."""
 
-    def predict(context: Sequence[Solved], target: Solved, rng: Random) -> float:
+    def predict(
+        context: Sequence[Solved],
+        target: Solved,
+        rng: Random,
+    ) -> float:
         if not context:
             return rng.choice(LAMBDAS)
         mean = fmean(math.log10(one.best) for one in context)
@@ -50,7 +62,11 @@ def constant(penalty: float) -> Predictor:
     return lambda context, target, rng: penalty
 
 
-def nearest_neighbors(context: Sequence[Solved], target: Solved, rng: Random) -> float:
+def nearest_neighbors(
+    context: Sequence[Solved],
+    target: Solved,
+    rng: Random,
+) -> float:
     """Return the median of the best penalties of the five nearest tasks.
 
     Each feature is divided by its spread over the known tasks.
@@ -95,10 +111,8 @@ def best_constant(seed: str, dim: int, *, compat: bool) -> float:
     """Return the penalty with the lowest mean error over tasks that no experiment uses."""
     tasks = draw_many(f"{seed}/constant", dim, range(_TASKS_FOR_CONSTANT))
     solved = solve(tasks, compat=compat)
-    usable = [one for one in solved if math.isfinite(max(one.errors))]
-    means = [
-        fmean(errors) for errors in zip(*(one.errors for one in usable), strict=True)
-    ]
+    usable = [one.errors for one in solved if math.isfinite(max(one.errors))]
+    means = [fmean(errors) for errors in zip(*usable, strict=True)]
     return LAMBDAS[means.index(min(means))]
 
 
@@ -109,7 +123,11 @@ BASELINES = ("mean", "logistic-classifier", *BESIDE)
 
 
 def predictors_of(
-    names: Sequence[str], seed: str, dim: int, *, compat: bool
+    names: Sequence[str],
+    seed: str,
+    dim: int,
+    *,
+    compat: bool,
 ) -> Mapping[str, Predictor]:
     """Return the baselines of these names. Raises MissingExtra for one that cannot work here."""
     found: dict[str, Predictor] = {}

@@ -65,7 +65,10 @@ _WHOLE_NUMBER = re.compile(
 )
 
 
-def messages_of(context: Sequence[Solved], target: RidgeTask) -> list[Message]:
+def messages_of(
+    context: Sequence[Solved],
+    target: RidgeTask,
+) -> list[Message]:
     """Return what a model is asked: one message.
 
     Args:
@@ -116,7 +119,11 @@ def read_number(text: str, *, compat: bool = False) -> float | None:
     return number if in_grid is None else in_grid
 
 
-def read_penalty(text: str, *, compat: bool = False) -> tuple[float | None, bool]:
+def read_penalty(
+    text: str,
+    *,
+    compat: bool = False,
+) -> tuple[float | None, bool]:
     """Return the penalty that an answer means, and whether that had to be moved onto the grid."""
     number = read_number(text, compat=compat)
     if number is None:

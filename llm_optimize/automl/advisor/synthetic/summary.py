@@ -17,7 +17,9 @@ _DASHED = ("mean", "logistic-classifier")  # of the published chart
 _PICTURES = (".png", ".svg", ".pdf")
 
 
-def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
+def mean_and_error(
+    values: Sequence[float],
+) -> tuple[float, float]:
     """Return the mean and its standard error; NaN where there are too few values."""
     if not values:
         return math.nan, math.nan
@@ -26,7 +28,9 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return fmean(values), stdev(values) / math.sqrt(len(values))
 
 
-def by_k(rows: Sequence[Row]) -> dict[int, list[float]]:
+def by_k(
+    rows: Sequence[Row],
+) -> dict[int, list[float]]:
     """Return the regrets for each k, in the order of k."""
     found: dict[int, list[float]] = {}
     for row in sorted(rows, key=lambda row: row.k):
@@ -34,7 +38,9 @@ def by_k(rows: Sequence[Row]) -> dict[int, list[float]]:
     return found
 
 
-def by_repetition(rows: Sequence[Row]) -> dict[int, float]:
+def by_repetition(
+    rows: Sequence[Row],
+) -> dict[int, float]:
     """Return the mean regret of each repetition over its k."""
     found: dict[int, list[float]] = {}
     for row in rows:
@@ -42,7 +48,10 @@ def by_repetition(rows: Sequence[Row]) -> dict[int, float]:
     return {rep: fmean(values) for rep, values in found.items()}
 
 
-def bootstrap(differences: Sequence[float], seed: int = 0) -> tuple[float, float]:
+def bootstrap(
+    differences: Sequence[float],
+    seed: int = 0,
+) -> tuple[float, float]:
     """Return a 95 % interval of the mean of paired differences, by resampling them.
 
     >>> low, high = bootstrap([1.0, 2.0, 3.0] * 10)
@@ -58,7 +67,9 @@ def bootstrap(differences: Sequence[float], seed: int = 0) -> tuple[float, float
     return means[tail], means[-tail - 1]
 
 
-def table(methods: Mapping[str, Sequence[Row]]) -> str:
+def table(
+    methods: Mapping[str, Sequence[Row]],
+) -> str:
     """Return the regret of each method for each k, and how it differs from the first method.
 
     The regret is in thousandths of the error rate, with its standard error over all k; the
@@ -83,7 +94,10 @@ def table(methods: Mapping[str, Sequence[Row]]) -> str:
     return _aligned(lines)
 
 
-def _difference(own: Mapping[int, float], reference: Mapping[int, float]) -> str:
+def _difference(
+    own: Mapping[int, float],
+    reference: Mapping[int, float],
+) -> str:
     common = [own[rep] - reference[rep] for rep in own if rep in reference]
     if len(common) < 2:
         return "-"
@@ -116,7 +130,10 @@ def check_picture(path: Path) -> None:
     require("matplotlib", extra="plots", needed_by="--plot")
 
 
-def plot(methods: Mapping[str, Sequence[Row]], path: Path) -> None:
+def plot(
+    methods: Mapping[str, Sequence[Row]],
+    path: Path,
+) -> None:
     """Draw the mean regret over k, with a band of one standard error around each line.
 
     Raises UsageError where the file cannot be written.

@@ -32,7 +32,11 @@ class RidgeTask:
         """Return the task as numbers, for predictors that learn: 2 d + 4 of them."""
         return [self.n1, self.n2, *self.mu1, *self.mu2, self.alpha1, self.alpha2]
 
-    def record(self, task_id: str, best: float | None = None) -> dict[str, Any]:
+    def record(
+        self,
+        task_id: str,
+        best: float | None = None,
+    ) -> dict[str, Any]:
         """Return the task as a prompt shows it; with the best penalty where that is given."""
         shown: dict[str, Any] = {
             "task_id": task_id,
@@ -78,6 +82,10 @@ def draw(rng: Random, dim: int) -> RidgeTask:
     return RidgeTask(n1, n2, (1.0,) * dim, tuple(mu2), alpha1, alpha2)
 
 
-def draw_many(seed: str, dim: int, numbers: Sequence[int]) -> list[RidgeTask]:
+def draw_many(
+    seed: str,
+    dim: int,
+    numbers: Sequence[int],
+) -> list[RidgeTask]:
     """Return the tasks of these numbers; each depends on seed, dim and its number alone."""
     return [draw(Random(f"{seed}/{dim}/{number}"), dim) for number in numbers]

@@ -1,0 +1,231 @@
+"""The command `generate-models`: its options, and the files that it writes."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import LlmOptimizeError, UsageError, suggestion
+from ...llm import Chat
+from ...records import Budget
+from .answer import Recommended
+from .asking import Answer
+from .flags import flag
+from .grids import Grids, as_models, builtin_grids, grids_in
+from .library import Library, builtin_tasks, task_of, tasks_in
+from .recommend import PORTFOLIO, AnswerUnusable, Recommendation, Request, recommend
+
+
+@dataclass(frozen=True)
+class GenerateOptions:
+    """The options of `generate-models`."""
+
+    task: str | None = flag(
+        None, "A task below the folder of tasks, or of the package."
+    )
+    zero_shot: bool = flag(False, "Show the model no past tasks.")
+    llm_model: str = flag(
+        "deepseek-reasoner",
+        "The name of a chat model; portfolio takes members of the nearest past tasks, without "
+        "any model.",
+    )
+    seed: int = flag(42, "For the endpoint, and for what is drawn at random.")
+    temperature: float = flag(1.0, "Of the model.")
+    tasks_dir: str | None = flag(
+        None,
+        "A folder that holds tasks/NAME/metadata.json; without it, those of the package.",
+    )
+    models_dir: str | None = flag(
+        None, "A folder that holds models/CLASS/hyperparameter_grid.json."
+    )
+    output_dir: str = flag(".", "Folder for the files; it is created.")
+    base_url: str | None = flag(None, "Address of an OpenAI-compatible endpoint.")
+    api_key: str | None = flag(None, "Its key; without it, OPENAI_API_KEY.")
+    save_reasoning: bool = flag(False, "Write reasoning.txt.")
+    save_prompt: bool = flag(False, "Write user_prompt.txt.")
+    show_names: bool = flag(
+        False, "Let the model read the names of data sets, which it may know by heart."
+    )
+    max_usd: float | None = flag(
+        None, "Make no further call beyond this many US dollars."
+    )
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What was written."""
+
+    recommendation: Recommendation
+    files: tuple[Path, ...]
+
+    def text(self) -> str:
+        """Return a summary, to print."""
+        rows = self.recommendation.rows
+        sources: dict[str, int] = {}
+        for one in rows:
+            sources[one.source] = sources.get(one.source, 0) + 1
+        origins = ", ".join(f"{count} {name}" for name, count in sources.items())
+        lines = [f"{len(rows)} configurations: {origins}"]
+        if self.recommendation.problems:
+            problems = "; ".join(self.recommendation.problems)
+            lines.append(f"in the answer: {problems}")
+        if any(not one.is_new for one in self.recommendation.answers):
+            lines.append(
+                "an earlier answer was used: another --seed asks for another one"
+            )
+        lines += [f"wrote {path}" for path in self.files]
+        return "\n".join(lines)
+
+
+def generate(options: GenerateOptions) -> Generated:
+    """Recommend ten configurations for a task, and write them.
+
+    models.json has the configurations, provenance.json says where each comes from, answer.txt
+    holds what the model said, whatever that was.
+
+    Raises:
+        UsageError: an option is wrong.
+        ModelError: the model did not answer, or no answer held a configuration. What it said is in
+            answer.txt.
+    """
+    grids = builtin_grids()
+    if options.models_dir is not None:
+        grids = grids_in(options.models_dir)
+    library = builtin_tasks(grids)
+    if options.tasks_dir is not None:
+        library = tasks_in(options.tasks_dir, grids)
+    request = _request(options, grids, library)
+    model = _model(options)
+    folder = _folder(options.output_dir)
+    try:
+        found = recommend(
+            request,
+            model,
+            budget=Budget(usd=options.max_usd),
+            ledger=_ledger(options, folder),
+        )
+    except AnswerUnusable as error:
+        path = folder / "answer.txt"
+        _write(path, _answers(error.answers))
+        message = f"{error}; it is in {path}"
+        raise AnswerUnusable(message, error.answers) from error
+    files = {
+        "models.json": _json(as_models(found.configs, grids), indent=4),
+        "provenance.json": _json(_provenance(found.rows), indent=1),
+    }
+    if found.answers:
+        files["answer.txt"] = _answers(found.answers)
+    if options.save_reasoning:
+        files["reasoning.txt"] = _reasoning(found)
+    if options.save_prompt:
+        files["user_prompt.txt"] = _prompt(found)
+    for name, text in files.items():
+        _write(folder / name, text)
+    return Generated(found, tuple(folder / name for name in files))
+
+
+def _request(options: GenerateOptions, grids: Grids, library: Library) -> Request:
+    if options.task is None:
+        hint = suggestion("", library)
+        raise UsageError(f"no task is named: give --task; {hint}")
+    task = task_of(library, options.task)
+    return Request(
+        task.metadata,
+        zero_shot=options.zero_shot,
+        seed=options.seed,
+        show_names=options.show_names,
+        exclude=task.name,
+        grids=grids,
+        library=library,
+    )
+
+
+def _model(options: GenerateOptions) -> Any:
+    if options.llm_model == PORTFOLIO:
+        if options.zero_shot:
+            raise UsageError(
+                "--zero-shot uses no past tasks, and a portfolio is made of them: drop one of both"
+            )
+        return PORTFOLIO
+    chat = Chat(
+        options.llm_model,
+        base_url=options.base_url,
+        api_key=options.api_key,
+        temperature=options.temperature,
+        seed=options.seed,
+    )
+    chat.check()
+    if options.max_usd is not None and chat.price is None:
+        raise UsageError(
+            f"--max-usd is {options.max_usd:g}, but the price of {chat.name!r} is unknown: "
+            "drop it; at most two calls are made"
+        )
+    return chat
+
+
+def _ledger(options: GenerateOptions, folder: Path) -> Path | None:
+    """Return the file that keeps replies; the same command asks for none of them again."""
+    if options.llm_model == PORTFOLIO:
+        return None
+    safe = re.sub(r"[^\w.@+-]", "_", options.llm_model)
+    return folder / f"replies_{safe}_T{options.temperature}.jsonl"
+
+
+def _folder(output_dir: str) -> Path:
+    folder = Path(output_dir)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} of --output-dir cannot be made: {error.strerror}"
+        ) from error
+    return folder
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise LlmOptimizeError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def _json(data: Any, indent: int) -> str:
+    return json.dumps(data, indent=indent) + "\n"
+
+
+def _answers(answers: Sequence[Answer]) -> str:
+    return "\n\n---- asked again ----\n\n".join(one.text for one in answers) + "\n"
+
+
+def _reasoning(found: Recommendation) -> str:
+    texts = [one.reasoning for one in found.answers if one.reasoning]
+    if not texts:
+        return "The endpoint returned no reasoning.\n"
+    return "\n\n".join(texts) + "\n"
+
+
+def _prompt(found: Recommendation) -> str:
+    for message in found.messages:
+        if message["role"] == "user":
+            return message["content"] + "\n"
+    return "No model was asked.\n"
+
+
+def _provenance(
+    rows: Sequence[Recommended],
+) -> list[dict[str, Any]]:
+    listed = []
+    for one in rows:
+        listed.append(
+            {
+                "model": one.config.model,
+                "source": one.source,
+                "notes": list(one.notes),
+                "values": one.config.by_name,
+            }
+        )
+    return listed

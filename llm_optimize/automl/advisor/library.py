@@ -1,0 +1,183 @@
+"""Past tasks: what is known of each data set, and which configurations did well on it."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import UnknownName, UsageError
+from .grids import SCORES, Config, Grids, data_file, read_object
+
+_log = logging.getLogger("llm_optimize")
+PREFIX = "kaggle_"  # of the names of the tasks in the package
+
+METRICS: Mapping[str, bool] = {  # whether a higher value is better
+    "accuracy": True,
+    "auc": True,
+    "f1-micro": True,
+    "mae": False,
+    "nll": False,
+    "r2": True,
+    "rmse": False,
+    "rmsle": False,
+}
+REGRESSION, BINARY, MULTICLASS = (
+    "regression",
+    "binary classification",
+    "multi-class classification",
+)
+
+
+@dataclass(frozen=True)
+class Member:
+    """A configuration of a good blend of a past task.
+
+    Args:
+        config: the configuration.
+        mean_score: of it alone, in the metric of its task; None where unknown.
+        prank: its percentile rank among the people who worked on the task, 0 to 100, higher is
+            better; None where there was no leaderboard.
+    """
+
+    config: Config
+    mean_score: float | None
+    prank: float | None
+
+
+@dataclass(frozen=True)
+class PastTask:
+    """A data set that is known by its metadata; `members` are empty where none are known."""
+
+    name: str
+    metadata: Mapping[str, Any]
+    members: tuple[Member, ...] = ()
+
+    @property
+    def is_regression(self) -> bool:
+        """Whether the target is a number; else it is a class."""
+        return is_regression(self.metadata)
+
+
+def is_regression(metadata: Mapping[str, Any]) -> bool:
+    """Whether a task with this metadata predicts a number."""
+    return metadata.get("prediction_type") == REGRESSION
+
+
+Library = Mapping[str, PastTask]
+
+
+def builtin_tasks(grids: Grids) -> Library:
+    """Return the 22 tasks of the package, ten of them with members."""
+    data = json.loads(data_file("tasks.json"))
+    members = json.loads(data_file("members.json"))
+    found = {}
+    for name in sorted(data):
+        good = members_of(members.get(name, {"models": {}}), grids, name)
+        found[name] = PastTask(name, data[name], good)
+    return found
+
+
+def tasks_in(folder: str | Path, grids: Grids) -> Library:
+    """Return the tasks below FOLDER/tasks/NAME, with metadata.json and top_10_submissions.json.
+
+    The second file may be missing. Raises UsageError where there is no task, or one cannot be read.
+    """
+    root = Path(folder) / "tasks"
+    found = {}
+    for path in sorted(root.glob("*/metadata.json")):
+        name = path.parent.name
+        metadata = read_object(path).get("dataset")
+        if not isinstance(metadata, dict):
+            raise UsageError(f'{path} has no object "dataset"')
+        top = path.with_name("top_10_submissions.json")
+        members: tuple[Member, ...] = ()
+        if top.exists():
+            members = members_of(read_object(top), grids, str(top))
+        found[name] = PastTask(name, metadata, members)
+    if not found:
+        raise UsageError(
+            f"--tasks-dir is {str(folder)!r}: it needs tasks/NAME/metadata.json"
+        )
+    return found
+
+
+def members_of(
+    data: Mapping[str, Any],
+    grids: Grids,
+    where: str,
+) -> tuple[Member, ...]:
+    """Return the members of a file top_10_submissions.json.
+
+    Raises UsageError for a row that is not in the grids: what is shown as good must be exact. A
+    class without a grid is passed over.
+    """
+    found = []
+    models = data.get("models")
+    if not isinstance(models, dict):
+        raise UsageError(f'{where} has no object "models"')
+    for model, table in models.items():
+        if model not in grids:
+            _log.warning("%s: the class %s has no grid, and is left out", where, model)
+            continue
+        columns, rows = table_of(table, f"{where}: {model}")
+        for row in rows:
+            if len(row) != len(columns):
+                raise UsageError(
+                    f"{where}: a row of {model} has {len(row)} values for {len(columns)} columns"
+                )
+            named = dict(zip(columns, row, strict=True))
+            scores = [named.pop(name, None) for name in SCORES]
+            try:
+                config = grids[model].check(named)
+            except UsageError as error:
+                raise UsageError(f"{where}: {error}") from None
+            found.append(Member(config, *scores))
+    return tuple(found)
+
+
+def table_of(
+    table: Any,
+    where: str,
+) -> tuple[list[str], list[list[Any]]]:
+    """Return the columns and rows of a table of models.json. Raises UsageError."""
+    columns = table.get("columns") if isinstance(table, dict) else None
+    rows = table.get("values") if isinstance(table, dict) else None
+    if not isinstance(columns, list) or not isinstance(rows, list):
+        raise UsageError(f'{where} needs the lists "columns" and "values"')
+    if not all(isinstance(column, str) for column in columns):
+        raise UsageError(f"{where}: columns must be names")
+    if len(set(columns)) < len(columns):
+        raise UsageError(f"{where}: a column is named twice")
+    if not all(isinstance(row, list) for row in rows):
+        raise UsageError(f"{where}: each row of values must be a list")
+    return columns, rows
+
+
+def as_top(
+    members: tuple[Member, ...],
+    grids: Grids,
+) -> dict[str, Any]:
+    """Return members in the form of top_10_submissions.json."""
+    tables: dict[str, Any] = {}
+    for model, grid in grids.items():
+        rows = []
+        for one in members:
+            if one.config.model == model:
+                values = list(one.config.by_name.values())
+                rows.append([*values, one.mean_score, one.prank])
+        if rows:
+            columns = [*grid.parameters, *SCORES]
+            tables[model] = {"columns": columns, "values": rows}
+    return {"models": tables}
+
+
+def task_of(library: Library, name: str) -> PastTask:
+    """Return the task of a name, with or without its prefix. Raises UnknownName."""
+    for known in (name, PREFIX + name):
+        if known in library:
+            return library[known]
+    raise UnknownName("task", name, library)
