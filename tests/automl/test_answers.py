@@ -18,7 +18,6 @@ from llm_optimize.automl.advisor.library import builtin_tasks, task_of
 from llm_optimize.automl.advisor.portfolio import portfolio, usual_configs
 from llm_optimize.automl.advisor.recommend import (
     AnswerUnusable,
-    Request,
     recommend,
 )
 from llm_optimize.testing import ScriptedChat
@@ -38,8 +37,8 @@ CHURN = task_of(TASKS, "churn")
 
 def ask(*replies, **given):
     model = ScriptedChat(*replies)
-    request = Request(CHURN.metadata, exclude=CHURN.name, **given)
-    return recommend(request, model), model
+    found = recommend(CHURN.metadata, model, exclude=CHURN.name, **given)
+    return found, model
 
 
 def test_a_good_answer_is_taken_as_it_is():
@@ -144,15 +143,14 @@ def test_what_was_tried_is_not_recommended_again():
     )
     assert not set(found.configs) & set(GOOD)
     assert "0.59" in model.asked[0][1]["content"]
-    request = Request(CHURN.metadata, exclude=CHURN.name, observed=observed)
-    offline = recommend(request)
+    offline = recommend(CHURN.metadata, exclude=CHURN.name, observed=observed)
     assert len(offline) == 10
     assert not set(offline.configs) & set(GOOD)
     assert [one.source for one in offline].count("neighbor") >= 4
 
 
 def test_a_portfolio_is_made_of_members_of_the_nearest_tasks():
-    found = recommend(Request(CHURN.metadata, exclude=CHURN.name))
+    found = recommend(CHURN.metadata, exclude=CHURN.name)
     assert {one.source for one in found} == {"support"}
     nearest = task_of(TASKS, "loan_approval").members
     best = max(nearest, key=lambda one: one.prank)
@@ -169,6 +167,6 @@ def test_a_single_class_with_a_tiny_grid_is_completed_as_far_as_it_goes(tmp_path
     }
     (folder / "hyperparameter_grid.json").write_text(json.dumps(grid))
     grids = grids_in(tmp_path)
-    found = recommend(Request(CHURN.metadata, grids=grids, library={}))
+    found = recommend(CHURN.metadata, grids=grids, library={})
     assert sorted(one.config.by_name["a"] for one in found) == [1, 2]
     assert Config("only", (("a", 2), ("b", "x"))) in found.configs

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ...errors import LlmOptimizeError, UsageError, suggestion
 from ...llm import Chat
 from ...records import Budget
+from ...store import DEFAULT_URL
 from .answer import Recommended
 from .asking import Answer
+from .describe import read_csv
+from .evaluate import ADVISOR, CONTENDERS, Evaluation, Limited, evaluate
 from .flags import flag
-from .grids import Grids, as_models, builtin_grids, grids_in
-from .library import Library, builtin_tasks, task_of, tasks_in
-from .recommend import PORTFOLIO, AnswerUnusable, Recommendation, Request, recommend
+from .grids import as_models, builtin_grids, grids_in
+from .library import METRICS, Library, PastTask, builtin_tasks, task_of, tasks_in
+from .own_runs import own_tasks
+from .recommend import PORTFOLIO, AnswerUnusable, Recommendation, recommend
 
 
 @dataclass(frozen=True)
@@ -53,14 +58,36 @@ class GenerateOptions:
     max_usd: float | None = flag(
         None, "Make no further call beyond this many US dollars."
     )
+    evaluate: str | None = flag(
+        None,
+        "A CSV file to recommend for, instead of --task: train the configurations, blend them, "
+        "and show plain baselines beside them.",
+    )
+    target: str | None = flag(None, "The column of it to predict.")
+    test: str | None = flag(
+        None, "A CSV file with further rows; without it, a quarter is kept apart."
+    )
+    metric: str | None = flag(None, f"One of {', '.join(METRICS)}.")
+    contenders: str = flag(
+        ",".join(CONTENDERS), "Who takes part, with commas between them."
+    )
+    folds: int = flag(5, "Folds of the cross-validation of one configuration.")
+    timeout: float = flag(120.0, "Seconds for one configuration; then it is killed.")
+    memory_mb: int = flag(4096, "Memory of one configuration.")
+    workers: int = flag(1, "Configurations that are trained at a time.")
+    store: str = flag(
+        DEFAULT_URL,
+        "Where the runs are stored; their results are past tasks of later ones.",
+    )
 
 
 @dataclass(frozen=True)
 class Generated:
-    """What was written."""
+    """What was recommended and written; `evaluation` is None without --evaluate."""
 
     recommendation: Recommendation
     files: tuple[Path, ...]
+    evaluation: Evaluation | None = None
 
     def text(self) -> str:
         """Return a summary, to print."""
@@ -78,6 +105,8 @@ class Generated:
                 "an earlier answer was used: another --seed asks for another one"
             )
         lines += [f"wrote {path}" for path in self.files]
+        if self.evaluation is not None:
+            lines += ["", str(self.evaluation)]
         return "\n".join(lines)
 
 
@@ -95,26 +124,87 @@ def generate(options: GenerateOptions) -> Generated:
     grids = builtin_grids()
     if options.models_dir is not None:
         grids = grids_in(options.models_dir)
-    library = builtin_tasks(grids)
+    library = dict(builtin_tasks(grids))
     if options.tasks_dir is not None:
-        library = tasks_in(options.tasks_dir, grids)
-    request = _request(options, grids, library)
+        library = dict(tasks_in(options.tasks_dir, grids))
+    _check(options)
     model = _model(options)
+    how: dict[str, Any] = {
+        "budget": Budget(usd=options.max_usd),
+        "zero_shot": options.zero_shot,
+        "seed": options.seed,
+        "show_names": options.show_names,
+        "grids": grids,
+    }
+    if options.evaluate is None:
+        task = _task(options, library)
+        how.update(exclude=task.name, library=library)
+        work: Callable[..., Any] = partial(recommend, task.metadata, model)
+    else:
+        how["library"] = {**library, **own_tasks(options.store, grids)}
+        work = partial(_evaluate(options), model=model)
     folder = _folder(options.output_dir)
     try:
-        found = recommend(
-            request,
-            model,
-            budget=Budget(usd=options.max_usd),
-            ledger=_ledger(options, folder),
-        )
+        done = work(ledger=_ledger(options, folder), **how)
     except AnswerUnusable as error:
         path = folder / "answer.txt"
         _write(path, _answers(error.answers))
         message = f"{error}; it is in {path}"
         raise AnswerUnusable(message, error.answers) from error
+    if isinstance(done, Evaluation):
+        files = _files(options, done.recommendation)
+        files["evaluation.json"] = _json(done.to_json(), indent=1)
+        files.update(_predictions(options, done))
+    else:
+        files = _files(options, done)
+    for name, text in files.items():
+        _write(folder / name, text)
+    paths = tuple(folder / name for name in files)
+    if isinstance(done, Evaluation):
+        return Generated(done.recommendation, paths, done)
+    return Generated(done, paths)
+
+
+def _check(options: GenerateOptions) -> None:
+    """Raise UsageError for options that do not go together."""
+    if options.evaluate is None:
+        for word in ("target", "test", "metric"):
+            if getattr(options, word) is not None:
+                raise UsageError(f"--{word} is for --evaluate: name its file as well")
+    elif options.target is None:
+        raise UsageError("--evaluate needs --target, the column to predict")
+    elif options.task is not None:
+        raise UsageError("--task and --evaluate each name a data set: drop one of both")
+
+
+def _evaluate(options: GenerateOptions) -> Callable[..., Evaluation]:
+    """Return the evaluation of the table that the options name; its files are read now."""
+    limited = Limited(
+        folds=options.folds,
+        timeout_secs=options.timeout,
+        memory_mb=options.memory_mb,
+        workers=options.workers,
+    )
+    test = None
+    if options.test is not None:
+        test = read_csv(options.test)
+    return partial(
+        evaluate,
+        read_csv(str(options.evaluate)),
+        str(options.target),
+        options.metric,
+        test=test,
+        contenders=[word.strip() for word in options.contenders.split(",")],
+        limited=limited,
+        store=options.store,
+        name=Path(str(options.evaluate)).stem,
+    )
+
+
+def _files(options: GenerateOptions, found: Recommendation) -> dict[str, str]:
+    """Return the text of each file of a recommendation."""
     files = {
-        "models.json": _json(as_models(found.configs, grids), indent=4),
+        "models.json": _json(as_models(found.configs, found.grids), indent=4),
         "provenance.json": _json(_provenance(found.rows), indent=1),
     }
     if found.answers:
@@ -123,25 +213,31 @@ def generate(options: GenerateOptions) -> Generated:
         files["reasoning.txt"] = _reasoning(found)
     if options.save_prompt:
         files["user_prompt.txt"] = _prompt(found)
-    for name, text in files.items():
-        _write(folder / name, text)
-    return Generated(found, tuple(folder / name for name in files))
+    return files
 
 
-def _request(options: GenerateOptions, grids: Grids, library: Library) -> Request:
+def _predictions(options: GenerateOptions, done: Evaluation) -> dict[str, str]:
+    """Return what the advisor's blend predicts for the rows of --test."""
+    names = [one.name for one in done.standings]
+    if options.test is None or ADVISOR not in names:
+        return {}
+    predicted = done.standing(ADVISOR).predicted
+    if predicted is None:
+        return {}
+    lines = ["prediction"]
+    if predicted.ndim == 2:
+        lines = [",".join(f"class_{n}" for n in range(predicted.shape[1]))]
+        lines += [",".join(map(repr, row)) for row in predicted.tolist()]
+    else:
+        lines += map(repr, predicted.tolist())
+    return {"predictions.csv": "\n".join(lines) + "\n"}
+
+
+def _task(options: GenerateOptions, library: Library) -> PastTask:
     if options.task is None:
         hint = suggestion("", library)
         raise UsageError(f"no task is named: give --task; {hint}")
-    task = task_of(library, options.task)
-    return Request(
-        task.metadata,
-        zero_shot=options.zero_shot,
-        seed=options.seed,
-        show_names=options.show_names,
-        exclude=task.name,
-        grids=grids,
-        library=library,
-    )
+    return task_of(library, options.task)
 
 
 def _model(options: GenerateOptions) -> Any:

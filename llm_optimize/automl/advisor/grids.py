@@ -175,8 +175,10 @@ class Grid:
         known = _USUAL.get(self.model, {})
         found = []
         for name, values in self.parameters.items():
-            middle = values.values[len(values.values) // 2]
-            found.append((name, values.project(known.get(name, middle))))
+            value = known.get(name)
+            if value is None or (values.dtype == "str" and not values.has(value)):
+                value = values.values[len(values.values) // 2]
+            found.append((name, values.project(value)))
         return Config(self.model, tuple(found))
 
     def sample(self, rng: Random) -> Config:

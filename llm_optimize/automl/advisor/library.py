@@ -71,12 +71,16 @@ Library = Mapping[str, PastTask]
 
 
 def builtin_tasks(grids: Grids) -> Library:
-    """Return the 22 tasks of the package, ten of them with members."""
+    """Return the 22 tasks of the package, ten of them with members.
+
+    A member that other grids than the package's do not have is left out.
+    """
     data = json.loads(data_file("tasks.json"))
     members = json.loads(data_file("members.json"))
     found = {}
     for name in sorted(data):
-        good = members_of(members.get(name, {"models": {}}), grids, name)
+        tables = members.get(name, {"models": {}})
+        good = members_of(tables, grids, name, exact=False)
         found[name] = PastTask(name, data[name], good)
     return found
 
@@ -109,11 +113,18 @@ def members_of(
     data: Mapping[str, Any],
     grids: Grids,
     where: str,
+    *,
+    exact: bool = True,
 ) -> tuple[Member, ...]:
     """Return the members of a file top_10_submissions.json.
 
-    Raises UsageError for a row that is not in the grids: what is shown as good must be exact. A
-    class without a grid is passed over.
+    Args:
+        data: the object of the file.
+        grids: by model class; a class without a grid is passed over.
+        where: the file, for messages.
+        exact: raise for a row that is not in the grids; else it is left out.
+
+    Raises UsageError.
     """
     found = []
     models = data.get("models")
@@ -121,22 +132,31 @@ def members_of(
         raise UsageError(f'{where} has no object "models"')
     for model, table in models.items():
         if model not in grids:
-            _log.warning("%s: the class %s has no grid, and is left out", where, model)
+            _log.info("%s: the class %s has no grid, and is left out", where, model)
             continue
         columns, rows = table_of(table, f"{where}: {model}")
         for row in rows:
-            if len(row) != len(columns):
-                raise UsageError(
-                    f"{where}: a row of {model} has {len(row)} values for {len(columns)} columns"
-                )
-            named = dict(zip(columns, row, strict=True))
-            scores = [named.pop(name, None) for name in SCORES]
             try:
-                config = grids[model].check(named)
+                found.append(_member(model, columns, row, grids))
             except UsageError as error:
-                raise UsageError(f"{where}: {error}") from None
-            found.append(Member(config, *scores))
+                if exact:
+                    raise UsageError(f"{where}: {error}") from None
     return tuple(found)
+
+
+def _member(
+    model: str,
+    columns: list[str],
+    row: list[Any],
+    grids: Grids,
+) -> Member:
+    if len(row) != len(columns):
+        raise UsageError(f"{model} has {len(row)} values for {len(columns)} columns")
+    named = dict(zip(columns, row, strict=True))
+    mean_score = named.pop("mean_score", None)
+    prank = named.pop("prank", None)
+    config = grids[model].check(named)
+    return Member(config, mean_score, prank)
 
 
 def table_of(

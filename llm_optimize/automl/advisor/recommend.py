@@ -15,6 +15,7 @@ from ...blocking import blocking
 from ...errors import ModelError, UsageError
 from ...llm import as_model
 from ...records import Budget, Message, Usage
+from ...settings import refuse_unknown
 from .answer import Reading, Recommended, read_answer
 from .asking import Answer, Asker
 from .grids import Config, Grids, builtin_grids, config_of
@@ -42,6 +43,7 @@ class Request:
         seed: of all that is drawn at random.
         max_prompt_tokens: of the prompt, roughly; the farthest past tasks are left out first.
         show_names: whether the model reads the names of data sets.
+        seeded: begin with the usual configuration of each class; the others are recommended.
         exclude: the name of a past task that is this data set itself.
         grids: by model class.
         library: past tasks by name.
@@ -54,6 +56,7 @@ class Request:
     seed: int = 42
     max_prompt_tokens: int = _MAX_PROMPT_TOKENS
     show_names: bool = False
+    seeded: bool = False
     exclude: str | None = None
     grids: Grids = field(default_factory=builtin_grids)
     library: Library | None = None
@@ -66,6 +69,20 @@ class Request:
     def tried(self) -> list[Config]:
         """The configurations that were tried already."""
         return [config_of(x) for x, _ in self.observed]
+
+    @property
+    def seeds(self) -> list[Config]:
+        """The usual configurations that a recommendation begins with."""
+        if not self.seeded:
+            return []
+        tried = self.tried
+        usual = [grid.usual() for grid in self.grids.values()]
+        return [config for config in usual if config not in tried][: self.count]
+
+    @property
+    def asked(self) -> int:
+        """How many configurations a model is asked for."""
+        return max(1, self.count - len(self.seeds))
 
     def past(self) -> list[PastTask]:
         """Return the past tasks to learn from, the nearest first."""
@@ -122,11 +139,12 @@ class AnswerUnusable(ModelError):
 
 
 async def arecommend(
-    request: Request,
+    metadata: Mapping[str, Any],
     model: Any = PORTFOLIO,
     *,
     budget: Budget | None = None,
     ledger: Path | None = None,
+    **options: Any,
 ) -> Recommendation:
     """Return configurations for a data set, each different and in the grids.
 
@@ -135,17 +153,24 @@ async def arecommend(
     await.
 
     Args:
-        request: what to recommend.
+        metadata: of the data set, as `describe` returns it.
         model: "portfolio" for none: the best members of the nearest past tasks. Else a model's
             name, an `llm.Chat`, a callable from messages to text, or a list of these.
         budget: caps on the calls of this session.
         ledger: a file that keeps replies; what it holds is not asked again.
+        options: the other fields of `Request`, such as `observed` or `count`.
 
     Raises:
         AnswerUnusable: no answer held a configuration.
         ModelError: the model did not answer, or the budget is spent.
         UsageError: an argument is wrong.
+
+    >>> found = recommend({"prediction_type": "regression", "n_train": 400}, count=3)
+    >>> [one.source for one in found], found.x()[0]["model"]
+    (['support', 'support', 'support'], 'lgbm')
     """
+    refuse_unknown(options, list(Request.__dataclass_fields__), "recommend")
+    request = Request(metadata, **options)
     past = request.past()
     if model == PORTFOLIO:
         rows = _completed(request, past, [])
@@ -157,7 +182,7 @@ async def arecommend(
         request.metadata,
         request.grids,
         [] if request.zero_shot else past,
-        request.count,
+        request.asked,
         observed=observed,
         show_names=request.show_names,
     )
@@ -201,14 +226,14 @@ async def _conversation(
         reading = _read(request, answer)
         if len(reading.rows) >= len(best.rows):
             best = reading
-        if len(best.rows) >= request.count:
+        if len(best.rows) >= request.asked:
             break
         found = len(reading.rows)
         problems = list(reading.problems[:_SHOWN_PROBLEMS])
         if answer.incomplete:
             problems.insert(0, answer.incomplete.rstrip("."))
-        problems.append(f"{found} usable configurations of {request.count}")
-        sentence = REPAIR.substitute(problem="; ".join(problems), count=request.count)
+        problems.append(f"{found} usable configurations of {request.asked}")
+        sentence = REPAIR.substitute(problem="; ".join(problems), count=request.asked)
         talk.append(Message(role="assistant", content=answer.text or "(empty)"))
         talk.append(Message(role="user", content=sentence))
     if not best.rows:
@@ -235,7 +260,11 @@ def _completed(
     rows: Sequence[Recommended],
 ) -> tuple[Recommended, ...]:
     """Return the wanted number of rows: these, then others with their sources."""
-    found = {one.config: one for one in rows}
+    found: dict[Config, Recommended] = {}
+    for config in request.seeds:
+        found[config] = Recommended(config, "usual")
+    for one in rows:
+        found.setdefault(one.config, one)
     tried = request.tried
     rng = Random(f"{request.seed}/complete")
 

@@ -1,0 +1,398 @@
+"""The proof: recommended configurations, trained and blended beside plain baselines.
+
+All contenders get the same number of scorings, each a cross-validation in a sandbox with the same
+deadline and memory, and their predictions are blended in the same way. Each is a run of the hall.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from random import Random
+from typing import TYPE_CHECKING, Any
+
+from ... import optimize
+from ...errors import UnknownName, UsageError, require
+from ...llm import Model
+from ...propose.classical import Classical
+from ...records import Budget, Limits, Result
+from ...store import DEFAULT_URL
+from .crossval import CrossValidation, prepare
+from .describe import Table, metadata_of_table, table_of
+from .estimators import check_installed
+from .grids import Config, Grids, builtin_grids, config_of, space_of
+from .library import METRICS, REGRESSION, builtin_tasks
+from .portfolio import (
+    completed,
+    context_random,
+    random_configs,
+    usual_configs,
+)
+from .prompts import task_text
+from .recommend import PORTFOLIO, Recommendation, recommend
+from .scores import blended, greedy_blend, score
+from .similar import support
+
+if TYPE_CHECKING:
+    import pandas
+
+_QUESTION = "Which configuration predicts better on rows that it was not trained on?"
+_TEST_SHARE = 0.25
+ADVISOR, RANDOM, USUAL, CONTEXT, TPE = (
+    "advisor",
+    "random",
+    "defaults",
+    "context-random",
+    "tpe",
+)
+CONTENDERS = (ADVISOR, RANDOM, USUAL, CONTEXT, TPE)
+
+
+@dataclass(frozen=True)
+class Limited:
+    """What one scoring may use, and how many there are.
+
+    Args:
+        count: scorings of each contender.
+        folds: of the cross-validation of each scoring.
+        timeout_secs: of one scoring.
+        memory_mb: of one scoring.
+        workers: scorings at a time.
+    """
+
+    count: int = 10
+    folds: int = 5
+    timeout_secs: float = 120.0
+    memory_mb: int = 4096
+    workers: int = 1
+
+    def __post_init__(self) -> None:
+        for name, least in (("count", 1), ("folds", 2), ("workers", 1)):
+            if getattr(self, name) < least:
+                raise UsageError(
+                    f"{name} is {getattr(self, name)}: give {least} or more"
+                )
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What one contender reached; scores are higher for better, NaN where there is none.
+
+    Args:
+        name: of the contender.
+        run: the name of its run.
+        best: out-of-fold score of its best configuration.
+        blend: out-of-fold score of the blend, which was chosen by it.
+        test: score of the blend on the test rows, which chose nothing.
+        weights: of the configurations that the blend uses.
+        failed: scorings that gave no score, such as those that were killed at the deadline.
+        seconds: wall clock of the contender.
+        predicted: what the blend predicts for the test rows.
+    """
+
+    name: str
+    run: str
+    best: float
+    blend: float
+    test: float
+    weights: tuple[tuple[Config, float], ...]
+    failed: int
+    seconds: float
+    predicted: Any = field(default=None, repr=False, compare=False)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What an evaluation found; printed, it is a table."""
+
+    metadata: Mapping[str, Any]
+    recommendation: Recommendation
+    standings: tuple[Standing, ...]
+    skipped: tuple[str, ...]
+
+    def standing(self, name: str) -> Standing:
+        """Return the standing of a contender."""
+        for one in self.standings:
+            if one.name == name:
+                return one
+        raise UnknownName("contender", name, [one.name for one in self.standings])
+
+    def share_of_defaults(self) -> float | None:
+        """Return the part of the advisor's win over random that the defaults have as well.
+
+        None where the advisor has no win to explain, or one of the three did not take part. It is
+        measured on the test rows, where there are some, else out of fold.
+        """
+        gains = {}
+        for one in self.standings:
+            gains[one.name] = one.blend if math.isnan(one.test) else one.test
+        if not {ADVISOR, RANDOM, USUAL} <= gains.keys():
+            return None
+        win = gains[ADVISOR] - gains[RANDOM]
+        if not win > 0:
+            return None
+        return (gains[USUAL] - gains[RANDOM]) / win
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the standings as plain data; a score that is unknown is None."""
+        listed = []
+        for one in self.standings:
+            weights = []
+            for config, weight in one.weights:
+                weights.append({"weight": weight, **config.x()})
+            row: dict[str, Any] = {
+                "name": one.name,
+                "run": one.run,
+                "blend_of": weights,
+            }
+            for name in ("best", "blend", "test"):
+                value = getattr(one, name)
+                row[name] = None if math.isnan(value) else value
+            row["failed"] = one.failed
+            row["seconds"] = round(one.seconds, 1)
+            listed.append(row)
+        share = self.share_of_defaults()
+        return {
+            "metadata": dict(self.metadata),
+            "scores": "higher is better",
+            "share_of_defaults": share,
+            "contenders": listed,
+        }
+
+    def __str__(self) -> str:
+        metric = str(self.metadata["score_name"])
+        better = "higher" if METRICS[metric] else "lower"
+        count = len(self.recommendation)
+        title = f"{metric}, {better} is better; {count} scorings each"
+        rows = [["contender", "best", "blend", "test", "failed", "seconds"]]
+        for one in self.standings:
+            cells = [_shown(metric, value) for value in (one.best, one.blend, one.test)]
+            seconds = f"{one.seconds:.0f}"
+            rows.append([one.name, *cells, str(one.failed), seconds])
+        lines = [title]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for first, *cells in rows:
+            words = [first.ljust(widths[0])]
+            for cell, width in zip(cells, widths[1:], strict=True):
+                words.append(cell.rjust(width))
+            lines.append("  ".join(words))
+        return "\n".join([*lines, *self.skipped, self._explained()])
+
+    def _explained(self) -> str:
+        share = self.share_of_defaults()
+        if share is None:
+            return "the advisor does not beat random configurations here"
+        shown = max(0.0, min(1.0, share))
+        return (
+            f"the advisor beats random configurations; "
+            f"the defaults explain {shown:.0%} of that"
+        )
+
+
+def _shown(metric: str, value: float) -> str:
+    if math.isnan(value):
+        return "-"
+    sign = 1 if METRICS[metric] else -1
+    return f"{sign * value:.5g}"
+
+
+def evaluate(
+    data: pandas.DataFrame,
+    target: str,
+    metric: str | None = None,
+    *,
+    test: pandas.DataFrame | None = None,
+    contenders: Sequence[str] = CONTENDERS,
+    limited: Limited | None = None,
+    store: str = DEFAULT_URL,
+    **how: Any,
+) -> Evaluation:
+    """Train what the advisor recommends, and what plain baselines choose, on the same terms.
+
+    Args:
+        data: rows with a target.
+        target: the name of the column to predict.
+        metric: see `describe`.
+        test: rows to score the blends on; None keeps a quarter of the data for that. Without the
+            target they are predicted only.
+        contenders: some of advisor, random, defaults, context-random and tpe.
+        limited: what scorings may use.
+        store: of the runs; their results become past tasks for later recommendations.
+        how: `model` and other arguments of `recommend`. `seed` is also that of folds and baselines;
+            `seeded` is True here, so that a recommendation begins with the usual configurations.
+
+    Raises:
+        UsageError: data or an argument are wrong; MissingExtra names a package that is missing.
+        ModelError: the model gave no recommendation.
+    """
+    require("sklearn", "pandas", extra="automl", needed_by="an evaluation")
+    limited = limited or Limited()
+    for name in contenders:
+        if name not in CONTENDERS:
+            raise UnknownName("contender", name, CONTENDERS)
+    grids: Grids = how.setdefault("grids", builtin_grids())
+    check_installed(grids)
+    seed = how.setdefault("seed", 42)
+    how.setdefault("seeded", True)
+    train, further, truth = _split(data, target, metric, test, seed)
+    table = table_of(train, target, metric, further)
+    metadata = metadata_of_table(table, str(how.pop("name", "")))
+    model: str | Model = how.pop("model", PORTFOLIO)
+    found = recommend(metadata, model, count=limited.count, **how)
+    with tempfile.TemporaryDirectory(prefix="advisor-") as folder:
+        f = CrossValidation(
+            folder, table.metric, table.kind, limited.folds, seed, tuple(grids)
+        )
+        prepare(table, truth, f)
+        contest = _Contest(f, grids, metadata, limited, store, seed)
+        standings, skipped = [], []
+        for name in contenders:
+            if name == TPE and find_spec("optuna") is None:
+                skipped.append(
+                    'tpe was left out: pip install "llm_optimize[classical]"'
+                )
+                continue
+            standings.append(contest.standing(name, found.configs))
+    return Evaluation(metadata, found, tuple(standings), tuple(skipped))
+
+
+def _split(
+    data: pandas.DataFrame,
+    target: str,
+    metric: str | None,
+    test: pandas.DataFrame | None,
+    seed: int,
+) -> tuple[pandas.DataFrame, pandas.DataFrame, pandas.Series[Any] | None]:
+    """Return training rows, test rows, and the target of the latter where it is known."""
+    if test is not None:
+        if target not in test.columns:
+            return data, test, None
+        test = test[test[target].notna()]
+        return data, test, test[target]
+    from sklearn.model_selection import train_test_split
+
+    whole: Table = table_of(data, target, metric)
+    rows = data.loc[whole.target.index]
+    classes = None if whole.kind == REGRESSION else whole.target
+    try:
+        train, kept = train_test_split(
+            rows, test_size=_TEST_SHARE, random_state=seed, stratify=classes
+        )
+    except ValueError as error:
+        raise UsageError(
+            f"no test rows can be kept apart ({error}): give some of your own"
+        ) from error
+    return train, kept, kept[target]
+
+
+@dataclass(frozen=True)
+class _Contest:
+    """What is the same for all contenders."""
+
+    f: CrossValidation
+    grids: Grids
+    metadata: Mapping[str, Any]
+    limited: Limited
+    store: str
+    seed: int
+
+    def standing(self, name: str, recommended: Sequence[Config]) -> Standing:
+        """Let a contender choose and train its configurations, and return what it reached."""
+        began = time.monotonic()
+        if name == TPE:
+            result = self._search()
+        else:
+            configs = self._configs(name, recommended)
+            result = self._score([config.x() for config in configs])
+        seconds = time.monotonic() - began
+        return self._blend(name, result, seconds)
+
+    def _configs(self, name: str, recommended: Sequence[Config]) -> Sequence[Config]:
+        count = self.limited.count
+        rng = Random(f"{self.seed}/{name}")
+        if name == ADVISOR:
+            return recommended
+        if name == USUAL:
+            return usual_configs(self.grids, count)
+        if name == CONTEXT:
+            past = support(self.metadata, builtin_tasks(self.grids))
+            members = context_random(past, count, rng)
+            return completed(members, self.grids, count, rng)
+        return random_configs(self.grids, count, rng)
+
+    def _score(self, first: Sequence[Mapping[str, Any]]) -> Result:
+        """Score these configurations in a run that proposes no others."""
+        return self._run(x0=[dict(x) for x in first], max_steps=0, model="mutation")
+
+    def _search(self) -> Result:
+        count = self.limited.count
+        space = space_of(self.grids)
+        proposer = Classical(space, "tpe", startup=max(1, count // 2))
+        return self._run(
+            max_steps=4 * count,
+            proposer=proposer,
+            budget=Budget(scorings=count),
+        )
+
+    def _run(self, **how: Any) -> Result:
+        limits = Limits(
+            memory_mb=self.limited.memory_mb,
+            readable=(self.f.folder,),
+            writable=(self.f.folder,),
+        )
+        return optimize.run(
+            task_text(self.metadata),
+            _QUESTION,
+            self.f,
+            verbose=False,
+            space=space_of(self.grids),
+            timeout_secs=self.limited.timeout_secs,
+            workers=self.limited.workers,
+            limits=limits,
+            store=self.store,
+            seed=self.seed,
+            **how,
+        )
+
+    def _blend(self, name: str, result: Result, seconds: float) -> Standing:
+        configs, out_of_fold, tests = [], [], []
+        for trial in result.trials:
+            if trial.score is None or not isinstance(trial.x, dict):
+                continue
+            predictions = self.f.predictions(trial.x)
+            if predictions is not None:
+                configs.append(trial.x)
+                out_of_fold.append(predictions.out_of_fold)
+                tests.append(predictions.test)
+        failed = len(result.trials) - len(configs)
+        if not configs:
+            nothing = (math.nan, math.nan, math.nan, ())
+            return Standing(name, result.name, *nothing, failed, seconds)
+        y, y_test = self.f.truth()
+        metric = self.f.metric
+        weights = greedy_blend(metric, y, out_of_fold)
+        predicted = blended(weights, tests)
+        test = math.nan
+        if len(y_test):
+            test = score(metric, y_test, predicted)
+        used = []
+        for x, weight in zip(configs, weights, strict=True):
+            if weight:
+                used.append((config_of(x), weight))
+        blend = score(metric, y, blended(weights, out_of_fold))
+        best = result.best_score
+        return Standing(
+            name,
+            result.name,
+            best,
+            blend,
+            test,
+            tuple(used),
+            failed,
+            seconds,
+            predicted,
+        )
