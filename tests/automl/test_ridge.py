@@ -20,7 +20,12 @@ pytest.importorskip("numpy", reason="the ridge experiment needs the automl extra
 import numpy as np
 
 from llm_optimize import cli
-from llm_optimize.automl.advisor.synthetic import closed_form, command, experiment
+from llm_optimize.automl.advisor.synthetic import (
+    closed_form,
+    command,
+    experiment,
+    plain,
+)
 from llm_optimize.automl.advisor.synthetic.grid import LAMBDAS, k_grid, nearest
 from llm_optimize.automl.advisor.synthetic.predictors import (
     best_constant,
@@ -67,6 +72,15 @@ def test_tasks_are_solved_alike_alone_and_in_a_batch():
     alone = [closed_form.solve([task])[0] for task in (A, B, C)]
     for one, other in zip(together, alone, strict=True):
         assert one.errors == pytest.approx(other.errors, abs=1e-12)
+
+
+@pytest.mark.parametrize("compat", [True, False])
+def test_the_closed_form_is_the_same_without_numpy(compat):
+    for task in (A, B, C, D, *draw_many("plain", 3, range(5))):
+        (solved,) = closed_form.solve([task], compat=compat)
+        assert plain.errors_of_task(task, compat=compat) == pytest.approx(
+            solved.errors, abs=1e-9
+        )
 
 
 def simulated_variances(task, penalty, fits):

@@ -234,6 +234,20 @@ def test_the_core_is_enough_for_a_run(
     assert (tmp_path / "runs.db").exists()
 
 
+def test_the_core_is_enough_for_both_commands_of_the_advisor(
+    home: Path, tmp_path: Path
+) -> None:
+    command = script(home, "llm-optimize")
+    words = ["--task", "churn", "--llm-model", "portfolio"]
+    assert "10 support" in run(command, "generate-models", *words, folder=tmp_path)
+    assert (tmp_path / "models.json").exists()
+    words = ["--model", "mean", "-N", "2", "--k-grid", "1"]
+    table = run(command, "ridge-exp", *words, folder=tmp_path)
+    assert "oracle" in table
+    module = ["-m", "llm_optimize.automl.ridge", *words]
+    assert run(script(home, "python"), *module, folder=tmp_path) == table
+
+
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     if shutil.which("make") is None:

@@ -1,14 +1,15 @@
 """The proof: recommended configurations, trained and blended beside plain baselines.
 
 All contenders get the same number of scorings, each a cross-validation in a sandbox with the same
-deadline and memory, and their predictions are blended in the same way. Each is a run of the hall.
+deadline and memory, and their predictions are blended in the same way. The contenders that choose
+beforehand share one run of the hall, so that what two of them choose is trained once; tpe, which
+learns on the way, has a run of its own.
 """
 
 from __future__ import annotations
 
 import math
 import tempfile
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,15 +17,15 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ... import optimize
-from ...errors import UnknownName, UsageError, require
+from ...errors import LlmOptimizeError, UnknownName, UsageError, require
 from ...llm import Model
 from ...propose.classical import Classical
-from ...records import Budget, Limits, Result
+from ...records import Budget, Limits, Result, Trial
 from ...store import DEFAULT_URL
 from .crossval import CrossValidation, prepare
 from .describe import Table, metadata_of_table, table_of
 from .estimators import check_installed
-from .grids import Config, Grids, builtin_grids, config_of, space_of
+from .grids import Config, Grids, builtin_grids, config_of, distinct, space_of
 from .library import METRICS, REGRESSION, builtin_tasks
 from .portfolio import (
     completed,
@@ -90,7 +91,7 @@ class Standing:
         test: score of the blend on the test rows, which chose nothing.
         weights: of the configurations that the blend uses.
         failed: scorings that gave no score, such as those that were killed at the deadline.
-        seconds: wall clock of the contender.
+        seconds: of its scorings, one after the other.
         predicted: what the blend predicts for the test rows.
     """
 
@@ -249,15 +250,15 @@ def evaluate(
         )
         prepare(table, truth, f)
         contest = _Contest(f, grids, metadata, limited, store, seed)
-        standings, skipped = [], []
-        for name in contenders:
-            if name == TPE and find_spec("optuna") is None:
-                skipped.append(
-                    'tpe was left out: pip install "llm_optimize[classical]"'
-                )
-                continue
-            standings.append(contest.standing(name, found.configs))
+        standings = contest.standings(contenders, found.configs)
+    skipped = []
+    if TPE in contenders and not _has_optuna():
+        skipped.append('tpe was left out: pip install "llm_optimize[classical]"')
     return Evaluation(metadata, found, tuple(standings), tuple(skipped))
+
+
+def _has_optuna() -> bool:
+    return find_spec("optuna") is not None
 
 
 def _split(
@@ -300,16 +301,32 @@ class _Contest:
     store: str
     seed: int
 
-    def standing(self, name: str, recommended: Sequence[Config]) -> Standing:
-        """Let a contender choose and train its configurations, and return what it reached."""
-        began = time.monotonic()
-        if name == TPE:
+    def standings(
+        self,
+        contenders: Sequence[str],
+        recommended: Sequence[Config],
+    ) -> list[Standing]:
+        """Train what each contender chooses, and return what they reached."""
+        chosen: dict[str, Sequence[Config]] = {}
+        for name in contenders:
+            if name != TPE:
+                chosen[name] = self._configs(name, recommended)
+        found = []
+        if chosen:
+            together = distinct(one for configs in chosen.values() for one in configs)
+            result = self._score(together)
+            trials = {}
+            for trial in result.trials:
+                if isinstance(trial.x, dict):
+                    trials[config_of(trial.x)] = trial
+            for name, configs in chosen.items():
+                own = [trials[config] for config in configs if config in trials]
+                found.append(self._blend(name, result.name, own))
+        if TPE in contenders and _has_optuna():
             result = self._search()
-        else:
-            configs = self._configs(name, recommended)
-            result = self._score([config.x() for config in configs])
-        seconds = time.monotonic() - began
-        return self._blend(name, result, seconds)
+            found.append(self._blend(TPE, result.name, result.trials))
+        found.sort(key=lambda one: contenders.index(one.name))
+        return found
 
     def _configs(self, name: str, recommended: Sequence[Config]) -> Sequence[Config]:
         count = self.limited.count
@@ -324,9 +341,10 @@ class _Contest:
             return completed(members, self.grids, count, rng)
         return random_configs(self.grids, count, rng)
 
-    def _score(self, first: Sequence[Mapping[str, Any]]) -> Result:
+    def _score(self, configs: Sequence[Config]) -> Result:
         """Score these configurations in a run that proposes no others."""
-        return self._run(x0=[dict(x) for x in first], max_steps=0, model="mutation")
+        first = [config.x() for config in configs]
+        return self._run(x0=first, max_steps=0, model="mutation")
 
     def _search(self) -> Result:
         count = self.limited.count
@@ -344,7 +362,7 @@ class _Contest:
             readable=(self.f.folder,),
             writable=(self.f.folder,),
         )
-        return optimize.run(
+        result = optimize.run(
             task_text(self.metadata),
             _QUESTION,
             self.f,
@@ -357,21 +375,28 @@ class _Contest:
             seed=self.seed,
             **how,
         )
+        if result.stop_reason.startswith("error"):
+            raise LlmOptimizeError(f"the run {result.name} ended: {result.stop_reason}")
+        return result
 
-    def _blend(self, name: str, result: Result, seconds: float) -> Standing:
-        configs, out_of_fold, tests = [], [], []
-        for trial in result.trials:
+    def _blend(self, name: str, run: str, trials: Sequence[Trial]) -> Standing:
+        """Return what the trials of a contender reach together."""
+        configs, out_of_fold, tests, scores = [], [], [], []
+        seconds = 0.0
+        for trial in trials:
+            seconds += trial.seconds
             if trial.score is None or not isinstance(trial.x, dict):
                 continue
             predictions = self.f.predictions(trial.x)
             if predictions is not None:
-                configs.append(trial.x)
+                configs.append(config_of(trial.x))
+                scores.append(trial.score)
                 out_of_fold.append(predictions.out_of_fold)
                 tests.append(predictions.test)
-        failed = len(result.trials) - len(configs)
+        failed = len(trials) - len(configs)
         if not configs:
             nothing = (math.nan, math.nan, math.nan, ())
-            return Standing(name, result.name, *nothing, failed, seconds)
+            return Standing(name, run, *nothing, failed, seconds)
         y, y_test = self.f.truth()
         metric = self.f.metric
         weights = greedy_blend(metric, y, out_of_fold)
@@ -380,19 +405,17 @@ class _Contest:
         if len(y_test):
             test = score(metric, y_test, predicted)
         used = []
-        for x, weight in zip(configs, weights, strict=True):
+        for config, weight in zip(configs, weights, strict=True):
             if weight:
-                used.append((config_of(x), weight))
-        blend = score(metric, y, blended(weights, out_of_fold))
-        best = result.best_score
+                used.append((config, weight))
         return Standing(
-            name,
-            result.name,
-            best,
-            blend,
-            test,
-            tuple(used),
-            failed,
-            seconds,
-            predicted,
+            name=name,
+            run=run,
+            best=max(scores),
+            blend=score(metric, y, blended(weights, out_of_fold)),
+            test=test,
+            weights=tuple(used),
+            failed=failed,
+            seconds=seconds,
+            predicted=predicted,
         )
