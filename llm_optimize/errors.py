@@ -18,6 +18,7 @@ LlmOptimizeError
 │   │   └── EndpointRests            its circuit is open after many failures
 │   ├── ModelRefused                 the request must change (400, 401, 403, 404, quota)
 │   │   └── ContextTooLong           the prompt does not fit: make it smaller and ask again
+│   ├── AnswerUnusable               no answer held what was asked for
 │   └── ScriptExhausted              a scripted model ran out of replies
 ├── StoreError (RuntimeError)        runs cannot be written or read
 │   ├── NotAStore                    the file or URL is not a database of ours
@@ -35,7 +36,7 @@ from __future__ import annotations
 
 import difflib
 import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
@@ -225,6 +226,19 @@ class ContextTooLong(ModelRefused):
     ) -> None:
         self.limit_tokens = limit_tokens
         self.prompt_tokens = prompt_tokens
+        super().__init__(message)
+
+
+class AnswerUnusable(ModelError):
+    """No answer of a model held what was asked for.
+
+    Args:
+        message: the sentence.
+        answers: what it said, in order.
+    """
+
+    def __init__(self, message: str, answers: Sequence[str] = ()) -> None:
+        self.answers = tuple(answers)
         super().__init__(message)
 
 

@@ -222,7 +222,7 @@ def test_a_class_without_its_package_is_named(small, monkeypatch, tmp_path):
         monkeypatch.setitem(
             PACKAGES, {"lightgbm": "lgbm"}.get(name, name), "missing_one"
         )
-    with pytest.raises(MissingExtra, match=r"llm_optimize\[boosters\]"):
+    with pytest.raises(MissingExtra, match=r"needs missing_one: .*pip install"):
         advisor.evaluate(diabetes(), "target", store=f"sqlite:///{tmp_path}/r.db")
 
 

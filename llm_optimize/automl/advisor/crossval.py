@@ -67,7 +67,10 @@ class CrossValidation:
         import_packages(state["models"])
         self.__dict__.update(state)
 
-    def __call__(self, x: Mapping[str, Any]) -> tuple[float, str]:
+    def __call__(
+        self,
+        x: Mapping[str, Any],
+    ) -> tuple[float, str]:
         """Return the score, and what it is."""
         import numpy as np
 
@@ -96,7 +99,10 @@ class CrossValidation:
         self._write(x, out_of_fold, mean)
         return value, f"{self.metric} over {self.folds} folds: {abs(value):.6g}"
 
-    def predictions(self, x: Mapping[str, Any]) -> Predictions | None:
+    def predictions(
+        self,
+        x: Mapping[str, Any],
+    ) -> Predictions | None:
         """Return what a configuration predicts; None where its scoring did not end well."""
         import numpy as np
 
@@ -125,7 +131,12 @@ class CrossValidation:
         name = hashlib.sha256(text).hexdigest()[:24]
         return Path(self.folder) / f"{name}.npz"
 
-    def _write(self, x: Mapping[str, Any], out_of_fold: Array, test: Array) -> None:
+    def _write(
+        self,
+        x: Mapping[str, Any],
+        out_of_fold: Array,
+        test: Array,
+    ) -> None:
         """Write predictions at once: a scoring that is killed leaves none that look whole."""
         import numpy as np
 
@@ -185,7 +196,9 @@ def prepare(
 
 
 def _targets(
-    table: Table, truth: pandas.Series[Any] | None, folds: int
+    table: Table,
+    truth: pandas.Series[Any] | None,
+    folds: int,
 ) -> tuple[Array, Array]:
     import numpy as np
 

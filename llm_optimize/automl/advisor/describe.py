@@ -48,7 +48,7 @@ class Table:
 
 def read_csv(path: str | Path) -> pandas.DataFrame:
     """Return the table of a CSV file. Raises UsageError where it has none, and MissingExtra."""
-    require("pandas", extra="automl", needed_by="reading tables")
+    require("pandas", needed_by="reading tables")
     import pandas
 
     try:
@@ -117,7 +117,10 @@ def table_of(
     return Table(features, values, further, kind, metric, dropped)
 
 
-def _kind(values: pandas.Series[Any], metric: str | None) -> str:
+def _kind(
+    values: pandas.Series[Any],
+    metric: str | None,
+) -> str:
     """Return the kind of task, by the metric, else by the values."""
     from pandas.api.types import is_bool_dtype, is_float_dtype, is_numeric_dtype
 
@@ -201,11 +204,14 @@ def describe(
     >>> describe(frame, "y")["prediction_type"]
     'regression'
     """
-    require("pandas", extra="automl", needed_by="advisor.describe")
+    require("pandas", needed_by="advisor.describe")
     return metadata_of_table(table_of(data, target, metric, test), name)
 
 
-def metadata_of_table(table: Table, name: str = "") -> dict[str, Any]:
+def metadata_of_table(
+    table: Table,
+    name: str = "",
+) -> dict[str, Any]:
     """Return the metadata of data that were checked."""
     import pandas
 

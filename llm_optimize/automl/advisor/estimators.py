@@ -46,8 +46,7 @@ def check_installed(models: Collection[str]) -> None:
         if model not in PACKAGES:
             known = ", ".join(PACKAGES)
             raise UsageError(f"{model!r} cannot be trained: there are {known}")
-        extra = "automl" if model == "skmlp" else "boosters"
-        require(PACKAGES[model], extra=extra, needed_by=f"the class {model}")
+        require(PACKAGES[model], needed_by=f"the class {model}")
 
 
 def import_packages(models: Collection[str]) -> None:
@@ -83,7 +82,11 @@ def make(
     return _BOOSTERS[model](values, regression, seed)
 
 
-def _lgbm(values: Mapping[str, Any], regression: bool, seed: int) -> Any:
+def _lgbm(
+    values: Mapping[str, Any],
+    regression: bool,
+    seed: int,
+) -> Any:
     import lightgbm
 
     options = dict(values)
@@ -108,14 +111,22 @@ def _lgbm(values: Mapping[str, Any], regression: bool, seed: int) -> Any:
     return cls(**renamed, n_jobs=1, random_state=seed, verbose=-1)
 
 
-def _xgboost(values: Mapping[str, Any], regression: bool, seed: int) -> Any:
+def _xgboost(
+    values: Mapping[str, Any],
+    regression: bool,
+    seed: int,
+) -> Any:
     import xgboost
 
     cls = xgboost.XGBRegressor if regression else xgboost.XGBClassifier
     return cls(**values, n_jobs=1, random_state=seed, verbosity=0, tree_method="hist")
 
 
-def _catboost(values: Mapping[str, Any], regression: bool, seed: int) -> Any:
+def _catboost(
+    values: Mapping[str, Any],
+    regression: bool,
+    seed: int,
+) -> Any:
     import catboost
 
     options = dict(values)
@@ -190,7 +201,12 @@ _BOOSTERS: Mapping[str, Make] = {
 }
 
 
-def fit_predict(estimator: Any, x: Array, y: Array, *new: Array) -> list[Array]:
+def fit_predict(
+    estimator: Any,
+    x: Array,
+    y: Array,
+    *new: Array,
+) -> list[Array]:
     """Fit an estimator and return its predictions for further rows.
 
     Probabilities have a column for each class; y holds their numbers from 0, all of them.

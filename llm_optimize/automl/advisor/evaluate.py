@@ -17,7 +17,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ... import optimize
-from ...errors import LlmOptimizeError, UnknownName, UsageError, require
+from ...errors import LlmOptimizeError, UnknownName, UsageError, pip_install, require
 from ...llm import Model
 from ...propose.classical import Classical
 from ...records import Budget, Limits, Result, Trial
@@ -27,12 +27,7 @@ from .describe import Table, metadata_of_table, table_of
 from .estimators import check_installed
 from .grids import Config, Grids, builtin_grids, config_of, distinct, space_of
 from .library import METRICS, REGRESSION, builtin_tasks
-from .portfolio import (
-    completed,
-    context_random,
-    random_configs,
-    usual_configs,
-)
+from .portfolio import completed, context_random, random_configs, usual_configs
 from .prompts import task_text
 from .recommend import PORTFOLIO, Recommendation, recommend
 from .scores import blended, greedy_blend, score
@@ -230,7 +225,7 @@ def evaluate(
         UsageError: data or an argument are wrong; MissingExtra names a package that is missing.
         ModelError: the model gave no recommendation.
     """
-    require("sklearn", "pandas", extra="automl", needed_by="an evaluation")
+    require("sklearn", "pandas", needed_by="an evaluation")
     limited = limited or Limited()
     for name in contenders:
         if name not in CONTENDERS:
@@ -253,7 +248,7 @@ def evaluate(
         standings = contest.standings(contenders, found.configs)
     skipped = []
     if TPE in contenders and not _has_optuna():
-        skipped.append('tpe was left out: pip install "llm_optimize[classical]"')
+        skipped.append(f"tpe was left out, it needs optuna: {pip_install('optuna')}")
     return Evaluation(metadata, found, tuple(standings), tuple(skipped))
 
 
@@ -302,9 +297,7 @@ class _Contest:
     seed: int
 
     def standings(
-        self,
-        contenders: Sequence[str],
-        recommended: Sequence[Config],
+        self, contenders: Sequence[str], recommended: Sequence[Config]
     ) -> list[Standing]:
         """Train what each contender chooses, and return what they reached."""
         chosen: dict[str, Sequence[Config]] = {}
@@ -328,7 +321,11 @@ class _Contest:
         found.sort(key=lambda one: contenders.index(one.name))
         return found
 
-    def _configs(self, name: str, recommended: Sequence[Config]) -> Sequence[Config]:
+    def _configs(
+        self,
+        name: str,
+        recommended: Sequence[Config],
+    ) -> Sequence[Config]:
         count = self.limited.count
         rng = Random(f"{self.seed}/{name}")
         if name == ADVISOR:
@@ -351,9 +348,7 @@ class _Contest:
         space = space_of(self.grids)
         proposer = Classical(space, "tpe", startup=max(1, count // 2))
         return self._run(
-            max_steps=4 * count,
-            proposer=proposer,
-            budget=Budget(scorings=count),
+            max_steps=4 * count, proposer=proposer, budget=Budget(scorings=count)
         )
 
     def _run(self, **how: Any) -> Result:
@@ -379,7 +374,12 @@ class _Contest:
             raise LlmOptimizeError(f"the run {result.name} ended: {result.stop_reason}")
         return result
 
-    def _blend(self, name: str, run: str, trials: Sequence[Trial]) -> Standing:
+    def _blend(
+        self,
+        name: str,
+        run: str,
+        trials: Sequence[Trial],
+    ) -> Standing:
         """Return what the trials of a contender reach together."""
         configs, out_of_fold, tests, scores = [], [], [], []
         seconds = 0.0

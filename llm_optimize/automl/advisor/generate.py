@@ -10,19 +10,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ...errors import LlmOptimizeError, UsageError, suggestion
+from ...errors import AnswerUnusable, LlmOptimizeError, UsageError, suggestion
 from ...llm import Chat
 from ...records import Budget
 from ...store import DEFAULT_URL
 from .answer import Recommended
-from .asking import Answer
 from .describe import read_csv
 from .evaluate import ADVISOR, CONTENDERS, Evaluation, Limited, evaluate
 from .flags import flag
 from .grids import as_models, builtin_grids, grids_in
 from .library import METRICS, Library, PastTask, builtin_tasks, task_of, tasks_in
 from .own_runs import own_tasks
-from .recommend import PORTFOLIO, AnswerUnusable, Recommendation, recommend
+from .recommend import PORTFOLIO, Recommendation, recommend
 
 
 @dataclass(frozen=True)
@@ -201,14 +200,18 @@ def _evaluate(options: GenerateOptions) -> Callable[..., Evaluation]:
     )
 
 
-def _files(options: GenerateOptions, found: Recommendation) -> dict[str, str]:
+def _files(
+    options: GenerateOptions,
+    found: Recommendation,
+) -> dict[str, str]:
     """Return the text of each file of a recommendation."""
     files = {
         "models.json": _json(as_models(found.configs, found.grids), indent=4),
         "provenance.json": _json(_provenance(found.rows), indent=1),
     }
     if found.answers:
-        files["answer.txt"] = _answers(found.answers)
+        texts = [one.text for one in found.answers]
+        files["answer.txt"] = _answers(texts)
     if options.save_reasoning:
         files["reasoning.txt"] = _reasoning(found)
     if options.save_prompt:
@@ -216,7 +219,10 @@ def _files(options: GenerateOptions, found: Recommendation) -> dict[str, str]:
     return files
 
 
-def _predictions(options: GenerateOptions, done: Evaluation) -> dict[str, str]:
+def _predictions(
+    options: GenerateOptions,
+    done: Evaluation,
+) -> dict[str, str]:
     """Return what the advisor's blend predicts for the rows of --test."""
     names = [one.name for one in done.standings]
     if options.test is None or ADVISOR not in names:
@@ -293,8 +299,8 @@ def _json(data: Any, indent: int) -> str:
     return json.dumps(data, indent=indent) + "\n"
 
 
-def _answers(answers: Sequence[Answer]) -> str:
-    return "\n\n---- asked again ----\n\n".join(one.text for one in answers) + "\n"
+def _answers(texts: Sequence[str]) -> str:
+    return "\n\n---- asked again ----\n\n".join(texts) + "\n"
 
 
 def _reasoning(found: Recommendation) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from string import Template
 from typing import Any, TypeAlias
 
-from ...llm import TokenEstimate
 from ...records import Message
+from ...token_estimate import CHARS_PER_TOKEN
 from .grids import Grid, Grids
 from .library import METRICS, PastTask, as_top
 
@@ -147,11 +147,10 @@ def messages_within(
         how: what else `user_message` takes.
     """
     shown = list(past)
-    estimate = TokenEstimate()
     while True:
         system = system_message(count, zero_shot=not shown)
         user = user_message(metadata, grids, shown[::-1], **how)
-        length = (len(system) + len(user)) / estimate.chars_per_token
+        length = (len(system) + len(user)) / CHARS_PER_TOKEN
         if length <= tokens or not shown:
             break
         shown.pop()

@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from ...blocking import blocking
-from ...errors import ModelError, UsageError
+from ...errors import AnswerUnusable, UsageError
 from ...llm import as_model
 from ...records import Budget, Message, Usage
 from ...settings import refuse_unknown
@@ -130,14 +130,6 @@ class Recommendation(Sequence[Recommended]):
         return len(self.rows)
 
 
-class AnswerUnusable(ModelError):
-    """No answer of the model held a configuration; `answers` are what it said."""
-
-    def __init__(self, message: str, answers: Sequence[Answer]) -> None:
-        self.answers = tuple(answers)
-        super().__init__(message)
-
-
 async def arecommend(
     metadata: Mapping[str, Any],
     model: Any = PORTFOLIO,
@@ -241,7 +233,7 @@ async def _conversation(
         raise AnswerUnusable(
             f"no answer of {name} holds a configuration ({reason}): "
             "look at the answer, or take another model",
-            answers,
+            [one.text for one in answers],
         )
     return answers, best
 

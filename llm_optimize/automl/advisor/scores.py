@@ -51,7 +51,11 @@ def _value(metric: str, y: Array, predicted: Array) -> float:
     return float(metrics.accuracy_score(y, predicted.argmax(axis=1)))  # f1-micro, too
 
 
-def greedy_blend(metric: str, y: Array, predictions: Sequence[Array]) -> list[float]:
+def greedy_blend(
+    metric: str,
+    y: Array,
+    predictions: Sequence[Array],
+) -> list[float]:
     """Return a weight for each of several predictions, by greedy ensemble selection.
 
     Starting from nothing, the prediction is added, repeatedly and with replacement, whose addition
@@ -82,7 +86,10 @@ def greedy_blend(metric: str, y: Array, predictions: Sequence[Array]) -> list[fl
     return [count / used for count in best_counts]
 
 
-def blended(weights: Sequence[float], predictions: Sequence[Array]) -> Array:
+def blended(
+    weights: Sequence[float],
+    predictions: Sequence[Array],
+) -> Array:
     """Return the weighted mean of predictions."""
     total = weights[0] * predictions[0]
     for weight, one in zip(weights[1:], predictions[1:], strict=True):

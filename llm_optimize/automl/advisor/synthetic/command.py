@@ -42,8 +42,7 @@ class RidgeOptions:
         "between them.",
     )
     k_grid: str = flag(
-        DEFAULT_K_GRID,
-        "How many solved tasks are shown: 1,2,5 or START:STOP[:STEP].",
+        DEFAULT_K_GRID, "How many solved tasks are shown: 1,2,5 or START:STOP[:STEP]."
     )
     temperature: float = flag(0.1, "Of the model.")
     dim: int = flag(2, "Dimension of a sample.", "--dim", "-d")

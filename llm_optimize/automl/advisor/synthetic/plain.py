@@ -22,7 +22,11 @@ _NO_CURVATURE = 1e-5
 _CLASSES = (0, 1)
 
 
-def errors_of_task(task: RidgeTask, *, compat: bool) -> tuple[float, ...]:
+def errors_of_task(
+    task: RidgeTask,
+    *,
+    compat: bool,
+) -> tuple[float, ...]:
     """Return the test error of each penalty, infinite where it cannot be computed."""
     errors = []
     for penalty in LAMBDAS:
@@ -120,7 +124,10 @@ class _Problem:
         return found / n**2
 
 
-def _error_rate(means: Sequence[float], variances: Sequence[float]) -> float:
+def _error_rate(
+    means: Sequence[float],
+    variances: Sequence[float],
+) -> float:
     m1, m2 = means
     v1, v2 = variances
     a = 1 / v2 - 1 / v1

@@ -137,7 +137,7 @@ def predictors_of(
         elif name == "best-constant":
             found[name] = constant(best_constant(seed, dim, compat=compat))
         elif name == "logistic-classifier":
-            require("sklearn", extra="automl", needed_by="--model logistic-classifier")
+            require("sklearn", needed_by="--model logistic-classifier")
             found[name] = logistic_classifier
         else:
             found[name] = _PLAIN[name]

@@ -127,7 +127,7 @@ def check_picture(path: Path) -> None:
         raise UsageError(
             f"--plot is {path}: name a file that ends in {', '.join(_PICTURES)}"
         )
-    require("matplotlib", extra="plots", needed_by="--plot")
+    require("matplotlib", needed_by="--plot")
 
 
 def plot(
