@@ -81,7 +81,8 @@ def read_answer(text: str, grids: Grids) -> Reading:
                 problems.append(f"row {number} of {model} is there twice")
             else:
                 rows[one.config] = one
-    return Reading(tuple(rows.values()), tuple(problems))
+    usable = tuple(rows.values())
+    return Reading(usable, tuple(problems))
 
 
 def _row(
@@ -95,6 +96,7 @@ def _row(
     given = dict(zip(columns, row, strict=True))
     for name in SCORES:
         given.pop(name, None)
-    config, notes = grids[model].project(given)
+    grid = grids[model]
+    config, notes = grid.project(given)
     source = "projected" if notes else "model"
     return Recommended(config, source, tuple(notes))

@@ -108,7 +108,8 @@ class Asker:
             return True
         planned = sum(self._in_flight, expected)
         caps = self._counts.call_caps(self._budget)
-        more = {"calls": 0, "tokens": planned.tokens, "usd": planned.cost_usd or 0.0}
+        usd = planned.cost_usd or 0.0
+        more = {"calls": 0, "tokens": planned.tokens, "usd": usd}
         return not any(cap.is_reached(more[cap.name]) for cap in caps)
 
     def _refuse_spent(self) -> None:
@@ -119,7 +120,8 @@ class Asker:
                 )
 
     def _learn(self, usage: Usage) -> None:
-        longest = max(usage.completion_tokens, self._seen.longest_reply or 1)
+        before = self._seen.longest_reply or 1
+        longest = max(usage.completion_tokens, before)
         self._seen = Seen(longest, self._seen.tokens_per_char)
 
 

@@ -75,8 +75,11 @@ class CrossValidation:
         import numpy as np
 
         config = config_of(x)
-        with np.load(Path(self.folder) / _DATA) as data:
-            features, y, test = data["x"], data["y"], data["test"]
+        path = Path(self.folder) / _DATA
+        with np.load(path) as data:
+            features = data["x"]
+            y = data["y"]
+            test = data["test"]
             categorical = tuple(data["categorical"].tolist())
         regression = self.kind == REGRESSION
         shape = (len(y),) if regression else (len(y), int(y.max()) + 1)
@@ -116,7 +119,8 @@ class CrossValidation:
         """Return the target of the training rows and of the test rows; the latter may be empty."""
         import numpy as np
 
-        with np.load(Path(self.folder) / _DATA) as data:
+        path = Path(self.folder) / _DATA
+        with np.load(path) as data:
             return data["y"], data["y_test"]
 
     def _splits(self, features: Array, y: Array) -> Any:
@@ -127,8 +131,9 @@ class CrossValidation:
         return folds.split(features, y)
 
     def _path(self, x: Mapping[str, Any]) -> Path:
-        text = json.dumps(x, sort_keys=True).encode()
-        name = hashlib.sha256(text).hexdigest()[:24]
+        text = json.dumps(x, sort_keys=True)
+        digest = hashlib.sha256(text.encode()).hexdigest()
+        name = digest[:24]
         return Path(self.folder) / f"{name}.npz"
 
     def _write(
@@ -176,7 +181,8 @@ def prepare(
     for place, name in enumerate(rows.columns):
         if name in numeric:
             values = rows[name].to_numpy(float, copy=True)
-            values[~np.isfinite(values)] = np.nan
+            strange = ~np.isfinite(values)
+            values[strange] = np.nan
         else:
             codes, _ = pandas.factorize(rows[name], sort=True)
             values = np.where(codes < 0, np.nan, codes.astype(float))
@@ -212,7 +218,8 @@ def _targets(
             "remove it, or take fewer folds"
         )
     classes = {value: code for code, value in enumerate(sorted(counts.index))}
-    y = table.target.map(classes).to_numpy(int)
+    codes = table.target.map(classes)
+    y = codes.to_numpy(int)
     if truth is None:
         return y, np.array([])
     strange = sorted(set(truth) - set(classes), key=str)
@@ -220,4 +227,5 @@ def _targets(
         raise UsageError(
             f"the test rows have the class {strange[0]!r}, which no training row has"
         )
-    return y, truth.map(classes).to_numpy(int)
+    known = truth.map(classes)
+    return y, known.to_numpy(int)

@@ -54,7 +54,8 @@ def read_csv(path: str | Path) -> pandas.DataFrame:
     try:
         frame = pandas.read_csv(path)
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise UsageError(f"{path} cannot be read: {reason}") from error
     except ValueError as error:  # also what pandas raises for an empty file
         reason = str(error).splitlines()[0]
         raise UsageError(f"{path} is no table in CSV: {reason}") from error
@@ -112,8 +113,10 @@ def table_of(
     if test is not None:
         further = _same_columns(test, features)
     metric = metric or _USUAL_METRIC[kind]
-    if metric == "rmsle" and float(values.min()) < 0:
-        raise UsageError(f"rmsle needs a target of 0 or more, not {values.min()}")
+    if metric == "rmsle":
+        least = float(values.min())
+        if least < 0:
+            raise UsageError(f"rmsle needs a target of 0 or more, not {least:g}")
     return Table(features, values, further, kind, metric, dropped)
 
 
@@ -136,9 +139,11 @@ def _kind(
     else:
         is_regression = metric in _OF_NUMBERS
     if is_regression and not numeric:
-        raise UsageError(f"{metric} needs a target of numbers, not {values.iloc[0]!r}")
+        first = values.iloc[0]
+        raise UsageError(f"{metric} needs a target of numbers, not {first!r}")
     if is_regression:
-        if not math.isfinite(float(values.abs().max())):
+        greatest = float(values.abs().max())
+        if not math.isfinite(greatest):
             raise UsageError("the target has infinite values: remove these rows")
         return REGRESSION
     if count > _MAX_CLASSES:
@@ -205,7 +210,8 @@ def describe(
     'regression'
     """
     require("pandas", needed_by="advisor.describe")
-    return metadata_of_table(table_of(data, target, metric, test), name)
+    table = table_of(data, target, metric, test)
+    return metadata_of_table(table, name)
 
 
 def metadata_of_table(
@@ -220,7 +226,8 @@ def metadata_of_table(
         rows = pandas.concat([rows, table.test], ignore_index=True)
     numeric = numeric_columns(rows)
     categorical = [column for column in rows if column not in numeric]
-    missing = int(rows.isna().sum().sum())
+    by_column = rows.isna().sum()
+    missing = int(by_column.sum())
     n_train = len(table.features)
     n_test = len(rows) - n_train
     cells = len(rows) * len(rows.columns)
@@ -309,4 +316,6 @@ def _target(table: Table) -> Mapping[str, Any]:
 def _rounded(value: Any, digits: int) -> float | None:
     """Return a number that JSON takes; None where it is none."""
     number = float(value)
-    return round(number, digits) if math.isfinite(number) else None
+    if not math.isfinite(number):
+        return None
+    return round(number, digits)

@@ -90,10 +90,12 @@ def _lgbm(
     import lightgbm
 
     options = dict(values)
-    kind, _, frequency = options.pop("boosting_type").partition("_")
+    boosting = options.pop("boosting_type")
+    kind, _, frequency = boosting.partition("_")
     drop_rate = options.pop("drop_rate")
     depth = options["max_depth"]
-    options["num_leaves"] = max(2, min(_LEAVES, 2**depth))
+    possible = 2**depth
+    options["num_leaves"] = min(_LEAVES, possible)
     if kind == "goss":
         options["data_sample_strategy"] = "goss"
         options.pop("subsample")
@@ -130,7 +132,8 @@ def _catboost(
     import catboost
 
     options = dict(values)
-    kind, _, temperature = options.pop("bootstrap_type").partition("_")
+    bootstrap = options.pop("bootstrap_type")
+    kind, _, temperature = bootstrap.partition("_")
     options["bootstrap_type"] = kind
     if kind == "Bayesian":
         options["bagging_temperature"] = float(temperature)

@@ -115,7 +115,8 @@ class Evaluation:
         for one in self.standings:
             if one.name == name:
                 return one
-        raise UnknownName("contender", name, [one.name for one in self.standings])
+        known = [one.name for one in self.standings]
+        raise UnknownName("contender", name, known)
 
     def share_of_defaults(self) -> float | None:
         """Return the part of the advisor's win over random that the defaults have as well.
@@ -147,7 +148,7 @@ class Evaluation:
             }
             for name in ("best", "blend", "test"):
                 value = getattr(one, name)
-                row[name] = None if math.isnan(value) else value
+                row[name] = value if math.isfinite(value) else None
             row["failed"] = one.failed
             row["seconds"] = round(one.seconds, 1)
             listed.append(row)
@@ -176,7 +177,8 @@ class Evaluation:
             for cell, width in zip(cells, widths[1:], strict=True):
                 words.append(cell.rjust(width))
             lines.append("  ".join(words))
-        return "\n".join([*lines, *self.skipped, self._explained()])
+        lines += [*self.skipped, self._explained()]
+        return "\n".join(lines)
 
     def _explained(self) -> str:
         share = self.share_of_defaults()
@@ -236,7 +238,8 @@ def evaluate(
     how.setdefault("seeded", True)
     train, further, truth = _split(data, target, metric, test, seed)
     table = table_of(train, target, metric, further)
-    metadata = metadata_of_table(table, str(how.pop("name", "")))
+    name = str(how.pop("name", ""))
+    metadata = metadata_of_table(table, name)
     model: str | Model = how.pop("model", PORTFOLIO)
     found = recommend(metadata, model, count=limited.count, **how)
     with tempfile.TemporaryDirectory(prefix="advisor-") as folder:
@@ -306,18 +309,22 @@ class _Contest:
                 chosen[name] = self._configs(name, recommended)
         found = []
         if chosen:
-            together = distinct(one for configs in chosen.values() for one in configs)
-            result = self._score(together)
+            together: list[Config] = []
+            for configs in chosen.values():
+                together += configs
+            result = self._score(distinct(together))
             trials = {}
             for trial in result.trials:
                 if isinstance(trial.x, dict):
                     trials[config_of(trial.x)] = trial
             for name, configs in chosen.items():
                 own = [trials[config] for config in configs if config in trials]
-                found.append(self._blend(name, result.name, own))
+                standing = self._blend(name, result.name, own)
+                found.append(standing)
         if TPE in contenders and _has_optuna():
             result = self._search()
-            found.append(self._blend(TPE, result.name, result.trials))
+            standing = self._blend(TPE, result.name, result.trials)
+            found.append(standing)
         found.sort(key=lambda one: contenders.index(one.name))
         return found
 
@@ -333,7 +340,8 @@ class _Contest:
         if name == USUAL:
             return usual_configs(self.grids, count)
         if name == CONTEXT:
-            past = support(self.metadata, builtin_tasks(self.grids))
+            tasks = builtin_tasks(self.grids)
+            past = support(self.metadata, tasks)
             members = context_random(past, count, rng)
             return completed(members, self.grids, count, rng)
         return random_configs(self.grids, count, rng)
@@ -346,7 +354,8 @@ class _Contest:
     def _search(self) -> Result:
         count = self.limited.count
         space = space_of(self.grids)
-        proposer = Classical(space, "tpe", startup=max(1, count // 2))
+        half = max(1, count // 2)
+        proposer = Classical(space, "tpe", startup=half)
         return self._run(
             max_steps=4 * count, proposer=proposer, budget=Budget(scorings=count)
         )
@@ -371,7 +380,8 @@ class _Contest:
             **how,
         )
         if result.stop_reason.startswith("error"):
-            raise LlmOptimizeError(f"the run {result.name} ended: {result.stop_reason}")
+            reason = result.stop_reason
+            raise LlmOptimizeError(f"the run {result.name} ended: {reason}")
         return result
 
     def _blend(
@@ -381,7 +391,10 @@ class _Contest:
         trials: Sequence[Trial],
     ) -> Standing:
         """Return what the trials of a contender reach together."""
-        configs, out_of_fold, tests, scores = [], [], [], []
+        configs = []
+        out_of_fold = []
+        tests = []
+        scores = []
         seconds = 0.0
         for trial in trials:
             seconds += trial.seconds

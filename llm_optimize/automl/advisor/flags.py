@@ -43,7 +43,8 @@ def flags_of(options: type[Any]) -> list[Flag]:
 
 
 def _flag_of(one: Field[Any], hint: Any) -> Flag:
-    usual = f"--{one.name.rstrip('_').replace('_', '-')}"
+    name = one.name.replace("_", "-")
+    usual = f"--{name}"
     words = one.metadata["words"] or (usual,)
     kinds = [kind for kind in (bool, int, float, str) if kind in (hint, *_parts(hint))]
     return Flag(one.name, words, kinds[0], one.default, one.metadata["help"])
@@ -73,7 +74,8 @@ def parsed(
             default=one.default,
             help=one.help.replace("%", "%%"),
         )
-    return options(**vars(parser.parse_args(arguments)))
+    given = parser.parse_args(arguments)
+    return options(**vars(given))
 
 
 def at_least(word: str, value: float, least: float) -> None:

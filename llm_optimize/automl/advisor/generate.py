@@ -95,7 +95,8 @@ class Generated:
         for one in rows:
             sources[one.source] = sources.get(one.source, 0) + 1
         origins = ", ".join(f"{count} {name}" for name, count in sources.items())
-        lines = [f"{len(rows)} configurations: {origins}"]
+        count = len(rows)
+        lines = [f"{count} configurations: {origins}"]
         if self.recommendation.problems:
             problems = "; ".join(self.recommendation.problems)
             lines.append(f"in the answer: {problems}")
@@ -140,11 +141,13 @@ def generate(options: GenerateOptions) -> Generated:
         how.update(exclude=task.name, library=library)
         work: Callable[..., Any] = partial(recommend, task.metadata, model)
     else:
-        how["library"] = {**library, **own_tasks(options.store, grids)}
+        own = own_tasks(options.store, grids)
+        how["library"] = {**library, **own}
         work = partial(_evaluate(options), model=model)
     folder = _folder(options.output_dir)
     try:
-        done = work(ledger=_ledger(options, folder), **how)
+        ledger = _ledger(options, folder)
+        done = work(ledger=ledger, **how)
     except AnswerUnusable as error:
         path = folder / "answer.txt"
         _write(path, _answers(error.answers))
@@ -152,7 +155,8 @@ def generate(options: GenerateOptions) -> Generated:
         raise AnswerUnusable(message, error.answers) from error
     if isinstance(done, Evaluation):
         files = _files(options, done.recommendation)
-        files["evaluation.json"] = _json(done.to_json(), indent=1)
+        facts = done.to_json()
+        files["evaluation.json"] = _json(facts, indent=1)
         files.update(_predictions(options, done))
     else:
         files = _files(options, done)
@@ -205,8 +209,9 @@ def _files(
     found: Recommendation,
 ) -> dict[str, str]:
     """Return the text of each file of a recommendation."""
+    models = as_models(found.configs, found.grids)
     files = {
-        "models.json": _json(as_models(found.configs, found.grids), indent=4),
+        "models.json": _json(models, indent=4),
         "provenance.json": _json(_provenance(found.rows), indent=1),
     }
     if found.answers:
@@ -292,7 +297,8 @@ def _write(path: Path, text: str) -> None:
     try:
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise LlmOptimizeError(f"{path} cannot be written: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise LlmOptimizeError(f"{path} cannot be written: {reason}") from error
 
 
 def _json(data: Any, indent: int) -> str:

@@ -106,7 +106,8 @@ def config_of(x: Mapping[str, Any]) -> Config:
     values = []
     for name, value in x.items():
         if name != MODEL:
-            values.append((name.removeprefix(f"{model}."), value))
+            short = name.removeprefix(f"{model}.")
+            values.append((short, value))
     return Config(model, tuple(values))
 
 
@@ -177,15 +178,18 @@ class Grid:
         for name, values in self.parameters.items():
             value = known.get(name)
             if value is None or (values.dtype == "str" and not values.has(value)):
-                value = values.values[len(values.values) // 2]
-            found.append((name, values.project(value)))
+                middle = len(values.values) // 2
+                value = values.values[middle]
+            legal = values.project(value)
+            found.append((name, legal))
         return Config(self.model, tuple(found))
 
     def sample(self, rng: Random) -> Config:
         """Return a random configuration."""
         found = []
         for name, values in self.parameters.items():
-            found.append((name, rng.choice(values.values)))
+            value = rng.choice(values.values)
+            found.append((name, value))
         return Config(self.model, tuple(found))
 
     def near(self, config: Config, rng: Random) -> Config:
@@ -196,7 +200,8 @@ class Grid:
         values = self.parameters[name].values
         at = values.index(changed[name])
         neighbors = [place for place in (at - 1, at + 1) if 0 <= place < len(values)]
-        changed[name] = values[rng.choice(neighbors)]
+        place = rng.choice(neighbors)
+        changed[name] = values[place]
         return Config(self.model, tuple(changed.items()))
 
     def check(self, given: Mapping[str, Any]) -> Config:
@@ -211,8 +216,10 @@ class Grid:
                 raise UsageError(f"{self.model}: {name} is missing")
             value = given[name]
             if not values.has(value):
-                raise UsageError(f"{self.model}: {name} is {value!r}, not in the grid")
-            found.append((name, values.project(value)))
+                what = f"{self.model}: {name}"
+                raise UsageError(f"{what} is {value!r}, not in the grid")
+            legal = values.project(value)
+            found.append((name, legal))
         return Config(self.model, tuple(found))
 
     def project(
@@ -234,7 +241,8 @@ class Grid:
         for name, values in self.parameters.items():
             if name not in names:
                 found.append((name, usual[name]))
-                notes.append(f"{name} was missing and is {usual[name]}")
+                value = usual[name]
+                notes.append(f"{name} was missing and is {value}")
                 continue
             value = given[names[name]]
             try:
@@ -278,7 +286,8 @@ def grids_in(folder: str | Path) -> Grids:
 
 def data_file(name: str) -> str:
     """Return the text of a data file of the package."""
-    return (files(__package__) / "data" / name).read_text(encoding="utf-8")
+    path = files(__package__) / "data" / name
+    return path.read_text(encoding="utf-8")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -286,7 +295,8 @@ def read_object(path: Path) -> dict[str, Any]:
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from error
+        reason = error.strerror or str(error)
+        raise UsageError(f"{path} cannot be read: {reason}") from error
     except ValueError as error:
         raise UsageError(f"{path} is no JSON: {error}") from error
     if not isinstance(found, dict):
@@ -350,5 +360,6 @@ def as_models(
     for model, grid in grids.items():
         rows = [list(one.by_name.values()) for one in configs if one.model == model]
         if rows:
-            tables[model] = {"columns": list(grid.parameters), "values": rows}
+            columns = list(grid.parameters)
+            tables[model] = {"columns": columns, "values": rows}
     return {"models": tables}

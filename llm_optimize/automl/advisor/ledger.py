@@ -63,7 +63,8 @@ class Ledger:
         try:
             self._file = path.open("a+", encoding="utf-8")
         except OSError as error:
-            raise StoreError(f"{path} cannot be written: {error.strerror}") from error
+            reason = error.strerror or str(error)
+            raise StoreError(f"{path} cannot be written: {reason}") from error
         self._file.seek(0)
         text = self._file.read()
         for line in text.splitlines():
@@ -88,7 +89,8 @@ class Ledger:
         """Append values with a key, and return when they are on disk. Raises StoreError."""
         row = {"key": dict(key), **values}
         try:
-            self._file.write(json.dumps(row) + "\n")
+            line = json.dumps(row)
+            self._file.write(f"{line}\n")
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:

@@ -100,7 +100,8 @@ def tasks_in(folder: str | Path, grids: Grids) -> Library:
         top = path.with_name("top_10_submissions.json")
         members: tuple[Member, ...] = ()
         if top.exists():
-            members = members_of(read_object(top), grids, str(top))
+            good = read_object(top)
+            members = members_of(good, grids, str(top))
         found[name] = PastTask(name, metadata, members)
     if not found:
         raise UsageError(
@@ -134,10 +135,12 @@ def members_of(
         if model not in grids:
             _log.info("%s: the class %s has no grid, and is left out", where, model)
             continue
-        columns, rows = table_of(table, f"{where}: {model}")
+        title = f"{where}: {model}"
+        columns, rows = table_of(table, title)
         for row in rows:
             try:
-                found.append(_member(model, columns, row, grids))
+                member = _member(model, columns, row, grids)
+                found.append(member)
             except UsageError as error:
                 if exact:
                     raise UsageError(f"{where}: {error}") from None
@@ -164,13 +167,15 @@ def table_of(
     where: str,
 ) -> tuple[list[str], list[list[Any]]]:
     """Return the columns and rows of a table of models.json. Raises UsageError."""
-    columns = table.get("columns") if isinstance(table, dict) else None
-    rows = table.get("values") if isinstance(table, dict) else None
+    known = table if isinstance(table, dict) else {}
+    columns = known.get("columns")
+    rows = known.get("values")
     if not isinstance(columns, list) or not isinstance(rows, list):
         raise UsageError(f'{where} needs the lists "columns" and "values"')
     if not all(isinstance(column, str) for column in columns):
         raise UsageError(f"{where}: columns must be names")
-    if len(set(columns)) < len(columns):
+    different = set(columns)
+    if len(different) < len(columns):
         raise UsageError(f"{where}: a column is named twice")
     if not all(isinstance(row, list) for row in rows):
         raise UsageError(f"{where}: each row of values must be a list")

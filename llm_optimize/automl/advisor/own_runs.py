@@ -37,11 +37,12 @@ def own_tasks(store: str, grids: Grids) -> Library:
             if metadata is None:
                 continue
             title = str(metadata.get("name") or name.split("/")[0])
-            trials.setdefault(title, []).extend(run.trials())
+            known = trials.setdefault(title, [])
+            known += run.trials()
             found[title] = PastTask(title, metadata)
-    for title, known in found.items():
-        members = _members(trials[title], known, grids)
-        found[title] = PastTask(title, known.metadata, members)
+    for title, past in found.items():
+        members = _members(trials[title], past, grids)
+        found[title] = PastTask(title, past.metadata, members)
     return found
 
 
@@ -49,7 +50,8 @@ def _members(
     trials: Sequence[Trial], task: PastTask, grids: Grids
 ) -> tuple[Member, ...]:
     sign = 1.0
-    if not METRICS.get(str(task.metadata.get("score_name")), True):
+    metric = str(task.metadata.get("score_name"))
+    if not METRICS.get(metric, True):
         sign = -1.0  # a score of a run is higher for a lower loss
     scored = [trial for trial in trials if trial.score is not None]
     scored.sort(key=lambda trial: -(trial.score or 0.0))
@@ -59,12 +61,14 @@ def _members(
             config = config_of(trial.x) if isinstance(trial.x, dict) else None
             if config is None or config.model not in grids:
                 continue
-            config = grids[config.model].check(config.by_name)
+            grid = grids[config.model]
+            config = grid.check(config.by_name)
         except (KeyError, UsageError):
             continue  # another space, or an older grid
         if config not in found and len(found) < _MEMBERS:
             score = sign * (trial.score or 0.0)
-            found[config] = Member(config, round(score, 4), None)
+            shown = round(score, 4)
+            found[config] = Member(config, shown, None)
     return tuple(found.values())
 
 

@@ -25,9 +25,10 @@ def portfolio(
         tasks: the nearest first.
         count: how many configurations to return at most.
     """
-    near = list(_in_turn(tasks[:_NEAREST]))
-    far = list(_in_turn(tasks[_NEAREST:]))
-    return distinct([*near, *far])[:count]
+    near = _in_turn(tasks[:_NEAREST])
+    far = _in_turn(tasks[_NEAREST:])
+    found = distinct([*near, *far])
+    return found[:count]
 
 
 def _in_turn(tasks: Sequence[PastTask]) -> Iterator[Config]:
@@ -48,7 +49,8 @@ def context_random(
 ) -> list[Config]:
     """Return random members of past tasks."""
     members = distinct(one.config for task in tasks for one in task.members)
-    return rng.sample(members, min(count, len(members)))
+    possible = min(count, len(members))
+    return rng.sample(members, possible)
 
 
 def usual_configs(grids: Grids, count: int) -> list[Config]:
@@ -86,9 +88,11 @@ def completed(
             break
         if found:
             origin = found[attempt % len(found)]
-            new = grids[origin.model].near(origin, rng)
+            grid = grids[origin.model]
+            new = grid.near(origin, rng)
         else:
-            new = grids[rng.choice(models)].sample(rng)
+            model = rng.choice(models)
+            new = grids[model].sample(rng)
         if new not in found:
             found.append(new)
     return found
@@ -104,7 +108,8 @@ def random_configs(
     found: list[Config] = []
     for _ in range(_ATTEMPTS):
         if len(found) < count:
-            new = grids[rng.choice(models)].sample(rng)
+            model = rng.choice(models)
+            new = grids[model].sample(rng)
             if new not in found:
                 found.append(new)
     return found

@@ -109,7 +109,8 @@ def user_message(
         title = f" ({task.name})" if show_names else ""
         blocks.append(f"# Past task {number}{title}")
         blocks.append(_described(task.metadata, show_names))
-        members = json.dumps(as_top(task.members, grids))
+        top = as_top(task.members, grids)
+        members = json.dumps(top)
         blocks.append(f"Members of its best blend:\n```json\n{members}\n```")
     blocks.append("# New task")
     blocks.append(_described(metadata, show_names))
@@ -117,7 +118,8 @@ def user_message(
         lines = []
         for values, score in observed:
             shown = "failed" if score is None else f"{score:.6g}"
-            lines.append(f"- {shown}: {json.dumps(values)}")
+            listed = json.dumps(values)
+            lines.append(f"- {shown}: {listed}")
         blocks.append("# Tried on the new task, with the score (higher is better)")
         blocks.append("\n".join(lines))
         blocks.append("Recommend others than these.")
@@ -150,7 +152,8 @@ def messages_within(
     while True:
         system = system_message(count, zero_shot=not shown)
         user = user_message(metadata, grids, shown[::-1], **how)
-        length = (len(system) + len(user)) / CHARS_PER_TOKEN
+        chars = len(system) + len(user)
+        length = chars / CHARS_PER_TOKEN
         if length <= tokens or not shown:
             break
         shown.pop()
@@ -172,7 +175,8 @@ def _grid(grid: Grid) -> str:
 def _template(grids: Grids) -> str:
     tables = {}
     for model, grid in grids.items():
-        tables[model] = {"columns": list(grid.parameters), "values": []}
+        columns = list(grid.parameters)
+        tables[model] = {"columns": columns, "values": []}
     return json.dumps({"models": tables}, indent=1)
 
 
@@ -197,7 +201,8 @@ def _markdown(
     deeper = []
     for key, value in data.items():
         if isinstance(value, Mapping):
-            deeper.append(f"{'#' * level} {key}")
+            marks = "#" * level
+            deeper.append(f"{marks} {key}")
             deeper += _markdown(value, level + 1)
         elif isinstance(value, list):
             deeper.append(f"**{key}**:")

@@ -77,12 +77,14 @@ class Request:
             return []
         tried = self.tried
         usual = [grid.usual() for grid in self.grids.values()]
-        return [config for config in usual if config not in tried][: self.count]
+        new = [config for config in usual if config not in tried]
+        return new[: self.count]
 
     @property
     def asked(self) -> int:
         """How many configurations a model is asked for."""
-        return max(1, self.count - len(self.seeds))
+        left = self.count - len(self.seeds)
+        return max(1, left)
 
     def past(self) -> list[PastTask]:
         """Return the past tasks to learn from, the nearest first."""
@@ -225,11 +227,14 @@ async def _conversation(
         if answer.incomplete:
             problems.insert(0, answer.incomplete.rstrip("."))
         problems.append(f"{found} usable configurations of {request.asked}")
-        sentence = REPAIR.substitute(problem="; ".join(problems), count=request.asked)
-        talk.append(Message(role="assistant", content=answer.text or "(empty)"))
+        problem = "; ".join(problems)
+        sentence = REPAIR.substitute(problem=problem, count=request.asked)
+        said = answer.text or "(empty)"
+        talk.append(Message(role="assistant", content=said))
         talk.append(Message(role="user", content=sentence))
     if not best.rows:
-        reason = "; ".join(best.problems[:_SHOWN_PROBLEMS]) or "nothing new"
+        first = best.problems[:_SHOWN_PROBLEMS]
+        reason = "; ".join(first) or "nothing new"
         raise AnswerUnusable(
             f"no answer of {name} holds a configuration ({reason}): "
             "look at the answer, or take another model",
@@ -267,14 +272,18 @@ def _completed(
 
     near_best = _near_best(request, rng)
     add(near_best, "neighbor")
-    add(portfolio(past, request.count + len(tried)), "support")
+    enough = request.count + len(tried)
+    add(portfolio(past, enough), "support")
     if len(found) < request.count:
         add(usual_configs(request.grids, request.count), "usual")
     if len(found) < request.count:
-        add(completed(found, request.grids, request.count, rng), "neighbor")
+        more = completed(found, request.grids, request.count, rng)
+        add(more, "neighbor")
     if len(found) < request.count:
-        add(random_configs(request.grids, request.count, rng), "random")
-    return tuple(found.values())[: request.count]
+        more = random_configs(request.grids, request.count, rng)
+        add(more, "random")
+    rows = list(found.values())
+    return tuple(rows[: request.count])
 
 
 def _near_best(request: Request, rng: Random) -> list[Config]:

@@ -42,13 +42,17 @@ def _value(metric: str, y: Array, predicted: Array) -> float:
         positive = np.clip(predicted, 0, None)
         return float(metrics.root_mean_squared_log_error(y, positive))
     if metric == "auc":
-        return float(metrics.roc_auc_score(y, predicted[:, 1]))
+        second = predicted[:, 1]
+        return float(metrics.roc_auc_score(y, second))
     if metric == "nll":
         labels = range(predicted.shape[1])
         clipped = np.clip(predicted, 1e-15, 1)
-        shares = clipped / clipped.sum(axis=1, keepdims=True)
-        return float(metrics.log_loss(y, shares, labels=labels))
-    return float(metrics.accuracy_score(y, predicted.argmax(axis=1)))  # f1-micro, too
+        total = clipped.sum(axis=1, keepdims=True)
+        shares = clipped / total
+        loss = metrics.log_loss(y, shares, labels=labels)
+        return float(loss)
+    chosen = predicted.argmax(axis=1)
+    return float(metrics.accuracy_score(y, chosen))  # f1-micro, too
 
 
 def greedy_blend(

@@ -30,8 +30,8 @@ def meta_features(
     features = metadata.get("features", {})
     missing = metadata.get("missing_data", {})
     target = metadata.get("target_values", {})
-    rows = max(1.0, float(metadata.get("n_train") or 1))
-    columns = max(1.0, float(features.get("total") or 1))
+    rows = float(metadata.get("n_train") or 1)
+    columns = float(features.get("total") or 1)
     categorical = float(features.get("categorical_features") or 0)
     density = float(missing.get("data_density", 1.0))
     classes = float(target.get("unique_target_classes_count") or 1)
@@ -62,7 +62,8 @@ def distances(
         parts = []
         for one, other, scale in zip(features, goal, scales, strict=True):
             if scale > 0:
-                parts.append(((one - other) / scale) ** 2)
+                part = (one - other) / scale
+                parts.append(part**2)
         found[task.name] = math.sqrt(fmean(parts)) if parts else 0.0
     return found
 

@@ -54,7 +54,8 @@ def solve(
     """
     solved = []
     for task, errors in zip(tasks, errors_of(tasks, compat=compat), strict=True):
-        best = LAMBDAS[errors.index(min(errors))]
+        place = errors.index(min(errors))
+        best = LAMBDAS[place]
         solved.append(Solved(task, errors, best))
     return solved
 
@@ -72,7 +73,8 @@ def errors_of(
         return
     if not tasks:
         return
-    per_task = len(LAMBDAS) * tasks[0].dim ** 2
+    dim = tasks[0].dim
+    per_task = len(LAMBDAS) * dim**2
     size = max(1, _CHUNK_NUMBERS // per_task)
     for start in range(0, len(tasks), size):
         chunk = tasks[start : start + size]
@@ -223,10 +225,12 @@ def _moments(
     tau = np.einsum("pbij,plji->plb", batch.cov, k)
     inner = signed[:, None, :] * tau / total[:, None, None] / one[:, None, :] ** 2
     h = np.einsum("plb,pbi->pli", inner, batch.mu)
-    noise = np.einsum("plb,pb->pl", tau, batch.n / one**2)
+    weighted = batch.n / one**2
+    noise = np.einsum("plb,pb->pl", tau, weighted)
     quadratic = np.einsum("pi,plij,pj->pl", g, k, g)
     mixed = np.einsum("pli,pi->pl", h, qg)
-    variances = (noise + quadratic - 2 * mixed) / total[:, None] ** 2
+    variances = noise + quadratic - 2 * mixed
+    variances /= total[:, None] ** 2
     return means, variances
 
 
@@ -239,10 +243,15 @@ def _error_rates(means: Array, variances: Array) -> Array:
         sd = np.sqrt(variances)
         rows = np.arange(len(means))
         high = np.argmax(means, axis=1)
-        missed = (threshold - means[rows, high]) / sd[rows, high]
-        false = (threshold - means[rows, 1 - high]) / sd[rows, 1 - high]
-        rates = (_normal_cdf(missed) + 1 - _normal_cdf(false)) / 2
-    rates[~np.isfinite(rates)] = math.inf
+        low = 1 - high
+        missed = threshold - means[rows, high]
+        missed /= sd[rows, high]
+        false = threshold - means[rows, low]
+        false /= sd[rows, low]
+        right = 1 - _normal_cdf(false)
+        rates = (_normal_cdf(missed) + right) / 2
+    unknown = ~np.isfinite(rates)
+    rates[unknown] = math.inf
     return rates
 
 
@@ -250,17 +259,23 @@ def _threshold(means: Array, variances: Array) -> Array:
     """Return where the two densities are equal, between the means where that is possible."""
     import numpy as np
 
-    m1, m2 = means[:, 0], means[:, 1]
-    v1, v2 = variances[:, 0], variances[:, 1]
+    m1, m2 = means.T
+    v1, v2 = variances.T
     a = 1 / v2 - 1 / v1
     b = 2 * (m1 / v1 - m2 / v2)
-    c = m2**2 / v2 - m1**2 / v1 + np.log(v2 / v1)
+    c = np.log(v2 / v1)
+    c += m2**2 / v2
+    c -= m1**2 / v1
     root = np.sqrt(b**2 - 4 * a * c)
     minus = (-b - root) / (2 * a)
     plus = (-b + root) / (2 * a)
-    between = (minus >= np.minimum(m1, m2)) & (minus <= np.maximum(m1, m2))
+    above = minus >= np.minimum(m1, m2)
+    below = minus <= np.maximum(m1, m2)
+    between = above & below
     curved = np.where(between, minus, plus)
-    return np.where(np.abs(a) < _NO_CURVATURE, -c / b, curved)
+    straight = np.abs(a) < _NO_CURVATURE
+    threshold: Array = np.where(straight, -c / b, curved)
+    return threshold
 
 
 def _normal_cdf(values: Array) -> Array:

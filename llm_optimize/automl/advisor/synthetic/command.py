@@ -111,8 +111,9 @@ def run(options: RidgeOptions) -> Findings:
             reps = repetitions(setup, Counts())
             path = folder / f"{stem}.jsonl"
             rows[name] = _ask(setup, reps, chats[name], path, counts)
-        write_csv(folder / f"{stem}.csv", rows[name])
-        files.append(folder / f"{stem}.csv")
+        path = folder / f"{stem}.csv"
+        write_csv(path, rows[name])
+        files.append(path)
     if options.plot is not None:
         plot(rows, Path(options.plot))
     return Findings(rows, files, _text(rows, counts), _problem(rows, setup))

@@ -109,7 +109,8 @@ def repetitions(setup: Setup, counts: Counts) -> Iterator[Repetition]:
     width = max(setup.ks) + 1
     size = max(1, _CHUNK // width)
     for start in range(0, setup.reps, size):
-        reps = range(start, min(start + size, setup.reps))
+        stop = min(start + size, setup.reps)
+        reps = range(start, stop)
         numbers: list[int] = []
         for rep in reps:
             first = rep * _PER_REPETITION
@@ -135,7 +136,8 @@ def _solved(
             return solved
         counts.redrawn += len(bad)
         again = [numbers[at] for at in bad]
-        tasks = draw_many(f"{stream}/again {attempt}", setup.dim, again)
+        other = f"{stream}/again {attempt}"
+        tasks = draw_many(other, setup.dim, again)
         for at, one in zip(bad, solve(tasks, compat=setup.compat), strict=True):
             solved[at] = one
     raise LlmOptimizeError(
@@ -162,7 +164,8 @@ def predicted_rows(
         for k in setup.ks:
             for name, predict in predictors.items():
                 rng = Random(f"{setup.seed}/{name}/{rep.number}/{k}")
-                penalty = predict(rep.context[:k], rep.target, rng)
+                known = rep.context[:k]
+                penalty = predict(known, rep.target, rng)
                 yield name, row_of(rep, k, penalty)
 
 
@@ -231,7 +234,8 @@ async def _asked_row(
     counts: Counts,
 ) -> Row | None:
     """Return the row of one question; None where no answer to it holds a number."""
-    messages = messages_of(rep.context[:k], rep.target.task)
+    known = rep.context[:k]
+    messages = messages_of(known, rep.target.task)
     for attempt in range(_TIMES_ASKED):
         key = _key(setup, asked, rep.number, k, attempt, messages)
         answer = await asker.ask(key, messages)
@@ -297,4 +301,5 @@ def write_csv(path: Path, rows: Sequence[Row]) -> None:
             writer = csv.writer(file, lineterminator="\n")
             writer.writerow(COLUMNS)
             for row in rows:
-                writer.writerow([getattr(row, column) for column in COLUMNS])
+                cells = [getattr(row, column) for column in COLUMNS]
+                writer.writerow(cells)

@@ -65,7 +65,8 @@ def k_grid(text: str) -> tuple[int, ...]:
         raise _wrong(text, "k is a number of tasks, 0 or more")
     if max(found) > _MAX_K:
         raise _wrong(text, f"at most {_MAX_K} tasks are shown")
-    if len(set(found)) < len(found):
+    different = set(found)
+    if len(different) < len(found):
         raise _wrong(text, "it names a k twice")
     return tuple(found)
 
@@ -75,7 +76,9 @@ def _range(text: str) -> list[int]:
     if len(parts) > 3:
         raise _wrong(text, "a range has at most three parts")
     start, stop = parts[:2]
-    step = parts[2] if len(parts) == 3 else 1
+    step = 1
+    if len(parts) == 3:
+        step = parts[2]
     if step < 1:
         raise _wrong(text, "the step must be 1 or more")
     if stop > start + _MAX_K * step:

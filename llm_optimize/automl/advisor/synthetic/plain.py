@@ -34,7 +34,9 @@ def errors_of_task(
             error = _Problem(task, penalty).error(compat)
         except (ArithmeticError, ValueError):
             error = math.nan
-        errors.append(error if math.isfinite(error) else math.inf)
+        if not math.isfinite(error):
+            error = math.inf
+        errors.append(error)
     return tuple(errors)
 
 
@@ -46,10 +48,14 @@ class _Problem:
         self.total = task.n1 + task.n2
         self.shares = [count / self.total for count in self.n]
         self.mu = (list(task.mu1), list(task.mu2))
-        self.cov = [_toeplitz(alpha, task.dim) for alpha in (task.alpha1, task.alpha2)]
+        self.cov = []
+        for alpha in (task.alpha1, task.alpha2):
+            lags = range(task.dim)
+            self.cov.append([[alpha ** abs(i - j) for j in lags] for i in lags])
         self.second = []
         for cov, mu in zip(self.cov, self.mu, strict=True):
-            self.second.append(_sum(cov, _outer(mu), 1.0))
+            outer = [[a * b for b in mu] for a in mu]
+            self.second.append(_sum(cov, outer, 1.0))
         self.penalty = penalty
 
     def resolvent(self, delta: Vector) -> Matrix:
@@ -59,8 +65,10 @@ class _Problem:
         for place in range(dim):
             inner[place][place] = self.penalty
         for one in _CLASSES:
-            weight = self.shares[one] / (1 + delta[one])
-            inner = _sum(inner, self.second[one], weight)
+            scale = 1 + delta[one]
+            weight = self.shares[one] / scale
+            second = self.second[one]
+            inner = _sum(inner, second, weight)
         return _inverse(inner)
 
     def next_delta(self, delta: Vector) -> Vector:
@@ -110,17 +118,22 @@ class _Problem:
             rows.append(row)
             right.append(_trace(qcq[b], self.cov[one]) / n)
         r = _times(_inverse(rows), right)
-        k = _product(_product(q, self.cov[one]), q)
-        shares = self.shares[::-1] if compat else self.shares
+        k = _product(q, self.cov[one])
+        k = _product(k, q)
+        shares = list(self.shares)
+        if compat:
+            shares.reverse()
         for b in _CLASSES:
             k = _sum(k, qcq[b], shares[b] * r[b] / square[b])
         found = _dot(g, _times(k, g))
         qg = _times(q, g)
         for b, sign in zip(_CLASSES, (1, -1), strict=True):
             tau = _trace(self.cov[b], k)
-            found += self.n[b] * tau / square[b]
-            factor = sign * self.n[b] * tau / n / square[b]
-            found -= 2 * factor * _dot(self.mu[b], qg)
+            noise = self.n[b] * tau
+            noise /= square[b]
+            found += noise
+            mixed = _dot(self.mu[b], qg)
+            found -= 2 * sign * noise * mixed / n
         return found / n**2
 
 
@@ -141,9 +154,13 @@ def _error_rate(
         if not min(means) <= threshold <= max(means):
             threshold = (-b + root) / (2 * a)
     high = int(m2 > m1)
-    missed = (threshold - means[high]) / math.sqrt(variances[high])
-    false = (threshold - means[1 - high]) / math.sqrt(variances[1 - high])
-    return (_normal_cdf(missed) + 1 - _normal_cdf(false)) / 2
+    low = 1 - high
+    missed = threshold - means[high]
+    missed /= math.sqrt(variances[high])
+    false = threshold - means[low]
+    false /= math.sqrt(variances[low])
+    right = 1 - _normal_cdf(false)
+    return (_normal_cdf(missed) + right) / 2
 
 
 def _normal_cdf(value: float) -> float:
@@ -151,15 +168,6 @@ def _normal_cdf(value: float) -> float:
 
 
 # Matrices as lists of rows.
-
-
-def _toeplitz(alpha: float, dim: int) -> Matrix:
-    lags = range(dim)
-    return [[alpha ** abs(i - j) for j in lags] for i in lags]
-
-
-def _outer(vector: Vector) -> Matrix:
-    return [[a * b for b in vector] for a in vector]
 
 
 def _sum(left: Matrix, right: Matrix, factor: float) -> Matrix:

@@ -51,7 +51,8 @@ def log_mean(compat: bool) -> Predictor:
     ) -> float:
         if not context:
             return rng.choice(LAMBDAS)
-        mean = fmean(math.log10(one.best) for one in context)
+        exponents = [math.log10(one.best) for one in context]
+        mean = fmean(exponents)
         return nearest(10**mean, compat=compat)
 
     return predict
@@ -135,7 +136,8 @@ def predictors_of(
         if name == "mean":
             found[name] = log_mean(compat)
         elif name == "best-constant":
-            found[name] = constant(best_constant(seed, dim, compat=compat))
+            best = best_constant(seed, dim, compat=compat)
+            found[name] = constant(best)
         elif name == "logistic-classifier":
             require("sklearn", needed_by="--model logistic-classifier")
             found[name] = logistic_classifier

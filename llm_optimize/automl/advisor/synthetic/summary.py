@@ -34,7 +34,8 @@ def by_k(
     """Return the regrets for each k, in the order of k."""
     found: dict[int, list[float]] = {}
     for row in sorted(rows, key=lambda row: row.k):
-        found.setdefault(row.k, []).append(row.regret)
+        values = found.setdefault(row.k, [])
+        values.append(row.regret)
     return found
 
 
@@ -44,7 +45,8 @@ def by_repetition(
     """Return the mean regret of each repetition over its k."""
     found: dict[int, list[float]] = {}
     for row in rows:
-        found.setdefault(row.rep, []).append(row.regret)
+        values = found.setdefault(row.rep, [])
+        values.append(row.regret)
     return {rep: fmean(values) for rep, values in found.items()}
 
 
@@ -89,7 +91,8 @@ def table(
         mean, error = mean_and_error(list(own.values()))
         correct = fmean(row.is_correct for row in rows) if rows else math.nan
         cells += [_thousandths(mean), _thousandths(error), f"{correct:.1%}"]
-        cells.append("" if name == first else _difference(own, reference))
+        shown = "" if name == first else _difference(own, reference)
+        cells.append(shown)
         lines.append(cells)
     return _aligned(lines)
 

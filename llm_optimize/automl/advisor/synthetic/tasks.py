@@ -75,7 +75,8 @@ def draw(rng: Random, dim: int) -> RidgeTask:
     """
     mu2 = []
     for _ in range(dim):
-        mean = round(rng.uniform(0, _MAX_MEAN), 2)
+        mean = rng.uniform(0, _MAX_MEAN)
+        mean = round(mean, 2)
         mu2.append(-mean or 0.0)  # not -0.0, which a prompt would show
     alpha1, alpha2 = (round(rng.uniform(0, _MAX_CORRELATION), 2) for _ in range(2))
     n1, n2 = (rng.randint(_LEAST, _MOST) for _ in range(2))
