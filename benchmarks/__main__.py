@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from . import engine, hybrid, learner, sandbox, search, store, watch
+from . import advisor, engine, hybrid, learner, sandbox, search, store, watch
 from .bars import measure, report
 
 
@@ -28,6 +28,7 @@ def main() -> int:
     bars += measure(learner.BENCHMARKS)
     bars += measure(search.benchmarks(given.search_seeds))
     bars += measure(watch.BENCHMARKS)
+    bars += measure(advisor.BENCHMARKS)
     return report(bars, given.output)
 
 

@@ -21,6 +21,8 @@ from .advisor.synthetic.tasks import RidgeTask, Solved
 
 __all__ = ["Findings", "RidgeOptions", "RidgeTask", "Solved", "main", "run", "solve"]
 
+_INTERRUPTED = 130  # the exit code of a program that Ctrl-C ended
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the experiment of the command line, and return the exit code."""
@@ -29,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     try:
         findings = run(options)
+    except KeyboardInterrupt:
+        return _INTERRUPTED
     except LlmOptimizeError as error:
         sys.stderr.write(f"error: {error}\n")
         return 2 if isinstance(error, UsageError | MissingKey) else 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ....blocking import wait_for
-from ....errors import LlmOptimizeError, StoreError, UsageError
+from ....errors import ModelError, UsageError
 from ....llm import Chat, Model
 from ....records import Budget
 from ..flags import at_least, flag
@@ -159,11 +159,9 @@ def _ask(
     with Ledger(path) as ledger:
         try:
             return wait_for(asked_rows(setup, reps, asked, ledger, counts))
-        except StoreError:
-            raise
-        except LlmOptimizeError as error:
-            error.add_note(f"the answers so far are in {path}")
-            raise
+        except ModelError as error:
+            message = f"{error}; the answers so far are in {path}, and the same command goes on"
+            raise type(error)(message) from error
 
 
 def _text(
