@@ -17,10 +17,11 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ... import optimize
-from ...errors import LlmOptimizeError, UnknownName, UsageError, pip_install, require
+from ...errors import LlmOptimizeError, UnknownName, UsageError, require
 from ...llm import Model
 from ...propose.classical import Classical
 from ...records import Budget, Limits, Result, Trial
+from ...shell import pip_install
 from ...store import DEFAULT_URL
 from .crossval import CrossValidation, prepare
 from .describe import Table, metadata_of_table, table_of
