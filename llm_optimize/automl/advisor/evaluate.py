@@ -16,7 +16,8 @@ from importlib.util import find_spec
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ... import optimize
+import llm_optimize  # the hall loads when it is used, and not for the help of a command
+
 from ...errors import LlmOptimizeError, UnknownName, UsageError, require
 from ...llm import Model
 from ...propose.classical import Classical
@@ -367,7 +368,7 @@ class _Contest:
             readable=(self.f.folder,),
             writable=(self.f.folder,),
         )
-        result = optimize.run(
+        result = llm_optimize.optimize.run(
             task_text(self.metadata),
             _QUESTION,
             self.f,
