@@ -62,7 +62,7 @@ class Command(TyperCommand):
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return the usage line, in pieces; typer writes {NAME} for what is required."""
         pieces = super().collect_usage_pieces(ctx)
-        return [piece.strip("{}") for piece in pieces]
+        return [piece.replace("{", "").replace("}", "") for piece in pieces]
 
 
 _COMMANDS: dict[str, Callable[..., None]] = {  # in the order of the help

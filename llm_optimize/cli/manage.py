@@ -13,7 +13,7 @@ from ..store import Store
 from ..text import visible
 from .common import DEFAULT_STORE, RunName, StoreOption, open_store
 
-Names = Annotated[list[str], typer.Argument(help="Names of runs.", metavar="NAME...")]
+Names = Annotated[list[str], typer.Argument(help="Names of runs.", metavar="NAME")]
 
 
 def delete(
@@ -68,7 +68,7 @@ def rename(
 
 def tag(
     name: RunName,
-    words: Annotated[list[str], typer.Argument(help="Tags.", metavar="WORD...")],
+    words: Annotated[list[str], typer.Argument(help="Tags.", metavar="WORD")],
     remove: Annotated[
         bool, typer.Option("--remove", help="Take these tags away.")
     ] = False,

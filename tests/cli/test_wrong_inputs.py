@@ -283,6 +283,7 @@ def test_help_is_whole_and_speaks_no_python(said, flag):
     assert "130 interrupted" in out
     _, _, show = said("show", flag)
     assert "show [OPTIONS] NAME [TRIAL]" in show
+    assert "tag [OPTIONS] NAME WORD..." in said("tag", "--help")[2]
     _, _, run = said("run", flag)
     assert "list[str]" not in run
     assert "[default: 10]" in run
