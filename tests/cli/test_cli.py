@@ -85,9 +85,7 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server
     out = command(*RUN, "--name", "amber", "--steps", 3)
     assert "best 3 in trial 1" in out
     listed = command("list")
-    assert re.search(
-        r"amber +finished \(all steps done\) +3 +3 of 3 .*Raise f\.", listed
-    )
+    assert re.search(r"amber +finished \(all steps done\) +3 +3 of 3 ", listed)
     _, _, shown = command("show", "amber").partition("\ntrial ")
     table = shown.splitlines()
     assert len(table) == 7
@@ -111,7 +109,8 @@ def test_a_run_is_made_listed_shown_and_its_best_printed(command, folder, server
 def test_a_run_is_forked_and_replayed_and_goes_on_from_there(command, server):
     server.replies(block(3), block(2), block(5))
     command(*RUN, "--name", "amber", "--steps", 2)
-    assert "To continue: llm-optimize resume amber-2" in command("fork", "amber", 1)
+    forked = command("fork", "amber", 1)
+    assert re.search(r"To continue: \S*llm-optimize resume amber-2", forked)
     assert (
         json.loads(command("resume", "amber-2", "--steps", 2, "--json"))["best_score"]
         == 5.0
@@ -373,7 +372,7 @@ def test_ctrl_c_keeps_everything_and_says_how_to_go_on(
 ):
     code, said = stopped(signal.SIGINT)
     assert code == 130
-    assert "To resume: llm-optimize resume amber" in said
+    assert re.search(r"To resume: \S*llm-optimize resume amber", said)
     assert "Traceback" not in said
     goes_on(command, folder, server)
 

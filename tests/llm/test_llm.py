@@ -326,7 +326,7 @@ def test_any_callable_is_a_model():
     assert answer(as_model(later)).text == "HELLO"
     reply = answer(as_model(now))
     assert (reply.text, reply.model, reply.usage.calls) == ("hello!", "now", 1)
-    with pytest.raises(UsageError, match="returned None"):
+    with pytest.raises(ModelRefused, match="returned None: return the reply as text"):
         answer(as_model(lambda messages: None))
 
 

@@ -421,7 +421,9 @@ def test_a_row_that_does_not_hold_what_was_written_is_named(tmp_path, change, wo
 
 
 def test_a_password_stays_out_of_messages():
-    with pytest.raises(UsageError, match="no database URL that works here") as refused:
+    with pytest.raises(
+        UsageError, match="not a database URL that works here"
+    ) as refused:
         Store("postgresql+nonsense://ada:secret@localhost/db")
     assert "secret" not in str(refused.value)
 

@@ -217,7 +217,7 @@ def test_the_command_writes_files_and_prints_texts(store, tmp_path, monkeypatch,
     assert command(capfd, "texts", "--to", "csv", "-o", "a.csv") == (
         0,
         "",
-        "5 trials of texts are in a.csv\n",
+        "5 trials of texts in a.csv\n",
     )
     assert (tmp_path / "a.csv").read_text().startswith("trial,status,score,source,")
 
