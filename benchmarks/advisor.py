@@ -21,7 +21,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from llm_optimize.automl import advisor
-from llm_optimize.automl.advisor.library import METRICS
+from llm_optimize.automl.advisor.options import METRICS
 from llm_optimize.automl.advisor.synthetic.closed_form import score_laws, solve
 from llm_optimize.automl.advisor.synthetic.grid import LAMBDAS
 from llm_optimize.automl.advisor.synthetic.predictors import log_mean

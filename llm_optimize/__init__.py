@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "1.0.0"
 __all__ = [
+    "automl",
     "demo",
     "errors",
     "eval_utils",
@@ -26,6 +27,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import (
+        automl,
         demo,
         errors,
         eval_utils,

@@ -15,8 +15,9 @@ from collections.abc import Sequence
 
 from ..errors import LlmOptimizeError, MissingKey, UsageError
 from .advisor.flags import parsed
+from .advisor.options import RidgeOptions
 from .advisor.synthetic.closed_form import solve
-from .advisor.synthetic.command import Findings, RidgeOptions, run
+from .advisor.synthetic.command import Findings, run
 from .advisor.synthetic.tasks import RidgeTask, Solved
 
 __all__ = ["Findings", "RidgeOptions", "RidgeTask", "Solved", "main", "run", "solve"]

@@ -8,9 +8,10 @@ from typing import Annotated, Any
 
 import typer
 
-from ..automl import ridge
-from ..automl.advisor import generate
+import llm_optimize
+
 from ..automl.advisor.flags import flags_of
+from ..automl.advisor.options import GenerateOptions, RidgeOptions
 from .common import FAILED
 
 Command = Callable[..., None]
@@ -40,17 +41,18 @@ def with_flags_of(options: type[Any]) -> Callable[[Command], Command]:
     return decorate
 
 
-@with_flags_of(ridge.RidgeOptions)
+@with_flags_of(RidgeOptions)
 def ridge_exp(**given: Any) -> None:
     """Test whether a model chooses good ridge penalties, on synthetic tasks with known errors."""
-    findings = ridge.run(ridge.RidgeOptions(**given))
+    findings = llm_optimize.automl.ridge.run(RidgeOptions(**given))
     typer.echo(findings.table)
     if findings.problem:
         typer.echo(findings.problem, err=True)
         raise typer.Exit(FAILED)
 
 
-@with_flags_of(generate.GenerateOptions)
+@with_flags_of(GenerateOptions)
 def generate_models(**given: Any) -> None:
     """Recommend ten configurations of tabular models for a task, in one call of a model."""
-    typer.echo(generate.generate(generate.GenerateOptions(**given)).text())
+    generated = llm_optimize.automl.advisor.generate(GenerateOptions(**given))
+    typer.echo(generated.text())

@@ -14,9 +14,13 @@ import llm_optimize
 
 from ..errors import LlmOptimizeError
 from ..sandbox import LEVELS
-from ..search import NAMES as SEARCHES
 
 Completion = Callable[[str], list[str]]
+
+
+def searches(incomplete: str) -> list[str]:
+    """Return the searches that begin as typed."""
+    return of_words(llm_optimize.search.NAMES)(incomplete)
 
 
 def of_words(words: Iterable[str]) -> Completion:
@@ -48,7 +52,7 @@ COMPLETIONS: dict[str, Completion] = {
     "--model": of_words(["mutation"]),
     "--proposer": proposers,
     "--sandbox": of_words(LEVELS),
-    "--search": of_words(SEARCHES),
+    "--search": searches,
     "--direction": of_words(["maximize", "minimize"]),
     "--reasoning-effort": of_words(["low", "medium", "high"]),
 }

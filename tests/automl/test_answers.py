@@ -16,7 +16,7 @@ from llm_optimize.automl.advisor.grids import (
 )
 from llm_optimize.automl.advisor.library import builtin_tasks, task_of
 from llm_optimize.automl.advisor.portfolio import portfolio, usual_configs
-from llm_optimize.automl.advisor.recommend import recommend
+from llm_optimize.automl.advisor.recommendation import recommend
 from llm_optimize.errors import AnswerUnusable
 from llm_optimize.testing import ScriptedChat
 

@@ -11,9 +11,9 @@ import pytest
 from llm_optimize import cli
 from llm_optimize.automl import advisor
 from llm_optimize.automl.advisor.estimators import PACKAGES, fit_predict, make
-from llm_optimize.automl.advisor.evaluate import CONTENDERS, Evaluation, Standing
+from llm_optimize.automl.advisor.evaluation import Evaluation, Standing
 from llm_optimize.automl.advisor.grids import builtin_grids, config_of, grids_in
-from llm_optimize.automl.advisor.library import METRICS
+from llm_optimize.automl.advisor.options import CONTENDERS, METRICS
 from llm_optimize.automl.advisor.scores import blended, greedy_blend, score
 from llm_optimize.errors import MissingExtra, UnknownName, UsageError
 from llm_optimize.store import Store

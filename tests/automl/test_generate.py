@@ -18,6 +18,7 @@ from llm_optimize.automl.advisor.grids import (
     space_of,
 )
 from llm_optimize.automl.advisor.library import builtin_tasks, members_of, task_of
+from llm_optimize.automl.advisor.options import METRICS
 from llm_optimize.automl.advisor.prompts import messages_within
 from llm_optimize.automl.advisor.similar import support
 from llm_optimize.errors import UsageError
@@ -89,9 +90,7 @@ def test_there_are_22_past_tasks_and_79_members():
     assert len(MEMBERS) == 79
     kinds = [task.metadata["prediction_type"] for task in TASKS.values()]
     assert [kinds.count(kind) for kind in sorted(set(kinds))] == [8, 3, 11]
-    assert {task.metadata["score_name"] for task in TASKS.values()} == set(
-        libraries.METRICS
-    )
+    assert {task.metadata["score_name"] for task in TASKS.values()} == set(METRICS)
 
 
 @pytest.mark.parametrize("name", FACTS)

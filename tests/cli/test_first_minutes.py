@@ -49,7 +49,7 @@ def shell(tmp_path):
 def test_init_writes_a_task_that_runs_at_once_without_key_or_extra(shell, tmp_path):
     done = shell("init", "mine", hidden=["libcst"])
     assert done.returncode == 0
-    (command,) = re.findall(r"^try it: llm-optimize (.+)$", done.stdout, re.M)
+    (command,) = re.findall(r"^try it: \S*llm-optimize (.+)$", done.stdout, re.M)
     ran = shell(*command.split(), "--json", "--seed", 1, hidden=["libcst"])
     assert ran.returncode == 0, ran.stderr
     facts = json.loads(ran.stdout)

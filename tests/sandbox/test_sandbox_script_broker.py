@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from levels import need_namespaces
@@ -124,6 +124,8 @@ def test_the_bounds_of_a_scoring_are_what_it_sees():
     )
 
 
+# The first draw of floats and texts loads tables, which takes seconds on a busy machine.
+@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
 @given(
     st.dictionaries(
         st.sampled_from([*asdict(Limits()), "other"]),

@@ -130,7 +130,7 @@ def runs(read):
 
 
 def test_runs_are_nested_below_their_parent_and_ended(runs):
-    assert set(runs) == {'it\'s a "comparison"', "amber", "birch"}
+    assert set(runs) == {'it\'s a "comparison"', "amber", "birch", "cedar"}
     parent = runs['it\'s a "comparison"']
     for name in ("amber", "birch"):
         assert runs[name]["tags"]["mlflow.parentRunId"] == parent["id"]

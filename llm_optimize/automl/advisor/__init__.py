@@ -11,25 +11,46 @@ evaluate        what they are worth: trained, blended, and beside plain baseline
 grids, similar, portfolio           what can be chosen; which past tasks are near
 prompts, answer                     what a model is asked, and how its answer is read
 crossval, estimators, scores        how a configuration is trained and scored
-generate                            the command `generate-models`
-flags, ledger, asking               options of commands; replies on disk; calls in a budget
+generating                          the command `generate-models`
+options, flags, ledger, asking      options of commands; replies on disk; calls in a budget
 synthetic/                          the ridge experiment
 
 found = advisor.recommend(advisor.describe(frame, "price"), "gpt-5-mini")
+
+The modules load when they are first used, so that the help of a command loads none of them.
 """
 
 from __future__ import annotations
 
-from ...space import Space
-from .describe import describe
-from .evaluate import Evaluation, Limited, evaluate
-from .grids import builtin_grids, space_of
-from .library import Library, builtin_tasks
-from .own_runs import observed_of, own_tasks
-from .prompts import task_text
-from .recommend import Recommendation, Request, arecommend, recommend
-from .similar import support
+import importlib
+from typing import TYPE_CHECKING, Any
 
+if TYPE_CHECKING:
+    from .description import describe
+    from .evaluation import Evaluation, Limited, evaluate
+    from .generating import generate
+    from .own_runs import observed_of
+    from .past import past_tasks, space
+    from .prompts import task_text
+    from .recommendation import Recommendation, Request, arecommend, recommend
+    from .similar import support
+
+_MODULES = {
+    "Evaluation": "evaluation",
+    "Limited": "evaluation",
+    "Recommendation": "recommendation",
+    "Request": "recommendation",
+    "arecommend": "recommendation",
+    "describe": "description",
+    "evaluate": "evaluation",
+    "generate": "generating",
+    "observed_of": "own_runs",
+    "past_tasks": "past",
+    "recommend": "recommendation",
+    "space": "past",
+    "support": "similar",
+    "task_text": "prompts",
+}
 __all__ = [
     "Evaluation",
     "Limited",
@@ -38,6 +59,7 @@ __all__ = [
     "arecommend",
     "describe",
     "evaluate",
+    "generate",
     "observed_of",
     "past_tasks",
     "recommend",
@@ -47,15 +69,12 @@ __all__ = [
 ]
 
 
-def space() -> Space:
-    """Return the space of all configurations of the built-in grids."""
-    return space_of(builtin_grids())
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f".{_MODULES[name]}", __name__)
+    return getattr(module, name)
 
 
-def past_tasks(store: str | None = None) -> Library:
-    """Return the past tasks of the package and, with a store, those of your own runs."""
-    grids = builtin_grids()
-    found = dict(builtin_tasks(grids))
-    if store is not None:
-        found.update(own_tasks(store, grids))
-    return found
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from .describe import Table, numeric_columns
+from .description import Table, numeric_columns
 from .estimators import fit_predict, import_packages, make
 from .grids import config_of
 from .library import REGRESSION

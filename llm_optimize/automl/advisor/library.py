@@ -15,16 +15,6 @@ from .grids import SCORES, Config, Grids, data_file, read_object
 _log = logging.getLogger("llm_optimize")
 PREFIX = "kaggle_"  # of the names of the tasks in the package
 
-METRICS: Mapping[str, bool] = {  # whether a higher value is better
-    "accuracy": True,
-    "auc": True,
-    "f1-micro": True,
-    "mae": False,
-    "nll": False,
-    "r2": True,
-    "rmse": False,
-    "rmsle": False,
-}
 REGRESSION, BINARY, MULTICLASS = (
     "regression",
     "binary classification",

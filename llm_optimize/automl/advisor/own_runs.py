@@ -10,7 +10,8 @@ from ...errors import NotAStore, UsageError
 from ...records import Trial
 from ...store import Store
 from .grids import Grids, config_of
-from .library import METRICS, Library, Member, PastTask
+from .library import Library, Member, PastTask
+from .options import METRICS
 from .prompts import Observed, metadata_of
 
 _MEMBERS = 10  # of a task, at most

@@ -11,7 +11,8 @@ from typing import Any, TypeAlias
 from ...records import Message
 from ...token_estimate import CHARS_PER_TOKEN
 from .grids import Grid, Grids
-from .library import METRICS, PastTask, as_top
+from .library import PastTask, as_top
+from .options import METRICS
 
 _SYSTEM = Template("""\
 You are a data scientist who is experienced in blending models for tabular data.

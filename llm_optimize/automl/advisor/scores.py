@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from .library import METRICS
+from .options import METRICS
 
 if TYPE_CHECKING:
     import numpy

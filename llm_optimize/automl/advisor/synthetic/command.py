@@ -10,8 +10,9 @@ from ....blocking import wait_for
 from ....errors import ModelError, UsageError
 from ....llm import Chat, Model
 from ....records import Budget
-from ..flags import at_least, flag
+from ..flags import at_least
 from ..ledger import Ledger
+from ..options import BASELINES, BESIDE, RidgeOptions
 from .experiment import (
     Asked,
     Counts,
@@ -24,40 +25,11 @@ from .experiment import (
     repetitions,
     write_csv,
 )
-from .grid import DEFAULT_K_GRID, k_grid
-from .predictors import BASELINES, BESIDE, predictors_of
+from .grid import k_grid
+from .predictors import predictors_of
 from .summary import check_picture, plot, table
 
 _COMPAT_TOKENS = 5  # of an answer, in the published program
-
-
-@dataclass(frozen=True)
-class RidgeOptions:
-    """The options of `ridge-exp`; those without a note are those of the published program."""
-
-    rep: int = flag(100, "Repetitions.", "--rep", "-N")
-    model: str = flag(
-        "qwen2.5-72b-instruct",
-        f"The name of a chat model, or one of {', '.join(BASELINES)}; several with commas "
-        "between them.",
-    )
-    k_grid: str = flag(
-        DEFAULT_K_GRID, "How many solved tasks are shown: 1,2,5 or START:STOP[:STEP]."
-    )
-    temperature: float = flag(0.1, "Of the model.")
-    dim: int = flag(2, "Dimension of a sample.", "--dim", "-d")
-    log_dir: str = flag(".", "Folder for the files; it is created.")
-    base_url: str | None = flag(None, "Address of an OpenAI-compatible endpoint.")
-    api_key: str | None = flag(None, "Its key; without it, OPENAI_API_KEY.")
-    seed: int = flag(0, "Of the tasks, which are the same for all models.")
-    workers: int = flag(8, "Model calls at a time.")
-    plot: str | None = flag(None, "Draw Regret_vs_k into this file.")
-    compat: bool = flag(
-        False,
-        "Repeat the published program: its formula, distances, parser and 5 tokens an answer.",
-    )
-    max_calls: int | None = flag(None, "End after this many model calls.")
-    max_usd: float | None = flag(None, "End after this many US dollars.")
 
 
 @dataclass(frozen=True)

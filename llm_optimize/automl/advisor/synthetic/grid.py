@@ -8,7 +8,6 @@ from collections.abc import Callable
 from ....errors import UsageError
 
 LAMBDAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0, 10.0, 100.0)
-DEFAULT_K_GRID = "0,1,2,5,10,15,20,50,100"
 _MAX_K = 10_000  # tasks in one prompt
 
 

@@ -117,12 +117,6 @@ def best_constant(seed: str, dim: int, *, compat: bool) -> float:
     return LAMBDAS[means.index(min(means))]
 
 
-BESIDE = ("best-constant", "knn", "random", "oracle")
-"""The baselines that every experiment is shown beside."""
-
-BASELINES = ("mean", "logistic-classifier", *BESIDE)
-
-
 def predictors_of(
     names: Sequence[str],
     seed: str,

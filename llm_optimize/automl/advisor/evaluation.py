@@ -25,13 +25,14 @@ from ...records import Budget, Limits, Result, Trial
 from ...shell import pip_install
 from ...store import DEFAULT_URL
 from .crossval import CrossValidation, prepare
-from .describe import Table, metadata_of_table, table_of
+from .description import Table, metadata_of_table, table_of
 from .estimators import check_installed
 from .grids import Config, Grids, builtin_grids, config_of, distinct, space_of
-from .library import METRICS, REGRESSION, builtin_tasks
+from .library import REGRESSION, builtin_tasks
+from .options import ADVISOR, CONTENDERS, CONTEXT, METRICS, RANDOM, TPE, USUAL
 from .portfolio import completed, context_random, random_configs, usual_configs
 from .prompts import task_text
-from .recommend import PORTFOLIO, Recommendation, recommend
+from .recommendation import PORTFOLIO, Recommendation, recommend
 from .scores import blended, greedy_blend, score
 from .similar import support
 
@@ -40,14 +41,6 @@ if TYPE_CHECKING:
 
 _QUESTION = "Which configuration predicts better on rows that it was not trained on?"
 _TEST_SHARE = 0.25
-ADVISOR, RANDOM, USUAL, CONTEXT, TPE = (
-    "advisor",
-    "random",
-    "defaults",
-    "context-random",
-    "tpe",
-)
-CONTENDERS = (ADVISOR, RANDOM, USUAL, CONTEXT, TPE)
 
 
 @dataclass(frozen=True)

@@ -13,71 +13,14 @@ from typing import Any
 from ...errors import AnswerUnusable, LlmOptimizeError, UsageError, suggestion
 from ...llm import Chat
 from ...records import Budget
-from ...store import DEFAULT_URL
 from .answer import Recommended
-from .describe import read_csv
-from .evaluate import ADVISOR, CONTENDERS, Evaluation, Limited, evaluate
-from .flags import flag
+from .description import read_csv
+from .evaluation import Evaluation, Limited, evaluate
 from .grids import as_models, builtin_grids, grids_in
-from .library import METRICS, Library, PastTask, builtin_tasks, task_of, tasks_in
+from .library import Library, PastTask, builtin_tasks, task_of, tasks_in
+from .options import ADVISOR, GenerateOptions
 from .own_runs import own_tasks
-from .recommend import PORTFOLIO, Recommendation, recommend
-
-
-@dataclass(frozen=True)
-class GenerateOptions:
-    """The options of `generate-models`."""
-
-    task: str | None = flag(
-        None, "A task below the folder of tasks, or of the package."
-    )
-    zero_shot: bool = flag(False, "Show the model no past tasks.")
-    llm_model: str = flag(
-        "deepseek-reasoner",
-        "The name of a chat model; portfolio takes members of the nearest past tasks, without "
-        "any model.",
-    )
-    seed: int = flag(42, "For the endpoint, and for what is drawn at random.")
-    temperature: float = flag(1.0, "Of the model.")
-    tasks_dir: str | None = flag(
-        None,
-        "A folder that holds tasks/NAME/metadata.json; without it, those of the package.",
-    )
-    models_dir: str | None = flag(
-        None, "A folder that holds models/CLASS/hyperparameter_grid.json."
-    )
-    output_dir: str = flag(".", "Folder for the files; it is created.")
-    base_url: str | None = flag(None, "Address of an OpenAI-compatible endpoint.")
-    api_key: str | None = flag(None, "Its key; without it, OPENAI_API_KEY.")
-    save_reasoning: bool = flag(False, "Write reasoning.txt.")
-    save_prompt: bool = flag(False, "Write user_prompt.txt.")
-    show_names: bool = flag(
-        False, "Let the model read the names of data sets, which it may know by heart."
-    )
-    max_usd: float | None = flag(
-        None, "Make no further call beyond this many US dollars."
-    )
-    evaluate: str | None = flag(
-        None,
-        "A CSV file to recommend for, instead of --task: train the configurations, blend them, "
-        "and show plain baselines beside them.",
-    )
-    target: str | None = flag(None, "The column of it to predict.")
-    test: str | None = flag(
-        None, "A CSV file with further rows; without it, a quarter is kept apart."
-    )
-    metric: str | None = flag(None, f"One of {', '.join(METRICS)}.")
-    contenders: str = flag(
-        ",".join(CONTENDERS), "Who takes part, with commas between them."
-    )
-    folds: int = flag(5, "Folds of the cross-validation of one configuration.")
-    timeout: float = flag(120.0, "Seconds for one configuration; then it is killed.")
-    memory_mb: int = flag(4096, "Memory of one configuration.")
-    workers: int = flag(1, "Configurations that are trained at a time.")
-    store: str = flag(
-        DEFAULT_URL,
-        "Where the runs are stored; their results are past tasks of later ones.",
-    )
+from .recommendation import PORTFOLIO, Recommendation, recommend
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UnknownName, UsageError, require
-from .library import BINARY, METRICS, MULTICLASS, REGRESSION
+from .library import BINARY, MULTICLASS, REGRESSION
+from .options import METRICS
 
 if TYPE_CHECKING:
     import pandas
