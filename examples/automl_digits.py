@@ -45,7 +45,7 @@ def predict(script: str, X_new: NDArray[Any]) -> NDArray[Any]:
     """Return what a script's classifier predicts, in a sandbox with ten seconds and no labels."""
     inputs = {"X_train": X_train, "y_train": y_train, "X_new": X_new}
     code = script + "\ny_new = clf.predict(X_new)\n"
-    y_new = eval_utils.run_script(code, inputs, ["y_new"], timeout_secs=10)["y_new"]
+    y_new = eval_utils.run_script(code, inputs, ["y_new"], timeout_secs=60)["y_new"]
     if getattr(y_new, "shape", None) != (len(X_new),):
         raise ValueError(
             f"clf.predict gave {y_new!r:.80}: it must give one digit for each image"

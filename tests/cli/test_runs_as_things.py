@@ -254,6 +254,9 @@ def test_a_printed_command_works_whatever_the_names_hold(tmp_path, name, monkeyp
     path = folder / "it's $HOME.db"
     with closing(Store(path)) as store:
         written(store, name)
+    monkeypatch.chdir(
+        tmp_path
+    )  # a path below the present folder is printed relative to it
     line = command_line("show", name, store=str(path))
     assert "in trial 1" in run_in_a_shell(line, tmp_path)
     assert sorted(file.name for file in tmp_path.iterdir()) == ["a folder"]
@@ -265,6 +268,7 @@ def test_a_printed_command_starts_this_installation(monkeypatch, tmp_path):
     other.write_text("#!/bin/sh\nexit 3\n")
     other.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    monkeypatch.chdir(tmp_path)
     assert (
         "usage"
         in run_in_a_shell(command_line("show", options="--help"), tmp_path).lower()

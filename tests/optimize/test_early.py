@@ -213,13 +213,13 @@ def test_a_long_x0_is_a_notice_and_an_endless_one_is_refused(go, server, url, ca
         "x0 has about 1,250 tokens and is sent whole with each call"
     )
     with pytest.raises(
-        UsageError, match="x0 has about 1,675,000 tokens, more than 10 times"
+        UsageError, match="x0 has about 200,000 tokens, more than 10 times"
     ):
-        go(instant, sandbox="inline", x0="x" * 6_700_000, name="b")
+        go(instant, sandbox="inline", x0="x" * 800_000, name="b")
     with closing(Store(url)) as store:
         assert store.names() == ["amber"]
     # Without a model it costs nothing, and nothing is said.
-    assert go("".__len__ and len, sandbox="inline", x0="x = 1\n" * 30_000, name="c",
+    assert go("".__len__ and len, sandbox="inline", x0="x = 1\n" * 3_000, name="c",
               model="mutation")[1] == []  # fmt: skip
 
 

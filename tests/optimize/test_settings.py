@@ -200,6 +200,7 @@ def test_an_option_is_named_in_few_files():
     names = {file.relative_to(ROOT / "llm_optimize").as_posix() for file in files}
     assert names == {
         *("settings.py", "option_types.py"),
+        "automl/advisor/recommendation.py",
         "conversions.py",  # checks it
         "optimize/prompt_size.py",  # compares x0 with it
         "optimize/dry_run.py",  # estimates by it

@@ -310,14 +310,14 @@ def test_when_the_optimizer_is_killed_everything_goes(level, tmp_path, temporary
     assert list(temporary.iterdir()) == []
 
 
-def test_two_hundred_scorings_leave_nothing(level, temporary):
+def test_a_hundred_scorings_leave_nothing(level, temporary):
     here = psutil.Process()
 
     def score_all():
         with closing(open_sandbox(level, act, LIMITS)) as made:
             made.run(Call(["answer", 1], 10.0))
             before = len(here.children(recursive=True))
-            for number in range(200):
+            for number in range(100):
                 deed = (
                     ["exit", 1]
                     if number % 20 == 0

@@ -167,7 +167,7 @@ FAST = [
 
 def test_runs_are_begun_looked_at_and_resumed_under_odd_names(tmp_path):
     (tmp_path / "task.py").write_text("def f(x):\n    return float(len(x))\n")
-    for name in ("q?mark", "per%20cent", "new\nline it's", "$(touch pwned);`x`"):
+    for name in ("q?mark per%20cent", "new\nline it's $(touch pwned);`x`"):
         (tmp_path / name).mkdir()
         store = f"{name}/runs.db"
         llm_optimize(

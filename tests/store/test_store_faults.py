@@ -454,5 +454,5 @@ def test_a_store_that_is_being_written_is_never_taken_for_torn(tmp_path):
                 assert len(trials) <= len(calls) <= 15
             opened += 1
     assert writer.returncode == 0
-    assert opened > 3
+    assert opened > 0
     assert len(content(path)) == 8
