@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import UsageError
 from ...propose.language.json_object import last_json_object
-from .grids import SCORES, Config, Grids
+from .grids import SCORES, Config, Grids, by_column
 from .library import table_of
 
 
@@ -91,9 +91,7 @@ def _row(
     row: Sequence[Any],
     grids: Grids,
 ) -> Recommended:
-    if len(row) != len(columns):
-        raise UsageError(f"{model} has {len(row)} values for {len(columns)} columns")
-    given = dict(zip(columns, row, strict=True))
+    given = by_column(model, columns, row)
     for name in SCORES:
         given.pop(name, None)
     grid = grids[model]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from dataclasses import Field, dataclass, field, fields
+from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 from ...errors import UsageError
@@ -82,3 +83,15 @@ def at_least(word: str, value: float, least: float) -> None:
     """Raise UsageError for the value of a flag that is too small."""
     if not value >= least:
         raise UsageError(f"{word} is {value}: give {least} or more")
+
+
+def made_folder(word: str, value: str) -> Path:
+    """Return the folder of a flag, created where it is missing. Raises UsageError otherwise."""
+    folder = Path(value)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"the folder {folder} of {word} cannot be made: {error.strerror}"
+        ) from error
+    return folder

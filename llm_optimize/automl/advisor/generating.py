@@ -16,6 +16,7 @@ from ...records import Budget
 from .answer import Recommended
 from .description import read_csv
 from .evaluation import Evaluation, Limited, evaluate
+from .flags import made_folder
 from .grids import as_models, builtin_grids, grids_in
 from .library import Library, PastTask, builtin_tasks, task_of, tasks_in
 from .options import ADVISOR, GenerateOptions
@@ -87,7 +88,7 @@ def generate(options: GenerateOptions) -> Generated:
         own = own_tasks(options.store, grids)
         how["library"] = {**library, **own}
         work = partial(_evaluate(options), model=model)
-    folder = _folder(options.output_dir)
+    folder = made_folder("--output-dir", options.output_dir)
     try:
         ledger = _ledger(options, folder)
         done = work(ledger=ledger, **how)
@@ -223,17 +224,6 @@ def _ledger(options: GenerateOptions, folder: Path) -> Path | None:
         return None
     safe = re.sub(r"[^\w.@+-]", "_", options.llm_model)
     return folder / f"replies_{safe}_T{options.temperature}.jsonl"
-
-
-def _folder(output_dir: str) -> Path:
-    folder = Path(output_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {folder} of --output-dir cannot be made: {error.strerror}"
-        ) from error
-    return folder
 
 
 def _write(path: Path, text: str) -> None:

@@ -290,6 +290,13 @@ def data_file(name: str) -> str:
     return path.read_text(encoding="utf-8")
 
 
+def by_column(model: str, columns: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
+    """Return the values of a row by their columns. Raises UsageError where the numbers differ."""
+    if len(row) != len(columns):
+        raise UsageError(f"{model} has {len(row)} values for {len(columns)} columns")
+    return dict(zip(columns, row, strict=True))
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Return the JSON object of a file. Raises UsageError."""
     try:

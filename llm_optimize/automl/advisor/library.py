@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import UnknownName, UsageError
-from .grids import SCORES, Config, Grids, data_file, read_object
+from .grids import SCORES, Config, Grids, by_column, data_file, read_object
 
 _log = logging.getLogger("llm_optimize")
 PREFIX = "kaggle_"  # of the names of the tasks in the package
@@ -143,9 +143,7 @@ def _member(
     row: list[Any],
     grids: Grids,
 ) -> Member:
-    if len(row) != len(columns):
-        raise UsageError(f"{model} has {len(row)} values for {len(columns)} columns")
-    named = dict(zip(columns, row, strict=True))
+    named = by_column(model, columns, row)
     mean_score = named.pop("mean_score", None)
     prank = named.pop("prank", None)
     config = grids[model].check(named)

@@ -10,7 +10,7 @@ from ....blocking import wait_for
 from ....errors import ModelError, UsageError
 from ....llm import Chat, Model
 from ....records import Budget
-from ..flags import at_least
+from ..flags import at_least, made_folder
 from ..ledger import Ledger
 from ..options import BASELINES, BESIDE, RidgeOptions
 from .experiment import (
@@ -66,7 +66,7 @@ def run(options: RidgeOptions) -> Findings:
     names = [word.strip() for word in options.model.split(",") if word.strip()]
     if not names or len(set(names)) < len(names):
         raise UsageError(f"--model is {options.model!r}: name each model once")
-    folder = _folder(options.log_dir)
+    folder = made_folder("--log-dir", options.log_dir)
     asked = [name for name in names if name not in BASELINES]
     chats = {name: _asked(options, name) for name in asked}
     counts = Counts()
@@ -89,17 +89,6 @@ def run(options: RidgeOptions) -> Findings:
     if options.plot is not None:
         plot(rows, Path(options.plot))
     return Findings(rows, files, _text(rows, counts), _problem(rows, setup))
-
-
-def _folder(log_dir: str) -> Path:
-    folder = Path(log_dir)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(
-            f"the folder {folder} of --log-dir cannot be made: {error.strerror}"
-        ) from error
-    return folder
 
 
 def _asked(options: RidgeOptions, name: str) -> Asked:
